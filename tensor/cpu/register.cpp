@@ -1,0 +1,25 @@
+// The CPU backend's kernels, family by family. Next: any file beside this one; the contract is ../kernels.h.
+#include "tensor/cpu/register.h"
+
+#include "tensor/backend.h"
+
+namespace asap::cpu {
+
+void register_kernels() {
+  register_copy();
+  register_random();
+  register_elementwise();
+  register_reduce();
+  register_softmax();
+  register_gather();
+  register_gemm();
+  register_conv2d();
+  register_norm();
+  register_pad();
+  register_pool();
+  register_resize();
+  register_tile_mlp();
+  register_optim();
+}
+
+}  // namespace asap::cpu

@@ -1,0 +1,69 @@
+// Element types and devices: what a tensor's bytes mean and where they live.
+// Next: shape.h, storage.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <ostream>
+
+#include "tensor/error.h"
+
+namespace asap {
+
+// f32 is the working type; f64 is for gradient checks; i32 and u8 hold labels, indices and pictures.
+enum class DType : uint8_t { f32, f64, i32, u8 };
+
+enum class Device : uint8_t { cpu, cuda };
+inline constexpr int kDeviceCount = 2;
+
+inline const char* name(DType dtype) {
+  constexpr const char* names[] = {"f32", "f64", "i32", "u8"};
+  return names[static_cast<int>(dtype)];
+}
+inline const char* name(Device device) { return device == Device::cpu ? "cpu" : "cuda"; }
+inline std::ostream& operator<<(std::ostream& out, DType dtype) { return out << name(dtype); }
+inline std::ostream& operator<<(std::ostream& out, Device device) { return out << name(device); }
+
+// Bytes of one element.
+inline size_t size_of(DType dtype) {
+  constexpr size_t sizes[] = {4, 8, 4, 1};
+  return sizes[static_cast<int>(dtype)];
+}
+inline bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
+
+template <class T>
+struct DTypeOf;
+template <>
+struct DTypeOf<float> { static constexpr DType value = DType::f32; };
+template <>
+struct DTypeOf<double> { static constexpr DType value = DType::f64; };
+template <>
+struct DTypeOf<int32_t> { static constexpr DType value = DType::i32; };
+template <>
+struct DTypeOf<uint8_t> { static constexpr DType value = DType::u8; };
+template <class T>
+inline constexpr DType dtype_of = DTypeOf<T>::value;
+
+// Calls f(T{}) with the C++ type behind a floating dtype. `op` names the caller in the error.
+template <class F>
+decltype(auto) dispatch_floating(DType dtype, const char* op, F&& f) {
+  switch (dtype) {
+    case DType::f32: return f(float{});
+    case DType::f64: return f(double{});
+    default: fail(op, ": expected f32 or f64, got ", dtype);
+  }
+}
+
+// Calls f(T{}) with the C++ type behind any dtype.
+template <class F>
+decltype(auto) dispatch_all(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::f32: return f(float{});
+    case DType::f64: return f(double{});
+    case DType::i32: return f(int32_t{});
+    case DType::u8: return f(uint8_t{});
+  }
+  fail("dispatch_all: unknown dtype ", static_cast<int>(dtype));
+}
+
+}  // namespace asap

@@ -1,0 +1,118 @@
+// Slot bookkeeping, forcing by name, and the one place where the built-in kernels are registered.
+// Declared in kernel_slot.h; the CPU's list is in cpu/register.cpp.
+#include "tensor/kernel_slot.h"
+
+#include <cstdlib>
+#include <iostream>
+#include <mutex>
+
+#include "tensor/backend.h"
+
+namespace asap {
+namespace {
+
+std::vector<KernelSlotBase*>& slot_list() {
+  static std::vector<KernelSlotBase*> slots;
+  return slots;
+}
+
+// Reads "slot=variant,slot=variant" from ASAP_KERNEL.
+void force_from_environment() {
+  const char* text = std::getenv("ASAP_KERNEL");
+  if (!text) return;
+  std::istringstream items(text);
+  for (std::string item; std::getline(items, item, ',');) {
+    const size_t equals = item.find('=');
+    ASAP_CHECK(equals != std::string::npos, "ASAP_KERNEL: expected slot=variant[,slot=variant...], got '", text, "'");
+    find_kernel_slot(item.substr(0, equals)).force(item.substr(equals + 1));
+  }
+}
+
+}  // namespace
+
+void ensure_kernels_registered() {
+  // Registration itself may call slots; the flag lets those calls through instead of waiting for themselves.
+  static thread_local bool registering = false;
+  static std::once_flag once;
+  if (registering) return;
+  std::call_once(once, [] {
+    registering = true;
+    cpu::register_kernels();
+    register_cuda_backend();
+    force_from_environment();
+    registering = false;
+  });
+}
+
+KernelSlotBase::KernelSlotBase(const char* name) : name_(name) { slot_list().push_back(this); }
+
+const std::vector<KernelSlotBase*>& all_kernel_slots() {
+  ensure_kernels_registered();
+  return slot_list();
+}
+
+KernelSlotBase& find_kernel_slot(const std::string& name) {
+  std::string known;
+  for (KernelSlotBase* slot : slot_list()) {
+    if (slot->name() == name) return *slot;
+    known += (known.empty() ? "" : ", ") + slot->name();
+  }
+  fail("kernel: there is no slot '", name, "'; the slots are ", known);
+}
+
+std::vector<std::string> KernelSlotBase::variants(Device device) const {
+  ensure_kernels_registered();
+  return names_[static_cast<int>(device)];
+}
+
+void KernelSlotBase::force(const std::string& variant) {
+  ensure_kernels_registered();
+  std::string known;
+  bool found = variant.empty();
+  for (const auto& names : names_) {
+    for (const auto& name : names) {
+      found |= name == variant;
+      known += " " + name;
+    }
+  }
+  ASAP_CHECK(found, "kernel: ", name_, " has no variant '", variant, "'; it has", known);
+  forced_ = variant;
+  warned_ = false;
+}
+
+void KernelSlotBase::add_name(Device device, std::string name) {
+  ensure_kernels_registered();  // a user's variant stands behind the built-in ones
+  auto& names = names_[static_cast<int>(device)];
+  for (const auto& known : names) {
+    ASAP_CHECK(known != name, "kernel: ", name_, " already has a variant '", name, "' on ", device);
+  }
+  names.push_back(std::move(name));
+}
+
+int KernelSlotBase::forced_index(Device device) const {
+  const auto& names = names_[static_cast<int>(device)];
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (names[i] == forced_) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+void KernelSlotBase::fail_no_variant(Device device) const {
+  std::string known;
+  for (const auto& name : names_[static_cast<int>(device)]) known += " " + name;
+  fail(name_, ": no variant on ", device, " takes these arguments; registered there:", known.empty() ? " none" : known);
+}
+
+void KernelSlotBase::warn_forced_unsupported() const {
+  if (warned_) return;
+  warned_ = true;
+  std::cerr << "kernel: the forced variant '" << forced_ << "' of " << name_
+            << " does not take some arguments; the usual order applies to those\n";
+}
+
+ForcedVariant::ForcedVariant(KernelSlotBase& slot, const std::string& variant) : slot_(slot), before_(slot.forced()) {
+  slot_.force(variant);
+}
+ForcedVariant::~ForcedVariant() { slot_.force(before_); }
+
+}  // namespace asap

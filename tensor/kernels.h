@@ -1,0 +1,183 @@
+// The contract between ops and backends: every kernel once, with its params, its C++ signature and its slot.
+// Rules: inputs are contiguous unless "strided" is said; outputs are allocated by the caller, contiguous unless said
+// otherwise, may hold anything (kernels write every element), and do not alias inputs unless said; all tensors of a call
+// are on one device. Kernels do not check arguments: ops.h does. Every slot has a `naive` variant: the definition.
+// Shapes: N pictures, C channels, H x W, OH x OW output size.  Next: ops.h; cpu/ for the implementations.
+#pragma once
+
+#include <string>
+
+#include "tensor/kernel_slot.h"
+#include "tensor/tensor.h"
+
+namespace asap {
+
+// ---- fill, copy, random -------------------------------------------------------------------------------------------
+using FillFn = void(double value, Tensor& y);        // y strided, any dtype
+using CopyFn = void(const Tensor& x, Tensor& y);     // both strided, same shape, dtype converted (C++ static_cast)
+
+// Philox4x32-10 (Salmon et al., SC 2011): element i is a pure function of (seed, offset + i).
+struct RandomParams {
+  uint64_t seed = 0, offset = 0;
+  double a = 0, b = 1;  // uniform: lower and upper bound; normal: mean and standard deviation
+};
+using RandomFn = void(const RandomParams&, Tensor& y);  // floating y
+
+// ---- elementwise --------------------------------------------------------------------------------------------------
+// y = f(x). a and b are f's parameters: leaky_relu slope a; affine a*x + b; clamp to [a,b]; pow exponent a.
+enum class UnaryOp { relu, leaky_relu, tanh, sigmoid, exp, log, sqrt, abs, softplus, square, sin, cos, affine, clamp, pow, sign };
+struct UnaryParams {
+  double a = 0, b = 0;
+};
+using UnaryFn = void(UnaryOp, const Tensor& x, const UnaryParams&, Tensor& y);  // x strided; y may be x itself
+// dx = f'(.) * dy. `saved` is y where saves_output(op), else x.
+using UnaryBackwardFn = void(UnaryOp, const Tensor& saved, const Tensor& dy, const UnaryParams&, Tensor& dx);
+// relu, leaky_relu (slope >= 0), tanh, sigmoid, exp and sqrt know their derivative from y alone.
+bool saves_output(UnaryOp op);
+const char* name(UnaryOp op);
+
+// y = f(a, b), both strided and already expanded to y's shape; comparisons give 0 or 1. y may be a or b itself.
+enum class BinaryOp { add, sub, mul, div, maximum, minimum, equal, less, greater };
+using BinaryFn = void(BinaryOp, const Tensor& a, const Tensor& b, Tensor& y);
+const char* name(BinaryOp op);
+
+// y[n,c,...] += bias[c] in place; y [N,C,...], bias [C].
+using AddBiasFn = void(const Tensor& bias, Tensor& y);
+
+// ---- reductions and softmax: x seen as [outer, n, inner], reduced over the middle -------------------------------------
+struct AxisParams {
+  int64_t outer = 1, n = 1, inner = 1;
+};
+enum class ReduceOp { sum, mean, max };
+using ReduceFn = void(ReduceOp, const Tensor& x, const AxisParams&, Tensor& y);           // y [outer, inner]
+using SoftmaxFn = void(const Tensor& x, const AxisParams&, Tensor& y);                    // softmax, log_softmax
+using SoftmaxBackwardFn = void(const Tensor& y, const Tensor& dy, const AxisParams&, Tensor& dx);
+// y[o,j,i] = x[o, index[o,j,i], i]; index i32 [outer, m, inner]. Backward adds: equal indices accumulate.
+using GatherFn = void(const Tensor& x, const Tensor& index, const AxisParams&, Tensor& y);
+using GatherBackwardFn = void(const Tensor& dy, const Tensor& index, const AxisParams&, Tensor& dx);
+// labels i32 or u8 [N,H,W] -> y [N,C,H,W], 1 where the label is c. Labels outside 0..C-1 give all zeros.
+using OneHotFn = void(const Tensor& labels, Tensor& y);
+
+// ---- matrix product -----------------------------------------------------------------------------------------------
+struct GemmParams {
+  bool transpose_a = false, transpose_b = false;
+  bool accumulate = false;  // y += instead of y =
+};
+// y[i] = op(a[i]) op(b[i]): a [B,M,K] (or [B,K,M] transposed), b [B,K,N] (or [B,N,K]), y [B,M,N]; a or b may have batch 1.
+using GemmFn = void(const Tensor& a, const Tensor& b, const GemmParams&, Tensor& y);
+
+// ---- convolution (cross-correlation, zero padding) ----------------------------------------------------------------
+// x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW], OH = (H + 2*padding.h - dilation.h*(KH-1) - 1) / stride.h + 1.
+struct Conv2dParams {
+  Size2 stride = 1, padding = 0, dilation = 1;
+  int64_t groups = 1;
+};
+using Conv2dForwardFn = void(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
+using Conv2dInputGradFn = void(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
+using Conv2dWeightGradFn = void(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
+
+// ---- normalisation ------------------------------------------------------------------------------------------------
+// y = act(gamma * (x - mean) * rstd + beta), rstd = 1 / sqrt(biased variance + eps); act(v) = v > 0 ? v : slope * v.
+struct NormParams {
+  double eps = 1e-5;
+  double activation_slope = 1;  // 1: none; 0: ReLU; between: LeakyReLU
+};
+// Instance norm: over H*W of each (n,c). x, y [N,C,H,W] (any number of trailing dimensions); gamma, beta [C] or
+// undefined; mean, rstd [N,C].  Batch norm: over N*H*W of each c; mean, rstd [C].
+using NormForwardFn = void(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams&, Tensor& y,
+                           Tensor& mean, Tensor& rstd);
+// dgamma, dbeta are written only where defined; the sign under the activation is recomputed from x.
+using NormBackwardFn = void(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
+                            const Tensor& rstd, const Tensor& dy, const NormParams&, Tensor& dx, Tensor& dgamma,
+                            Tensor& dbeta);
+
+// ---- padding, pooling, resizing -----------------------------------------------------------------------------------
+enum class PadMode { zero, reflect, replicate };  // reflect does not repeat the border pixel
+struct Pad2dParams {
+  PadMode mode = PadMode::zero;
+  int64_t left = 0, right = 0, top = 0, bottom = 0;
+};
+using Pad2dForwardFn = void(const Tensor& x, const Pad2dParams&, Tensor& y);
+using Pad2dBackwardFn = void(const Tensor& dy, const Pad2dParams&, Tensor& dx);
+
+struct Pool2dParams {
+  Size2 kernel = 2, stride = 2, padding = 0;
+  bool count_include_pad = true;  // average only: whether padding counts in the divisor
+};
+using AvgPool2dForwardFn = void(const Tensor& x, const Pool2dParams&, Tensor& y);
+using AvgPool2dBackwardFn = void(const Tensor& dy, const Pool2dParams&, Tensor& dx);
+// index i32 like y: position h*W + w of the maximum (the first one on ties) in its plane.
+using MaxPool2dForwardFn = void(const Tensor& x, const Pool2dParams&, Tensor& y, Tensor& index);
+using MaxPool2dBackwardFn = void(const Tensor& dy, const Tensor& index, Tensor& dx);
+
+// Sizes come from x and y. nearest: source = floor(i * H / OH). bilinear: half-pixel centres, or corners aligned.
+enum class ResizeMode { nearest, bilinear, bilinear_align_corners };
+using Resize2dForwardFn = void(const Tensor& x, ResizeMode, Tensor& y);
+using Resize2dBackwardFn = void(const Tensor& dy, ResizeMode, Tensor& dx);
+
+// ---- ASAPNet's per-tile MLP (SPEC section 2, high-res stream) -----------------------------------------------------
+// Every tile x tile square of x [B,C,H,W] runs its own MLP, whose weights are one column of phi [B,P,H/tile,W/tile].
+// First layer input: x's C channels, then 4*log2(tile) sinusoids (for f = tile, tile/2, .., 2: cos, sin of 2pi X/f,
+// cos, sin of 2pi Y/f). Layers: `depth` linear ones, width `width` inside, `out` at the end. phi's channels: layer by
+// layer, bias first, then W row-major (in, out). LeakyReLU slope after all but the last, tanh after the last.
+struct TileMlpParams {
+  int64_t tile = 16, width = 64, depth = 5, out = 3;
+  double slope = 0.01;
+};
+using TileMlpForwardFn = void(const Tensor& x, const Tensor& phi, const TileMlpParams&, Tensor& y);  // y [B,out,H,W]
+// dx only where defined; recomputes the hidden layers from x and phi.
+using TileMlpBackwardFn = void(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams&, Tensor& dx,
+                               Tensor& dphi);
+
+// ---- optimisers: in place on param and state; all of one shape ------------------------------------------------------
+struct AdamParams {  // Kingma & Ba 2015, algorithm 1
+  double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  int64_t step = 1;  // counts from 1
+};
+using AdamFn = void(const Tensor& grad, const AdamParams&, Tensor& param, Tensor& m, Tensor& v);
+struct SgdParams {
+  double lr = 1e-2, momentum = 0, weight_decay = 0;
+  bool nesterov = false;
+};
+using SgdFn = void(const Tensor& grad, const SgdParams&, Tensor& param, Tensor& velocity);  // velocity undefined without momentum
+
+namespace kernels {
+inline KernelSlot<FillFn> fill{"fill"};
+inline KernelSlot<CopyFn> copy{"copy"};
+inline KernelSlot<RandomFn> random_uniform{"random_uniform"};
+inline KernelSlot<RandomFn> random_normal{"random_normal"};
+inline KernelSlot<UnaryFn> unary{"unary"};
+inline KernelSlot<UnaryBackwardFn> unary_backward{"unary_backward"};
+inline KernelSlot<BinaryFn> binary{"binary"};
+inline KernelSlot<AddBiasFn> add_bias{"add_bias"};
+inline KernelSlot<ReduceFn> reduce{"reduce"};
+inline KernelSlot<SoftmaxFn> softmax_forward{"softmax_forward"};
+inline KernelSlot<SoftmaxBackwardFn> softmax_backward{"softmax_backward"};
+inline KernelSlot<SoftmaxFn> log_softmax_forward{"log_softmax_forward"};
+inline KernelSlot<SoftmaxBackwardFn> log_softmax_backward{"log_softmax_backward"};
+inline KernelSlot<GatherFn> gather_forward{"gather_forward"};
+inline KernelSlot<GatherBackwardFn> gather_backward{"gather_backward"};
+inline KernelSlot<OneHotFn> one_hot{"one_hot"};
+inline KernelSlot<GemmFn> gemm{"gemm"};
+inline KernelSlot<Conv2dForwardFn> conv2d_forward{"conv2d_forward"};
+inline KernelSlot<Conv2dInputGradFn> conv2d_input_grad{"conv2d_input_grad"};
+inline KernelSlot<Conv2dWeightGradFn> conv2d_weight_grad{"conv2d_weight_grad"};
+inline KernelSlot<NormForwardFn> instance_norm_forward{"instance_norm_forward"};
+inline KernelSlot<NormBackwardFn> instance_norm_backward{"instance_norm_backward"};
+inline KernelSlot<NormForwardFn> batch_norm_forward{"batch_norm_forward"};
+inline KernelSlot<NormBackwardFn> batch_norm_backward{"batch_norm_backward"};
+inline KernelSlot<Pad2dForwardFn> pad2d_forward{"pad2d_forward"};
+inline KernelSlot<Pad2dBackwardFn> pad2d_backward{"pad2d_backward"};
+inline KernelSlot<AvgPool2dForwardFn> avg_pool2d_forward{"avg_pool2d_forward"};
+inline KernelSlot<AvgPool2dBackwardFn> avg_pool2d_backward{"avg_pool2d_backward"};
+inline KernelSlot<MaxPool2dForwardFn> max_pool2d_forward{"max_pool2d_forward"};
+inline KernelSlot<MaxPool2dBackwardFn> max_pool2d_backward{"max_pool2d_backward"};
+inline KernelSlot<Resize2dForwardFn> resize2d_forward{"resize2d_forward"};
+inline KernelSlot<Resize2dBackwardFn> resize2d_backward{"resize2d_backward"};
+inline KernelSlot<TileMlpForwardFn> tile_mlp_forward{"tile_mlp_forward"};
+inline KernelSlot<TileMlpBackwardFn> tile_mlp_backward{"tile_mlp_backward"};
+inline KernelSlot<AdamFn> adam{"adam"};
+inline KernelSlot<SgdFn> sgd{"sgd"};
+}  // namespace kernels
+
+}  // namespace asap

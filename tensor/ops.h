@@ -1,0 +1,109 @@
+// The checked tensor API without gradients: each op checks its arguments, computes the output shape, allocates and calls
+// its kernel slot. Non-contiguous inputs are packed first where the kernel needs that. All arguments must be on one device.
+// The same names with gradients are in autograd/ops.h. Errors: asap::Error `op: what was expected, what came`.
+#pragma once
+
+#include <vector>
+
+#include "tensor/kernels.h"
+
+namespace asap {
+
+// ---- shape functions: one per op, used by the op, the tests and the benchmarks ----------------------------------------
+Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dParams&);
+Shape matmul_shape(const Shape& a, const Shape& b);
+Shape pad2d_shape(const Shape& x, const Pad2dParams&);
+Shape pool2d_shape(const Shape& x, const Pool2dParams&);
+Shape cat_shape(const std::vector<Shape>& xs, int dim);
+// `dims` empty means all; keepdim leaves sizes of 1.
+Shape reduce_shape(const Shape& x, const std::vector<int>& dims, bool keepdim);
+// Channels of phi that an MLP on `channels` inputs per pixel reads; throws unless tile is a power of two.
+int64_t tile_mlp_parameters(int64_t channels, const TileMlpParams&);
+Shape tile_mlp_shape(const Shape& x, const Shape& phi, const TileMlpParams&);
+
+// ---- elementwise ------------------------------------------------------------------------------------------------------
+Tensor unary(UnaryOp op, const Tensor& x, const UnaryParams& params = {});
+Tensor unary_backward(UnaryOp op, const Tensor& saved, const Tensor& dy, const UnaryParams& params = {});
+Tensor binary(BinaryOp op, const Tensor& a, const Tensor& b);  // broadcasts
+inline Tensor add(const Tensor& a, const Tensor& b) { return binary(BinaryOp::add, a, b); }
+inline Tensor sub(const Tensor& a, const Tensor& b) { return binary(BinaryOp::sub, a, b); }
+inline Tensor mul(const Tensor& a, const Tensor& b) { return binary(BinaryOp::mul, a, b); }
+inline Tensor div(const Tensor& a, const Tensor& b) { return binary(BinaryOp::div, a, b); }
+// scale * x + shift
+Tensor affine(const Tensor& x, double scale, double shift);
+// y += x, in place; equal shapes. Bumps y's version.
+void add_into(const Tensor& x, Tensor& y);
+// Sums x over the dimensions by which `shape` was broadcast to x's shape: the gradient of expand.
+Tensor sum_to(const Tensor& x, const Shape& shape);
+
+// ---- reductions, softmax, indexing -----------------------------------------------------------------------------------
+Tensor reduce(ReduceOp op, const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false);
+Tensor sum(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false);
+Tensor mean(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false);
+Tensor max(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false);
+Tensor softmax(const Tensor& x, int dim);
+Tensor softmax_backward(const Tensor& y, const Tensor& dy, int dim);
+Tensor log_softmax(const Tensor& x, int dim);
+Tensor log_softmax_backward(const Tensor& y, const Tensor& dy, int dim);
+// y[..,j,..] = x[.., index[..,j,..], ..] along dim; index i32 with x's shape except along dim. Throws for an index outside.
+Tensor gather(const Tensor& x, int dim, const Tensor& index);
+Tensor gather_backward(const Tensor& dy, int dim, const Tensor& index, const Shape& x_shape);
+// labels [N,H,W] i32 or u8 -> [N,classes,H,W] floating; throws for labels outside 0..classes-1.
+Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype = DType::f32);
+
+// ---- joining ---------------------------------------------------------------------------------------------------------
+Tensor cat(const std::vector<Tensor>& xs, int dim);
+
+// ---- matrix product: [M,K][K,N], or batched [B,M,K][B,K,N] where one batch may be 1 -------------------------------------
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
+
+// ---- convolution -----------------------------------------------------------------------------------------------------
+// bias [O] may be undefined.
+Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& params = {});
+Tensor conv2d_input_grad(const Tensor& dy, const Tensor& w, const Shape& x_shape, const Conv2dParams& params);
+Tensor conv2d_weight_grad(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Conv2dParams& params);
+
+// ---- normalisation ---------------------------------------------------------------------------------------------------
+struct NormResult {
+  Tensor y, mean, rstd;
+};
+struct NormGrads {
+  Tensor dx, dgamma, dbeta;
+};
+// gamma, beta [C], both defined or both undefined.
+NormResult instance_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params = {});
+NormGrads instance_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
+                                 const Tensor& rstd, const Tensor& dy, const NormParams& params);
+NormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params = {});
+NormGrads batch_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
+                              const Tensor& rstd, const Tensor& dy, const NormParams& params);
+
+// ---- padding, pooling, resizing ----------------------------------------------------------------------------------------
+Tensor pad2d(const Tensor& x, const Pad2dParams& params);
+Tensor pad2d_backward(const Tensor& dy, const Shape& x_shape, const Pad2dParams& params);
+Tensor avg_pool2d(const Tensor& x, const Pool2dParams& params);
+Tensor avg_pool2d_backward(const Tensor& dy, const Shape& x_shape, const Pool2dParams& params);
+struct MaxPoolResult {
+  Tensor y, index;
+};
+MaxPoolResult max_pool2d(const Tensor& x, const Pool2dParams& params);
+Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x_shape);
+Tensor resize2d(const Tensor& x, Size2 size, ResizeMode mode);
+Tensor resize2d_backward(const Tensor& dy, const Shape& x_shape, ResizeMode mode);
+
+// ---- ASAPNet's per-tile MLP --------------------------------------------------------------------------------------------
+Tensor tile_mlp(const Tensor& x, const Tensor& phi, const TileMlpParams& params);
+struct TileMlpGrads {
+  Tensor dx, dphi;
+};
+// dx is left undefined unless wanted.
+TileMlpGrads tile_mlp_backward(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams& params,
+                               bool want_dx);
+
+// ---- random numbers and optimiser steps ----------------------------------------------------------------------------------
+Tensor random_uniform(const Shape& shape, const RandomParams& params, DType dtype = DType::f32, Device device = Device::cpu);
+Tensor random_normal(const Shape& shape, const RandomParams& params, DType dtype = DType::f32, Device device = Device::cpu);
+void adam_step(const Tensor& grad, const AdamParams& params, Tensor& param, Tensor& m, Tensor& v);
+void sgd_step(const Tensor& grad, const SgdParams& params, Tensor& param, Tensor& velocity);
+
+}  // namespace asap

@@ -1,0 +1,204 @@
+// Tensor's handles, views and copies. Declared in tensor.h; values are written by the copy and fill kernels.
+#include "tensor/tensor.h"
+
+#include "tensor/kernels.h"
+
+namespace asap {
+
+Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
+  Tensor t;
+  t.shape_ = shape;
+  t.strides_ = contiguous_strides(shape);
+  t.dtype_ = dtype;
+  t.storage_ = std::make_shared<Storage>(static_cast<size_t>(shape.numel()) * size_of(dtype), device);
+  return t;
+}
+
+Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device) {
+  Tensor t = empty(shape, dtype, device);
+  kernels::fill.run(device, value, t);
+  return t;
+}
+Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) { return full(shape, 0.0, dtype, device); }
+Tensor Tensor::ones(const Shape& shape, DType dtype, Device device) { return full(shape, 1.0, dtype, device); }
+Tensor Tensor::like(const Tensor& x) { return empty(x.shape(), x.dtype(), x.device()); }
+Tensor Tensor::like(const Tensor& x, const Shape& shape) { return empty(shape, x.dtype(), x.device()); }
+
+Device Tensor::device() const {
+  ASAP_CHECK(defined(), "Tensor: the tensor is undefined");
+  return storage_->device();
+}
+
+void* Tensor::raw() const {
+  ASAP_CHECK(defined(), "Tensor: the tensor is undefined");
+  return static_cast<char*>(storage_->data()) + static_cast<size_t>(offset_) * size_of(dtype_);
+}
+
+void Tensor::check_dtype(DType wanted) const {
+  ASAP_CHECK(wanted == dtype_, "Tensor: asked for ", wanted, " data of a ", dtype_, " tensor of shape ", shape_);
+}
+
+bool Tensor::is_contiguous() const {
+  int64_t step = 1;
+  for (int d = rank() - 1; d >= 0; --d) {
+    if (shape_[d] != 1 && strides_[d] != step) return numel() == 0;
+    step *= shape_[d];
+  }
+  return true;
+}
+
+Tensor Tensor::view(const Shape& shape, const Shape& strides, int64_t offset) const {
+  ASAP_CHECK(defined(), "Tensor: the tensor is undefined");
+  Tensor t = *this;
+  t.shape_ = shape;
+  t.strides_ = strides;
+  t.offset_ = offset;
+  return t;
+}
+
+Tensor Tensor::reshape(std::initializer_list<int64_t> sizes) const {
+  Shape wanted;
+  int unknown = -1;
+  int64_t known = 1;
+  for (int64_t size : sizes) {
+    if (size == -1) {
+      ASAP_CHECK(unknown < 0, "reshape: only one size may be -1");
+      unknown = wanted.rank();
+    } else {
+      known *= size;
+    }
+    wanted.push_back(size == -1 ? 1 : size);
+  }
+  if (unknown >= 0) {
+    ASAP_CHECK(known > 0 && numel() % known == 0, "reshape: ", shape_, " has no whole size for the -1 of ", wanted);
+    wanted[unknown] = numel() / known;
+  }
+  return reshape(wanted);
+}
+
+Tensor Tensor::reshape(const Shape& shape) const {
+  ASAP_CHECK(shape.numel() == numel(), "reshape: ", shape_, " has ", numel(), " elements, but ", shape, " needs ",
+             shape.numel());
+  ASAP_CHECK(is_contiguous(), "reshape: expected a contiguous tensor, got shape ", shape_, " with strides ", strides_,
+             "; call contiguous() first");
+  return view(shape, contiguous_strides(shape), offset_);
+}
+
+Tensor Tensor::permute(const std::vector<int>& dims) const {
+  ASAP_CHECK(static_cast<int>(dims.size()) == rank(), "permute: expected ", rank(), " dimensions for shape ", shape_,
+             ", got ", dims.size());
+  Shape shape, strides;
+  std::vector<bool> seen(dims.size(), false);
+  for (int dim : dims) {
+    const int d = normalize_dim(dim, rank(), "permute");
+    ASAP_CHECK(!seen[static_cast<size_t>(d)], "permute: dimension ", dim, " appears twice");
+    seen[static_cast<size_t>(d)] = true;
+    shape.push_back(shape_[d]);
+    strides.push_back(strides_[d]);
+  }
+  return view(shape, strides, offset_);
+}
+
+Tensor Tensor::transpose(int d0, int d1) const {
+  Shape shape = shape_, strides = strides_;
+  std::swap(shape[d0], shape[d1]);
+  std::swap(strides[d0], strides[d1]);
+  return view(shape, strides, offset_);
+}
+
+Tensor Tensor::slice(int dim, int64_t start, int64_t end, int64_t step) const {
+  const int d = normalize_dim(dim, rank(), "slice");
+  const int64_t n = shape_[d];
+  const int64_t first = start < 0 ? start + n : start, last = end < 0 ? end + n : end;
+  ASAP_CHECK(step >= 1 && first >= 0 && first <= last && last <= n, "slice: ", start, ":", end, ":", step,
+             " does not fit dimension ", dim, " of ", shape_);
+  Shape shape = shape_, strides = strides_;
+  shape[d] = (last - first + step - 1) / step;
+  strides[d] *= step;
+  return view(shape, strides, offset_ + first * strides_[d]);
+}
+
+Tensor Tensor::select(int dim, int64_t index) const {
+  const int d = normalize_dim(dim, rank(), "select");
+  const int64_t i = index < 0 ? index + shape_[d] : index;
+  ASAP_CHECK(i >= 0 && i < shape_[d], "select: index ", index, " does not fit dimension ", dim, " of ", shape_);
+  return slice(d, i, i + 1).squeeze(d);
+}
+
+Tensor Tensor::expand(const Shape& shape) const {
+  const int extra = shape.rank() - rank();
+  ASAP_CHECK(extra >= 0, "expand: ", shape_, " has more dimensions than ", shape);
+  Shape strides = shape;
+  for (int d = 0; d < shape.rank(); ++d) {
+    const bool broadcast = d < extra || shape_[d - extra] == 1;
+    ASAP_CHECK(broadcast || shape_[d - extra] == shape[d], "expand: ", shape_, " does not broadcast to ", shape);
+    strides[d] = broadcast && shape[d] != 1 ? 0 : d < extra ? 0 : strides_[d - extra];
+  }
+  return view(shape, strides, offset_);
+}
+
+Tensor Tensor::unsqueeze(int dim) const {
+  const int d = normalize_dim(dim, rank() + 1, "unsqueeze");
+  Shape shape = shape_, strides = strides_;
+  shape.insert(d, 1);
+  strides.insert(d, 1);
+  return view(shape, strides, offset_);
+}
+
+Tensor Tensor::squeeze(int dim) const {
+  const int d = normalize_dim(dim, rank(), "squeeze");
+  ASAP_CHECK(shape_[d] == 1, "squeeze: dimension ", dim, " of ", shape_, " is not 1");
+  Shape shape = shape_, strides = strides_;
+  shape.erase(d);
+  strides.erase(d);
+  return view(shape, strides, offset_);
+}
+
+Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
+
+Tensor Tensor::clone() const {
+  Tensor result = like(*this);
+  kernels::copy.run(device(), *this, result);
+  return result;
+}
+
+Tensor Tensor::to(DType dtype) const {
+  if (dtype == dtype_) return *this;
+  Tensor result = empty(shape_, dtype, device());
+  kernels::copy.run(device(), *this, result);
+  return result;
+}
+
+Tensor Tensor::to(Device wanted) const {
+  if (wanted == device()) return *this;
+  const Tensor packed = contiguous();
+  Tensor result = empty(shape_, dtype_, wanted);
+  if (device() == Device::cpu) {
+    backend(wanted).copy_from_host(packed.raw(), result.raw(), packed.bytes());
+  } else {
+    backend(device()).copy_to_host(packed.raw(), result.raw(), packed.bytes());
+  }
+  return result;
+}
+
+void Tensor::copy_from(const Tensor& source) {
+  ASAP_CHECK(source.shape() == shape_, "copy_from: expected shape ", shape_, ", got ", source.shape());
+  const Tensor here = source.to(device());
+  kernels::copy.run(device(), here, *this);
+  bump_version();
+}
+
+void Tensor::fill(double value) {
+  kernels::fill.run(device(), value, *this);
+  bump_version();
+}
+
+Tensor Tensor::host_contiguous() const { return contiguous().to(Device::cpu); }
+
+double Tensor::item() const {
+  ASAP_CHECK(numel() == 1, "item: expected one element, got shape ", shape_);
+  const Tensor host = host_contiguous();
+  return dispatch_all(dtype_, [&](auto tag) { return static_cast<double>(*host.data<decltype(tag)>()); });
+}
+
+}  // namespace asap

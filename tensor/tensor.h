@@ -1,0 +1,119 @@
+// Tensor: a cheap handle on shared Storage with a shape, strides, an offset and an element type. Copying a Tensor
+// copies the handle; views (reshape, permute, slice, expand) share the storage and never copy.
+// It knows no gradients: see autograd/variable.h. Arithmetic is in ops.h.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "tensor/shape.h"
+#include "tensor/storage.h"
+
+namespace asap {
+
+class Tensor {
+ public:
+  Tensor() = default;  // undefined: defined() is false, everything else throws
+
+  // Uninitialised memory.
+  static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
+  static Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = Device::cpu);
+  static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
+  static Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
+  // An uninitialised tensor of x's dtype and device; of x's shape unless another is given.
+  static Tensor like(const Tensor& x);
+  static Tensor like(const Tensor& x, const Shape& shape);
+  // A copy of host values in row-major order; values.size() must be shape.numel().
+  template <class T>
+  static Tensor from(const std::vector<T>& values, const Shape& shape, Device device = Device::cpu);
+
+  bool defined() const { return storage_ != nullptr; }
+  const Shape& shape() const { return shape_; }
+  const Shape& strides() const { return strides_; }  // in elements
+  int64_t size(int d) const { return shape_[d]; }
+  int rank() const { return shape_.rank(); }
+  int64_t numel() const { return shape_.numel(); }
+  size_t bytes() const { return static_cast<size_t>(numel()) * size_of(dtype_); }
+  DType dtype() const { return dtype_; }
+  Device device() const;
+  bool is_contiguous() const;
+
+  // Pointer to the first element, on the tensor's device; throws unless T is the element type.
+  template <class T>
+  T* data() {
+    check_dtype(dtype_of<T>);
+    return static_cast<T*>(raw());
+  }
+  template <class T>
+  const T* data() const {
+    check_dtype(dtype_of<T>);
+    return static_cast<const T*>(raw());
+  }
+  void* raw() const;
+
+  // Views. reshape throws if x is not contiguous; one size may be -1.
+  Tensor reshape(const Shape& shape) const;
+  Tensor reshape(std::initializer_list<int64_t> sizes) const;
+  Tensor permute(const std::vector<int>& dims) const;
+  Tensor transpose(int d0, int d1) const;
+  // Elements start, start + step, ... < end along `dim`; start and end may be negative.
+  Tensor slice(int dim, int64_t start, int64_t end, int64_t step = 1) const;
+  // Index `index` of `dim`, which disappears.
+  Tensor select(int dim, int64_t index) const;
+  // Broadcasts by stride 0: sizes of 1 grow, new dimensions appear in front.
+  Tensor expand(const Shape& shape) const;
+  Tensor unsqueeze(int dim) const;
+  Tensor squeeze(int dim) const;
+
+  // Copies. contiguous() is the tensor itself when it already is.
+  Tensor contiguous() const;
+  Tensor clone() const;
+  Tensor to(DType dtype) const;
+  Tensor to(Device device) const;
+
+  // Writes into this tensor's memory (any strides) and bumps the storage's version.
+  void copy_from(const Tensor& source);
+  void fill(double value);
+
+  // The value of a one-element tensor, whatever its dtype; waits for the device.
+  double item() const;
+  // All values in row-major order; T must be the element type.
+  template <class T>
+  std::vector<T> to_vector() const;
+
+  uint64_t version() const { return storage_ ? storage_->version() : 0; }
+  // Every function that writes into an existing tensor calls this.
+  void bump_version() { storage_->bump_version(); }
+  bool shares_storage(const Tensor& other) const { return storage_ && storage_ == other.storage_; }
+
+ private:
+  void check_dtype(DType wanted) const;
+  Tensor view(const Shape& shape, const Shape& strides, int64_t offset) const;
+  Tensor host_contiguous() const;
+
+  std::shared_ptr<Storage> storage_;
+  Shape shape_, strides_;
+  int64_t offset_ = 0;  // in elements
+  DType dtype_ = DType::f32;
+};
+
+template <class T>
+Tensor Tensor::from(const std::vector<T>& values, const Shape& shape, Device device) {
+  ASAP_CHECK(static_cast<int64_t>(values.size()) == shape.numel(), "Tensor::from: ", values.size(),
+             " values do not fill shape ", shape);
+  Tensor result = empty(shape, dtype_of<T>, device);
+  if (!values.empty()) backend(device).copy_from_host(values.data(), result.raw(), result.bytes());
+  return result;
+}
+
+template <class T>
+std::vector<T> Tensor::to_vector() const {
+  check_dtype(dtype_of<T>);
+  std::vector<T> values(static_cast<size_t>(numel()));
+  const Tensor packed = host_contiguous();
+  const T* first = packed.data<T>();
+  values.assign(first, first + numel());
+  return values;
+}
+
+}  // namespace asap

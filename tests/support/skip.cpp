@@ -1,0 +1,24 @@
+// Counts skipped and executed tests. Declared in skip.h.
+#include "tests/support/skip.h"
+
+#include <cstdlib>
+#include <iostream>
+
+namespace asap::tests {
+namespace {
+int skipped_count = 0, ran_count = 0;
+}
+
+void skip(const std::string& reason) {
+  ++skipped_count;
+  std::cout << "SKIPPED: " << reason << "\n";
+}
+void ran() { ++ran_count; }
+bool all_skipped() { return skipped_count > 0 && ran_count == 0; }
+
+std::string data_folder() {
+  const char* folder = std::getenv("ASAP_DATA");
+  return folder ? folder : "";
+}
+
+}  // namespace asap::tests

@@ -1,0 +1,16 @@
+// Skipping honestly: a test that lacks its data calls skip(reason) and returns; run() of at least one other test in
+// the same program must call ran(). When nothing ran, the program exits with 77 and ctest says "Skipped".
+#pragma once
+
+#include <string>
+
+namespace asap::tests {
+
+void skip(const std::string& reason);
+void ran();
+bool all_skipped();
+
+// The folder of the real data (facades/, weights/) from the environment variable ASAP_DATA; "" when it is not set.
+std::string data_folder();
+
+}  // namespace asap::tests
