@@ -84,6 +84,8 @@ class Tensor {
   uint64_t version() const { return storage_ ? storage_->version() : 0; }
   // Every function that writes into an existing tensor calls this.
   void bump_version() { storage_->bump_version(); }
+  // Whether no other tensor holds this storage: only then may a function reuse the memory for its own result.
+  bool owns_storage_alone() const { return storage_.use_count() == 1; }
   bool shares_storage(const Tensor& other) const { return storage_ && storage_ == other.storage_; }
 
  private:

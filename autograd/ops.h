@@ -1,0 +1,94 @@
+// The differentiable ops: the names of tensor/ops.h on Variables, plus the usual compositions. Each is implemented beside
+// its gradient in ops_*.cpp. A Tensor converts to a Variable without gradient, so constants need no wrapping.
+// Shapes and errors are those of tensor/ops.h.
+#pragma once
+
+#include "autograd/variable.h"
+
+namespace asap {
+
+// ---- elementwise (ops_elementwise.cpp); binary ops broadcast ------------------------------------------------------------
+Variable add(const Variable& a, const Variable& b);
+Variable sub(const Variable& a, const Variable& b);
+Variable mul(const Variable& a, const Variable& b);
+Variable div(const Variable& a, const Variable& b);
+Variable maximum(const Variable& a, const Variable& b);  // ties: half the gradient to each
+Variable minimum(const Variable& a, const Variable& b);
+Variable affine(const Variable& x, double scale, double shift);  // scale * x + shift
+Variable relu(const Variable& x);
+Variable leaky_relu(const Variable& x, double slope = 0.01);
+Variable tanh(const Variable& x);
+Variable sigmoid(const Variable& x);
+Variable softplus(const Variable& x);
+Variable exp(const Variable& x);
+Variable log(const Variable& x);
+Variable sqrt(const Variable& x);
+Variable abs(const Variable& x);
+Variable square(const Variable& x);
+Variable sin(const Variable& x);
+Variable cos(const Variable& x);
+Variable pow(const Variable& x, double exponent);
+Variable clamp(const Variable& x, double low, double high);
+inline Variable operator+(const Variable& a, const Variable& b) { return add(a, b); }
+inline Variable operator-(const Variable& a, const Variable& b) { return sub(a, b); }
+inline Variable operator*(const Variable& a, const Variable& b) { return mul(a, b); }
+inline Variable operator/(const Variable& a, const Variable& b) { return div(a, b); }
+inline Variable operator+(const Variable& a, double b) { return affine(a, 1, b); }
+inline Variable operator+(double a, const Variable& b) { return affine(b, 1, a); }
+inline Variable operator-(const Variable& a, double b) { return affine(a, 1, -b); }
+inline Variable operator-(double a, const Variable& b) { return affine(b, -1, a); }
+inline Variable operator*(const Variable& a, double b) { return affine(a, b, 0); }
+inline Variable operator*(double a, const Variable& b) { return affine(b, a, 0); }
+inline Variable operator/(const Variable& a, double b) { return affine(a, 1 / b, 0); }
+inline Variable operator-(const Variable& a) { return affine(a, -1, 0); }
+
+// ---- shape (ops_shape.cpp): views where the values lie contiguously -----------------------------------------------------
+Variable reshape(const Variable& x, const Shape& shape);
+Variable permute(const Variable& x, const std::vector<int>& dims);
+Variable transpose(const Variable& x, int d0, int d1);
+Variable slice(const Variable& x, int dim, int64_t start, int64_t end, int64_t step = 1);
+// Parts of the given sizes along dim; the sizes must add up to x's.
+std::vector<Variable> split(const Variable& x, const std::vector<int64_t>& sizes, int dim);
+Variable expand(const Variable& x, const Shape& shape);
+Variable cat(const std::vector<Variable>& xs, int dim);
+Variable gather(const Variable& x, int dim, const Tensor& index);
+
+// ---- reductions and softmax (ops_reduce.cpp) ------------------------------------------------------------------------------
+Variable sum(const Variable& x, const std::vector<int>& dims = {}, bool keepdim = false);
+Variable mean(const Variable& x, const std::vector<int>& dims = {}, bool keepdim = false);
+Variable max(const Variable& x, const std::vector<int>& dims = {}, bool keepdim = false);  // ties share the gradient
+Variable softmax(const Variable& x, int dim);
+Variable log_softmax(const Variable& x, int dim);
+
+// ---- linear algebra and convolution (ops_linear.cpp, ops_conv.cpp) ---------------------------------------------------------
+Variable matmul(const Variable& a, const Variable& b, bool transpose_a = false, bool transpose_b = false);
+// x [N,in], w [out,in], bias [out] or undefined -> [N,out]
+Variable linear(const Variable& x, const Variable& w, const Variable& bias);
+Variable conv2d(const Variable& x, const Variable& w, const Variable& bias, const Conv2dParams& params = {});
+
+// ---- normalisation (ops_norm.cpp) ------------------------------------------------------------------------------------------
+Variable instance_norm(const Variable& x, const Variable& gamma, const Variable& beta, const NormParams& params = {});
+struct BatchNormResult {
+  Variable y;
+  Tensor mean, rstd;  // of this batch, [C], without gradient: for running statistics
+};
+BatchNormResult batch_norm(const Variable& x, const Variable& gamma, const Variable& beta, const NormParams& params = {});
+
+// ---- padding, pooling, resizing (ops_spatial.cpp) ----------------------------------------------------------------------------
+Variable pad2d(const Variable& x, const Pad2dParams& params);
+Variable avg_pool2d(const Variable& x, const Pool2dParams& params);
+Variable max_pool2d(const Variable& x, const Pool2dParams& params);
+Variable resize2d(const Variable& x, Size2 size, ResizeMode mode);
+
+// ---- ASAPNet's per-tile MLP (ops_tile_mlp.cpp) ----------------------------------------------------------------------------------
+Variable tile_mlp(const Variable& x, const Variable& phi, const TileMlpParams& params);
+
+// ---- losses (ops_loss.cpp): means over all elements, one-element results --------------------------------------------------------
+Variable l1_loss(const Variable& a, const Variable& b);
+Variable mse_loss(const Variable& a, const Variable& b);
+// Binary cross-entropy of sigmoid(logits) with target in [0,1], stable for any logit.
+Variable bce_with_logits(const Variable& logits, const Variable& target);
+// logits [N,C] or [N,C,...], labels i32 [N] or [N,...] in 0..C-1.
+Variable cross_entropy(const Variable& logits, const Tensor& labels);
+
+}  // namespace asap

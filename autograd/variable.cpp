@@ -1,0 +1,224 @@
+// The graph and the engine that runs it backwards. Declared in variable.h.
+#include "autograd/variable.h"
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <unordered_set>
+
+namespace asap {
+
+// Where a gradient goes: to the node that made the input, or to a leaf. Neither set: no gradient is needed.
+// Intermediate values are not held: only closures keep what they saved.
+struct Edge {
+  std::shared_ptr<Node> node;
+  std::shared_ptr<VariableImpl> leaf;
+  bool needed() const { return node || leaf; }
+};
+
+struct Node {
+  const char* op = "";
+  uint64_t sequence = 0;  // creation order: inputs always have a smaller number
+  BackwardFn backward;
+  std::vector<Edge> inputs;
+  std::vector<Shape> input_shapes;
+  Tensor grad;                          // accumulates while backward() runs
+  std::weak_ptr<VariableImpl> retained; // set by retain_grad()
+  ~Node();
+};
+
+struct VariableImpl {
+  Tensor value, grad;
+  bool requires_grad = false;  // leaves
+  std::shared_ptr<Node> node;  // null for leaves
+};
+
+// A long chain must not be destroyed by recursion: nodes that nobody else holds are moved to a list first.
+Node::~Node() {
+  std::vector<std::shared_ptr<Node>> pending;
+  auto collect = [&pending](std::vector<Edge>& edges) {
+    for (Edge& edge : edges) {
+      if (edge.node && edge.node.use_count() == 1) pending.push_back(std::move(edge.node));
+    }
+    edges.clear();
+  };
+  collect(inputs);
+  while (!pending.empty()) {
+    const std::shared_ptr<Node> node = std::move(pending.back());
+    pending.pop_back();
+    collect(node->inputs);
+  }
+}
+
+namespace {
+
+thread_local bool grad_enabled_flag = true;
+std::atomic<uint64_t> next_sequence{1};
+
+void accumulate(Tensor grad, Tensor& into) {
+  if (!into.defined()) {
+    into = std::move(grad);
+  } else if (into.owns_storage_alone() && into.is_contiguous()) {
+    add_into(grad, into);
+  } else {
+    into = add(into, grad);
+  }
+}
+
+// Leaves own a packed gradient that nothing else sees, so that optimisers may read and users may write it.
+void accumulate_leaf(Tensor grad, VariableImpl& leaf) {
+  const bool first = !leaf.grad.defined();
+  accumulate(std::move(grad), leaf.grad);
+  if (first && !leaf.grad.owns_storage_alone()) leaf.grad = leaf.grad.clone();
+  leaf.grad = leaf.grad.contiguous();
+}
+
+// All nodes below `root`, newest first: every node comes before the nodes that made its inputs.
+std::vector<std::shared_ptr<Node>> reachable(const std::shared_ptr<Node>& root) {
+  std::vector<std::shared_ptr<Node>> found{root};
+  std::unordered_set<const Node*> seen{root.get()};
+  for (size_t i = 0; i < found.size(); ++i) {
+    const std::shared_ptr<Node> node = found[i];
+    for (const Edge& edge : node->inputs) {
+      if (edge.node && seen.insert(edge.node.get()).second) found.push_back(edge.node);
+    }
+  }
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a->sequence > b->sequence; });
+  return found;
+}
+
+void run_node(Node& node) {
+  ASAP_CHECK(node.backward, "backward: the graph of ", node.op, " was already run and freed; compute the value again");
+  std::unique_ptr<bool[]> needs(new bool[node.inputs.size()]);
+  for (size_t i = 0; i < node.inputs.size(); ++i) needs[i] = node.inputs[i].needed();
+  const Tensor grad = std::move(node.grad);
+  node.grad = Tensor();
+  std::vector<Tensor> grads = node.backward(grad, {needs.get(), node.inputs.size()});
+  node.backward = nullptr;  // frees what the closure saved
+  ASAP_CHECK(grads.size() == node.inputs.size(), "backward: ", node.op, " returned ", grads.size(), " gradients for ",
+             node.inputs.size(), " inputs");
+  for (size_t i = 0; i < grads.size(); ++i) {
+    Edge& edge = node.inputs[i];
+    if (!edge.needed()) continue;
+    ASAP_CHECK(grads[i].defined() && grads[i].shape() == node.input_shapes[i], "backward: ", node.op,
+               " gave its input ", i, " of shape ", node.input_shapes[i], " a gradient of shape ",
+               grads[i].defined() ? grads[i].shape() : Shape{});
+    if (edge.leaf) {
+      accumulate_leaf(std::move(grads[i]), *edge.leaf);
+    } else {
+      accumulate(std::move(grads[i]), edge.node->grad);
+    }
+  }
+}
+
+}  // namespace
+
+bool grad_enabled() { return grad_enabled_flag; }
+NoGrad::NoGrad() : before_(grad_enabled_flag) { grad_enabled_flag = false; }
+NoGrad::~NoGrad() { grad_enabled_flag = before_; }
+
+const Tensor& Saved::get(const char* op) const {
+  ASAP_CHECK(tensor_.version() == version_, "backward: a tensor of shape ", tensor_.shape(), " that ", op,
+             " saved was modified in place since (version ", version_, ", now ", tensor_.version(),
+             "); run backward before the optimiser's step, or compute the value again");
+  return tensor_;
+}
+
+Variable::Variable(Tensor value, bool requires_grad) : impl_(std::make_shared<VariableImpl>()) {
+  ASAP_CHECK(!requires_grad || is_floating(value.dtype()), "Variable: only floating tensors have gradients, got ",
+             value.dtype());
+  impl_->value = std::move(value);
+  impl_->requires_grad = requires_grad;
+}
+
+const Tensor& Variable::value() const {
+  ASAP_CHECK(defined(), "Variable: the variable is undefined");
+  return impl_->value;
+}
+bool Variable::requires_grad() const { return defined() && (impl_->requires_grad || impl_->node); }
+bool Variable::is_leaf() const { return !impl_ || !impl_->node; }
+
+void Variable::set_requires_grad(bool on) {
+  ASAP_CHECK(defined() && is_leaf(), "set_requires_grad: expected a leaf, got the result of ",
+             defined() ? impl_->node->op : "nothing");
+  impl_->requires_grad = on;
+}
+
+void Variable::set_value(Tensor value) {
+  ASAP_CHECK(defined() && is_leaf(), "set_value: expected a leaf");
+  impl_->value = std::move(value);
+  impl_->grad = Tensor();
+}
+
+const Tensor& Variable::grad() const {
+  ASAP_CHECK(defined(), "Variable: the variable is undefined");
+  return impl_->grad;
+}
+void Variable::set_grad(Tensor grad) { impl_->grad = std::move(grad); }
+void Variable::retain_grad() {
+  if (impl_->node) impl_->node->retained = impl_;
+}
+
+Variable Variable::detach() const { return Variable(value()); }
+
+void Variable::backward() const {
+  ASAP_CHECK(numel() == 1, "backward: without a cotangent the value must have one element, got shape ", shape());
+  backward(Tensor::ones(shape(), dtype(), device()));
+}
+
+void Variable::backward(const Tensor& cotangent) const {
+  ASAP_CHECK(requires_grad(), "backward: the value does not depend on anything that requires a gradient");
+  ASAP_CHECK(cotangent.shape() == shape() && cotangent.dtype() == dtype(), "backward: expected a cotangent of shape ",
+             shape(), " and type ", dtype(), ", got ", cotangent.shape(), " and ", cotangent.dtype());
+  const NoGrad no_grad;
+  if (!impl_->node) return accumulate_leaf(cotangent, *impl_);
+  auto order = reachable(impl_->node);
+  impl_->node->grad = cotangent;
+  for (std::shared_ptr<Node>& node : order) {
+    if (const auto retained = node->retained.lock()) accumulate(node->grad, retained->grad);
+    run_node(*node);
+    node.reset();
+  }
+}
+
+Variable make_result(const char* op, Tensor value, const std::vector<Variable>& inputs, BackwardFn backward) {
+  Variable result(std::move(value));
+  const bool needed = grad_enabled_flag && std::any_of(inputs.begin(), inputs.end(),
+                                                       [](const Variable& v) { return v.requires_grad(); });
+  if (!needed) return result;
+  auto node = std::make_shared<Node>();
+  node->op = op;
+  node->sequence = next_sequence++;
+  node->backward = std::move(backward);
+  for (const Variable& input : inputs) {
+    Edge edge;
+    if (input.requires_grad()) {
+      edge.node = input.impl_->node;
+      if (!edge.node) edge.leaf = input.impl_;
+    }
+    node->inputs.push_back(std::move(edge));
+    node->input_shapes.push_back(input.defined() ? input.shape() : Shape{});
+  }
+  result.impl_->node = std::move(node);
+  return result;
+}
+
+Variable custom_op(const char* op, const std::vector<Variable>& inputs, const CustomForward& forward,
+                   CustomBackward backward) {
+  std::vector<Tensor> values;
+  std::vector<Saved> saved;
+  for (const Variable& input : inputs) {
+    values.push_back(input.value());
+    saved.emplace_back(input.value());
+  }
+  Tensor output = forward(values);
+  return make_result(op, output, inputs,
+                     [op, saved, output = Saved(output), backward = std::move(backward)](
+                         const Tensor& grad_out, std::span<const bool> needs) {
+                       std::vector<Tensor> kept;
+                       for (const Saved& tensor : saved) kept.push_back(tensor.get(op));
+                       return backward(kept, output.get(op), grad_out, needs);
+                     });
+}
+
+}  // namespace asap
