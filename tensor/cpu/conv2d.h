@@ -1,0 +1,32 @@
+// Variants of the three convolution kernels, one file each: conv2d_naive.cpp (the definition), conv2d_depthwise.cpp,
+// conv2d_im2col.cpp (packed GEMM). Registered in order of speed by conv2d.cpp.
+// Shapes as in kernels.h: x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW]; f32 and f64.
+#pragma once
+
+#include "tensor/kernels.h"
+
+namespace asap::cpu {
+
+// Sizes of one convolution, read once from its tensors.
+struct Conv2dSizes {
+  int64_t n, c, h, w;        // input
+  int64_t o, oh, ow;         // output
+  int64_t kh, kw;            // kernel
+  int64_t groups, cg, og;    // channels in and out of one group
+};
+inline Conv2dSizes conv2d_sizes(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
+  return {.n = x.size(0), .c = x.size(1), .h = x.size(2), .w = x.size(3),
+          .o = y.size(1), .oh = y.size(2), .ow = y.size(3),
+          .kh = w.size(2), .kw = w.size(3),
+          .groups = p.groups, .cg = w.size(1), .og = y.size(1) / p.groups};
+}
+
+void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
+void conv2d_input_grad_naive(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
+void conv2d_weight_grad_naive(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
+
+void conv2d_forward_im2col(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
+void conv2d_input_grad_im2col(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
+void conv2d_weight_grad_im2col(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
+
+}  // namespace asap::cpu
