@@ -1,0 +1,71 @@
+// Losses: means over all elements, beside their gradients. l1 and mse keep one tensor, the difference, and compute one
+// gradient when the other side is a constant. Declared in ops.h.
+#include "autograd/ops.h"
+
+namespace asap {
+namespace {
+
+void check_same_shape(const char* op, const Variable& a, const Variable& b) {
+  ASAP_CHECK(a.shape() == b.shape(), op, ": expected two equal shapes, got ", a.shape(), " and ", b.shape());
+}
+
+double reciprocal(int64_t n) { return 1.0 / static_cast<double>(n); }
+
+// The gradients of a loss of a - b, from da.
+std::vector<Tensor> gradients_of_difference(const Tensor& da, std::span<const bool> needs) {
+  return {da, needs[1] ? affine(da, -1, 0) : Tensor()};
+}
+
+}  // namespace
+
+Variable l1_loss(const Variable& a, const Variable& b) {
+  check_same_shape("l1_loss", a, b);
+  const Tensor difference = sub(a.value(), b.value());
+  return make_result("l1_loss", mean(unary(UnaryOp::abs, difference)), {a, b},
+                     [saved = Saved(difference)](const Tensor& dy, std::span<const bool> needs) {
+                       const Tensor sign = unary(UnaryOp::sign, saved.get("l1_loss"));
+                       return gradients_of_difference(mul(sign, affine(dy, reciprocal(sign.numel()), 0)), needs);
+                     });
+}
+
+Variable mse_loss(const Variable& a, const Variable& b) {
+  check_same_shape("mse_loss", a, b);
+  const Tensor difference = sub(a.value(), b.value());
+  return make_result("mse_loss", mean(unary(UnaryOp::square, difference)), {a, b},
+                     [saved = Saved(difference)](const Tensor& dy, std::span<const bool> needs) {
+                       const Tensor& d = saved.get("mse_loss");
+                       return gradients_of_difference(mul(d, affine(dy, 2 * reciprocal(d.numel()), 0)), needs);
+                     });
+}
+
+// -t log s(x) - (1-t) log(1-s(x)) = max(x,0) - x t + softplus(-|x|): no term overflows, and for a confident right
+// answer the first two cancel exactly. d/dx = s(x) - t, d/dt = -x.
+Variable bce_with_logits(const Variable& logits, const Variable& target) {
+  check_same_shape("bce_with_logits", logits, target);
+  const Tensor& x = logits.value();
+  const Tensor& t = target.value();
+  const Tensor tail = unary(UnaryOp::softplus, affine(unary(UnaryOp::abs, x), -1, 0));
+  const Tensor loss = add(sub(unary(UnaryOp::relu, x), mul(x, t)), tail);
+  return make_result("bce_with_logits", mean(loss), {logits, target},
+                     [saved_x = Saved(x), saved_t = Saved(t)](const Tensor& dy, std::span<const bool> needs) {
+                       const Tensor& kept = saved_x.get("bce_with_logits");
+                       const Tensor share = affine(dy, reciprocal(kept.numel()), 0);
+                       std::vector<Tensor> grads(2);
+                       if (needs[0]) {
+                         grads[0] = mul(sub(unary(UnaryOp::sigmoid, kept), saved_t.get("bce_with_logits")), share);
+                       }
+                       if (needs[1]) grads[1] = affine(mul(kept, share), -1, 0);
+                       return grads;
+                     });
+}
+
+Variable cross_entropy(const Variable& logits, const Tensor& labels) {
+  Shape expected = logits.shape();
+  ASAP_CHECK(logits.rank() >= 2, "cross_entropy: expected logits [N,C,...], got ", logits.shape());
+  expected.erase(1);
+  ASAP_CHECK(labels.shape() == expected, "cross_entropy: logits ", logits.shape(), " need labels ", expected, ", got ",
+             labels.shape());
+  return -mean(gather(log_softmax(logits, 1), 1, labels.unsqueeze(1)));
+}
+
+}  // namespace asap

@@ -1,0 +1,94 @@
+// Ops that move elements without computing, beside their gradients. Reshape, permute, slice, expand and split are views:
+// no element is copied, forward or backward, unless a view does not lie contiguously where it must.
+// Declared in ops.h.
+#include "autograd/ops.h"
+
+namespace asap {
+
+Variable reshape(const Variable& x, const Shape& shape) {
+  return make_result("reshape", x.value().contiguous().reshape(shape), {x},
+                     [x_shape = x.shape()](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
+                       return {dy.contiguous().reshape(x_shape)};
+                     });
+}
+
+Variable permute(const Variable& x, const std::vector<int>& dims) {
+  const Tensor y = x.value().permute(dims);
+  std::vector<int> inverse(dims.size());
+  for (size_t d = 0; d < dims.size(); ++d) {
+    inverse[static_cast<size_t>(normalize_dim(dims[d], x.rank(), "permute"))] = static_cast<int>(d);
+  }
+  return make_result("permute", y, {x},
+                     [inverse](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
+                       return {dy.permute(inverse)};
+                     });
+}
+
+Variable transpose(const Variable& x, int d0, int d1) {
+  return make_result("transpose", x.value().transpose(d0, d1), {x},
+                     [d0, d1](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
+                       return {dy.transpose(d0, d1)};
+                     });
+}
+
+// Elements that the slice left out have gradient zero.
+Variable slice(const Variable& x, int dim, int64_t start, int64_t end, int64_t step) {
+  return make_result("slice", x.value().slice(dim, start, end, step), {x},
+                     [dim, start, end, step, x_shape = x.shape()](const Tensor& dy,
+                                                                  std::span<const bool>) -> std::vector<Tensor> {
+                       Tensor dx = Tensor::zeros(x_shape, dy.dtype(), dy.device());
+                       dx.slice(dim, start, end, step).copy_from(dy);
+                       return {dx};
+                     });
+}
+
+std::vector<Variable> split(const Variable& x, const std::vector<int64_t>& sizes, int dim) {
+  const int d = normalize_dim(dim, x.rank(), "split");
+  int64_t total = 0;
+  for (int64_t size : sizes) total += size;
+  ASAP_CHECK(total == x.size(d), "split: expected sizes that add up to ", x.size(d), " along dimension ", dim, " of ",
+             x.shape(), ", got ", total);
+  std::vector<Variable> parts;
+  int64_t start = 0;
+  for (int64_t size : sizes) {
+    parts.push_back(slice(x, d, start, start + size));
+    start += size;
+  }
+  return parts;
+}
+
+Variable expand(const Variable& x, const Shape& shape) {
+  return make_result("expand", x.value().expand(shape), {x},
+                     [x_shape = x.shape()](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
+                       return {sum_to(dy, x_shape)};
+                     });
+}
+
+Variable cat(const std::vector<Variable>& xs, int dim) {
+  std::vector<Tensor> values;
+  std::vector<int64_t> sizes;
+  for (const Variable& x : xs) {
+    values.push_back(x.value());
+    sizes.push_back(x.size(dim));
+  }
+  return make_result("cat", cat(values, dim), xs, [sizes, dim](const Tensor& dy, std::span<const bool> needs) {
+    std::vector<Tensor> grads(sizes.size());
+    int64_t start = 0;
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      if (needs[i]) grads[i] = dy.slice(dim, start, start + sizes[i]);
+      start += sizes[i];
+    }
+    return grads;
+  });
+}
+
+// An element gathered several times collects the gradient of each.
+Variable gather(const Variable& x, int dim, const Tensor& index) {
+  return make_result("gather", gather(x.value(), dim, index), {x},
+                     [dim, saved = Saved(index), x_shape = x.shape()](const Tensor& dy,
+                                                                      std::span<const bool>) -> std::vector<Tensor> {
+                       return {gather_backward(dy, dim, saved.get("gather"), x_shape)};
+                     });
+}
+
+}  // namespace asap
