@@ -1,0 +1,172 @@
+// The table of element types and the conversion of their bytes. Declared in file_dtype.h.
+#include "nn/file_dtype.h"
+
+#include <array>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+namespace asap::nn {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "checkpoint files are read and written little-endian");
+
+struct DTypeRow {
+  FileDType dtype;
+  size_t bytes;
+  DType in_memory;
+  const char* safetensors;
+  const char* torch_storage;  // "" where PyTorch has no such storage class
+};
+
+// In the order of FileDType.
+constexpr DTypeRow kTable[] = {
+    {FileDType::f64, 8, DType::f64, "F64", "DoubleStorage"},
+    {FileDType::f32, 4, DType::f32, "F32", "FloatStorage"},
+    {FileDType::f16, 2, DType::f32, "F16", "HalfStorage"},
+    {FileDType::bf16, 2, DType::f32, "BF16", "BFloat16Storage"},
+    {FileDType::i64, 8, DType::i32, "I64", "LongStorage"},
+    {FileDType::i32, 4, DType::i32, "I32", "IntStorage"},
+    {FileDType::i16, 2, DType::i32, "I16", "ShortStorage"},
+    {FileDType::i8, 1, DType::i32, "I8", "CharStorage"},
+    {FileDType::u64, 8, DType::i32, "U64", ""},
+    {FileDType::u32, 4, DType::i32, "U32", ""},
+    {FileDType::u16, 2, DType::i32, "U16", ""},
+    {FileDType::u8, 1, DType::u8, "U8", "ByteStorage"},
+    {FileDType::boolean, 1, DType::u8, "BOOL", "BoolStorage"},
+};
+
+const DTypeRow& row_of(FileDType dtype) { return kTable[static_cast<size_t>(dtype)]; }
+
+// IEEE 754 binary16: 1 sign, 5 exponent (bias 15), 10 mantissa bits.
+float widen_f16(uint16_t half) {
+  const uint32_t sign = uint32_t{half} >> 15 << 31, exponent = half >> 10 & 31, mantissa = half & 1023;
+  if (exponent == 0) {  // zero or subnormal: mantissa * 2^-24, exact in f32
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
+    return sign ? -magnitude : magnitude;
+  }
+  const uint32_t wide_exponent = exponent == 31 ? 255 : exponent + (127 - 15);
+  return std::bit_cast<float>(sign | wide_exponent << 23 | mantissa << 13);
+}
+
+// bfloat16 is the upper half of an f32.
+float widen_bf16(uint16_t half) { return std::bit_cast<float>(uint32_t{half} << 16); }
+
+template <class Integer>
+int32_t narrow(Integer value) {
+  if constexpr (sizeof(Integer) >= sizeof(int32_t)) {
+    ASAP_CHECK(std::in_range<int32_t>(value), "expected integers that fit into 32 bits, got ", value);
+  }
+  return static_cast<int32_t>(value);
+}
+
+// out[i] = convert(element i of the view), in row-major order.
+template <class From, class To, class Convert>
+void gather(std::span<const uint8_t> bytes, const FileView& view, To* out, Convert convert) {
+  std::array<int64_t, Shape::kMaxRank> index{};
+  int64_t place = view.offset;
+  const int64_t count = view.shape.numel();
+  for (int64_t i = 0; i < count; ++i) {
+    From value;
+    std::memcpy(&value, bytes.data() + static_cast<size_t>(place) * sizeof(From), sizeof(From));
+    out[i] = convert(value);
+    for (int d = view.shape.rank() - 1; d >= 0; --d) {  // counts `index` up by one; `place` follows
+      place += view.strides[d];
+      if (++index[static_cast<size_t>(d)] < view.shape[d]) break;
+      index[static_cast<size_t>(d)] = 0;
+      place -= view.strides[d] * view.shape[d];
+    }
+  }
+}
+
+// Checks that every element lies within `bytes`. The last one is at offset + sum of (size - 1) * stride.
+void check_bounds(std::span<const uint8_t> bytes, const FileView& view) {
+  const auto available = static_cast<int64_t>(bytes.size() / size_of(view.dtype));
+  ASAP_CHECK(view.offset >= 0, "expected an offset of at least 0, got ", view.offset);
+  int64_t last = view.offset;
+  bool fits = last < available || view.shape.numel() == 0;
+  for (int d = 0; d < view.shape.rank(); ++d) {
+    const int64_t stride = view.strides[d];
+    ASAP_CHECK(stride >= 0, "expected strides of at least 0, got ", view.strides);
+    if (view.shape.numel() == 0 || view.shape[d] == 1) continue;
+    int64_t reach = 0;
+    fits = fits && !__builtin_mul_overflow(view.shape[d] - 1, stride, &reach) &&
+           !__builtin_add_overflow(last, reach, &last) && last < available;
+  }
+  ASAP_CHECK(fits, "shape ", view.shape, " with strides ", view.strides, " from element ", view.offset,
+             " on reaches beyond the ", available, " elements stored");
+}
+
+}  // namespace
+
+size_t size_of(FileDType dtype) { return row_of(dtype).bytes; }
+DType tensor_dtype(FileDType dtype) { return row_of(dtype).in_memory; }
+
+std::optional<FileDType> file_dtype_of_safetensors(std::string_view name) {
+  for (const DTypeRow& row : kTable) {
+    if (name == row.safetensors) return row.dtype;
+  }
+  return std::nullopt;
+}
+
+std::optional<FileDType> file_dtype_of_torch_storage(std::string_view name) {
+  for (const DTypeRow& row : kTable) {
+    if (!name.empty() && name == row.torch_storage) return row.dtype;
+  }
+  return std::nullopt;
+}
+
+const char* safetensors_name(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return "F32";
+    case DType::f64: return "F64";
+    case DType::i32: return "I32";
+    case DType::u8: return "U8";
+  }
+  fail("safetensors: unknown dtype ", static_cast<int>(dtype));
+}
+
+Shape checked_shape(std::span<const int64_t> sizes) {
+  ASAP_CHECK(sizes.size() <= Shape::kMaxRank, "expected at most ", Shape::kMaxRank, " dimensions, got ", sizes.size());
+  Shape shape;
+  int64_t count = 1;
+  for (const int64_t size : sizes) {
+    ASAP_CHECK(size >= 0, "expected sizes of at least 0, got ", size);
+    ASAP_CHECK(!__builtin_mul_overflow(count, std::max<int64_t>(size, 1), &count),
+               "the sizes multiply to more than 63 bits hold");
+    shape.push_back(size);
+  }
+  return shape;
+}
+
+Tensor read_view(std::span<const uint8_t> bytes, const FileView& wanted) {
+  check_bounds(bytes, wanted);
+  FileView view = wanted;
+  for (int d = 0; d < view.shape.rank(); ++d) {
+    if (view.shape[d] == 1) view.strides[d] = 0;  // never stepped along; may be any number
+  }
+  Tensor result = Tensor::empty(view.shape, tensor_dtype(view.dtype));
+  const auto same = [](auto value) { return value; };
+  const auto to_i32 = [](auto value) { return narrow(value); };
+  switch (view.dtype) {
+    case FileDType::f64: gather<double>(bytes, view, result.data<double>(), same); break;
+    case FileDType::f32: gather<float>(bytes, view, result.data<float>(), same); break;
+    case FileDType::f16: gather<uint16_t>(bytes, view, result.data<float>(), widen_f16); break;
+    case FileDType::bf16: gather<uint16_t>(bytes, view, result.data<float>(), widen_bf16); break;
+    case FileDType::i64: gather<int64_t>(bytes, view, result.data<int32_t>(), to_i32); break;
+    case FileDType::i32: gather<int32_t>(bytes, view, result.data<int32_t>(), to_i32); break;
+    case FileDType::i16: gather<int16_t>(bytes, view, result.data<int32_t>(), to_i32); break;
+    case FileDType::i8: gather<int8_t>(bytes, view, result.data<int32_t>(), to_i32); break;
+    case FileDType::u64: gather<uint64_t>(bytes, view, result.data<int32_t>(), to_i32); break;
+    case FileDType::u32: gather<uint32_t>(bytes, view, result.data<int32_t>(), to_i32); break;
+    case FileDType::u16: gather<uint16_t>(bytes, view, result.data<int32_t>(), to_i32); break;
+    case FileDType::u8: gather<uint8_t>(bytes, view, result.data<uint8_t>(), same); break;
+    case FileDType::boolean:
+      gather<uint8_t>(bytes, view, result.data<uint8_t>(), [](uint8_t value) -> uint8_t { return value != 0; });
+      break;
+  }
+  return result;
+}
+
+}  // namespace asap::nn

@@ -1,0 +1,112 @@
+// read_file and write_file over POSIX calls, so that every error keeps the system's reason. Declared in file_io.h.
+#include "nn/file_io.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <utility>
+
+namespace asap::nn {
+namespace {
+
+// A file descriptor that closes itself.
+class Descriptor {
+ public:
+  explicit Descriptor(int descriptor) : descriptor_(descriptor) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (is_open()) ::close(descriptor_);
+  }
+  bool is_open() const { return descriptor_ >= 0; }
+  int get() const { return descriptor_; }
+  // False leaves the reason in errno: some file systems report a full disk only here.
+  bool close() { return ::close(std::exchange(descriptor_, -1)) == 0; }
+
+ private:
+  int descriptor_;
+};
+
+bool write_all(const Descriptor& file, std::span<const uint8_t> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+  return true;
+}
+
+// False leaves the reason in errno.
+bool write_and_sync(const std::filesystem::path& path, std::span<const std::span<const uint8_t>> pieces) {
+  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666));
+  if (!file.is_open()) return false;
+  for (const auto& piece : pieces) {
+    if (!write_all(file, piece)) return false;
+  }
+  return ::fsync(file.get()) == 0 && file.close();
+}
+
+// Makes the rename itself survive a crash. Some file systems cannot sync a folder: the file is whole all the same.
+void sync_folder(const std::filesystem::path& path) {
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  const Descriptor file(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (file.is_open()) ::fsync(file.get());
+}
+
+[[noreturn]] void fail_with_reason(const std::filesystem::path& path, const char* what, int reason) {
+  fail(path.string(), ": cannot be ", what, " (", std::strerror(reason), ")");
+}
+
+}  // namespace
+
+std::vector<uint8_t> read_file(const std::filesystem::path& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a pipe must not make us wait
+  struct stat info {};
+  if (!file.is_open() || ::fstat(file.get(), &info) != 0) fail_with_reason(path, "read", errno);
+  ASAP_CHECK(!S_ISDIR(info.st_mode), path.string(), ": expected a file, found a folder");
+  ASAP_CHECK(S_ISREG(info.st_mode), path.string(), ": expected a regular file, found a device or pipe");
+
+  std::vector<uint8_t> bytes;
+  try {
+    bytes.resize(static_cast<size_t>(info.st_size));
+  } catch (const std::exception&) {  // std::bad_alloc or std::length_error
+    fail(path.string(), ": its ", info.st_size, " bytes do not fit into memory");
+  }
+  for (size_t done = 0; done < bytes.size();) {
+    const ssize_t count = ::read(file.get(), bytes.data() + done, bytes.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail_with_reason(path, "read", errno);
+    ASAP_CHECK(count > 0, path.string(), ": expected ", bytes.size(), " bytes, but it ended after ", done);
+    done += static_cast<size_t>(count);
+  }
+  return bytes;
+}
+
+void write_file(const std::filesystem::path& path, std::span<const std::span<const uint8_t>> pieces) {
+  struct stat info {};
+  ASAP_CHECK(::stat(path.c_str(), &info) != 0 || S_ISREG(info.st_mode), path.string(),
+             ": cannot be written (expected a regular file or none, found a folder or device)");
+  const std::filesystem::path partial = path.string() + ".tmp";
+  if (!write_and_sync(partial, pieces) || std::rename(partial.c_str(), path.c_str()) != 0) {
+    const int reason = errno;
+    ::unlink(partial.c_str());
+    fail_with_reason(path, "written", reason);
+  }
+  sync_folder(path);
+}
+
+std::string printable(std::string_view text) {
+  constexpr size_t kLongest = 100;
+  std::string result;
+  for (const char c : text.substr(0, kLongest)) result += c >= ' ' && c <= '~' ? c : '?';
+  if (text.size() > kLongest) result += "...";
+  return result;
+}
+
+}  // namespace asap::nn

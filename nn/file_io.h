@@ -1,0 +1,38 @@
+// Bytes in and out for the checkpoint formats, and the helpers that make their errors name file and tensor.
+// Nothing here knows a format. Next: safetensors.h, pth.h.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tensor/error.h"
+
+namespace asap::nn {
+
+// The whole file (an empty one gives no bytes). asap::Error naming the file: missing, unreadable, not a regular file,
+// larger than memory, or shorter than the file system said.
+std::vector<uint8_t> read_file(const std::filesystem::path& path);
+
+// Writes the pieces one after another into PATH.tmp, syncs it to the disk, renames it to PATH and syncs the folder: a
+// reader, or whoever comes after a crash, finds the old file or the whole new one. asap::Error naming the file and
+// the system's reason (no such folder, no permission, full disk); the old file is then untouched and PATH.tmp is gone.
+void write_file(const std::filesystem::path& path, std::span<const std::span<const uint8_t>> pieces);
+
+// Text from a file, fit for an error message: printable ASCII, at most 100 characters.
+std::string printable(std::string_view text);
+
+// Runs f; an asap::Error it throws comes out with "prefix: " in front.
+template <class F>
+decltype(auto) with_prefix(const std::string& prefix, F&& f) {
+  try {
+    return f();
+  } catch (const Error& error) {
+    fail(prefix, ": ", error.what());
+  }
+}
+
+}  // namespace asap::nn

@@ -1,0 +1,30 @@
+// Initial weights. Each fills a tensor in place from a RandomStream: the same seed gives the same weights anywhere.
+// fan_in = w[1] * kernel area, fan_out = w[0] * kernel area, for w [out,in,...].
+#pragma once
+
+#include "tensor/ops.h"
+#include "tensor/random.h"
+
+namespace asap::nn {
+
+// The stream that layers draw their default weights from; manual_seed restarts it.
+RandomStream& default_random();
+void manual_seed(uint64_t seed);
+
+namespace init {
+
+void uniform(Tensor& w, double low, double high, RandomStream& random = default_random());
+void normal(Tensor& w, double mean, double deviation, RandomStream& random = default_random());
+// Glorot & Bengio 2010: deviation gain * sqrt(2 / (fan_in + fan_out)), normal or uniform.
+void xavier_normal(Tensor& w, double gain = 1, RandomStream& random = default_random());
+void xavier_uniform(Tensor& w, double gain = 1, RandomStream& random = default_random());
+// He et al. 2015: deviation sqrt(2 / ((1 + slope^2) * fan_in)) for a LeakyReLU of that slope.
+void kaiming_normal(Tensor& w, double slope = 0, RandomStream& random = default_random());
+void kaiming_uniform(Tensor& w, double slope = 0, RandomStream& random = default_random());
+// Saxe et al. 2013: w seen as [w[0], rest] gets orthonormal rows (or columns, if fewer), times gain.
+void orthogonal(Tensor& w, double gain = 1, RandomStream& random = default_random());
+// PyTorch's default for conv and linear layers, weights and biases: uniform +-1/sqrt(fan_in).
+void fan_in_uniform(Tensor& w, int64_t fan_in, RandomStream& random = default_random());
+
+}  // namespace init
+}  // namespace asap::nn

@@ -1,0 +1,72 @@
+// Layers with state. Declared in layers.h.
+#include "nn/layers.h"
+
+#include "nn/init.h"
+
+namespace asap::nn {
+
+Conv2d::Conv2d(const Conv2dOptions& options) : options_(options) {
+  ASAP_CHECK(options.in > 0 && options.out > 0 && options.groups > 0 && options.in % options.groups == 0, "Conv2d: in=",
+             options.in, ", out=", options.out, ", groups=", options.groups, " do not divide");
+  const int64_t fan_in = options.in / options.groups * options.kernel.h * options.kernel.w;
+  Tensor w = Tensor::empty(options.weight_shape());
+  init::fan_in_uniform(w, fan_in);
+  weight = register_parameter("weight", w);
+  if (options.bias) {
+    Tensor b = Tensor::empty({options.out});
+    init::fan_in_uniform(b, fan_in);
+    bias = register_parameter("bias", b);
+  }
+}
+Variable Conv2d::forward(const Variable& x) { return conv2d(x, weight, bias, options_.params()); }
+
+Linear::Linear(int64_t in, int64_t out, bool with_bias) {
+  Tensor w = Tensor::empty({out, in});
+  init::fan_in_uniform(w, in);
+  weight = register_parameter("weight", w);
+  if (with_bias) {
+    Tensor b = Tensor::empty({out});
+    init::fan_in_uniform(b, in);
+    bias = register_parameter("bias", b);
+  }
+}
+Variable Linear::forward(const Variable& x) { return linear(x, weight, bias); }
+
+InstanceNorm2d::InstanceNorm2d(int64_t channels, bool affine, double activation_slope, double eps)
+    : channels_(channels), params_{.eps = eps, .activation_slope = activation_slope} {
+  if (!affine) return;
+  weight = register_parameter("weight", Tensor::ones({channels}));
+  bias = register_parameter("bias", Tensor::zeros({channels}));
+}
+Variable InstanceNorm2d::forward(const Variable& x) {
+  ASAP_CHECK(x.rank() == 4 && x.size(1) == channels_, "InstanceNorm2d: expected [N,", channels_, ",H,W], got ", x.shape());
+  return instance_norm(x, weight, bias, params_);
+}
+
+BatchNorm2d::BatchNorm2d(int64_t channels, double momentum, double eps) : momentum_(momentum), eps_(eps) {
+  weight = register_parameter("weight", Tensor::ones({channels}));
+  bias = register_parameter("bias", Tensor::zeros({channels}));
+  running_mean_ = register_buffer("running_mean", Tensor::zeros({channels}));
+  running_var_ = register_buffer("running_var", Tensor::ones({channels}));
+  batches_ = register_buffer("num_batches_tracked", Tensor::zeros({}, DType::i32));
+}
+
+Variable BatchNorm2d::forward(const Variable& x) {
+  const Shape per_channel{1, x.size(1), 1, 1};
+  if (!is_training()) {
+    const Variable scale = weight / sqrt(running_var_ + eps_);
+    return x * reshape(scale, per_channel) + reshape(bias - running_mean_ * scale, per_channel);
+  }
+  const auto [y, mean, rstd] = batch_norm(x, weight, bias, {.eps = eps_});
+  const NoGrad no_grad;
+  const auto count = static_cast<double>(x.numel() / x.size(1));
+  ASAP_CHECK(count > 1, "BatchNorm2d: training needs more than one value per channel, got ", x.shape());
+  const Variable variance = (pow(Variable(rstd), -2) - eps_) * (count / (count - 1));
+  Tensor running_mean = running_mean_.value(), running_var = running_var_.value(), batches = batches_.value();
+  running_mean.copy_from((running_mean_ * (1 - momentum_) + Variable(mean) * momentum_).value());
+  running_var.copy_from((running_var_ * (1 - momentum_) + variance * momentum_).value());
+  batches.fill(batches.item() + 1);
+  return y;
+}
+
+}  // namespace asap::nn

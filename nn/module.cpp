@@ -1,0 +1,136 @@
+// The module tree: names, state, modes. Declared in module.h.
+#include "nn/module.h"
+
+#include <algorithm>
+
+namespace asap::nn {
+
+void Module::check_name(const std::string& name) const {
+  auto taken = [&](const auto& list) {
+    return std::any_of(list.begin(), list.end(), [&](const auto& item) { return item.first == name; });
+  };
+  ASAP_CHECK(!name.empty() && name.find('.') == std::string::npos, "Module: '", name, "' is not a name (empty, or has a dot)");
+  ASAP_CHECK(!taken(parameters_) && !taken(buffers_) && !taken(children_), "Module: the name '", name, "' is taken");
+}
+
+Variable Module::register_parameter(const std::string& name, Tensor value) {
+  check_name(name);
+  parameters_.emplace_back(name, Variable(std::move(value), true));
+  return parameters_.back().second;
+}
+
+Variable Module::register_buffer(const std::string& name, Tensor value) {
+  check_name(name);
+  buffers_.emplace_back(name, Variable(std::move(value)));
+  return buffers_.back().second;
+}
+
+void Module::adopt(const std::string& name, std::unique_ptr<Module> child) {
+  check_name(name);
+  children_.emplace_back(name, std::move(child));
+}
+
+void Module::collect(const std::string& prefix, bool parameters, bool buffers, NamedVariables& out) const {
+  auto take = [&](const NamedVariables& list) {
+    for (const auto& [name, variable] : list) out.emplace_back(prefix + name, variable);
+  };
+  if (parameters) take(parameters_);
+  if (buffers) take(buffers_);
+  for (const auto& [name, child] : children_) child->collect(prefix + name + ".", parameters, buffers, out);
+}
+
+NamedVariables Module::named_parameters() const {
+  NamedVariables all;
+  collect("", true, false, all);
+  return all;
+}
+
+NamedVariables Module::named_buffers() const {
+  NamedVariables all;
+  collect("", false, true, all);
+  return all;
+}
+
+std::vector<Variable> Module::parameters() const {
+  std::vector<Variable> all;
+  for (auto& [name, variable] : named_parameters()) all.push_back(variable);
+  return all;
+}
+
+int64_t Module::parameter_count() const {
+  int64_t count = 0;
+  for (const Variable& parameter : parameters()) count += parameter.numel();
+  return count;
+}
+
+StateDict Module::state_dict() const {
+  NamedVariables all;
+  collect("", true, true, all);
+  StateDict state;
+  for (const auto& [name, variable] : all) state.set(name, variable.value());
+  return state;
+}
+
+void Module::load_state_dict(const StateDict& state, const std::string& source) {
+  NamedVariables all;
+  collect("", true, true, all);
+  std::string problems;
+  StateDict expected;
+  for (const auto& [name, variable] : all) {
+    expected.set(name, variable.value());
+    const Tensor* found = state.find(name);
+    if (!found) {
+      problems += str("\n  missing: ", name, " ", variable.shape());
+    } else if (found->shape() != variable.shape()) {
+      problems += str("\n  wrong shape: ", name, " is ", found->shape(), ", the model has ", variable.shape());
+    } else if (is_floating(found->dtype()) != is_floating(variable.dtype())) {
+      problems += str("\n  wrong type: ", name, " is ", found->dtype(), ", the model has ", variable.dtype());
+    }
+  }
+  for (const auto& [name, tensor] : state) {
+    if (!expected.contains(name)) problems += str("\n  unexpected: ", name, " ", tensor.shape());
+  }
+  ASAP_CHECK(problems.empty(), source, ": the keys do not fit the model:", problems);
+  for (auto& [name, variable] : all) {
+    Tensor value = variable.value();  // shares the parameter's memory
+    value.copy_from(*state.find(name));
+  }
+}
+
+void Module::train(bool on) {
+  training_ = on;
+  for (auto& [name, child] : children_) child->train(on);
+}
+
+void Module::zero_grad() {
+  for (auto& [name, parameter] : parameters_) parameter.zero_grad();
+  for (auto& [name, child] : children_) child->zero_grad();
+}
+
+void Module::set_requires_grad(bool on) {
+  for (auto& [name, parameter] : parameters_) parameter.set_requires_grad(on);
+  for (auto& [name, child] : children_) child->set_requires_grad(on);
+}
+
+void Module::to(Device device) {
+  NamedVariables all;
+  collect("", true, true, all);
+  for (auto& [name, variable] : all) variable.set_value(variable.value().to(device));
+}
+
+void Module::to(DType dtype) {
+  ASAP_CHECK(is_floating(dtype), "Module::to: expected a floating type, got ", dtype);
+  NamedVariables all;
+  collect("", true, true, all);
+  for (auto& [name, variable] : all) {
+    if (is_floating(variable.dtype())) variable.set_value(variable.value().to(dtype));
+  }
+}
+
+Variable Sequential::forward(const Variable& x) {
+  Variable y = x;
+  for (Layer* layer : layers_) y = layer->forward(y);
+  return y;
+}
+
+}  // namespace asap::nn

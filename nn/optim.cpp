@@ -1,0 +1,137 @@
+// Adam, SGD and schedules. Declared in optim.h; the arithmetic is in the adam and sgd kernels.
+#include "nn/optim.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace asap::nn {
+namespace {
+
+// Reads the state tensors NAME.suffix into `out`, one per parameter, undefined where absent.
+void load_moments(const StateDict& state, const NamedVariables& parameters, const std::string& suffix,
+                  const std::string& source, std::vector<Tensor>& out) {
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const auto& [name, parameter] = parameters[i];
+    const Tensor* found = state.find(name + suffix);
+    out[i] = Tensor();
+    if (!found) continue;
+    ASAP_CHECK(found->shape() == parameter.shape(), source, ": ", name, suffix, " is ", found->shape(),
+               ", the parameter is ", parameter.shape());
+    out[i] = Tensor::like(parameter.value());
+    out[i].copy_from(*found);
+  }
+}
+
+// Every key must belong to a parameter, so that state of another model is refused.
+void check_keys(const StateDict& state, const NamedVariables& parameters, const std::vector<std::string>& suffixes,
+                const std::string& source) {
+  std::string unexpected;
+  for (const auto& [key, tensor] : state) {
+    if (key == "step") continue;
+    const bool known = std::any_of(parameters.begin(), parameters.end(), [&](const auto& parameter) {
+      return std::any_of(suffixes.begin(), suffixes.end(),
+                         [&](const std::string& suffix) { return key == parameter.first + suffix; });
+    });
+    if (!known) unexpected += " " + key;
+  }
+  ASAP_CHECK(unexpected.empty(), source, ": unexpected keys:", unexpected);
+}
+
+}  // namespace
+
+void Optimizer::zero_grad() {
+  for (auto& [name, parameter] : parameters_) parameter.zero_grad();
+}
+
+Adam::Adam(NamedVariables parameters, const AdamOptions& options)
+    : Optimizer(std::move(parameters)), options_(options), m_(parameters_.size()), v_(parameters_.size()) {}
+
+void Adam::step() {
+  ++step_;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    const Variable& parameter = parameters_[i].second;
+    if (!parameter.grad().defined()) continue;
+    Tensor value = parameter.value();
+    if (!m_[i].defined()) {
+      m_[i] = Tensor::zeros(value.shape(), value.dtype(), value.device());
+      v_[i] = Tensor::zeros(value.shape(), value.dtype(), value.device());
+    }
+    adam_step(parameter.grad(),
+              {.lr = options_.lr, .beta1 = options_.beta1, .beta2 = options_.beta2, .eps = options_.eps,
+               .weight_decay = options_.weight_decay, .step = step_},
+              value, m_[i], v_[i]);
+  }
+}
+
+StateDict Adam::state_dict() const {
+  StateDict state;
+  state.set("step", Tensor::from<int32_t>({static_cast<int32_t>(step_)}, {}));
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (!m_[i].defined()) continue;
+    state.set(parameters_[i].first + ".exp_avg", m_[i]);
+    state.set(parameters_[i].first + ".exp_avg_sq", v_[i]);
+  }
+  return state;
+}
+
+void Adam::load_state_dict(const StateDict& state, const std::string& source) {
+  check_keys(state, parameters_, {".exp_avg", ".exp_avg_sq"}, source);
+  const Tensor* step = state.find("step");
+  ASAP_CHECK(step, source, ": the key 'step' is missing");
+  step_ = static_cast<int64_t>(step->item());
+  load_moments(state, parameters_, ".exp_avg", source, m_);
+  load_moments(state, parameters_, ".exp_avg_sq", source, v_);
+}
+
+Sgd::Sgd(NamedVariables parameters, const SgdParams& options)
+    : Optimizer(std::move(parameters)), options_(options), velocity_(parameters_.size()) {}
+
+void Sgd::step() {
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    const Variable& parameter = parameters_[i].second;
+    if (!parameter.grad().defined()) continue;
+    Tensor value = parameter.value();
+    if (options_.momentum != 0 && !velocity_[i].defined()) {
+      velocity_[i] = Tensor::zeros(value.shape(), value.dtype(), value.device());
+    }
+    sgd_step(parameter.grad(), options_, value, velocity_[i]);
+  }
+}
+
+StateDict Sgd::state_dict() const {
+  StateDict state;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (velocity_[i].defined()) state.set(parameters_[i].first + ".momentum_buffer", velocity_[i]);
+  }
+  return state;
+}
+
+void Sgd::load_state_dict(const StateDict& state, const std::string& source) {
+  check_keys(state, parameters_, {".momentum_buffer"}, source);
+  load_moments(state, parameters_, ".momentum_buffer", source, velocity_);
+}
+
+namespace schedule {
+
+double linear_decay(double lr0, int64_t epoch, int64_t niter, int64_t niter_decay) {
+  if (epoch <= niter + 1 || niter_decay <= 0) return lr0;
+  const auto steps = static_cast<double>(std::min(epoch - 1 - niter, niter_decay));
+  return lr0 - steps * lr0 / static_cast<double>(niter_decay);
+}
+
+double step(double lr0, int64_t epoch, int64_t step_size, double factor) {
+  return lr0 * std::pow(factor, static_cast<double>((epoch - 1) / step_size));
+}
+
+double exponential(double lr0, int64_t epoch, double factor) {
+  return lr0 * std::pow(factor, static_cast<double>(epoch - 1));
+}
+
+double cosine(double lr0, int64_t epoch, int64_t epochs, double lr_end) {
+  const double t = std::min(1.0, static_cast<double>(epoch - 1) / static_cast<double>(epochs));
+  return lr_end + (lr0 - lr_end) * (1 + std::cos(std::numbers::pi * t)) / 2;
+}
+
+}  // namespace schedule
+}  // namespace asap::nn

@@ -1,0 +1,70 @@
+// Optimisers and learning-rate schedules. An optimiser steps named parameters by their gradients, in place, and its state
+// (moments, step count) goes into a StateDict, so that a resumed run continues to the bit.
+#pragma once
+
+#include "nn/module.h"
+
+namespace asap::nn {
+
+class Optimizer {
+ public:
+  explicit Optimizer(NamedVariables parameters) : parameters_(std::move(parameters)) {}
+  virtual ~Optimizer() = default;
+  // Parameters without a gradient are left alone.
+  virtual void step() = 0;
+  // "NAME.STATE" per parameter that has stepped, and "step" (i32). Shares memory with the optimiser.
+  virtual StateDict state_dict() const = 0;
+  // Throws naming the keys that do not fit the parameters.
+  virtual void load_state_dict(const StateDict& state, const std::string& source = "optimizer state") = 0;
+  void zero_grad();
+  virtual void set_lr(double lr) = 0;
+  virtual double lr() const = 0;
+
+ protected:
+  NamedVariables parameters_;
+};
+
+struct AdamOptions {
+  double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+};
+// Kingma & Ba 2015. State: NAME.exp_avg, NAME.exp_avg_sq.
+class Adam : public Optimizer {
+ public:
+  Adam(NamedVariables parameters, const AdamOptions& options);
+  void step() override;
+  StateDict state_dict() const override;
+  void load_state_dict(const StateDict& state, const std::string& source) override;
+  void set_lr(double lr) override { options_.lr = lr; }
+  double lr() const override { return options_.lr; }
+
+ private:
+  AdamOptions options_;
+  std::vector<Tensor> m_, v_;  // undefined until the parameter's first gradient
+  int64_t step_ = 0;
+};
+
+// Gradient descent with momentum (PyTorch's form: velocity = momentum * velocity + grad). State: NAME.momentum_buffer.
+class Sgd : public Optimizer {
+ public:
+  Sgd(NamedVariables parameters, const SgdParams& options);
+  void step() override;
+  StateDict state_dict() const override;
+  void load_state_dict(const StateDict& state, const std::string& source) override;
+  void set_lr(double lr) override { options_.lr = lr; }
+  double lr() const override { return options_.lr; }
+
+ private:
+  SgdParams options_;
+  std::vector<Tensor> velocity_;
+};
+
+// Learning rate of `epoch` (counted from 1) under each schedule, from the initial rate lr0.
+namespace schedule {
+// SPEC section 5: lr0 through epoch niter, then lr0 / niter_decay less at the end of every later epoch.
+double linear_decay(double lr0, int64_t epoch, int64_t niter, int64_t niter_decay);
+double step(double lr0, int64_t epoch, int64_t step_size, double factor);  // times factor every step_size epochs
+double exponential(double lr0, int64_t epoch, double factor);              // times factor every epoch
+double cosine(double lr0, int64_t epoch, int64_t epochs, double lr_end = 0);  // Loshchilov & Hutter 2017, one period
+}  // namespace schedule
+
+}  // namespace asap::nn

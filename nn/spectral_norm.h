@@ -1,0 +1,24 @@
+// Spectral normalisation (Miyato et al. 2018): a convolution whose weight is divided by an estimate of its largest
+// singular value, found by one power iteration per training forward. SPEC section 3.
+#pragma once
+
+#include "nn/layers.h"
+
+namespace asap::nn {
+
+// Conv2d with weight = weight_orig / sigma, weight_orig seen as a matrix W [out, in/groups*kh*kw]. Evaluation uses the
+// stored u, v. State, as PyTorch names it: bias [out], weight_orig, weight_u [out], weight_v [in/groups*kh*kw].
+class SpectralConv2d : public Layer {
+ public:
+  explicit SpectralConv2d(const Conv2dOptions& options);
+  // Training: v = normalise(W^T u), u = normalise(W v) without gradient first. sigma = u^T W v keeps the gradient in W.
+  Variable forward(const Variable& x) override;
+  Variable weight_orig, bias;
+
+ private:
+  void power_iteration();
+  Conv2dOptions options_;
+  Variable weight_u_, weight_v_;
+};
+
+}  // namespace asap::nn
