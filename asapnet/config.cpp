@@ -1,0 +1,107 @@
+// Presets, derived sizes and checks. Declared in config.h.
+#include "asapnet/config.h"
+
+#include <bit>
+#include <cmath>
+
+namespace asap::asapnet {
+namespace {
+
+bool is_power_of_two(int64_t n) { return n > 0 && std::has_single_bit(static_cast<uint64_t>(n)); }
+
+void at_least(const char* option, int64_t value, int64_t least) {
+  ASAP_CHECK(value >= least, "config: ", option, " is ", value, "; it must be at least ", least);
+}
+
+}  // namespace
+
+GanMode parse_gan_mode(const std::string& text) {
+  for (GanMode mode : {GanMode::hinge, GanMode::ls, GanMode::original, GanMode::w}) {
+    if (text == name(mode)) return mode;
+  }
+  fail("config: gan_mode is '", text, "'; it must be hinge, ls, original or w");
+}
+
+const char* name(GanMode mode) {
+  constexpr const char* names[] = {"hinge", "ls", "original", "w"};
+  return names[static_cast<int>(mode)];
+}
+
+int64_t Config::tile() const { return static_cast<int64_t>(static_cast<double>(crop_size) / (16 * aspect_ratio)); }
+int64_t Config::fixed_downsampling() const { return tile() / learned_ds_factor; }
+
+void Config::validate() const {
+  at_least("label_nc", label_nc, 1);
+  at_least("output_nc", output_nc, 1);
+  at_least("lr_width", lr_width, 1);
+  at_least("lr_max_width", lr_max_width, 1);
+  at_least("lr_depth", lr_depth, 0);
+  at_least("hr_width", hr_width, 1);
+  at_least("hr_depth", hr_depth, 1);
+  at_least("ndf", ndf, 1);
+  at_least("ndf_max", ndf_max, 1);
+  at_least("n_layers_D", n_layers_D, 1);
+  at_least("num_D", num_D, 1);
+  ASAP_CHECK(std::isfinite(aspect_ratio) && aspect_ratio > 0, "config: aspect_ratio is ", aspect_ratio, "; it must be above 0");
+  const double exact = static_cast<double>(crop_size) / (16 * aspect_ratio);
+  ASAP_CHECK(exact == static_cast<double>(tile()) && is_power_of_two(tile()), "config: crop_size ", crop_size,
+             " with aspect_ratio ", aspect_ratio, " gives tiles of ", exact,
+             " pixels; the side must be a power of two, as with crop_size ", 128 * aspect_ratio, ", ",
+             256 * aspect_ratio, ", ", 512 * aspect_ratio, " or ", 1024 * aspect_ratio);
+  ASAP_CHECK(is_power_of_two(learned_ds_factor) && learned_ds_factor >= 2 && learned_ds_factor <= tile(),
+             "config: learned_ds_factor is ", learned_ds_factor, "; with tiles of ", tile(),
+             " pixels it must be a power of two from 2 to ", tile());
+  ASAP_CHECK(!(reflection_pad && replicate_pad), "config: reflection_pad and replicate_pad exclude each other");
+  ASAP_CHECK(!lr_instance || instance_channel(), "config: lr_instance needs an instance channel: turn no_instance_edge off");
+  ASAP_CHECK(norm_G == "instanceaffine", "config: norm_G is '", norm_G, "'; it must be instanceaffine");
+  ASAP_CHECK(norm_D == "spectralinstance" || norm_D == "instanceaffine", "config: norm_D is '", norm_D,
+             "'; it must be spectralinstance or instanceaffine");
+  ASAP_CHECK(!condition_on_z || use_vae, "config: condition_on_z needs use_vae");
+}
+
+void Config::check_size(int64_t rows, int64_t cols, const std::string& what) const {
+  const int64_t side = tile();
+  if (rows > 0 && cols > 0 && rows % side == 0 && cols % side == 0) return;
+  auto below = [&](int64_t n) { return std::max<int64_t>(n / side, 1) * side; };
+  auto above = [&](int64_t n) { return (n / side + (n % side ? 1 : 0)) * side; };
+  fail(what, ": the size is ", cols, "x", rows, " (width x height), but both must be multiples of the tile side ", side,
+       "; ", below(cols), "x", below(rows), " or ", std::max(above(cols), side), "x", std::max(above(rows), side), " would do");
+}
+
+const std::vector<std::string>& preset_names() {
+  static const std::vector<std::string> names{"quick",       "facades256",    "facades512",
+                                              "facades1024", "cityscapes256", "cityscapes512"};
+  return names;
+}
+
+Config preset(const std::string& name) {
+  Config config;
+  if (name == "quick") {
+    config.crop_size = 128;
+    config.learned_ds_factor = 8;
+    config.lr_width = 16;
+    config.lr_max_width = 64;
+    config.lr_depth = 3;
+    config.hr_width = 32;
+    config.ndf = 16;
+    config.ndf_max = 64;
+    config.n_layers_D = 3;
+    config.reflection_pad = true;
+  } else if (name == "facades256" || name == "facades512" || name == "facades1024") {
+    config.crop_size = std::stoll(name.substr(7));
+    config.reflection_pad = true;
+  } else if (name == "cityscapes256" || name == "cityscapes512") {
+    config.label_nc = 35;
+    config.crop_size = 2 * std::stoll(name.substr(10));
+    config.aspect_ratio = 2;
+    config.no_instance_edge = false;
+    config.lr_instance = true;
+  } else {
+    std::string known;
+    for (const std::string& preset : preset_names()) known += " " + preset;
+    fail("config: there is no preset '", name, "'; the presets are", known);
+  }
+  return config;
+}
+
+}  // namespace asap::asapnet

@@ -1,0 +1,112 @@
+// AsapNet: generator, discriminator, optional encoder and perceptual net with their losses, and GanStep, the two
+// optimisation steps of one training iteration (SPEC sections 4 and 5). The published four modes are forward functions
+// here: generator, discriminator, encode, inference.
+// Next: generator.h, discriminator.h, losses.h; train/trainer.h drives it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "asapnet/config.h"
+#include "asapnet/discriminator.h"
+#include "asapnet/encoder.h"
+#include "asapnet/generator.h"
+#include "asapnet/vgg.h"
+#include "nn/optim.h"
+
+namespace asap::asapnet {
+
+// One batch as the data loader makes it.
+struct Batch {
+  Tensor labels;    // i32 [N,H,W], 0..classes-1 (dontcare already mapped); or, with no_one_hot, f32 [N,3,H,W] in [-1,1]
+  Tensor instance;  // f32 [N,1,H,W], edges or distances; undefined without an instance channel
+  Tensor image;     // f32 [N,3,H,W] in [-1,1]; undefined for inference
+};
+
+// Loss values by the published names, in the order they are logged.
+using LossValues = std::vector<std::pair<std::string, double>>;
+
+struct GeneratorStepResult {
+  Variable total;   // what is minimised
+  LossValues values;  // GAN, GAN_Feat, VGG, and L1, MSE, PHI, KLD where used
+  Tensor fake;      // [N,3,H,W]
+};
+struct DiscriminatorStepResult {
+  Variable total;
+  LossValues values;  // D_Fake, D_real
+};
+
+enum class SpectralInit { pytorch_default, xavier };  // SPEC section 5, init
+
+class AsapNet {
+ public:
+  // Draws initial weights: xavier normal, gain 0.02, the spectral-norm convolutions as `spectral` says.
+  AsapNet(const Config& config, uint64_t seed, SpectralInit spectral = SpectralInit::pytorch_default);
+
+  const Config& config() const { return config_; }
+  Generator& generator() { return *generator_; }
+  Discriminator& discriminator() { return *discriminator_; }
+  Encoder* encoder() { return encoder_.get(); }  // null unless use_vae
+  // The perceptual net; needed for the generator's losses unless no_vgg_loss.
+  void set_vgg(std::shared_ptr<Vgg19> vgg) { vgg_ = std::move(vgg); }
+  Vgg19* vgg() { return vgg_.get(); }
+
+  // One-hot labels [+ instance channel]: [N,C,H,W].
+  Tensor encode_input(const Batch& batch, DType dtype = DType::f32) const;
+
+  // Mode generator. `noise` gives the VAE's normal numbers.
+  GeneratorStepResult generator_losses(const Batch& batch, RandomStream& noise);
+  // Mode discriminator: the fake comes from the current generator, without gradient.
+  DiscriminatorStepResult discriminator_losses(const Batch& batch, RandomStream& noise);
+  // Mode encode: mu, logvar [N,z_dim]; throws without use_vae.
+  EncoderResult encode(const Tensor& image);
+  // Mode inference: [N,output_nc,H,W] in [-1,1], without gradient. z [N,z_dim] may be undefined.
+  Tensor inference(const Batch& batch, const Tensor& z = {});
+
+  void to(DType dtype);
+  void to(Device device);
+
+ private:
+  Variable generate(const Batch& batch, const Tensor& input, RandomStream& noise, Variable* phi, Variable* kld);
+
+  Config config_;
+  std::unique_ptr<Generator> generator_;
+  std::unique_ptr<Discriminator> discriminator_;
+  std::unique_ptr<Encoder> encoder_;
+  std::shared_ptr<Vgg19> vgg_;
+};
+
+struct OptimizerConfig {
+  double lr = 2e-4, beta1 = 0, beta2 = 0.9, adam_eps = 1e-8;
+  bool no_TTUR = false;  // off: G at lr/2, D at lr*2
+  // The published default betas for either setting: (0, 0.9), or (0.5, 0.999) with no_TTUR.
+  static OptimizerConfig defaults(bool no_ttur);
+};
+
+// The optimisers of one training run and the two steps of an iteration.
+class GanStep {
+ public:
+  GanStep(AsapNet& model, const OptimizerConfig& config, uint64_t noise_seed);
+
+  // Each computes losses, gradients and one Adam step. Throws asap::Error naming the loss if one is not finite, before
+  // any weight changes.
+  GeneratorStepResult generator_step(const Batch& batch);
+  DiscriminatorStepResult discriminator_step(const Batch& batch);
+
+  // Base rate; TTUR's factors are applied inside.
+  void set_lr(double lr);
+  double lr() const { return lr_; }
+  nn::Adam& generator_optimizer() { return *optimizer_G_; }
+  nn::Adam& discriminator_optimizer() { return *optimizer_D_; }
+  RandomStream& noise() { return noise_; }
+
+ private:
+  AsapNet& model_;
+  OptimizerConfig config_;
+  double lr_;
+  RandomStream noise_;
+  std::unique_ptr<nn::Adam> optimizer_G_, optimizer_D_;
+};
+
+}  // namespace asap::asapnet
