@@ -1,0 +1,80 @@
+// Checked convolution: forward with bias, input gradient, weight gradient. Declared in ops.h; kernels: conv2d_forward,
+// conv2d_input_grad, conv2d_weight_grad.
+#include "tensor/checks.h"
+#include "tensor/ops.h"
+
+namespace asap {
+namespace {
+
+// Output size along one axis; `kernel` counts the gaps that dilation opens.
+int64_t output_size(const char* axis, int64_t n, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
+  const int64_t extent = dilation * (kernel - 1) + 1;
+  ASAP_CHECK(n + 2 * padding >= extent, "conv2d: the kernel covers ", extent, " pixels of ", axis, ", but x has ", n,
+             " + 2*", padding, " of padding");
+  return (n + 2 * padding - extent) / stride + 1;
+}
+
+// The sum over no terms at all: an empty x, w or dy.
+bool nothing_to_sum(const Tensor& a, const Tensor& b) { return a.numel() == 0 || b.numel() == 0; }
+
+}  // namespace
+
+Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dParams& p) {
+  checks::has_rank("conv2d", "x", x, 4);
+  checks::has_rank("conv2d", "w", w, 4);
+  ASAP_CHECK(p.stride.h > 0 && p.stride.w > 0 && p.dilation.h > 0 && p.dilation.w > 0 && p.groups > 0 &&
+                 p.padding.h >= 0 && p.padding.w >= 0,
+             "conv2d: expected positive stride, dilation and groups and no negative padding");
+  ASAP_CHECK(x[1] == w[1] * p.groups, "conv2d: x has ", x[1], " channels, but w ", w, " with groups=", p.groups, " needs ",
+             w[1] * p.groups);
+  ASAP_CHECK(w[0] % p.groups == 0, "conv2d: w ", w, " has ", w[0], " output channels, which ", p.groups,
+             " groups do not divide");
+  ASAP_CHECK(w[2] > 0 && w[3] > 0, "conv2d: w ", w, " has no taps");
+  return {x[0], w[0], output_size("height", x[2], w[2], p.stride.h, p.padding.h, p.dilation.h),
+          output_size("width", x[3], w[3], p.stride.w, p.padding.w, p.dilation.w)};
+}
+
+Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& params) {
+  checks::is_floating("conv2d", "x", x);
+  checks::alike("conv2d", x, w);
+  Tensor y = Tensor::like(x, conv2d_shape(x.shape(), w.shape(), params));
+  if (nothing_to_sum(x, w)) {
+    y.fill(0);
+  } else {
+    kernels::conv2d_forward.run(x.device(), x.contiguous(), w.contiguous(), params, y);
+  }
+  if (bias.defined()) {
+    checks::alike("conv2d", x, bias);
+    checks::has_shape("conv2d", "bias", bias, {w.size(0)});
+    if (y.numel() > 0) kernels::add_bias.run(x.device(), bias.contiguous(), y);
+  }
+  return y;
+}
+
+Tensor conv2d_input_grad(const Tensor& dy, const Tensor& w, const Shape& x_shape, const Conv2dParams& params) {
+  checks::is_floating("conv2d_input_grad", "dy", dy);
+  checks::alike("conv2d_input_grad", dy, w);
+  checks::has_shape("conv2d_input_grad", "dy", dy, conv2d_shape(x_shape, w.shape(), params));
+  Tensor dx = Tensor::like(dy, x_shape);
+  if (nothing_to_sum(dy, w)) {
+    dx.fill(0);
+  } else {
+    kernels::conv2d_input_grad.run(dy.device(), dy.contiguous(), w.contiguous(), params, dx);
+  }
+  return dx;
+}
+
+Tensor conv2d_weight_grad(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Conv2dParams& params) {
+  checks::is_floating("conv2d_weight_grad", "x", x);
+  checks::alike("conv2d_weight_grad", x, dy);
+  checks::has_shape("conv2d_weight_grad", "dy", dy, conv2d_shape(x.shape(), w_shape, params));
+  Tensor dw = Tensor::like(x, w_shape);
+  if (nothing_to_sum(x, dy)) {
+    dw.fill(0);
+  } else {
+    kernels::conv2d_weight_grad.run(x.device(), x.contiguous(), dy.contiguous(), params, dw);
+  }
+  return dw;
+}
+
+}  // namespace asap

@@ -1,0 +1,55 @@
+// Checked elementwise ops: unary, binary with broadcasting, in-place addition, and the gradient of broadcasting.
+// Declared in ops.h.
+#include "tensor/checks.h"
+#include "tensor/ops.h"
+
+namespace asap {
+
+Tensor unary(UnaryOp op, const Tensor& x, const UnaryParams& params) {
+  checks::is_floating(name(op), "x", x);
+  Tensor y = Tensor::like(x);
+  kernels::unary.run(x.device(), op, x, params, y);
+  return y;
+}
+
+Tensor unary_backward(UnaryOp op, const Tensor& saved, const Tensor& dy, const UnaryParams& params) {
+  const std::string text = str(name(op), " backward");
+  checks::is_floating(text.c_str(), "dy", dy);
+  checks::alike(text.c_str(), saved, dy);
+  checks::has_shape(text.c_str(), "dy", dy, saved.shape());
+  Tensor dx = Tensor::like(dy);
+  kernels::unary_backward.run(dy.device(), op, saved.contiguous(), dy.contiguous(), params, dx);
+  return dx;
+}
+
+Tensor binary(BinaryOp op, const Tensor& a, const Tensor& b) {
+  checks::is_floating(name(op), "a", a);
+  checks::alike(name(op), a, b);
+  const Shape shape = broadcast_shapes(a.shape(), b.shape(), name(op));
+  Tensor y = Tensor::like(a, shape);
+  kernels::binary.run(a.device(), op, a.expand(shape), b.expand(shape), y);
+  return y;
+}
+
+Tensor affine(const Tensor& x, double scale, double shift) { return unary(UnaryOp::affine, x, {scale, shift}); }
+
+void add_into(const Tensor& x, Tensor& y) {
+  checks::is_floating("add_into", "y", y);
+  checks::alike("add_into", x, y);
+  checks::has_shape("add_into", "x", x, y.shape());
+  kernels::binary.run(y.device(), BinaryOp::add, y, x, y);
+  y.bump_version();
+}
+
+Tensor sum_to(const Tensor& x, const Shape& shape) {
+  ASAP_CHECK(shape.rank() <= x.rank() && broadcast_shapes(x.shape(), shape, "sum_to") == x.shape(), "sum_to: ", shape,
+             " does not broadcast to ", x.shape());
+  const int extra = x.rank() - shape.rank();
+  std::vector<int> dims;
+  for (int d = 0; d < x.rank(); ++d) {
+    if (d < extra || (shape[d - extra] == 1 && x.size(d) != 1)) dims.push_back(d);
+  }
+  return dims.empty() ? x : sum(x, dims, true).reshape(shape);
+}
+
+}  // namespace asap

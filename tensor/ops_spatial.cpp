@@ -1,0 +1,119 @@
+// Checked padding, pooling and resizing of [N,C,H,W]. Declared in ops.h.
+#include "tensor/checks.h"
+#include "tensor/ops.h"
+
+namespace asap {
+
+// ---- padding ----------------------------------------------------------------------------------------------------------
+
+Shape pad2d_shape(const Shape& x, const Pad2dParams& p) {
+  checks::has_rank("pad2d", "x", x, 4);
+  ASAP_CHECK(p.left >= 0 && p.right >= 0 && p.top >= 0 && p.bottom >= 0, "pad2d: expected no negative padding, got left ",
+             p.left, ", right ", p.right, ", top ", p.top, ", bottom ", p.bottom);
+  if (p.mode == PadMode::reflect) {
+    ASAP_CHECK(std::max(p.left, p.right) < x[3] && std::max(p.top, p.bottom) < x[2],
+               "pad2d: reflect padding must be smaller than the picture: left ", p.left, ", right ", p.right, ", top ", p.top,
+               ", bottom ", p.bottom, " for shape ", x);
+  } else if (p.mode == PadMode::replicate) {
+    ASAP_CHECK(x[2] > 0 && x[3] > 0, "pad2d: replicate padding needs a pixel to repeat, got shape ", x);
+  }
+  return {x[0], x[1], x[2] + p.top + p.bottom, x[3] + p.left + p.right};
+}
+
+Tensor pad2d(const Tensor& x, const Pad2dParams& params) {
+  checks::is_floating("pad2d", "x", x);
+  Tensor y = Tensor::like(x, pad2d_shape(x.shape(), params));
+  if (y.numel() > 0) kernels::pad2d_forward.run(x.device(), x.contiguous(), params, y);
+  return y;
+}
+
+Tensor pad2d_backward(const Tensor& dy, const Shape& x_shape, const Pad2dParams& params) {
+  checks::is_floating("pad2d_backward", "dy", dy);
+  checks::has_shape("pad2d_backward", "dy", dy, pad2d_shape(x_shape, params));
+  Tensor dx = Tensor::like(dy, x_shape);
+  if (dx.numel() > 0) kernels::pad2d_backward.run(dy.device(), dy.contiguous(), params, dx);
+  return dx;
+}
+
+// ---- pooling ----------------------------------------------------------------------------------------------------------
+
+Shape pool2d_shape(const Shape& x, const Pool2dParams& p) {
+  checks::has_rank("pool2d", "x", x, 4);
+  ASAP_CHECK(p.kernel.h > 0 && p.kernel.w > 0 && p.stride.h > 0 && p.stride.w > 0,
+             "pool2d: expected positive kernel and stride");
+  ASAP_CHECK(p.padding.h >= 0 && p.padding.w >= 0 && p.padding.h <= p.kernel.h / 2 && p.padding.w <= p.kernel.w / 2,
+             "pool2d: expected padding of at most half the kernel (", p.kernel.h, ",", p.kernel.w, "), got (", p.padding.h,
+             ",", p.padding.w, ")");
+  ASAP_CHECK(x[2] + 2 * p.padding.h >= p.kernel.h && x[3] + 2 * p.padding.w >= p.kernel.w, "pool2d: the kernel (",
+             p.kernel.h, ",", p.kernel.w, ") is larger than the padded picture of shape ", x);
+  return {x[0], x[1], (x[2] + 2 * p.padding.h - p.kernel.h) / p.stride.h + 1,
+          (x[3] + 2 * p.padding.w - p.kernel.w) / p.stride.w + 1};
+}
+
+Tensor avg_pool2d(const Tensor& x, const Pool2dParams& params) {
+  checks::is_floating("avg_pool2d", "x", x);
+  Tensor y = Tensor::like(x, pool2d_shape(x.shape(), params));
+  if (y.numel() > 0) kernels::avg_pool2d_forward.run(x.device(), x.contiguous(), params, y);
+  return y;
+}
+
+Tensor avg_pool2d_backward(const Tensor& dy, const Shape& x_shape, const Pool2dParams& params) {
+  checks::is_floating("avg_pool2d_backward", "dy", dy);
+  checks::has_shape("avg_pool2d_backward", "dy", dy, pool2d_shape(x_shape, params));
+  Tensor dx = Tensor::like(dy, x_shape);
+  if (dx.numel() > 0) kernels::avg_pool2d_backward.run(dy.device(), dy.contiguous(), params, dx);
+  return dx;
+}
+
+MaxPoolResult max_pool2d(const Tensor& x, const Pool2dParams& params) {
+  checks::is_floating("max_pool2d", "x", x);
+  const Shape shape = pool2d_shape(x.shape(), params);
+  MaxPoolResult result{Tensor::like(x, shape), Tensor::empty(shape, DType::i32, x.device())};
+  if (shape.numel() > 0) kernels::max_pool2d_forward.run(x.device(), x.contiguous(), params, result.y, result.index);
+  return result;
+}
+
+Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x_shape) {
+  checks::is_floating("max_pool2d_backward", "dy", dy);
+  ASAP_CHECK(index.defined() && index.dtype() == DType::i32, "max_pool2d_backward: expected the i32 index of max_pool2d");
+  checks::one_device("max_pool2d_backward", dy, index);
+  checks::has_rank("max_pool2d_backward", "dy", dy.shape(), 4);
+  checks::has_rank("max_pool2d_backward", "x", x_shape, 4);
+  checks::has_shape("max_pool2d_backward", "index", index, dy.shape());
+  ASAP_CHECK(dy.size(0) == x_shape[0] && dy.size(1) == x_shape[1], "max_pool2d_backward: dy ", dy.shape(),
+             " and x ", x_shape, " differ in their planes");
+  Tensor dx = Tensor::like(dy, x_shape);
+  if (dx.numel() > 0) kernels::max_pool2d_backward.run(dy.device(), dy.contiguous(), index.contiguous(), dx);
+  return dx;
+}
+
+// ---- resizing ---------------------------------------------------------------------------------------------------------
+
+namespace {
+void check_resize(const char* op, const Shape& x, Size2 size) {
+  checks::has_rank(op, "x", x, 4);
+  ASAP_CHECK(size.h > 0 && size.w > 0 && x[2] > 0 && x[3] > 0, op, ": expected positive sizes, got x ", x, " and size (",
+             size.h, ",", size.w, ")");
+}
+}  // namespace
+
+Tensor resize2d(const Tensor& x, Size2 size, ResizeMode mode) {
+  checks::is_floating("resize2d", "x", x);
+  check_resize("resize2d", x.shape(), size);
+  Tensor y = Tensor::like(x, {x.size(0), x.size(1), size.h, size.w});
+  if (y.numel() > 0) kernels::resize2d_forward.run(x.device(), x.contiguous(), mode, y);
+  return y;
+}
+
+Tensor resize2d_backward(const Tensor& dy, const Shape& x_shape, ResizeMode mode) {
+  checks::is_floating("resize2d_backward", "dy", dy);
+  checks::has_rank("resize2d_backward", "dy", dy.shape(), 4);
+  check_resize("resize2d_backward", x_shape, {dy.size(2), dy.size(3)});
+  ASAP_CHECK(dy.size(0) == x_shape[0] && dy.size(1) == x_shape[1], "resize2d_backward: dy ", dy.shape(), " and x ", x_shape,
+             " differ in their planes");
+  Tensor dx = Tensor::like(dy, x_shape);
+  if (dx.numel() > 0) kernels::resize2d_backward.run(dy.device(), dy.contiguous(), mode, dx);
+  return dx;
+}
+
+}  // namespace asap
