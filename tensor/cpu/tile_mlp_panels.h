@@ -1,0 +1,212 @@
+// Panels: the blocks that the fused per-tile MLP (tile_mlp_fused*.cpp) computes on, and their matrix products.
+// A panel holds kPanel pixels of some channels as [channels][kPanel]: pixels lie in vector lanes, so rows of x and y load
+// as they are, and a weight is broadcast as it is used: nothing is repacked.
+// Vectors are GCC's (also clang's) vector extension, as wide as the compiler was told the machine has.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+namespace asap::cpu::panels {
+
+// Register block: kRows channels x kVectors vectors of accumulators, beside kVectors loaded ones and a broadcast weight.
+// 16 accumulators fill two FMA pipes of latency 4 twice over.
+#if defined(__AVX512F__)
+inline constexpr int kVectorBytes = 64, kRows = 8;
+#elif defined(__AVX__)
+inline constexpr int kVectorBytes = 32, kRows = 4;
+#else
+inline constexpr int kVectorBytes = 16, kRows = 4;
+#endif
+inline constexpr int kVectors = 2;
+
+template <class T>
+struct VectorTypes {
+  typedef T Aligned __attribute__((vector_size(kVectorBytes)));
+  typedef T Loose __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
+};
+template <class T>
+using Vec = typename VectorTypes<T>::Aligned;
+template <class T>
+inline constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
+template <class T>
+inline constexpr int kPanel = kVectors * kLanes<T>;
+
+template <class T>
+inline Vec<T> load(const T* from) {
+  return *reinterpret_cast<const typename VectorTypes<T>::Loose*>(from);
+}
+template <class T>
+inline void store(T* to, Vec<T> value) {
+  *reinterpret_cast<typename VectorTypes<T>::Loose*>(to) = value;
+}
+inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+// Calls f(rows as integral_constant, first row) so that blocks of at most kMost rows cover 0..n-1.
+template <int kMost, class F>
+inline void row_blocks(int64_t n, const F& f) {
+  int64_t row = 0;
+  for (; row + kMost <= n; row += kMost) f(std::integral_constant<int, kMost>{}, row);
+  const auto rest = [&]<int... kCounts>(std::integer_sequence<int, kCounts...>) {
+    ((n - row == kCounts + 1 ? f(std::integral_constant<int, kCounts + 1>{}, row) : void()), ...);
+  };
+  rest(std::make_integer_sequence<int, kMost - 1>{});
+}
+
+// sums[m][n] += sum over k of weight(k, m) * z[k][n], z a panel. weight(k, m) is w[k * stride + m], or w[m * stride + k].
+template <class T, int kM, bool kTransposed>
+[[gnu::always_inline]] inline void multiply_add(const T* z, int64_t count, const T* w, int64_t stride,
+                                                Vec<T> (&sums)[kM][kVectors]) {
+  for (int64_t k = 0; k < count; ++k) {
+    Vec<T> pixels[kVectors];
+#pragma GCC unroll 16
+    for (int n = 0; n < kVectors; ++n) pixels[n] = load(z + k * kPanel<T> + n * kLanes<T>);
+#pragma GCC unroll 16
+    for (int m = 0; m < kM; ++m) {
+      const T weight = kTransposed ? w[m * stride + k] : w[k * stride + m];
+#pragma GCC unroll 16
+      for (int n = 0; n < kVectors; ++n) sums[m][n] += weight * pixels[n];
+    }
+  }
+}
+
+// y = f(z W + bias): z [in][kPanel], W [in, out] row-major, bias [out], y [out][kPanel]; f maps a vector.
+template <class T, class F>
+inline void linear(const T* z, const T* bias, const T* weight, int64_t in, int64_t out, T* y, const F& f) {
+  row_blocks<kRows>(out, [&](auto rows, int64_t o) {
+    constexpr int kM = decltype(rows)::value;
+    Vec<T> sums[kM][kVectors];
+#pragma GCC unroll 16
+    for (int m = 0; m < kM; ++m) {
+#pragma GCC unroll 16
+      for (int n = 0; n < kVectors; ++n) sums[m][n] = Vec<T>{} + bias[o + m];
+    }
+    multiply_add<T, kM, false>(z, in, weight + o, out, sums);
+#pragma GCC unroll 16
+    for (int m = 0; m < kM; ++m) {
+#pragma GCC unroll 16
+      for (int n = 0; n < kVectors; ++n) store(y + (o + m) * kPanel<T> + n * kLanes<T>, f(sums[m][n]));
+    }
+  });
+}
+
+// dz = f(W dy, z) for the first `rows` of W's `in` rows: dy [out][kPanel], z and dz [rows][kPanel]; f maps two vectors.
+template <class T, class F>
+inline void linear_input_grad(const T* dy, const T* weight, int64_t rows_wanted, int64_t out, const T* z, T* dz, const F& f) {
+  row_blocks<kRows>(rows_wanted, [&](auto rows, int64_t i) {
+    constexpr int kM = decltype(rows)::value;
+    Vec<T> sums[kM][kVectors] = {};
+    multiply_add<T, kM, true>(dy, out, weight + i * out, out, sums);
+#pragma GCC unroll 16
+    for (int m = 0; m < kM; ++m) {
+#pragma GCC unroll 16
+      for (int n = 0; n < kVectors; ++n) {
+        const int64_t at = (i + m) * kPanel<T> + n * kLanes<T>;
+        store(dz + at, f(sums[m][n], load(z + at)));
+      }
+    }
+  });
+}
+
+// Exchanges rows and columns of kLanes x kLanes values, by log2(kLanes) perfect shuffles of row pairs.
+template <class T>
+[[gnu::always_inline]] inline void transpose_square(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
+  constexpr int kL = kLanes<T>;
+  Vec<T> a[kL], b[kL];
+#pragma GCC unroll 16
+  for (int i = 0; i < kL; ++i) a[i] = load(from + i * from_stride);
+  const auto interleave = [&]<int... kI>(std::integer_sequence<int, kI...>) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kL / 2; ++i) {
+      b[2 * i] = __builtin_shufflevector(a[i], a[i + kL / 2], (kI / 2 + (kI % 2) * kL)...);
+      b[2 * i + 1] = __builtin_shufflevector(a[i], a[i + kL / 2], (kL / 2 + kI / 2 + (kI % 2) * kL)...);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kL; ++i) a[i] = b[i];
+  };
+#pragma GCC unroll 4
+  for (int step = kL; step > 1; step /= 2) interleave(std::make_integer_sequence<int, kL>{});
+#pragma GCC unroll 16
+  for (int i = 0; i < kL; ++i) store(to + i * to_stride, a[i]);
+}
+
+// dW += z dy^T over the pixels of `count` panels: panel q of z is z + q * z_stride, [in][kPanel]; dy comes transposed,
+// [count * kPanel pixels][out], out and dW's row length padded to whole vectors.
+template <class T, int kM, int kN>
+[[gnu::always_inline]] inline void weight_grad_block(const T* z, int64_t z_stride, const T* dyt, int64_t count, int64_t out,
+                                                     T* dw) {
+  Vec<T> sums[kM][kN];
+#pragma GCC unroll 16
+  for (int m = 0; m < kM; ++m) {
+#pragma GCC unroll 16
+    for (int n = 0; n < kN; ++n) sums[m][n] = load(dw + m * out + n * kLanes<T>);
+  }
+  for (int64_t q = 0; q < count; ++q, z += z_stride) {
+    for (int64_t p = 0; p < kPanel<T>; ++p, dyt += out) {
+      Vec<T> gradient[kN];
+#pragma GCC unroll 16
+      for (int n = 0; n < kN; ++n) gradient[n] = load(dyt + n * kLanes<T>);
+#pragma GCC unroll 16
+      for (int m = 0; m < kM; ++m) {
+        const T value = z[m * kPanel<T> + p];
+#pragma GCC unroll 16
+        for (int n = 0; n < kN; ++n) sums[m][n] += value * gradient[n];
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < kM; ++m) {
+#pragma GCC unroll 16
+    for (int n = 0; n < kN; ++n) store(dw + m * out + n * kLanes<T>, sums[m][n]);
+  }
+}
+
+template <class T>
+inline void weight_grad(const T* z, int64_t z_stride, int64_t in, const T* dyt, int64_t count, int64_t out, T* dw) {
+  for (int64_t o = 0; o < out;) {
+    const bool pair = o + kVectors * kLanes<T> <= out;
+    row_blocks<kRows>(in, [&](auto rows, int64_t i) {
+      constexpr int kM = decltype(rows)::value;
+      const T* values = z + i * kPanel<T>;
+      if (pair) {
+        weight_grad_block<T, kM, kVectors>(values, z_stride, dyt + o, count, out, dw + i * out + o);
+      } else {
+        weight_grad_block<T, kM, 1>(values, z_stride, dyt + o, count, out, dw + i * out + o);
+      }
+    });
+    o += (pair ? kVectors : 1) * kLanes<T>;
+  }
+}
+
+// tanh, within 2 ulp of the exact value in f32. Below 0.625 an odd polynomial (least relative error, 4e-9); above it
+// 1 - 2 / (exp(2|x|) + 1), with exp from its Taylor series around the nearest multiple of ln 2.
+inline Vec<float> tanh(Vec<float> x) {
+  typedef int32_t Bits __attribute__((vector_size(kVectorBytes)));
+  const Bits sign = reinterpret_cast<Bits>(x) & INT32_MIN;
+  Vec<float> size = reinterpret_cast<Vec<float>>(reinterpret_cast<Bits>(x) & INT32_MAX);
+  size = size > 10.0f ? Vec<float>{} + 10.0f : size;  // tanh is 1 from 9.01 on; a NaN stays one
+
+  const Vec<float> s = x * x;
+  const Vec<float> low =
+      x + x * s * (-0.33333281f + s * (0.13331442f + s * (-0.053739708f + s * (0.020639064f + s * -0.0057049631f))));
+
+  const Vec<float> magic = Vec<float>{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+  const Vec<float> power = 2.0f * size * 1.44269504f + magic;
+  const Vec<float> n = power - magic;
+  const Vec<float> r = (2.0f * size - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
+  const Vec<float> series =
+      1.0f + r * (1.0f + r * (0.5f + r * (1 / 6.0f + r * (1 / 24.0f + r * (1 / 120.0f + r * (1 / 720.0f + r * (1 / 5040.0f)))))));
+  const Vec<float> exponential = reinterpret_cast<Vec<float>>(reinterpret_cast<Bits>(series) + (reinterpret_cast<Bits>(power) << 23));
+  const Vec<float> high = 1.0f - 2.0f / (exponential + 1.0f);
+  const Vec<float> signed_high = reinterpret_cast<Vec<float>>(reinterpret_cast<Bits>(high) | sign);
+  return size < 0.625f ? low : signed_high;
+}
+// In double, for gradient checks, the library's.
+inline Vec<double> tanh(Vec<double> x) {
+  for (int i = 0; i < kLanes<double>; ++i) x[i] = std::tanh(x[i]);
+  return x;
+}
+
+}  // namespace asap::cpu::panels
