@@ -14,6 +14,7 @@
 #include "asapnet/generator.h"
 #include "asapnet/vgg.h"
 #include "nn/optim.h"
+#include "tensor/random.h"
 
 namespace asap::asapnet {
 

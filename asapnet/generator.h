@@ -1,0 +1,27 @@
+// The ASAPNet generator: y = highres_stream(x, phi = lowres_stream(x)). SPEC section 2; paper figure 2.
+// Next: lowres_stream.h, highres_stream.h.
+#pragma once
+
+#include "asapnet/lowres_stream.h"
+
+namespace asap::asapnet {
+
+struct GeneratorResult {
+  Variable y;    // [N,output_nc,H,W] in [-1,1]
+  Variable phi;  // [N,P,H/S,W/S]
+};
+
+// State: lowres_stream.model.* as SPEC section 7 names them (and lowres_stream.z_fc.* with condition_on_z).
+class Generator : public nn::Module {
+ public:
+  explicit Generator(const Config& config);
+  // x [N,C,H,W]; H and W must be multiples of the tile. z [N,z_dim] matters only with condition_on_z.
+  GeneratorResult forward(const Variable& x, const Variable& z = {});
+  LowresStream& lowres_stream() { return lowres_; }
+
+ private:
+  Config config_;
+  LowresStream& lowres_;
+};
+
+}  // namespace asap::asapnet

@@ -1,0 +1,19 @@
+// The high-res stream (SPEC section 2; paper section 3.1): every S x S tile runs its own small MLP on each of its pixels,
+// fed with the label channels and the pixel's position in the tile. The work is done by the op tile_mlp.
+#pragma once
+
+#include "asapnet/config.h"
+#include "autograd/ops.h"
+
+namespace asap::asapnet {
+
+TileMlpParams mlp_params(const Config& config);
+
+// The sinusoids the MLP sees: [1, 4*log2(tile), H, W]; for f = tile, tile/2, .., 2: cos, sin of 2pi X/f, cos, sin of
+// 2pi Y/f, X and Y pixel column and row modulo f. tile_mlp computes them itself; this is for looking and testing.
+Tensor positional_encoding(int64_t height, int64_t width, int64_t tile);
+
+// x [N,C,H,W] (all input channels), phi [N,P,H/S,W/S] -> picture [N,output_nc,H,W] in [-1,1].
+Variable highres_stream(const Variable& x, const Variable& phi, const Config& config);
+
+}  // namespace asap::asapnet

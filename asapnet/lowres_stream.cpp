@@ -1,0 +1,112 @@
+// The low-res stream. Declared in lowres_stream.h.
+#include "asapnet/lowres_stream.h"
+
+#include <bit>
+
+#include "asapnet/highres_stream.h"
+
+namespace asap::asapnet {
+namespace {
+
+// Weights [C,1,1,2f] of the tent filter, the same for each channel.
+Tensor tent_weights(int64_t channels, int64_t factor, DType dtype, Device device) {
+  std::vector<double> weights;
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int64_t i = 0; i < 2 * factor; ++i) {
+      const int64_t rank = i < factor ? i : 2 * factor - 1 - i;
+      weights.push_back(static_cast<double>(2 * rank + 1) / static_cast<double>(2 * factor * factor));
+    }
+  }
+  return Tensor::from(weights, {channels, 1, 1, 2 * factor}).to(dtype).to(device);
+}
+
+// Holds the published Sequential's children under their published numbers: with padding layers a convolution takes three
+// places (pad, conv+norm, ReLU), without them two, and a residual-style block one.
+class NumberedLayers : public nn::Module {
+ public:
+  template <class L, class... Args>
+  L& add(int64_t number, Args&&... args) {
+    return register_module<L>(std::to_string(number), std::forward<Args>(args)...);
+  }
+};
+
+// The published block: its convolution sits in a Sequential named conv_block, behind the padding layer if there is one.
+class Block : public nn::Layer {
+ public:
+  Block(int64_t channels, int64_t number, const Config& config)
+      : conv_(register_module<NumberedLayers>("conv_block").add<ConvNormRelu>(number, channels, channels, 1, config)) {}
+  Variable forward(const Variable& x) override { return conv_.forward(x); }
+
+ private:
+  ConvNormRelu& conv_;
+};
+
+}  // namespace
+
+Variable tent_downsample(const Variable& x, int64_t factor) {
+  if (factor == 1) return x;
+  const int64_t channels = x.size(1), border = factor / 2;
+  const Variable padded =
+      pad2d(x, {.mode = PadMode::reflect, .left = border, .right = border, .top = border, .bottom = border});
+  const Tensor along_w = tent_weights(channels, factor, x.dtype(), x.device());
+  const Tensor along_h = along_w.reshape({channels, 1, 2 * factor, 1});
+  const Variable narrow = conv2d(padded, along_w, {}, {.stride = {1, factor}, .groups = channels});
+  return conv2d(narrow, along_h, {}, {.stride = {factor, 1}, .groups = channels});
+}
+
+ConvNormRelu::ConvNormRelu(int64_t in, int64_t out, int64_t stride, const Config& config)
+    : pad_{.mode = config.reflection_pad ? PadMode::reflect : config.replicate_pad ? PadMode::replicate : PadMode::zero},
+      conv_(register_module<nn::Conv2d>("0", nn::Conv2dOptions{.in = in,
+                                                               .out = out,
+                                                               .kernel = 3,
+                                                               .stride = stride,
+                                                               .padding = pad_.mode == PadMode::zero ? 1 : 0,
+                                                               .bias = false})),
+      norm_(register_module<nn::InstanceNorm2d>("1", out, true, 0.0)) {
+  if (pad_.mode != PadMode::zero) pad_.left = pad_.right = pad_.top = pad_.bottom = 1;
+}
+
+Variable ConvNormRelu::forward(const Variable& x) {
+  return norm_.forward(conv_.forward(pad_.mode == PadMode::zero ? x : pad2d(x, pad_)));
+}
+
+int64_t phi_channels(const Config& config) {
+  return tile_mlp_parameters(config.highres_channels(), mlp_params(config));
+}
+
+LowresStream::LowresStream(const Config& config) : config_(config) {
+  auto& layers = register_module<NumberedLayers>("model");
+  const bool padded = config.reflection_pad || config.replicate_pad;
+  const int64_t places = padded ? 3 : 2, place = padded ? 1 : 0;  // SPEC section 7: s and q
+  const int64_t halvings = std::countr_zero(static_cast<uint64_t>(config.learned_ds_factor));
+  convs_.push_back(&layers.add<ConvNormRelu>(place, config.input_channels(), config.lr_width, 1, config));
+  int64_t channels = config.lr_width;
+  for (int64_t i = 1; i <= halvings; ++i) {
+    const int64_t out = i == halvings ? config.lr_max_width : config.lr_width;
+    convs_.push_back(&layers.add<ConvNormRelu>(places * i + place, channels, out, 2, config));
+    channels = out;
+  }
+  const int64_t first_block = places * (halvings + 1);
+  for (int64_t b = 0; b < config.lr_depth; ++b) convs_.push_back(&layers.add<Block>(first_block + b, channels, place, config));
+  to_phi_ = &layers.add<nn::Conv2d>(first_block + config.lr_depth,
+                                    nn::Conv2dOptions{.in = channels, .out = phi_channels(config), .kernel = 1});
+  if (config.condition_on_z) z_to_features_ = &register_module<nn::Linear>("z_fc", config.z_dim, channels);
+}
+
+Variable LowresStream::forward(const Variable& x, const Variable& z) {
+  return forward(x, z, [](const Variable&) {});
+}
+
+Variable LowresStream::forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit) {
+  Variable h = tent_downsample(x, config_.fixed_downsampling());
+  for (nn::Layer* conv : convs_) visit(h = conv->forward(h));
+  if (z_to_features_ && z.defined()) {
+    // Behind the last instance norm, which would remove a constant added to a channel before it.
+    h = h + reshape(z_to_features_->forward(z), {x.size(0), h.size(1), 1, 1});
+  }
+  const Variable phi = to_phi_->forward(h);
+  visit(phi);
+  return phi;
+}
+
+}  // namespace asap::asapnet

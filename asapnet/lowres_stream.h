@@ -1,0 +1,47 @@
+// The low-res stream (SPEC section 2; paper section 3.2): S1 fixed downsampling by a tent filter, S2 by strided
+// convolutions, lr_depth convolutions at the grid's size, and a 1x1 convolution to phi, the weights of every tile's MLP.
+// Next: highres_stream.h, generator.h.
+#pragma once
+
+#include <functional>
+
+#include "asapnet/config.h"
+#include "nn/layers.h"
+
+namespace asap::asapnet {
+
+// Downsamples by `factor` (1: x itself): reflection pad factor/2, then the tent [1,3,..,3,1]/(2 factor^2) of length
+// 2*factor with stride `factor`, along W, then along H. x [N,C,H,W] -> [N,C,H/factor,W/factor].
+Variable tent_downsample(const Variable& x, int64_t factor);
+
+// conv 3x3 (no bias) -> affine instance norm -> ReLU, padded as the configuration says. State: 0.weight, 1.weight, 1.bias.
+class ConvNormRelu : public nn::Layer {
+ public:
+  ConvNormRelu(int64_t in, int64_t out, int64_t stride, const Config& config);
+  Variable forward(const Variable& x) override;
+
+ private:
+  Pad2dParams pad_;  // zero padding is the convolution's own
+  nn::Conv2d& conv_;
+  nn::InstanceNorm2d& norm_;
+};
+
+class LowresStream : public nn::Module {
+ public:
+  explicit LowresStream(const Config& config);
+  // x [N,C,H,W] -> phi [N,P,H/S,W/S]. z [N,z_dim] is used only with condition_on_z.
+  Variable forward(const Variable& x, const Variable& z = {});
+  // The same; hands every layer's output, the last one phi, to `visit`: to compare with a reference layer by layer.
+  Variable forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit);
+
+ private:
+  Config config_;
+  std::vector<nn::Layer*> convs_;
+  nn::Conv2d* to_phi_;
+  nn::Linear* z_to_features_ = nullptr;
+};
+
+// Channels of phi: the parameters of one tile's MLP.
+int64_t phi_channels(const Config& config);
+
+}  // namespace asap::asapnet

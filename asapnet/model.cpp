@@ -1,0 +1,236 @@
+// The four modes and the two optimisation steps. Declared in model.h.
+#include "asapnet/model.h"
+
+#include <cmath>
+
+#include "asapnet/losses.h"
+#include "nn/init.h"
+
+namespace asap::asapnet {
+namespace {
+
+constexpr double kInitGain = 0.02;
+
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+// Conv and linear weights xavier normal, biases 0; norms keep gamma 1 and beta 0, which they are built with.
+void initialize(nn::Module& module, SpectralInit spectral) {
+  for (auto& [name, parameter] : module.named_parameters()) {
+    Tensor value = parameter.value();
+    if (ends_with(name, "weight_orig") && spectral == SpectralInit::pytorch_default) continue;
+    if (value.rank() >= 2) {
+      nn::init::xavier_normal(value, kInitGain);
+    } else if (ends_with(name, "bias")) {
+      value.fill(0);
+    }
+  }
+}
+
+// The discriminator's input: the generator's input and a picture on channels.
+Variable discriminator_input(const Tensor& input, const Variable& picture) {
+  return cat(std::vector<Variable>{input, picture}, 1);
+}
+
+void add_term(Variable& total, LossValues& values, const char* name, const Variable& term) {
+  total = total.defined() ? total + term : term;
+  values.emplace_back(name, term.item());
+}
+
+// Throws before a non-finite loss can reach any weight.
+void check_finite(const LossValues& values) {
+  for (const auto& [name, value] : values) {
+    ASAP_CHECK(std::isfinite(value), "training: the loss ", name, " is ", value);
+  }
+}
+
+// Keeps a module's weights out of the graph for a while: no gradient is computed for them.
+class Frozen {
+ public:
+  explicit Frozen(nn::Module& module) : module_(module) { module_.set_requires_grad(false); }
+  ~Frozen() { module_.set_requires_grad(true); }
+  Frozen(const Frozen&) = delete;
+  Frozen& operator=(const Frozen&) = delete;
+
+ private:
+  nn::Module& module_;
+};
+
+}  // namespace
+
+AsapNet::AsapNet(const Config& config, uint64_t seed, SpectralInit spectral) : config_(config) {
+  config_.validate();
+  nn::manual_seed(seed);
+  generator_ = std::make_unique<Generator>(config);
+  discriminator_ = std::make_unique<Discriminator>(config);
+  initialize(*generator_, spectral);
+  initialize(*discriminator_, spectral);
+  if (!config.use_vae) return;
+  encoder_ = std::make_unique<Encoder>(config);
+  initialize(*encoder_, spectral);
+}
+
+Tensor AsapNet::encode_input(const Batch& batch, DType dtype) const {
+  ASAP_CHECK(batch.labels.defined(), "model: the batch has no labels");
+  std::vector<Tensor> parts;
+  if (config_.no_one_hot) {
+    ASAP_CHECK(batch.labels.rank() == 4 && batch.labels.size(1) == 3, "model: with no_one_hot the input is [N,3,H,W], got ",
+               batch.labels.shape());
+    parts.push_back(batch.labels.to(dtype));
+  } else {
+    parts.push_back(one_hot(batch.labels, config_.label_channels(), dtype));
+  }
+  if (config_.instance_channel()) {
+    ASAP_CHECK(batch.instance.defined(), "model: the configuration wants an instance channel, but the batch has none");
+    parts.push_back(batch.instance.to(dtype));
+  }
+  return parts.size() == 1 ? parts[0] : cat(parts, 1);
+}
+
+Variable AsapNet::generate(const Batch& batch, const Tensor& input, RandomStream& noise, Variable* phi, Variable* kld) {
+  Variable z;
+  if (encoder_) {
+    const EncoderResult encoded = encoder_->forward(batch.image.to(input.dtype()));
+    const Shape shape = encoded.mu.shape();
+    const uint64_t offset = noise.take(static_cast<uint64_t>(shape.numel()));
+    z = reparameterize(encoded, random_normal(shape, {.seed = noise.seed, .offset = offset}, input.dtype()).to(input.device()));
+    if (kld) *kld = kl_divergence(encoded);
+  }
+  const GeneratorResult result = generator_->forward(input, z);
+  if (phi) *phi = result.phi;
+  return result.y;
+}
+
+GeneratorStepResult AsapNet::generator_losses(const Batch& batch, RandomStream& noise) {
+  const DType dtype = generator_->parameters().front().dtype();
+  const Tensor input = encode_input(batch, dtype), real = batch.image.to(dtype);
+  Variable phi, kld, total;
+  LossValues values;
+  const Variable fake = generate(batch, input, noise, &phi, &kld);
+
+  // The published code runs one batch cat(fake, real). Every layer works picture by picture, so two passes give the same
+  // numbers; the real half then records no graph, and sharing one power iteration needs evaluation mode in the second.
+  const Frozen frozen(*discriminator_);
+  const auto fake_outputs = discriminator_->forward(discriminator_input(input, fake));
+  add_term(total, values, "GAN", generator_gan_loss(config_.gan_mode, fake_outputs));
+  if (!config_.no_ganFeat_loss) {
+    discriminator_->eval();
+    std::vector<ScaleOutputs> real_outputs;
+    {
+      const NoGrad no_grad;
+      real_outputs = discriminator_->forward(discriminator_input(input, real));
+    }
+    discriminator_->train();
+    add_term(total, values, "GAN_Feat", feature_matching_loss(fake_outputs, real_outputs) * config_.lambda_feat);
+  }
+  if (!config_.no_vgg_loss) {
+    ASAP_CHECK(vgg_, "model: the perceptual loss needs VGG-19 weights: pass them, or switch it off with no_vgg_loss");
+    add_term(total, values, "VGG", perceptual_loss(*vgg_, fake, real) * config_.lambda_vgg);
+  }
+  if (config_.lambda_L1 > 0) add_term(total, values, "L1", l1_loss(fake, real) * config_.lambda_L1);
+  if (config_.lambda_MSE > 0) add_term(total, values, "MSE", mse_loss(fake, real) * config_.lambda_MSE);
+  if (config_.lambda_phi > 0) add_term(total, values, "PHI", sum(square(phi)) * config_.lambda_phi);
+  if (kld.defined()) add_term(total, values, "KLD", kld * config_.lambda_kld);
+  return {total, values, fake.value()};
+}
+
+DiscriminatorStepResult AsapNet::discriminator_losses(const Batch& batch, RandomStream& noise) {
+  const DType dtype = generator_->parameters().front().dtype();
+  const Tensor input = encode_input(batch, dtype), real = batch.image.to(dtype);
+  Tensor fake;
+  {
+    const NoGrad no_grad;
+    fake = generate(batch, input, noise, nullptr, nullptr).value();
+  }
+  const int64_t count = real.size(0);
+  const Variable both = cat(std::vector<Variable>{discriminator_input(input, fake), discriminator_input(input, real)}, 0);
+  std::vector<ScaleOutputs> fake_outputs, real_outputs;
+  for (const ScaleOutputs& scale : discriminator_->forward(both)) {
+    const auto halves = split(scale.back(), {count, count}, 0);
+    fake_outputs.push_back({halves[0]});
+    real_outputs.push_back({halves[1]});
+  }
+  Variable total;
+  LossValues values;
+  add_term(total, values, "D_Fake", discriminator_gan_loss(config_.gan_mode, fake_outputs, GanTarget::fake));
+  add_term(total, values, "D_real", discriminator_gan_loss(config_.gan_mode, real_outputs, GanTarget::real));
+  return {total, values};
+}
+
+EncoderResult AsapNet::encode(const Tensor& image) {
+  ASAP_CHECK(encoder_, "model: the configuration has no encoder; train with use_vae");
+  const NoGrad no_grad;
+  encoder_->eval();
+  const EncoderResult result = encoder_->forward(image);
+  encoder_->train();
+  return result;
+}
+
+Tensor AsapNet::inference(const Batch& batch, const Tensor& z) {
+  const NoGrad no_grad;
+  const DType dtype = generator_->parameters().front().dtype();
+  return generator_->forward(encode_input(batch, dtype), z.defined() ? Variable(z) : Variable()).y.value();
+}
+
+void AsapNet::to(DType dtype) {
+  generator_->to(dtype);
+  discriminator_->to(dtype);
+  if (encoder_) encoder_->to(dtype);
+  if (vgg_) vgg_->to(dtype);
+}
+
+void AsapNet::to(Device device) {
+  generator_->to(device);
+  discriminator_->to(device);
+  if (encoder_) encoder_->to(device);
+  if (vgg_) vgg_->to(device);
+}
+
+OptimizerConfig OptimizerConfig::defaults(bool no_ttur) {
+  OptimizerConfig config;
+  config.no_TTUR = no_ttur;
+  if (no_ttur) config.beta1 = 0.5, config.beta2 = 0.999;
+  return config;
+}
+
+GanStep::GanStep(AsapNet& model, const OptimizerConfig& config, uint64_t noise_seed)
+    : model_(model), config_(config), noise_{.seed = noise_seed, .offset = 0} {
+  // The encoder learns with the generator.
+  nn::NamedVariables parameters_G = model.generator().named_parameters();
+  if (model.encoder()) {
+    for (auto& [name, parameter] : model.encoder()->named_parameters()) parameters_G.emplace_back("encoder." + name, parameter);
+  }
+  const nn::AdamOptions options{.beta1 = config.beta1, .beta2 = config.beta2, .eps = config.adam_eps};
+  optimizer_G_ = std::make_unique<nn::Adam>(std::move(parameters_G), options);
+  optimizer_D_ = std::make_unique<nn::Adam>(model.discriminator().named_parameters(), options);
+  set_lr(config.lr);
+}
+
+void GanStep::set_lr(double lr) {
+  lr_ = lr;
+  optimizer_G_->set_lr(config_.no_TTUR ? lr : lr / 2);
+  optimizer_D_->set_lr(config_.no_TTUR ? lr : lr * 2);
+}
+
+GeneratorStepResult GanStep::generator_step(const Batch& batch) {
+  GeneratorStepResult result = model_.generator_losses(batch, noise_);
+  check_finite(result.values);
+  optimizer_G_->zero_grad();
+  result.total.backward();
+  optimizer_G_->step();
+  optimizer_G_->zero_grad();
+  return result;
+}
+
+DiscriminatorStepResult GanStep::discriminator_step(const Batch& batch) {
+  DiscriminatorStepResult result = model_.discriminator_losses(batch, noise_);
+  check_finite(result.values);
+  optimizer_D_->zero_grad();
+  result.total.backward();
+  optimizer_D_->step();
+  optimizer_D_->zero_grad();
+  return result;
+}
+
+}  // namespace asap::asapnet

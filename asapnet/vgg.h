@@ -1,0 +1,42 @@
+// VGG-19 up to relu5_1 as a frozen feature net for the perceptual loss (Johnson et al. 2016; SPEC section 4). Channel widths
+// come from the weights, so torchvision's file and narrower distillations load alike.
+// Next: losses.h.
+#pragma once
+
+#include <array>
+
+#include "autograd/ops.h"
+#include "nn/state_dict.h"
+
+namespace asap::asapnet {
+
+class Vgg19 {
+ public:
+  static constexpr int kFeatures = 5;  // relu1_1, relu2_1, relu3_1, relu4_1, relu5_1
+
+  // torchvision's keys features.{0,2,5,7,10,12,14,16,19,21,23,25,28}.{weight,bias}; later layers and the classifier
+  // are ignored. aux.relu{1..5}_1.{weight,bias}, 1x1 convolutions, are applied to the features if the file has them (all
+  // or none). Throws one Error listing missing and mis-shaped keys; `source` names the file.
+  // normalise: take x in [-1,1] to ImageNet statistics first.
+  Vgg19(const nn::StateDict& weights, bool normalise, const std::string& source = "VGG-19 weights");
+
+  // x [N,3,H,W] in [-1,1], H and W at least 16 -> the five features, halving in size from relu1_1's H x W.
+  std::array<Variable, kFeatures> forward(const Variable& x) const;
+
+  bool has_aux() const { return aux_[0].weight.defined(); }
+  void to(DType dtype);
+  void to(Device device);
+
+ private:
+  struct Conv {
+    Tensor weight, bias;
+  };
+  template <class Target>
+  void move(Target target);
+
+  std::vector<Conv> convs_;  // the 13 convolutions in order
+  std::array<Conv, kFeatures> aux_;
+  Tensor scale_, shift_;  // [1,3,1,1]: x * scale + shift is the normalised input; undefined without normalisation
+};
+
+}  // namespace asap::asapnet
