@@ -1,117 +1,166 @@
-// Convolution as a matrix product: the pixels under the kernel of a tile of outputs are unrolled into a column matrix
-// [C/groups*KH*KW, tile] and multiplied with the weights. The tile bounds the workspace.
-#define EIGEN_DONT_PARALLELIZE
-#include <Eigen/Core>
-
+// Convolution as a matrix product, forward and input gradient: weights times the pixels under the kernel. The column
+// matrix ("im2col") is packed block by block straight into the panels of the product and never exists as a whole.
+// Next: conv2d_pixels.h packs the pixels; conv2d_weight_grad.cpp is the third kernel.
 #include "tensor/cpu/conv2d.h"
-#include "tensor/cpu/parallel.h"
+#include "tensor/cpu/conv2d_pixels.h"
 
 namespace asap::cpu {
 namespace {
 
-constexpr int64_t kTileElements = int64_t{1} << 20;
-
-template <class T>
-using RowMajor = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-template <class T>
-using MapRows = Eigen::Map<RowMajor<T>, 0, Eigen::OuterStride<>>;
-template <class T>
-using ConstRows = Eigen::Map<const RowMajor<T>, 0, Eigen::OuterStride<>>;
-
-int64_t tile_rows(const Conv2dSizes& s) {
-  return std::max<int64_t>(1, std::min(s.oh, kTileElements / std::max<int64_t>(1, s.cg * s.kh * s.kw * s.ow)));
+// A 1x1 kernel that steps over nothing sees a picture as one long row.
+bool is_pointwise(const Conv2dSizes& s, const Conv2dParams& p) {
+  return s.kh == 1 && s.kw == 1 && p.stride == Size2(1) && p.padding == Size2(0);
 }
 
-// Calls visit(row of the column matrix, first column, ih, iw, count...) for output rows [oh0, oh1) of channels [c0, c1).
-template <class F>
-void for_each_pixel(const Conv2dSizes& s, const Conv2dParams& p, int64_t c0, int64_t c1, int64_t oh0, int64_t oh1, const F& visit) {
-  for (int64_t c = c0; c < c1; ++c) {
-    for (int64_t kh = 0; kh < s.kh; ++kh) {
-      for (int64_t kw = 0; kw < s.kw; ++kw) {
-        const int64_t row = (c * s.kh + kh) * s.kw + kw;
-        for (int64_t oh = oh0; oh < oh1; ++oh) {
-          const int64_t ih = oh * p.stride.h - p.padding.h + kh * p.dilation.h;
-          for (int64_t ow = 0; ow < s.ow; ++ow) {
-            const int64_t iw = ow * p.stride.w - p.padding.w + kw * p.dilation.w;
-            const bool in = ih >= 0 && ih < s.h && iw >= 0 && iw < s.w;
-            visit(row * (oh1 - oh0) * s.ow + (oh - oh0) * s.ow + ow, in ? (c * s.h + ih) * s.w + iw : -1);
-          }
-        }
-      }
+template <class T>
+void forward_group(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Conv2dSizes& s, int64_t group, Tensor& y) {
+  PixelGrid grid{.h = s.h, .w = s.w, .oh = s.oh, .ow = s.ow, .stride = p.stride, .taps = {}};
+  for (int64_t kh = 0; kh < s.kh; ++kh) {
+    for (int64_t kw = 0; kw < s.kw; ++kw) {
+      grid.taps.push_back({kh * p.dilation.h - p.padding.h, kw * p.dilation.w - p.padding.w});
     }
   }
+  const int64_t pixels = s.oh * s.ow;
+  if (is_pointwise(s, p)) grid.h = grid.oh = 1, grid.w = grid.ow = pixels;
+  const PixelColumns<T> columns(grid, {x.data<T>() + group * s.cg * s.h * s.w, s.c * s.h * s.w});
+  const int64_t depth = s.cg * s.kh * s.kw;
+  const T* wp = w.data<T>() + group * s.og * depth;
+  T* yp = y.data<T>() + group * s.og * pixels;
+  const auto address = [&](int64_t panel, int64_t row) {
+    return yp + (panel / columns.panels_per_image() * s.o + row) * pixels + columns.first_pixel(panel);
+  };
+  const auto pack_a = [&](int64_t row, int64_t rows, int64_t k, int64_t length, T* out) {
+    pack_transposed(wp + row * depth + k, depth, rows, length, Simd<T>::rows, out);
+  };
+  const auto pack_b = [&](int64_t panel, int64_t panels, int64_t k, int64_t length, T* out, int64_t out_step) {
+    columns.pack(panel, panels, k, length, out, out_step);
+  };
+  const auto target = [&](int64_t panel, int64_t row) {
+    return Target<T>{address(panel, row), pixels, columns.pixel_count(panel) == columns.kWidth};
+  };
+  const auto scatter = [&](int64_t panel, int64_t row, int64_t rows, const T* tile, bool accumulate) {
+    const int64_t count = columns.pixel_count(panel);
+    T* to = address(panel, row);
+    for (int64_t r = 0; r < rows; ++r, to += pixels, tile += columns.kWidth) {
+      for (int64_t i = 0; i < count; ++i) to[i] = tile[i] + (accumulate ? to[i] : T(0));
+    }
+  };
+  const BlockedShape shape{.rows = s.og, .depth = depth, .panels = s.n * columns.panels_per_image(), .depth_unit = s.kh * s.kw};
+  blocked_product<T>(shape, pack_a, pack_b, target, scatter);
+}
+
+// The input gradient is a convolution of dy with stride 1, once for each phase (ih mod stride.h, iw mod stride.w) of
+// the input: all pixels of a phase are seen through the same taps. With stride 1 there is one phase.
+struct Phase {
+  int64_t h, w;                // of the first pixel
+  PixelGrid grid;              // source dy, output the pixels of the phase
+  std::vector<int64_t> taps;   // kh*KW + kw of each of the grid's taps
+};
+
+Phase make_phase(const Conv2dSizes& s, const Conv2dParams& p, int64_t h, int64_t w) {
+  Phase phase{.h = h, .w = w, .grid = {.h = s.oh, .w = s.ow, .oh = ceil_div(s.h - h, p.stride.h),
+              .ow = ceil_div(s.w - w, p.stride.w), .stride = 1, .taps = {}}, .taps = {}};
+  for (int64_t kh = 0; kh < s.kh; ++kh) {
+    for (int64_t kw = 0; kw < s.kw; ++kw) {
+      const int64_t top = h + p.padding.h - kh * p.dilation.h, left = w + p.padding.w - kw * p.dilation.w;
+      if (top % p.stride.h != 0 || left % p.stride.w != 0) continue;
+      phase.grid.taps.push_back({top / p.stride.h, left / p.stride.w});
+      phase.taps.push_back(kh * s.kw + kw);
+    }
+  }
+  return phase;
+}
+
+// dx of one group and phase, [n][c][phase rows][phase columns] in steps of the stride.
+template <class T>
+class PhaseOutput {
+ public:
+  PhaseOutput(const Conv2dSizes& s, const Conv2dParams& p, const Phase& phase, T* group)
+      : s_(s), stride_(p.stride), phase_(phase), group_(group) {}
+
+  // Adds or writes `count` values of channel c from pixel j of the phase on.
+  void write(int64_t image, int64_t c, int64_t j, int64_t count, const T* values, bool accumulate) const {
+    T* plane = group_ + (image * s_.c + c) * s_.h * s_.w;
+    int64_t a = j / phase_.grid.ow, b = j % phase_.grid.ow;
+    while (count > 0) {
+      const int64_t run = std::min(count, phase_.grid.ow - b);
+      T* to = plane + (phase_.h + a * stride_.h) * s_.w + phase_.w + b * stride_.w;
+      for (int64_t i = 0; i < run; ++i) to[i * stride_.w] = values[i] + (accumulate ? to[i * stride_.w] : T(0));
+      values += run;
+      count -= run;
+      ++a;
+      b = 0;
+    }
+  }
+  // No output saw these pixels.
+  void write_zeros() const {
+    const std::vector<T> zeros(static_cast<size_t>(phase_.grid.oh * phase_.grid.ow), T(0));
+    for (int64_t i = 0; i < s_.n * s_.cg; ++i) {
+      write(i / s_.cg, i % s_.cg, 0, static_cast<int64_t>(zeros.size()), zeros.data(), false);
+    }
+  }
+  // The address of pixel j where a row of pixels lies without gaps, as it does at stride 1.
+  T* address(int64_t image, int64_t c, int64_t j) const { return group_ + (image * s_.c + c) * s_.h * s_.w + j; }
+
+ private:
+  const Conv2dSizes& s_;
+  const Size2 stride_;
+  const Phase& phase_;
+  T* const group_;
+};
+
+template <class T>
+void input_grad_phase(const Tensor& dy, const Tensor& w, const Conv2dParams& p, const Conv2dSizes& s, int64_t group,
+                      const Phase& phase, Tensor& dx) {
+  const PhaseOutput<T> output(s, p, phase, dx.data<T>() + group * s.cg * s.h * s.w);
+  if (phase.taps.empty()) return output.write_zeros();
+  const PixelColumns<T> columns(phase.grid, {dy.data<T>() + group * s.og * s.oh * s.ow, s.o * s.oh * s.ow});
+  const int64_t taps = static_cast<int64_t>(phase.taps.size()), window = s.kh * s.kw;
+  const T* wp = w.data<T>() + group * s.og * s.cg * window;
+  // A[c][(o, tap)] = w[o][c][tap]
+  const auto pack_a = [&](int64_t row, int64_t rows, int64_t k, int64_t length, T* out) {
+    for (int64_t o = k / taps; o < (k + length) / taps; ++o) {
+      const T* block = wp + (o * s.cg + row) * window;
+      for (int64_t t = 0; t < taps; ++t, out += Simd<T>::rows) {
+        for (int64_t r = 0; r < rows; ++r) out[r] = block[r * window + phase.taps[static_cast<size_t>(t)]];
+      }
+    }
+  };
+  const auto pack_b = [&](int64_t panel, int64_t panels, int64_t k, int64_t length, T* out, int64_t out_step) {
+    columns.pack(panel, panels, k, length, out, out_step);
+  };
+  const auto image_of = [&](int64_t panel) { return panel / columns.panels_per_image(); };
+  const auto target = [&](int64_t panel, int64_t row) {
+    return Target<T>{output.address(image_of(panel), row, columns.first_pixel(panel)), s.h * s.w,
+                     p.stride == Size2(1) && columns.pixel_count(panel) == columns.kWidth};
+  };
+  const auto scatter = [&](int64_t panel, int64_t row, int64_t rows, const T* tile, bool accumulate) {
+    for (int64_t r = 0; r < rows; ++r, tile += columns.kWidth) {
+      output.write(image_of(panel), row + r, columns.first_pixel(panel), columns.pixel_count(panel), tile, accumulate);
+    }
+  };
+  const BlockedShape shape{.rows = s.cg, .depth = s.og * taps, .panels = s.n * columns.panels_per_image(), .depth_unit = taps};
+  blocked_product<T>(shape, pack_a, pack_b, target, scatter);
 }
 
 }  // namespace
 
 void conv2d_forward_im2col(const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
   const Conv2dSizes s = conv2d_sizes(x, w, p, y);
-  const int64_t rows = tile_rows(s), tiles = (s.oh + rows - 1) / rows, k = s.cg * s.kh * s.kw;
   dispatch_floating(x.dtype(), "conv2d_forward", [&]<class T>(T) {
-    Tensor col = Tensor::like(x, {k, rows * s.ow});
-    T* cp = col.data<T>();
-    for (int64_t work = 0; work < s.n * s.groups * tiles; ++work) {
-      const int64_t image = work / tiles / s.groups, g = work / tiles % s.groups, oh0 = work % tiles * rows;
-      const int64_t oh1 = std::min(s.oh, oh0 + rows), cols = (oh1 - oh0) * s.ow;
-      const T* xp = x.data<T>() + (image * s.c + g * s.cg) * s.h * s.w;
-      parallel_for(s.cg, 1, [&](int64_t c0, int64_t c1) {
-        for_each_pixel(s, p, c0, c1, oh0, oh1, [&](int64_t i, int64_t j) { cp[i] = j < 0 ? T(0) : xp[j]; });
-      });
-      parallel_for(s.og, 16, [&](int64_t o0, int64_t o1) {
-        const ConstRows<T> wm(w.data<T>() + (g * s.og + o0) * k, o1 - o0, k, Eigen::OuterStride<>(k));
-        const ConstRows<T> cm(cp, k, cols, Eigen::OuterStride<>(cols));
-        MapRows<T> ym(y.data<T>() + (image * s.o + g * s.og + o0) * s.oh * s.ow + oh0 * s.ow, o1 - o0, cols,
-                      Eigen::OuterStride<>(s.oh * s.ow));
-        ym.noalias() = wm * cm;
-      });
-    }
+    for (int64_t group = 0; group < s.groups; ++group) forward_group<T>(x, w, p, s, group, y);
   });
 }
 
 void conv2d_input_grad_im2col(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
   const Conv2dSizes s = conv2d_sizes(dx, w, p, dy);
-  const int64_t rows = tile_rows(s), tiles = (s.oh + rows - 1) / rows, k = s.cg * s.kh * s.kw;
   dispatch_floating(dy.dtype(), "conv2d_input_grad", [&]<class T>(T) {
-    Tensor col = Tensor::like(dy, {k, rows * s.ow});
-    T* cp = col.data<T>();
-    std::fill_n(dx.data<T>(), dx.numel(), T(0));
-    for (int64_t work = 0; work < s.n * s.groups * tiles; ++work) {
-      const int64_t image = work / tiles / s.groups, g = work / tiles % s.groups, oh0 = work % tiles * rows;
-      const int64_t oh1 = std::min(s.oh, oh0 + rows), cols = (oh1 - oh0) * s.ow;
-      T* xp = dx.data<T>() + (image * s.c + g * s.cg) * s.h * s.w;
-      parallel_for(s.cg, 1, [&](int64_t c0, int64_t c1) {
-        const int64_t k0 = c0 * s.kh * s.kw, k1 = c1 * s.kh * s.kw;
-        const ConstRows<T> wm(w.data<T>() + g * s.og * k + k0, s.og, k1 - k0, Eigen::OuterStride<>(k));
-        const ConstRows<T> ym(dy.data<T>() + (image * s.o + g * s.og) * s.oh * s.ow + oh0 * s.ow, s.og, cols,
-                              Eigen::OuterStride<>(s.oh * s.ow));
-        MapRows<T> cm(cp + k0 * cols, k1 - k0, cols, Eigen::OuterStride<>(cols));
-        cm.noalias() = wm.transpose() * ym;
-        for_each_pixel(s, p, c0, c1, oh0, oh1, [&](int64_t i, int64_t j) { if (j >= 0) xp[j] += cp[i]; });
-      });
-    }
-  });
-}
-
-void conv2d_weight_grad_im2col(const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
-  const Conv2dSizes s = conv2d_sizes(x, dw, p, dy);
-  const int64_t rows = tile_rows(s), tiles = (s.oh + rows - 1) / rows, k = s.cg * s.kh * s.kw;
-  dispatch_floating(x.dtype(), "conv2d_weight_grad", [&]<class T>(T) {
-    Tensor col = Tensor::like(x, {k, rows * s.ow});
-    T* cp = col.data<T>();
-    std::fill_n(dw.data<T>(), dw.numel(), T(0));
-    for (int64_t work = 0; work < s.n * s.groups * tiles; ++work) {
-      const int64_t image = work / tiles / s.groups, g = work / tiles % s.groups, oh0 = work % tiles * rows;
-      const int64_t oh1 = std::min(s.oh, oh0 + rows), cols = (oh1 - oh0) * s.ow;
-      const T* xp = x.data<T>() + (image * s.c + g * s.cg) * s.h * s.w;
-      parallel_for(s.cg, 1, [&](int64_t c0, int64_t c1) {
-        for_each_pixel(s, p, c0, c1, oh0, oh1, [&](int64_t i, int64_t j) { cp[i] = j < 0 ? T(0) : xp[j]; });
-        const int64_t k0 = c0 * s.kh * s.kw, k1 = c1 * s.kh * s.kw;
-        const ConstRows<T> ym(dy.data<T>() + (image * s.o + g * s.og) * s.oh * s.ow + oh0 * s.ow, s.og, cols,
-                              Eigen::OuterStride<>(s.oh * s.ow));
-        const ConstRows<T> cm(cp + k0 * cols, k1 - k0, cols, Eigen::OuterStride<>(cols));
-        MapRows<T> wm(dw.data<T>() + g * s.og * k + k0, s.og, k1 - k0, Eigen::OuterStride<>(k));
-        wm.noalias() += ym * cm.transpose();
-      });
+    for (int64_t h = 0; h < std::min(p.stride.h, s.h); ++h) {
+      for (int64_t wi = 0; wi < std::min(p.stride.w, s.w); ++wi) {
+        Phase phase = make_phase(s, p, h, wi);
+        if (is_pointwise(s, p)) phase.grid.h = phase.grid.oh = 1, phase.grid.w = phase.grid.ow = s.h * s.w;
+        for (int64_t group = 0; group < s.groups; ++group) input_grad_phase<T>(dy, w, p, s, group, phase, dx);
+      }
     }
   });
 }

@@ -1,7 +1,9 @@
-// Batched matrix product y[i] = op(a[i]) op(b[i]) on the CPU, contract in ../kernels.h.
-#define EIGEN_DONT_PARALLELIZE  // we split the work ourselves, so that results do not depend on Eigen's own choice
+// Batched matrix product y[i] = op(a[i]) op(b[i]) on the CPU, contract in ../kernels.h: `packed` (gemm_block.h), `eigen`
+// and the definition. Next: gemm_packed.cpp.
+#define EIGEN_DONT_PARALLELIZE  // we split the work ourselves
 #include <Eigen/Core>
 
+#include "tensor/cpu/gemm_packed.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/register.h"
 #include "tensor/kernels.h"
@@ -79,9 +81,26 @@ void gemm_eigen(const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y
   });
 }
 
+void gemm_packed(const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
+  const Sizes s = sizes_of(a, b, p, y);
+  dispatch_floating(a.dtype(), "gemm", [&]<class T>(T) {
+    const T *ap = a.data<T>(), *bp = b.data<T>();
+    T* yp = y.data<T>();
+    const MatrixProduct<T> product{s.m, s.n, s.k, p.transpose_a, p.transpose_b, p.accumulate};
+    // Many products: one thread each. Few: all threads on each.
+    parallel_for(s.batch, s.batch >= omp_get_max_threads() ? 1 : s.batch, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) packed_gemm(ap + i * s.step_a, bp + i * s.step_b, product, yp + i * s.m * s.n);
+    });
+  });
+}
+
 }  // namespace
 
 void register_gemm() {
+  // Packing pays only where what is packed is used more than once: matrix times vector is left to Eigen.
+  kernels::gemm.add(Device::cpu, "packed", gemm_packed, [](const Tensor&, const Tensor&, const GemmParams&, Tensor& y) {
+    return y.size(1) > 1 && y.size(2) > 1;
+  });
   kernels::gemm.add(Device::cpu, "eigen", gemm_eigen);
   kernels::gemm.add(Device::cpu, "naive", gemm_naive);
 }

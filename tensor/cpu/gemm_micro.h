@@ -1,0 +1,100 @@
+// The inner loop of every matrix product here: a small tile of the result is kept in registers while the program walks
+// along k. Written with GCC vector types, so the same text becomes AVX-512, AVX2 or SSE code.
+// Method: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34(3), 2008; Van Zee and
+// van de Geijn, BLIS, ACM TOMS 41(3), 2015.  Next: gemm_pack.h fills the panels, gemm_block.h calls this.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+namespace asap::cpu {
+
+// Tile of kTileRows x 2 vectors: as many accumulators as the registers hold beside two vectors of b and one of a.
+#if defined(__AVX512F__)
+inline constexpr int kVectorBytes = 64, kTileRows = 14;
+#elif defined(__AVX__)
+inline constexpr int kVectorBytes = 32, kTileRows = 6;
+#else
+inline constexpr int kVectorBytes = 16, kTileRows = 4;
+#endif
+inline constexpr int kTileVectors = 2;
+
+template <class T>
+struct Simd {
+  typedef T Vec __attribute__((vector_size(kVectorBytes)));
+  static constexpr int lanes = kVectorBytes / static_cast<int>(sizeof(T));
+  static constexpr int columns = kTileVectors * lanes;  // of a tile, and of a panel of b
+  static constexpr int rows = (kTileRows + lanes - 1) / lanes * lanes;  // of a panel of a: the tile's, rounded up
+};
+template <class T>
+using Vec = typename Simd<T>::Vec;
+
+template <class T>
+Vec<T> load(const T* from) {
+  Vec<T> v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+template <class T>
+void store(T* to, const Vec<T>& v) {
+  std::memcpy(to, &v, sizeof v);
+}
+
+// What a tile is made of. k is walked as `runs` runs of `length` steps; a [runs*length][Simd::rows] has no gaps, b
+// [length][columns] continues `b_step` elements after the start of the run before. Plain products have one run.
+template <class T>
+struct MicroArgs {
+  int64_t runs, length;
+  const T* a;
+  const T* b;
+  int64_t b_step;
+  T* c;  // [rows][columns], rows `ldc` apart
+  int64_t ldc;
+  bool accumulate;  // c += instead of c =
+};
+
+// c[R][V vectors] (+)= sum over k of a[k][R] b[k][V vectors].
+template <class T, int R, int V>
+void micro_kernel(const MicroArgs<T>& args) {
+  constexpr int lanes = Simd<T>::lanes;
+  Vec<T> sum[R][V] = {};
+  const T* a = args.a;
+  const T* b_run = args.b;
+  for (int64_t run = 0; run < args.runs; ++run, b_run += args.b_step) {
+    const T* b = b_run;
+    for (int64_t k = 0; k < args.length; ++k, a += Simd<T>::rows, b += V * lanes) {
+      Vec<T> bv[V];
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) bv[v] = load(b + v * lanes);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) sum[r][v] += a[r] * bv[v];
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      T* c = args.c + r * args.ldc + v * lanes;
+      store<T>(c, args.accumulate ? load(c) + sum[r][v] : sum[r][v]);
+    }
+  }
+}
+
+template <class T>
+using MicroKernel = void (*)(const MicroArgs<T>&);
+
+// The kernel for 1..kTileRows rows and V vectors.
+template <class T, int V = kTileVectors>
+MicroKernel<T> micro_kernel_for(int64_t rows) {
+  static constexpr auto table = []<int... I>(std::integer_sequence<int, I...>) {
+    return std::array<MicroKernel<T>, sizeof...(I)>{micro_kernel<T, I + 1, V>...};
+  }(std::make_integer_sequence<int, kTileRows>{});
+  return table[static_cast<size_t>(rows - 1)];
+}
+
+}  // namespace asap::cpu

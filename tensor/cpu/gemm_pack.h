@@ -1,0 +1,67 @@
+// Packing: copies a block of a matrix into a panel, the order in which the micro kernel reads it: [k][width], one step
+// of k after the other. Panels of a are Simd::rows wide, panels of b Simd::columns. Next: gemm_block.h.
+#pragma once
+
+#include <algorithm>
+
+#include "tensor/cpu/gemm_micro.h"
+
+namespace asap::cpu {
+
+// Transposes lanes x lanes elements held in vectors, in log2(lanes) rounds: round s swaps the off-diagonal s x s blocks.
+template <class T>
+inline void transpose_lanes(Vec<T> (&v)[Simd<T>::lanes]) {
+  constexpr int lanes = Simd<T>::lanes;
+  using Index = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+  typedef Index Mask __attribute__((vector_size(kVectorBytes)));
+#pragma GCC unroll 4
+  for (int s = 1; s < lanes; s *= 2) {
+    Mask low, high;  // lanes of the pair (p, q): which go to p, which to q
+    for (int i = 0; i < lanes; ++i) {
+      low[i] = static_cast<Index>((i & s) ? lanes + i - s : i);
+      high[i] = static_cast<Index>((i & s) ? lanes + i : i + s);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i) {
+      if (i & s) continue;
+      const Vec<T> p = v[i], q = v[i + s];
+      v[i] = __builtin_shuffle(p, q, low);
+      v[i + s] = __builtin_shuffle(p, q, high);
+    }
+  }
+}
+
+// out[k][i] = from[i][k] for i < count, k < length; from's rows are `ld` apart. Lanes beyond `count` become 0.
+template <class T>
+void pack_transposed(const T* from, int64_t ld, int64_t count, int64_t length, int64_t width, T* out) {
+  constexpr int lanes = Simd<T>::lanes;
+  for (int64_t i0 = 0; i0 < width; i0 += lanes) {
+    int64_t k = 0;
+    for (; k + lanes <= length; k += lanes) {
+      Vec<T> v[lanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < lanes; ++i) v[i] = i0 + i < count ? load(from + (i0 + i) * ld + k) : Vec<T>{};
+      transpose_lanes<T>(v);
+#pragma GCC unroll 16
+      for (int i = 0; i < lanes; ++i) store<T>(out + (k + i) * width + i0, v[i]);
+    }
+    for (; k < length; ++k) {
+      for (int64_t i = i0; i < i0 + lanes; ++i) out[k * width + i] = i < count ? from[i * ld + k] : T(0);
+    }
+  }
+}
+
+// out[k][i] = from[k][i] for i < count, k < length. Lanes beyond `count` become 0.
+template <class T>
+void pack_copied(const T* from, int64_t ld, int64_t count, int64_t length, int64_t width, T* out) {
+  constexpr int lanes = Simd<T>::lanes;
+  for (int64_t k = 0; k < length; ++k, from += ld, out += width) {
+    if (count == width) {
+      for (int64_t i = 0; i < width; i += lanes) store<T>(out + i, load(from + i));
+    } else {
+      for (int64_t i = 0; i < width; ++i) out[i] = i < count ? from[i] : T(0);
+    }
+  }
+}
+
+}  // namespace asap::cpu

@@ -1,0 +1,42 @@
+// One matrix product by packed blocks. Declared in gemm_packed.h; the blocking is in gemm_block.h.
+#include "tensor/cpu/gemm_packed.h"
+
+#include "tensor/cpu/gemm_block.h"
+
+namespace asap::cpu {
+
+template <class T>
+void packed_gemm(const T* a, const T* b, const MatrixProduct<T>& p, T* c) {
+  constexpr int64_t width = Simd<T>::columns;
+  if (p.k == 0) {
+    if (!p.accumulate) std::fill_n(c, p.m * p.n, T(0));
+    return;
+  }
+  const auto columns_of = [&](int64_t panel) { return std::min(width, p.n - panel * width); };
+  const auto pack_a = [&](int64_t row, int64_t rows, int64_t k, int64_t length, T* out) {
+    if (p.transpose_a) pack_copied(a + k * p.m + row, p.m, rows, length, Simd<T>::rows, out);
+    else pack_transposed(a + row * p.k + k, p.k, rows, length, Simd<T>::rows, out);
+  };
+  const auto pack_b = [&](int64_t panel, int64_t panels, int64_t k, int64_t length, T* out, int64_t out_step) {
+    for (int64_t i = panel; i < panel + panels; ++i, out += out_step) {
+      if (p.transpose_b) pack_transposed(b + i * width * p.k + k, p.k, columns_of(i), length, width, out);
+      else pack_copied(b + k * p.n + i * width, p.n, columns_of(i), length, width, out);
+    }
+  };
+  const auto target = [&](int64_t panel, int64_t row) {
+    return Target<T>{c + row * p.n + panel * width, p.n, columns_of(panel) == width};
+  };
+  const auto scatter = [&](int64_t panel, int64_t row, int64_t rows, const T* tile, bool accumulate) {
+    for (int64_t r = 0; r < rows; ++r) {
+      T* to = c + (row + r) * p.n + panel * width;
+      for (int64_t i = 0; i < columns_of(panel); ++i) to[i] = tile[r * width + i] + (accumulate ? to[i] : T(0));
+    }
+  };
+  const BlockedShape shape{.rows = p.m, .depth = p.k, .panels = ceil_div(p.n, width), .accumulate = p.accumulate};
+  blocked_product<T>(shape, pack_a, pack_b, target, scatter);
+}
+
+template void packed_gemm<float>(const float*, const float*, const MatrixProduct<float>&, float*);
+template void packed_gemm<double>(const double*, const double*, const MatrixProduct<double>&, double*);
+
+}  // namespace asap::cpu
