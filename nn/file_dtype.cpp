@@ -1,11 +1,11 @@
 // The table of element types and the conversion of their bytes. Declared in file_dtype.h.
 #include "nn/file_dtype.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
-#include <limits>
-#include <type_traits>
+#include <utility>
 
 namespace asap::nn {
 namespace {

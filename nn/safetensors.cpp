@@ -4,10 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "nn/file_dtype.h"
@@ -106,7 +105,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   bool begin_entry(const std::string& name) {
     ASAP_CHECK(names_.insert(name).second, "header: '", printable(name), "' appears twice");
     in_metadata_ = name == kMetadataKey;
-    if (!in_metadata_) entries.push_back({.name = name});
+    if (!in_metadata_) entries.emplace_back().name = name;
     return true;
   }
 
