@@ -95,11 +95,18 @@ class TilePixels {
 
   int64_t panels() const { return (sizes_.pixels() + kPanel - 1) / kPanel; }
 
-  // Panel number `panel` of tile `cell` of `channels` planes [channels,H,W] -> [channels][kPanel].
+  // Panel number `panel` of tile `cell` of `channels` planes [channels,H,W] -> [channels][kPanel]. The next panel is
+  // prefetched: short rows of many planes are no pattern that the processor foresees.
   void read(const T* planes, int64_t channels, int64_t cell, int64_t panel, T* to) const {
+    const int64_t plane = sizes_.height * sizes_.width;
+    const bool more = panel + 1 < panels();
     for (int64_t start = 0; start < used_; start += run_) {
       const T* from = planes + offset(cell, panel * kPanel + start);
-      for (int64_t c = 0; c < channels; ++c) std::copy_n(from + c * sizes_.height * sizes_.width, run_, to + c * kPanel + start);
+      const int64_t ahead = more ? offset(cell, (panel + 1) * kPanel + start) - offset(cell, panel * kPanel + start) : 0;
+      for (int64_t c = 0; c < channels; ++c) {
+        std::copy_n(from + c * plane, run_, to + c * kPanel + start);
+        for (int64_t i = 0; i < run_; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(from + c * plane + ahead + i);
+      }
     }
     for (int64_t c = 0; used_ < kPanel && c < channels; ++c) std::fill(to + c * kPanel + used_, to + (c + 1) * kPanel, T{0});
   }

@@ -114,11 +114,7 @@ class TileBackward {
         }
       }
     }
-    for (int64_t o = 0; o < out; o += kLanes) {
-      V sum = panels::load(dweights + o);
-      for (int64_t p = 0; p < count * kPanel; ++p) sum += panels::load(dzt + p * out + o);
-      panels::store(dweights + o, sum);
-    }
+    panels::add_rows(dzt, count * kPanel, out, dweights);
     panels::weight_grad(values, layer.in * kPanel, layer.in, dzt, count, out, dweights + out);
   }
 
