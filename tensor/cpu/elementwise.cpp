@@ -1,8 +1,12 @@
-// Elementwise kernels: unary, its derivative, binary with broadcasting, and the channel bias. Next: strided.h.
+// Elementwise kernels: unary, its derivative, binary with broadcasting, and the channel bias.
+// `naive` evaluates the definitions element by element; `vectorized` compiles one loop per operation out of the same
+// definitions (float exp, tanh, log and their kin from vector_math.h). Next: strided.h.
 #include <cmath>
+#include <type_traits>
 
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
+#include "tensor/cpu/vector_math.h"
 #include "tensor/kernels.h"
 
 namespace asap::cpu {
@@ -12,7 +16,7 @@ namespace {
 
 // f(x). NaN stays NaN.
 template <class T>
-T evaluate(UnaryOp op, T x, T a, T b) {
+[[gnu::always_inline]] inline T evaluate(UnaryOp op, T x, T a, T b) {
   switch (op) {
     case UnaryOp::relu: return x <= 0 ? T(0) : x;
     case UnaryOp::leaky_relu: return x > 0 ? x : a * x;
@@ -37,7 +41,7 @@ T evaluate(UnaryOp op, T x, T a, T b) {
 // f'(.) from `s`, which is f(x) where saves_output(op), else x. Where f has a corner: relu'(0) = abs'(0) = 0,
 // leaky_relu'(0) = a, clamp' = 1 on both bounds, sign' = 0.
 template <class T>
-T derivative(UnaryOp op, T s, T a, T b) {
+[[gnu::always_inline]] inline T derivative(UnaryOp op, T s, T a, T b) {
   switch (op) {
     case UnaryOp::relu: return s > 0 ? T(1) : T(0);
     case UnaryOp::leaky_relu: return s > 0 ? T(1) : a;
@@ -61,7 +65,7 @@ T derivative(UnaryOp op, T s, T a, T b) {
 
 // maximum and minimum are NaN if either argument is.
 template <class T>
-T evaluate(BinaryOp op, T a, T b) {
+[[gnu::always_inline]] inline T evaluate(BinaryOp op, T a, T b) {
   switch (op) {
     case BinaryOp::add: return a + b;
     case BinaryOp::sub: return a - b;
@@ -119,12 +123,145 @@ void add_bias_naive(const Tensor& bias, Tensor& y) {
   });
 }
 
+// ---- vectorized ---------------------------------------------------------------------------------------------------
+
+// Calls f with the operation as a compile-time constant.
+template <class F>
+void with_constant(UnaryOp op, const F& f) {
+  switch (op) {
+#define ASAP_CASE(OP) \
+  case UnaryOp::OP: return f(std::integral_constant<UnaryOp, UnaryOp::OP>{});
+    ASAP_CASE(relu) ASAP_CASE(leaky_relu) ASAP_CASE(tanh) ASAP_CASE(sigmoid) ASAP_CASE(exp) ASAP_CASE(log)
+    ASAP_CASE(sqrt) ASAP_CASE(abs) ASAP_CASE(softplus) ASAP_CASE(square) ASAP_CASE(sin) ASAP_CASE(cos)
+    ASAP_CASE(affine) ASAP_CASE(clamp) ASAP_CASE(pow) ASAP_CASE(sign)
+#undef ASAP_CASE
+  }
+  fail("unary: unknown operation ", static_cast<int>(op));
+}
+
+template <class F>
+void with_constant(BinaryOp op, const F& f) {
+  switch (op) {
+#define ASAP_CASE(OP) \
+  case BinaryOp::OP: return f(std::integral_constant<BinaryOp, BinaryOp::OP>{});
+    ASAP_CASE(add) ASAP_CASE(sub) ASAP_CASE(mul) ASAP_CASE(div) ASAP_CASE(maximum) ASAP_CASE(minimum)
+    ASAP_CASE(equal) ASAP_CASE(less) ASAP_CASE(greater)
+#undef ASAP_CASE
+  }
+  fail("binary: unknown operation ", static_cast<int>(op));
+}
+
+// evaluate() and derivative() with the branchless float functions where there is one.
+template <UnaryOp op, class T>
+[[gnu::always_inline]] inline T evaluate_fast(T x, T a, T b) {
+  if constexpr (std::is_same_v<T, float>) {
+    if constexpr (op == UnaryOp::tanh) return vector_math::tanh(x);
+    if constexpr (op == UnaryOp::sigmoid) return vector_math::sigmoid(x);
+    if constexpr (op == UnaryOp::exp) return vector_math::exp(x);
+    if constexpr (op == UnaryOp::log) return vector_math::log(x);
+    if constexpr (op == UnaryOp::softplus) return vector_math::softplus(x);
+  }
+  return evaluate(op, x, a, b);
+}
+template <UnaryOp op, class T>
+[[gnu::always_inline]] inline T derivative_fast(T s, T a, T b) {
+  if constexpr (op == UnaryOp::softplus && std::is_same_v<T, float>) return vector_math::sigmoid(s);
+  return derivative(op, s, a, b);
+}
+
+// y[i] = f(x[i]). ivdep: y may be x itself, but is never x shifted.
+template <class T, class F>
+void map_run(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t n, const F& f) {
+  if (x_stride == 1 && y_stride == 1) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) y[i] = f(x[i]);
+  } else {
+    for (int64_t i = 0; i < n; ++i) y[i * y_stride] = f(x[i * x_stride]);
+  }
+}
+
+// y[i] = f(a[i], b[i]); a stride of 0 repeats one value along the run.
+template <class T, class F>
+void map_run(const T* a, int64_t a_stride, const T* b, int64_t b_stride, T* y, int64_t y_stride, int64_t n, const F& f) {
+  if (y_stride == 1 && a_stride == 1 && b_stride == 1) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) y[i] = f(a[i], b[i]);
+  } else if (y_stride == 1 && a_stride == 1 && b_stride == 0) {
+    const T scalar = *b;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) y[i] = f(a[i], scalar);
+  } else if (y_stride == 1 && a_stride == 0 && b_stride == 1) {
+    const T scalar = *a;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) y[i] = f(scalar, b[i]);
+  } else {
+    for (int64_t i = 0; i < n; ++i) y[i * y_stride] = f(a[i * a_stride], b[i * b_stride]);
+  }
+}
+
+void unary_vectorized(UnaryOp op, const Tensor& x, const UnaryParams& params, Tensor& y) {
+  const auto loop = merged_loop<2>({&x, &y});
+  dispatch_floating(x.dtype(), "unary", [&](auto tag) {
+    using T = decltype(tag);
+    const T* from = x.data<T>();
+    T* to = y.data<T>();
+    const T a = static_cast<T>(params.a), b = static_cast<T>(params.b);
+    with_constant(op, [&](auto constant) {
+      parallel_runs(loop, [&](const auto& at, int64_t n) {
+        map_run(from + at[0], loop.inner_stride(0), to + at[1], loop.inner_stride(1), n,
+                [a, b](T v) { return evaluate_fast<decltype(constant)::value, T>(v, a, b); });
+      });
+    });
+  });
+}
+
+void unary_backward_vectorized(UnaryOp op, const Tensor& saved, const Tensor& dy, const UnaryParams& params, Tensor& dx) {
+  dispatch_floating(dy.dtype(), "unary_backward", [&](auto tag) {
+    using T = decltype(tag);
+    const T *s = saved.data<T>(), *g = dy.data<T>();
+    T* to = dx.data<T>();
+    const T a = static_cast<T>(params.a), b = static_cast<T>(params.b);
+    with_constant(op, [&](auto constant) {
+      parallel_for(dy.numel(), kGrain, [&](int64_t begin, int64_t end) {
+        map_run(s + begin, 1, g + begin, 1, to + begin, 1, end - begin,
+                [a, b](T v, T grad) { return derivative_fast<decltype(constant)::value, T>(v, a, b) * grad; });
+      });
+    });
+  });
+}
+
+void binary_vectorized(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y) {
+  const auto loop = merged_loop<3>({&a, &b, &y});
+  dispatch_floating(y.dtype(), "binary", [&](auto tag) {
+    using T = decltype(tag);
+    const T *p = a.data<T>(), *q = b.data<T>();
+    T* to = y.data<T>();
+    with_constant(op, [&](auto constant) {
+      parallel_runs(loop, [&](const auto& at, int64_t n) {
+        map_run(p + at[0], loop.inner_stride(0), q + at[1], loop.inner_stride(1), to + at[2], loop.inner_stride(2), n,
+                [](T u, T v) { return evaluate(decltype(constant)::value, u, v); });
+      });
+    });
+  });
+}
+
+// The bias is a broadcast second operand: [C] -> [C,1,..,1] -> y's shape.
+void add_bias_vectorized(const Tensor& bias, Tensor& y) {
+  Shape column{bias.numel()};
+  while (column.rank() < y.rank() - 1) column.push_back(1);
+  binary_vectorized(BinaryOp::add, y, bias.reshape(column).expand(y.shape()), y);
+}
+
 }  // namespace
 
 void register_elementwise() {
+  kernels::unary.add(Device::cpu, "vectorized", unary_vectorized);
   kernels::unary.add(Device::cpu, "naive", unary_naive);
+  kernels::unary_backward.add(Device::cpu, "vectorized", unary_backward_vectorized);
   kernels::unary_backward.add(Device::cpu, "naive", unary_backward_naive);
+  kernels::binary.add(Device::cpu, "vectorized", binary_vectorized);
   kernels::binary.add(Device::cpu, "naive", binary_naive);
+  kernels::add_bias.add(Device::cpu, "vectorized", add_bias_vectorized);
   kernels::add_bias.add(Device::cpu, "naive", add_bias_naive);
 }
 

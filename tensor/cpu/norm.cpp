@@ -2,9 +2,10 @@
 // elements that share a mean: a plane of one picture, or a channel of the whole batch.
 // Sources: Ulyanov et al. 2016 (instance norm), Ioffe & Szegedy 2015 (batch norm, with its gradient).
 #include <cmath>
+#include <vector>
 
-#include "tensor/cpu/parallel.h"
 #include "tensor/cpu/register.h"
+#include "tensor/cpu/strided.h"
 #include "tensor/kernels.h"
 
 namespace asap::cpu {
@@ -23,15 +24,6 @@ Groups instance_groups(const Tensor& x) {
 Groups batch_groups(const Tensor& x) {
   const int64_t planes = x.size(0) * x.size(1);
   return {x.size(1), x.size(0), planes ? x.numel() / planes : 0, x.size(1)};
-}
-
-template <class T>
-const T* optional_data(const Tensor& t) {
-  return t.defined() ? t.data<T>() : nullptr;
-}
-template <class T>
-T* optional_data(Tensor& t) {
-  return t.defined() ? t.data<T>() : nullptr;
 }
 
 // y = act((x - mean) * scale + shift). Forward and backward share this expression: both must agree on its sign.
@@ -107,6 +99,155 @@ void norm_backward_naive(const Groups& groups, const Tensor& x, const Tensor& ga
   });
 }
 
+// ---- chunked ------------------------------------------------------------------------------------------------------
+// A group is read in chunks of a fixed size, whose sums are added in order: results do not depend on the number of
+// threads, which take whole groups, or chunks of one group where groups are few.
+
+constexpr int64_t kChunk = 16384;
+
+struct Chunks {
+  const Groups& groups;
+  int64_t per_segment = (groups.length + kChunk - 1) / kChunk;
+  bool split = groups.count < 4 * omp_get_max_threads();  // threads share each group
+
+  // Calls f(first, n, c) for every chunk c of group g.
+  template <class F>
+  void for_each(int64_t g, const F& f) const {
+    const auto run = [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c) {
+        const int64_t offset = c % per_segment * kChunk;
+        f(groups.start(g, c / per_segment) + offset, std::min(kChunk, groups.length - offset), c);
+      }
+    };
+    const int64_t count = groups.segments * per_segment;
+    split ? parallel_for(count, std::max<int64_t>(2 * kChunk / groups.length, 2), run) : run(0, count);
+  }
+
+  // Calls f(g, workspace) for every group.
+  template <class Workspace, class F>
+  void for_each_group(const F& f) const {
+    const auto run = [&](int64_t begin, int64_t end) {
+      std::vector<Workspace> workspace(static_cast<size_t>(groups.segments * per_segment));
+      for (int64_t g = begin; g < end; ++g) f(g, workspace.data());
+    };
+    const int64_t size = std::max<int64_t>(groups.segments * groups.length, 1);
+    split ? run(0, groups.count) : parallel_for(groups.count, std::max<int64_t>(kGrain / size, 1), run);
+  }
+};
+
+// Two sums taken in one pass.
+struct SumPair {
+  double first = 0, second = 0;
+};
+
+// Sums of pair(i).first and .second over i < n, in 16 interleaved chains that the compiler keeps in vector registers.
+template <class F>
+SumPair sum_pairs(int64_t n, const F& pair) {
+  constexpr int64_t kLanes = 16;
+  double first[kLanes] = {}, second[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t l = 0; l < kLanes; ++l) {
+      const SumPair p = pair(i + l);
+      first[l] += p.first;
+      second[l] += p.second;
+    }
+  }
+  for (; i < n; ++i) {
+    const SumPair p = pair(i);
+    first[0] += p.first;
+    second[0] += p.second;
+  }
+  SumPair total;
+  for (int64_t l = 0; l < kLanes; ++l) total.first += first[l], total.second += second[l];
+  return total;
+}
+SumPair total(const SumPair* partial, int64_t n) {
+  SumPair sum;
+  for (int64_t c = 0; c < n; ++c) sum.first += partial[c].first, sum.second += partial[c].second;
+  return sum;
+}
+
+// Mean and variance come from one pass over x - x[0] in double: the shift leaves nothing large to cancel.
+void norm_forward_chunked(const Groups& groups, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                          const NormParams& params, Tensor& y, Tensor& mean, Tensor& rstd) {
+  dispatch_floating(x.dtype(), "norm", [&](auto tag) {
+    using T = decltype(tag);
+    const T* from = x.data<T>();
+    T* to = y.data<T>();
+    const T slope = static_cast<T>(params.activation_slope);
+    const Chunks chunks{groups};
+    chunks.for_each_group<SumPair>([&](int64_t g, SumPair* partial) {
+      const double shift = from[groups.start(g, 0)];
+      chunks.for_each(g, [&](int64_t first, int64_t n, int64_t c) {
+        partial[c] = sum_pairs(n, [run = from + first, shift](int64_t i) {
+          const double d = run[i] - shift;
+          return SumPair{d, d * d};
+        });
+      });
+      const SumPair sum = total(partial, groups.segments * chunks.per_segment);
+      const double offset = sum.first / groups.size();
+      const double variance = std::max(sum.second / groups.size() - offset * offset, 0.0);
+      mean.data<T>()[g] = static_cast<T>(shift + offset);
+      rstd.data<T>()[g] = static_cast<T>(1 / std::sqrt(variance + params.eps));
+      const auto affine = affine_of(gamma, beta, mean.data<T>()[g], rstd.data<T>()[g], g % groups.channels);
+      chunks.for_each(g, [&](int64_t first, int64_t n, int64_t) {
+#pragma GCC ivdep
+        for (int64_t i = first; i < first + n; ++i) {
+          const T v = affine(from[i]);
+          to[i] = v > 0 ? v : slope * v;
+        }
+      });
+    });
+  });
+}
+
+// dparameter[c] = sum of the sums of c's groups.
+template <class T, class F>
+void sum_groups(const Groups& groups, const F& sum_of, Tensor& dparameter) {
+  if (!dparameter.defined()) return;
+  for (int64_t c = 0; c < groups.channels; ++c) {
+    double sum = 0;
+    for (int64_t g = c; g < groups.count; g += groups.channels) sum += sum_of(g);
+    dparameter.data<T>()[c] = static_cast<T>(sum);
+  }
+}
+
+void norm_backward_chunked(const Groups& groups, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                           const Tensor& mean, const Tensor& rstd, const Tensor& dy, const NormParams& params, Tensor& dx,
+                           Tensor& dgamma, Tensor& dbeta) {
+  dispatch_floating(x.dtype(), "norm_backward", [&](auto tag) {
+    using T = decltype(tag);
+    const T *from = x.data<T>(), *grad = dy.data<T>();
+    T* to = dx.data<T>();
+    const T slope = static_cast<T>(params.activation_slope);
+    const Chunks chunks{groups};
+    std::vector<SumPair> sums(static_cast<size_t>(groups.count));  // sum(u), sum(u * xhat)
+    chunks.for_each_group<SumPair>([&](int64_t g, SumPair* partial) {
+      const T m = mean.data<T>()[g], r = rstd.data<T>()[g];
+      const auto affine = affine_of(gamma, beta, m, r, g % groups.channels);
+      chunks.for_each(g, [&](int64_t first, int64_t n, int64_t c) {
+        partial[c] = sum_pairs(n, [=, x_run = from + first, grad_run = grad + first](int64_t i) {
+          const double u = affine(x_run[i]) > 0 ? grad_run[i] : slope * grad_run[i];
+          return SumPair{u, u * ((x_run[i] - m) * r)};
+        });
+      });
+      const SumPair sum = total(partial, groups.segments * chunks.per_segment);
+      sums[static_cast<size_t>(g)] = sum;
+      const T mean_u = static_cast<T>(sum.first / groups.size()), mean_u_xhat = static_cast<T>(sum.second / groups.size());
+      chunks.for_each(g, [&](int64_t first, int64_t n, int64_t) {
+#pragma GCC ivdep
+        for (int64_t i = first; i < first + n; ++i) {
+          const T u = affine(from[i]) > 0 ? grad[i] : slope * grad[i];
+          to[i] = affine.scale * (u - mean_u - (from[i] - m) * r * mean_u_xhat);
+        }
+      });
+    });
+    sum_groups<T>(groups, [&](int64_t g) { return sums[static_cast<size_t>(g)].second; }, dgamma);
+    sum_groups<T>(groups, [&](int64_t g) { return sums[static_cast<size_t>(g)].first; }, dbeta);
+  });
+}
+
 using ForwardImpl = void(const Groups&, const Tensor&, const Tensor&, const Tensor&, const NormParams&, Tensor&, Tensor&,
                          Tensor&);
 using BackwardImpl = void(const Groups&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
@@ -131,6 +272,9 @@ void add_variants(const char* variant, ForwardImpl* forward, BackwardImpl* backw
 
 }  // namespace
 
-void register_norm() { add_variants("naive", norm_forward_naive, norm_backward_naive); }
+void register_norm() {
+  add_variants("chunked", norm_forward_chunked, norm_backward_chunked);
+  add_variants("naive", norm_forward_naive, norm_backward_naive);
+}
 
 }  // namespace asap::cpu

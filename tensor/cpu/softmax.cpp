@@ -1,10 +1,13 @@
 // softmax and log_softmax over the middle of [outer, n, inner], forward and backward. The largest value is subtracted
-// first, so no exponential overflows. Next: gather.cpp.
+// first, so no exponential overflows. `strips` works on up to 256 slices side by side, or on one if the axis itself is
+// contiguous. Next: gather.cpp.
 #include <cmath>
 #include <limits>
 
-#include "tensor/cpu/parallel.h"
+#include "tensor/cpu/reduce_run.h"
 #include "tensor/cpu/register.h"
+#include "tensor/cpu/strided.h"
+#include "tensor/cpu/vector_math.h"
 #include "tensor/kernels.h"
 
 namespace asap::cpu {
@@ -89,12 +92,129 @@ void log_softmax_backward_naive(const Tensor& y, const Tensor& dy, const AxisPar
   });
 }
 
+// ---- strips -------------------------------------------------------------------------------------------------------
+
+constexpr int64_t kStrip = 256;
+
+// `width` neighbouring slices; element j of slice i is at base + j * inner + i. With inner == 1, one slice.
+struct Strip {
+  int64_t base, width, n, inner;
+
+  // Calls f(k, i) for all elements, k the element's position, i its slice.
+  template <class F>
+  void for_each(const F& f) const {
+    if (inner == 1) {
+#pragma GCC ivdep
+      for (int64_t j = 0; j < n; ++j) f(base + j, int64_t{0});
+      return;
+    }
+    for (int64_t j = 0; j < n; ++j) {
+#pragma GCC ivdep
+      for (int64_t i = 0; i < width; ++i) f(base + j * inner + i, i);
+    }
+  }
+
+  // acc[i] = all value(k) of slice i combined.
+  template <class Op, class F>
+  void reduce(const F& value, typename Op::Acc* acc) const {
+    if (inner == 1) {
+      acc[0] = reduce_run<Op>(n, [&](int64_t j) { return value(base + j); });
+      return;
+    }
+    std::fill_n(acc, width, Op::kStart);
+    for_each([&](int64_t k, int64_t i) { acc[i] = Op::combine(acc[i], value(k)); });
+  }
+};
+
+template <class F>
+void for_each_strip(const AxisParams& p, const F& f) {
+  const int64_t strips = (p.inner + kStrip - 1) / kStrip, size = p.n * std::min(p.inner, kStrip);
+  parallel_for(p.outer * strips, std::max<int64_t>(kGrain / 4 / std::max<int64_t>(size, 1), 1), [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t column = task % strips * kStrip;
+      f(Strip{task / strips * p.n * p.inner + column, std::min(kStrip, p.inner - column), p.n, p.inner});
+    }
+  });
+}
+
+// y = exp(x - largest); `largest` and `sum` of y for each slice.
+template <class T>
+void exponentials(const Strip& strip, const T* x, T* y, T* largest, double* sum) {
+  strip.reduce<Max<T>>([&](int64_t k) { return x[k]; }, largest);
+  strip.for_each([&](int64_t k, int64_t i) { y[k] = vector_math::exp(x[k] - largest[i]); });
+  strip.reduce<Sum<T>>([&](int64_t k) { return y[k]; }, sum);
+}
+
+void softmax_strips(const Tensor& x, const AxisParams& p, Tensor& y) {
+  dispatch_floating(x.dtype(), "softmax", [&](auto tag) {
+    using T = decltype(tag);
+    const T* from = x.data<T>();
+    T* to = y.data<T>();
+    for_each_strip(p, [&](const Strip& strip) {
+      T largest[kStrip], scale[kStrip];
+      double sum[kStrip];
+      exponentials(strip, from, to, largest, sum);
+      for (int64_t i = 0; i < strip.width; ++i) scale[i] = static_cast<T>(1 / sum[i]);
+      strip.for_each([&](int64_t k, int64_t i) { to[k] *= scale[i]; });
+    });
+  });
+}
+
+void log_softmax_strips(const Tensor& x, const AxisParams& p, Tensor& y) {
+  dispatch_floating(x.dtype(), "log_softmax", [&](auto tag) {
+    using T = decltype(tag);
+    const T* from = x.data<T>();
+    T* to = y.data<T>();
+    for_each_strip(p, [&](const Strip& strip) {
+      T largest[kStrip], log_sum[kStrip];
+      double sum[kStrip];
+      exponentials(strip, from, to, largest, sum);
+      for (int64_t i = 0; i < strip.width; ++i) log_sum[i] = static_cast<T>(std::log(sum[i]));
+      strip.for_each([&](int64_t k, int64_t i) { to[k] = (from[k] - largest[i]) - log_sum[i]; });
+    });
+  });
+}
+
+void softmax_backward_strips(const Tensor& y, const Tensor& dy, const AxisParams& p, Tensor& dx) {
+  dispatch_floating(y.dtype(), "softmax_backward", [&](auto tag) {
+    using T = decltype(tag);
+    const T *v = y.data<T>(), *g = dy.data<T>();
+    T* to = dx.data<T>();
+    for_each_strip(p, [&](const Strip& strip) {
+      double sum[kStrip];
+      T mean[kStrip];
+      strip.reduce<Sum<T>>([&](int64_t k) { return static_cast<double>(v[k]) * g[k]; }, sum);
+      for (int64_t i = 0; i < strip.width; ++i) mean[i] = static_cast<T>(sum[i]);
+      strip.for_each([&](int64_t k, int64_t i) { to[k] = v[k] * (g[k] - mean[i]); });
+    });
+  });
+}
+
+void log_softmax_backward_strips(const Tensor& y, const Tensor& dy, const AxisParams& p, Tensor& dx) {
+  dispatch_floating(y.dtype(), "log_softmax_backward", [&](auto tag) {
+    using T = decltype(tag);
+    const T *v = y.data<T>(), *g = dy.data<T>();
+    T* to = dx.data<T>();
+    for_each_strip(p, [&](const Strip& strip) {
+      double sum[kStrip];
+      T total[kStrip];
+      strip.reduce<Sum<T>>([&](int64_t k) { return g[k]; }, sum);
+      for (int64_t i = 0; i < strip.width; ++i) total[i] = static_cast<T>(sum[i]);
+      strip.for_each([&](int64_t k, int64_t i) { to[k] = g[k] - vector_math::exp(v[k]) * total[i]; });
+    });
+  });
+}
+
 }  // namespace
 
 void register_softmax() {
+  kernels::softmax_forward.add(Device::cpu, "strips", softmax_strips);
   kernels::softmax_forward.add(Device::cpu, "naive", softmax_naive);
+  kernels::softmax_backward.add(Device::cpu, "strips", softmax_backward_strips);
   kernels::softmax_backward.add(Device::cpu, "naive", softmax_backward_naive);
+  kernels::log_softmax_forward.add(Device::cpu, "strips", log_softmax_strips);
   kernels::log_softmax_forward.add(Device::cpu, "naive", log_softmax_naive);
+  kernels::log_softmax_backward.add(Device::cpu, "strips", log_softmax_backward_strips);
   kernels::log_softmax_backward.add(Device::cpu, "naive", log_softmax_backward_naive);
 }
 
