@@ -1,5 +1,5 @@
-// Variants of the three convolution kernels, one file each: conv2d_naive.cpp (the definition), conv2d_depthwise.cpp,
-// conv2d_im2col.cpp (packed GEMM). Registered in order of speed by conv2d.cpp.
+// Variants of the three convolution kernels: conv2d_naive.cpp (the definition), conv2d_depthwise.cpp, and as matrix
+// products conv2d_im2col.cpp and conv2d_weight_grad.cpp. Registered in order of speed by conv2d.cpp.
 // Shapes as in kernels.h: x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW]; f32 and f64.
 #pragma once
 
@@ -19,6 +19,11 @@ inline Conv2dSizes conv2d_sizes(const Tensor& x, const Tensor& w, const Conv2dPa
           .o = y.size(1), .oh = y.size(2), .ow = y.size(3),
           .kh = w.size(2), .kw = w.size(3),
           .groups = p.groups, .cg = w.size(1), .og = y.size(1) / p.groups};
+}
+
+// A 1x1 kernel that steps over nothing sees a picture as one long row of pixels.
+inline bool is_pointwise(const Conv2dSizes& s, const Conv2dParams& p) {
+  return s.kh == 1 && s.kw == 1 && p.stride == Size2(1) && p.padding == Size2(0);
 }
 
 void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);

@@ -7,11 +7,6 @@
 namespace asap::cpu {
 namespace {
 
-// A 1x1 kernel that steps over nothing sees a picture as one long row.
-bool is_pointwise(const Conv2dSizes& s, const Conv2dParams& p) {
-  return s.kh == 1 && s.kw == 1 && p.stride == Size2(1) && p.padding == Size2(0);
-}
-
 template <class T>
 void forward_group(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Conv2dSizes& s, int64_t group, Tensor& y) {
   PixelGrid grid{.h = s.h, .w = s.w, .oh = s.oh, .ow = s.ow, .stride = p.stride, .taps = {}};

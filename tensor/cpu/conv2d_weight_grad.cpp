@@ -1,43 +1,165 @@
-// Convolution as a matrix product: the pixels under the kernel of a tile of outputs are unrolled into a column matrix
-// [C/groups*KH*KW, tile] and multiplied with the weights. The tile bounds the workspace.
-#define EIGEN_DONT_PARALLELIZE
-#include <Eigen/Core>
-
+// Convolution's weight gradient: for every tap, dw[o][c] = sum over output pixels of dy[o][pixel] * x[c][pixel seen by the
+// tap]. Both sides are transposed once per block of pixels, channels innermost; then a tap is only an offset into the
+// same copy of x, and each (tile of o, tap, panel of c) is one run of the micro kernel over the block's pixels.
+// A task owns its part of dw and walks over all pixels: no partial sums, the same bits for any thread count.
+// Next: gemm_micro.h.
 #include "tensor/cpu/conv2d.h"
-#include "tensor/cpu/parallel.h"
+#include "tensor/cpu/gemm_block.h"
+#include "tensor/cpu/gemm_packed.h"
 
 namespace asap::cpu {
 namespace {
 
-constexpr int64_t kTileElements = int64_t{1} << 20;
+constexpr int64_t kBlockPixels = 512;                    // output pixels of a block, more if a row is longer
+constexpr int64_t kSumBytes = int64_t{256} << 10;        // a task's part of dw
 
-template <class T>
-using RowMajor = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-template <class T>
-using MapRows = Eigen::Map<RowMajor<T>, 0, Eigen::OuterStride<>>;
-template <class T>
-using ConstRows = Eigen::Map<const RowMajor<T>, 0, Eigen::OuterStride<>>;
+// One group, one range of output channels [o0, o1) and one panel of input channels [c0, c0 + count).
+// V vectors wide: narrow panels would waste half of two.
+template <class T, int V>
+class WeightGradTask {
+ public:
+  WeightGradTask(const Conv2dSizes& s, const Conv2dParams& p, int64_t group, int64_t o0, int64_t o1, int64_t c0, int64_t count)
+      : s_(s), p_(p), group_(group), o0_(o0), o1_(o1), c0_(c0), count_(count),
+        tiles_(ceil_div(o1 - o0, kTileRows)),
+        block_rows_(std::clamp<int64_t>(kBlockPixels / s.ow, 1, s.oh)),
+        pitch_(s.ow + (s.kw - 1) * p.dilation.w / p.stride.w),
+        sums_(tiles_ * taps() * kTileRows * kWidth),
+        dyt_(tiles_ * block_rows_ * s.ow * Simd<T>::rows),
+        xt_(((block_rows_ - 1) * p.stride.h + (s.kh - 1) * p.dilation.h + 1) * row_size()) {}
 
-int64_t tile_rows(const Conv2dSizes& s) {
-  return std::max<int64_t>(1, std::min(s.oh, kTileElements / std::max<int64_t>(1, s.cg * s.kh * s.kw * s.ow)));
-}
+  void run(const Tensor& x, const Tensor& dy, Tensor& dw) const {
+    bool accumulate = false;
+    for (int64_t image = 0; image < s_.n; ++image) {
+      const T* xp = x.data<T>() + (image * s_.c + group_ * s_.cg + c0_) * s_.h * s_.w;
+      const T* dyp = dy.data<T>() + (image * s_.o + group_ * s_.og) * s_.oh * s_.ow;
+      for (int64_t oh = 0; oh < s_.oh; oh += block_rows_) {
+        const int64_t rows = std::min(block_rows_, s_.oh - oh);
+        transpose_dy(dyp + oh * s_.ow, rows);
+        transpose_x(xp, oh, rows);
+        multiply(rows, accumulate);
+        accumulate = true;
+      }
+    }
+    write(dw.data<T>() + ((group_ * s_.og) * s_.cg + c0_) * taps());
+  }
 
-// Calls visit(row of the column matrix, first column, ih, iw, count...) for output rows [oh0, oh1) of channels [c0, c1).
-template <class F>
-void for_each_pixel(const Conv2dSizes& s, const Conv2dParams& p, int64_t c0, int64_t c1, int64_t oh0, int64_t oh1, const F& visit) {
-  for (int64_t c = c0; c < c1; ++c) {
-    for (int64_t kh = 0; kh < s.kh; ++kh) {
-      for (int64_t kw = 0; kw < s.kw; ++kw) {
-        const int64_t row = (c * s.kh + kh) * s.kw + kw;
-        for (int64_t oh = oh0; oh < oh1; ++oh) {
-          const int64_t ih = oh * p.stride.h - p.padding.h + kh * p.dilation.h;
-          for (int64_t ow = 0; ow < s.ow; ++ow) {
-            const int64_t iw = ow * p.stride.w - p.padding.w + kw * p.dilation.w;
-            const bool in = ih >= 0 && ih < s.h && iw >= 0 && iw < s.w;
-            visit(row * (oh1 - oh0) * s.ow + (oh - oh0) * s.ow + ow, in ? (c * s.h + ih) * s.w + iw : -1);
-          }
+ private:
+  static constexpr int64_t kWidth = V * Simd<T>::lanes;
+  int64_t taps() const { return s_.kh * s_.kw; }
+  int64_t row_size() const { return p_.stride.w * pitch_ * kWidth; }  // of xt
+  int64_t tile_begin(int64_t tile) const { return o0_ + (o1_ - o0_) * tile / tiles_; }
+
+  // dyt [tile][pixel][Simd::rows]
+  void transpose_dy(const T* dy, int64_t rows) const {
+    const int64_t pixels = rows * s_.ow;
+    for (int64_t tile = 0; tile < tiles_; ++tile) {
+      const int64_t o = tile_begin(tile);
+      pack_transposed(dy + o * s_.oh * s_.ow, s_.oh * s_.ow, tile_begin(tile + 1) - o, pixels, Simd<T>::rows,
+                      dyt_.data() + tile * pixels * Simd<T>::rows);
+    }
+  }
+
+  // xt [source row][column phase][column][kWidth channels]: the rows under output rows [oh, oh + rows), with the border.
+  void transpose_x(const T* x, int64_t oh, int64_t rows) const {
+    const int64_t source_rows = (rows - 1) * p_.stride.h + (s_.kh - 1) * p_.dilation.h + 1;
+    for (int64_t r = 0; r < source_rows; ++r) {
+      const int64_t ih = oh * p_.stride.h - p_.padding.h + r;
+      T* to = xt_.data() + r * row_size();
+      if (ih < 0 || ih >= s_.h) std::fill_n(to, row_size(), T(0));
+      else transpose_row(x + ih * s_.w, to);
+    }
+  }
+
+  void transpose_row(const T* row, T* to) const {
+    const int64_t columns = p_.stride.w * pitch_;
+    const int64_t begin = std::min(columns, p_.padding.w), end = std::clamp(s_.w + p_.padding.w, begin, columns);
+    const auto at = [&](int64_t i) { return to + (i % p_.stride.w * pitch_ + i / p_.stride.w) * kWidth; };
+    for (int64_t i = 0; i < begin; ++i) std::fill_n(at(i), kWidth, T(0));
+    for (int64_t i = end; i < columns; ++i) std::fill_n(at(i), kWidth, T(0));
+
+    constexpr int lanes = Simd<T>::lanes;
+    const T* from = row - p_.padding.w;
+    int64_t i = begin;
+    for (; i + lanes <= end; i += lanes) {
+      for (int64_t c = 0; c < kWidth; c += lanes) {
+        Vec<T> v[lanes];
+#pragma GCC unroll 16
+        for (int l = 0; l < lanes; ++l) v[l] = c + l < count_ ? load(from + (c + l) * s_.h * s_.w + i) : Vec<T>{};
+        transpose_lanes<T>(v);
+#pragma GCC unroll 16
+        for (int l = 0; l < lanes; ++l) store<T>(at(i + l) + c, v[l]);
+      }
+    }
+    for (; i < end; ++i) {
+      for (int64_t c = 0; c < kWidth; ++c) at(i)[c] = c < count_ ? from[c * s_.h * s_.w + i] : T(0);
+    }
+  }
+
+  // sums [tile][tap][kTileRows][kWidth] (+)= dyt * xt over the block's pixels.
+  void multiply(int64_t rows, bool accumulate) const {
+    const int64_t pixels = rows * s_.ow;
+    T* sum = sums_.data();
+    for (int64_t tile = 0; tile < tiles_; ++tile) {
+      const MicroKernel<T> kernel = micro_kernel_for<T, V>(tile_begin(tile + 1) - tile_begin(tile));
+      for (int64_t kh = 0; kh < s_.kh; ++kh) {
+        for (int64_t kw = 0; kw < s_.kw; ++kw, sum += kTileRows * kWidth) {
+          const int64_t dw = kw * p_.dilation.w;
+          const T* seen = xt_.data() + kh * p_.dilation.h * row_size() + (dw % p_.stride.w * pitch_ + dw / p_.stride.w) * kWidth;
+          kernel({rows, s_.ow, dyt_.data() + tile * pixels * Simd<T>::rows, seen, p_.stride.h * row_size(), sum, kWidth, accumulate});
         }
       }
+    }
+  }
+
+  // dw [o][c][tap]
+  void write(T* dw) const {
+    for (int64_t tile = 0; tile < tiles_; ++tile) {
+      for (int64_t o = tile_begin(tile); o < tile_begin(tile + 1); ++o) {
+        const T* sum = sums_.data() + (tile * taps() * kTileRows + o - tile_begin(tile)) * kWidth;
+        T* to = dw + o * s_.cg * taps();
+        for (int64_t c = 0; c < count_; ++c) {
+          for (int64_t t = 0; t < taps(); ++t) *to++ = sum[t * kTileRows * kWidth + c];
+        }
+      }
+    }
+  }
+
+  const Conv2dSizes& s_;
+  const Conv2dParams& p_;
+  const int64_t group_, o0_, o1_, c0_, count_;
+  const int64_t tiles_;       // of at most kTileRows output channels, evenly filled
+  const int64_t block_rows_;  // output rows of a block
+  const int64_t pitch_;       // columns of a phase
+  const Workspace<T> sums_, dyt_, xt_;
+};
+
+template <class T>
+void weight_grad(const Tensor& x, const Tensor& dy, const Conv2dParams& p, const Conv2dSizes& s, Tensor& dw) {
+  constexpr int64_t lanes = Simd<T>::lanes, width = Simd<T>::columns;
+  const int64_t panels = ceil_div(s.cg, width), most = ceil_div(s.og, kTileRows);
+  // Ranges of output channels: few enough for the cache, and a multiple of the threads where there are enough.
+  const int64_t fit = std::max<int64_t>(kTileRows, kSumBytes / (s.kh * s.kw * width * static_cast<int64_t>(sizeof(T))));
+  const int64_t threads = omp_get_max_threads();
+  const int64_t ranges = std::min(most, ceil_div(ceil_div(s.og, fit), threads) * threads);
+  parallel_for(s.groups * ranges * panels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t group = task / (ranges * panels), range = task / panels % ranges, c0 = task % panels * width;
+      const int64_t o0 = s.og * range / ranges, o1 = s.og * (range + 1) / ranges, count = std::min(width, s.cg - c0);
+      if (count <= lanes) WeightGradTask<T, 1>(s, p, group, o0, o1, c0, count).run(x, dy, dw);
+      else WeightGradTask<T, kTileVectors>(s, p, group, o0, o1, c0, count).run(x, dy, dw);
+    }
+  });
+}
+
+// 1x1, stride 1: dw[o][c] = dy[o][pixels] x[c][pixels]^T, image by image.
+template <class T>
+void weight_grad_pointwise(const Tensor& x, const Tensor& dy, const Conv2dSizes& s, Tensor& dw) {
+  const int64_t pixels = s.oh * s.ow;
+  for (int64_t image = 0; image < s.n; ++image) {
+    for (int64_t group = 0; group < s.groups; ++group) {
+      const MatrixProduct<T> product{.m = s.og, .n = s.cg, .k = pixels, .transpose_a = false, .transpose_b = true, .accumulate = image > 0};
+      packed_gemm(dy.data<T>() + (image * s.o + group * s.og) * pixels, x.data<T>() + (image * s.c + group * s.cg) * pixels,
+                  product, dw.data<T>() + group * s.og * s.cg);
     }
   }
 }
@@ -46,25 +168,9 @@ void for_each_pixel(const Conv2dSizes& s, const Conv2dParams& p, int64_t c0, int
 
 void conv2d_weight_grad_im2col(const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
   const Conv2dSizes s = conv2d_sizes(x, dw, p, dy);
-  const int64_t rows = tile_rows(s), tiles = (s.oh + rows - 1) / rows, k = s.cg * s.kh * s.kw;
   dispatch_floating(x.dtype(), "conv2d_weight_grad", [&]<class T>(T) {
-    Tensor col = Tensor::like(x, {k, rows * s.ow});
-    T* cp = col.data<T>();
-    std::fill_n(dw.data<T>(), dw.numel(), T(0));
-    for (int64_t work = 0; work < s.n * s.groups * tiles; ++work) {
-      const int64_t image = work / tiles / s.groups, g = work / tiles % s.groups, oh0 = work % tiles * rows;
-      const int64_t oh1 = std::min(s.oh, oh0 + rows), cols = (oh1 - oh0) * s.ow;
-      const T* xp = x.data<T>() + (image * s.c + g * s.cg) * s.h * s.w;
-      parallel_for(s.cg, 1, [&](int64_t c0, int64_t c1) {
-        for_each_pixel(s, p, c0, c1, oh0, oh1, [&](int64_t i, int64_t j) { cp[i] = j < 0 ? T(0) : xp[j]; });
-        const int64_t k0 = c0 * s.kh * s.kw, k1 = c1 * s.kh * s.kw;
-        const ConstRows<T> ym(dy.data<T>() + (image * s.o + g * s.og) * s.oh * s.ow + oh0 * s.ow, s.og, cols,
-                              Eigen::OuterStride<>(s.oh * s.ow));
-        const ConstRows<T> cm(cp + k0 * cols, k1 - k0, cols, Eigen::OuterStride<>(cols));
-        MapRows<T> wm(dw.data<T>() + g * s.og * k + k0, s.og, k1 - k0, Eigen::OuterStride<>(k));
-        wm.noalias() += ym * cm.transpose();
-      });
-    }
+    if (is_pointwise(s, p)) weight_grad_pointwise<T>(x, dy, s, dw);
+    else weight_grad<T>(x, dy, p, s, dw);
   });
 }
 
