@@ -26,7 +26,8 @@ bool looks_like_legacy(std::span<const uint8_t> bytes) {
   constexpr std::array<uint8_t, 12> kMagic = {0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
   constexpr size_t kFarthest = 11;  // PROTO takes 2 bytes, FRAME 9
   const auto start = bytes.first(std::min(bytes.size(), kFarthest + kMagic.size()));
-  return !bytes.empty() && bytes[0] == 0x80 && std::ranges::search(start, kMagic).begin() != start.end();
+  const auto place = std::search(start.begin(), start.end(), kMagic.begin(), kMagic.end());
+  return !bytes.empty() && bytes[0] == 0x80 && place != start.end();
 }
 
 // Entries NAME/data.pkl (the pickle), NAME/data/KEY (a storage each), from PyTorch 1.13 or so NAME/byteorder.

@@ -116,9 +116,9 @@ StateDict read_tensors(const Pickle& pickle, const StorageReader& read_storage, 
   for (const PthStorage* storage : storages) {
     std::span<const uint8_t> bytes;
     for (const size_t i : users[storage]) {
-      const auto& [name, tensor] = finder.found[i];
-      tensors[i] = with_prefix("tensor '" + printable(name) + "'", [&] {
-        const FileView view = checked_view(*tensor);
+      const NamedTensor& named = finder.found[i];
+      tensors[i] = with_prefix("tensor '" + printable(named.name) + "'", [&] {
+        const FileView view = checked_view(*named.tensor);
         budget.spend(view.shape.numel(), asap::size_of(tensor_dtype(view.dtype)));
         if (i == users[storage].front()) bytes = read_storage(*storage);
         return read_view(bytes, view);

@@ -1,0 +1,20 @@
+# libFuzzer targets: ROOM/fuzz_NAME.cpp becomes the program fuzz_NAME, linked to that room, everything under address and
+# undefined-behaviour sanitizers. Configure with -DASAP_BUILD_FUZZ=ON -DCMAKE_CXX_COMPILER=clang++, then for instance
+#   mkdir corpus && ./fuzz_pth -max_total_time=180 -rss_limit_mb=2048 corpus tests/golden
+if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  message(FATAL_ERROR "ASAP_BUILD_FUZZ needs clang (libFuzzer), not ${CMAKE_CXX_COMPILER_ID}: -DCMAKE_CXX_COMPILER=clang++")
+endif()
+set(fuzz_flags -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g)
+foreach(room cuda tensor autograd nn asapnet train)
+  target_compile_options(asap_${room} PRIVATE ${fuzz_flags} -fsanitize=fuzzer-no-link)
+endforeach()
+file(GLOB fuzzers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/*/fuzz_*.cpp)
+foreach(source ${fuzzers})
+  get_filename_component(name ${source} NAME_WE)
+  get_filename_component(folder ${source} DIRECTORY)
+  get_filename_component(room ${folder} NAME)
+  add_executable(${name} ${source})
+  target_compile_options(${name} PRIVATE ${fuzz_flags} -fsanitize=fuzzer)
+  target_link_options(${name} PRIVATE ${fuzz_flags} -fsanitize=fuzzer)
+  target_link_libraries(${name} PRIVATE asap_${room} asap_warnings)
+endforeach()
