@@ -36,7 +36,8 @@ void forward(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Te
             if (&layer != &sizes.layers.back()) {
               panels::linear(z, bias, weight, layer.in, layer.out, out, leaky_relu);
             } else {
-              panels::linear(z, bias, weight, layer.in, layer.out, out, [](panels::Vec<T> v) { return panels::tanh(v); });
+              panels::linear(z, bias, weight, layer.in, layer.out, out, [](panels::Vec<T> v) { return v; });
+              panels::tanh_in_place(out, layer.out * pixels.kPanel);
             }
             z = out;
           }

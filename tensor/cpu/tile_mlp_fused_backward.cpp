@@ -61,7 +61,8 @@ class TileBackward {
       if (&layer != &sizes_.layers.back()) {
         panels::linear(z, bias, weight, layer.in, layer.out, out, leaky_relu_);
       } else {
-        panels::linear(z, bias, weight, layer.in, layer.out, out, [](V v) { return panels::tanh(v); });
+        panels::linear(z, bias, weight, layer.in, layer.out, out, [](V v) { return v; });
+        panels::tanh_in_place(out, layer.out * kPanel);
       }
       z = out;
       block += kChunk * layer.out * kPanel;

@@ -9,6 +9,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "tensor/cpu/vector_math.h"
+
 namespace asap::cpu::panels {
 
 // Register block: kRows channels x kVectors vectors of accumulators, beside kVectors loaded ones and a broadcast weight.
@@ -194,33 +196,16 @@ inline void add_rows(const T* x, int64_t rows, int64_t width, T* sums) {
   }
 }
 
-// tanh, within 2 ulp of the exact value in f32. Below 0.625 an odd polynomial (least relative error, 4e-9); above it
-// 1 - 2 / (exp(2|x|) + 1), with exp from its Taylor series around the nearest multiple of ln 2.
-inline Vec<float> tanh(Vec<float> x) {
-  typedef int32_t Bits __attribute__((vector_size(kVectorBytes)));
-  const Bits sign = reinterpret_cast<Bits>(x) & INT32_MIN;
-  Vec<float> size = reinterpret_cast<Vec<float>>(reinterpret_cast<Bits>(x) & INT32_MAX);
-  size = size > 10.0f ? Vec<float>{} + 10.0f : size;  // tanh is 1 from 9.01 on; a NaN stays one
-
-  const Vec<float> s = x * x;
-  const Vec<float> low =
-      x + x * s * (-0.33333281f + s * (0.13331442f + s * (-0.053739708f + s * (0.020639064f + s * -0.0057049631f))));
-
-  const Vec<float> magic = Vec<float>{} + 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
-  const Vec<float> power = 2.0f * size * 1.44269504f + magic;
-  const Vec<float> n = power - magic;
-  const Vec<float> r = (2.0f * size - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
-  const Vec<float> series =
-      1.0f + r * (1.0f + r * (0.5f + r * (1 / 6.0f + r * (1 / 24.0f + r * (1 / 120.0f + r * (1 / 720.0f + r * (1 / 5040.0f)))))));
-  const Vec<float> exponential = reinterpret_cast<Vec<float>>(reinterpret_cast<Bits>(series) + (reinterpret_cast<Bits>(power) << 23));
-  const Vec<float> high = 1.0f - 2.0f / (exponential + 1.0f);
-  const Vec<float> signed_high = reinterpret_cast<Vec<float>>(reinterpret_cast<Bits>(high) | sign);
-  return size < 0.625f ? low : signed_high;
-}
-// In double, for gradient checks, the library's.
-inline Vec<double> tanh(Vec<double> x) {
-  for (int i = 0; i < kLanes<double>; ++i) x[i] = std::tanh(x[i]);
-  return x;
+// y = tanh(y), `count` values.
+template <class T>
+inline void tanh_in_place(T* y, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    if constexpr (std::is_same_v<T, float>) {
+      y[i] = vector_math::tanh(y[i]);
+    } else {
+      y[i] = std::tanh(y[i]);
+    }
+  }
 }
 
 }  // namespace asap::cpu::panels
