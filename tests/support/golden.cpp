@@ -71,7 +71,7 @@ asapnet::Config Golden::config() const {
   return config;
 }
 
-double relative_difference(const Tensor& a, const Tensor& b) {
+double golden_difference(const Tensor& a, const Tensor& b) {
   if (a.shape() != b.shape()) return std::numeric_limits<double>::infinity();
   const auto va = a.to(DType::f64).to_vector<double>(), vb = b.to(DType::f64).to_vector<double>();
   double worst = 0, largest = 0;

@@ -30,6 +30,6 @@ class Golden {
 };
 
 // max |a - b| / max |b|, in double; infinite if a has a NaN or the shapes differ.
-double relative_difference(const Tensor& a, const Tensor& b);
+double golden_difference(const Tensor& a, const Tensor& b);
 
 }  // namespace asap::tests
