@@ -3,14 +3,33 @@
 #include "tensor/cpu/register.h"
 
 namespace asap::cpu {
+namespace {
+
+// x or dx, and w or dw.
+bool is_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams& p) {
+  return p.groups == x.size(1) && p.groups == w.size(0);
+}
+
+}  // namespace
 
 void register_conv2d() {
-  kernels::conv2d_forward.add(Device::cpu, "im2col", conv2d_forward_im2col);
-  kernels::conv2d_forward.add(Device::cpu, "naive", conv2d_forward_naive);
-  kernels::conv2d_input_grad.add(Device::cpu, "im2col", conv2d_input_grad_im2col);
-  kernels::conv2d_input_grad.add(Device::cpu, "naive", conv2d_input_grad_naive);
-  kernels::conv2d_weight_grad.add(Device::cpu, "im2col", conv2d_weight_grad_im2col);
-  kernels::conv2d_weight_grad.add(Device::cpu, "naive", conv2d_weight_grad_naive);
+  auto& forward = kernels::conv2d_forward;
+  forward.add(Device::cpu, "depthwise", conv2d_forward_depthwise,
+              [](const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor&) { return is_depthwise(x, w, p); });
+  forward.add(Device::cpu, "im2col", conv2d_forward_im2col);
+  forward.add(Device::cpu, "naive", conv2d_forward_naive);
+
+  auto& input_grad = kernels::conv2d_input_grad;
+  input_grad.add(Device::cpu, "depthwise", conv2d_input_grad_depthwise,
+                 [](const Tensor&, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return is_depthwise(dx, w, p); });
+  input_grad.add(Device::cpu, "im2col", conv2d_input_grad_im2col);
+  input_grad.add(Device::cpu, "naive", conv2d_input_grad_naive);
+
+  auto& weight_grad = kernels::conv2d_weight_grad;
+  weight_grad.add(Device::cpu, "depthwise", conv2d_weight_grad_depthwise,
+                  [](const Tensor& x, const Tensor&, const Conv2dParams& p, Tensor& dw) { return is_depthwise(x, dw, p); });
+  weight_grad.add(Device::cpu, "im2col", conv2d_weight_grad_im2col);
+  weight_grad.add(Device::cpu, "naive", conv2d_weight_grad_naive);
 }
 
 }  // namespace asap::cpu

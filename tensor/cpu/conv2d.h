@@ -34,4 +34,9 @@ void conv2d_forward_im2col(const Tensor& x, const Tensor& w, const Conv2dParams&
 void conv2d_input_grad_im2col(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_im2col(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
+// Only where groups == C == O.
+void conv2d_forward_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
+void conv2d_input_grad_depthwise(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
+void conv2d_weight_grad_depthwise(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
+
 }  // namespace asap::cpu
