@@ -29,6 +29,7 @@ class KernelSlotBase {
   const std::string& forced() const { return forced_; }
   // Name of the variant that ran last in this slot ("" before the first run): lets tests see what was tested.
   const std::string& last_variant() const { return last_variant_; }
+  void forget_last_variant() { last_variant_.clear(); }
 
  protected:
   void add_name(Device device, std::string name);

@@ -4,11 +4,14 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
 #include <new>
+#include <vector>
 
 namespace asap {
 namespace {
@@ -148,8 +151,34 @@ MemoryUse memory_use(Device device) { return caching_allocator(device).use(); }
 void reset_peak_memory(Device device) { caching_allocator(device).reset_peak(); }
 void release_cached_memory(Device device) { caching_allocator(device).release_cached(); }
 
+namespace {
+
+std::atomic<bool> poison{false};
+std::atomic<int64_t> overwritten{0};
+constexpr size_t kGuardBytes = 64;
+constexpr unsigned char kGuard = 0xA5;
+
+}  // namespace
+
+void set_poison_new_memory(bool on) { poison = on; }
+int64_t overwritten_guards() { return overwritten; }
+
 Storage::Storage(size_t bytes, Device device)
-    : block_(caching_allocator(device).allocate(bytes)), bytes_(bytes), device_(device) {}
-Storage::~Storage() { caching_allocator(device_).deallocate(block_); }
+    : block_(caching_allocator(device).allocate(poison ? bytes + kGuardBytes : bytes)), bytes_(bytes), device_(device),
+      guarded_(poison) {
+  if (!guarded_) return;
+  std::vector<unsigned char> content(bytes + kGuardBytes, 0xFF);
+  std::fill_n(content.begin() + static_cast<std::ptrdiff_t>(bytes), kGuardBytes, kGuard);
+  backend(device).copy_from_host(content.data(), block_.memory, content.size());
+}
+
+Storage::~Storage() {
+  if (guarded_) {
+    std::array<unsigned char, kGuardBytes> guard;
+    backend(device_).copy_to_host(static_cast<unsigned char*>(block_.memory) + bytes_, guard.data(), kGuardBytes);
+    if (std::any_of(guard.begin(), guard.end(), [](unsigned char byte) { return byte != kGuard; })) ++overwritten;
+  }
+  caching_allocator(device_).deallocate(block_);
+}
 
 }  // namespace asap

@@ -62,6 +62,12 @@ class CachingAllocator {
 };
 CachingAllocator& caching_allocator(Device device);
 
+// A test aid, per process: while on, new storages start as NaN (bytes 0xFF) and end in guard bytes, so that a kernel that
+// leaves an output unwritten or writes past its end is found out.
+void set_poison_new_memory(bool on);
+// How many poisoned storages were freed with their guard bytes overwritten.
+int64_t overwritten_guards();
+
 class Storage {
  public:
   Storage(size_t bytes, Device device);
@@ -80,6 +86,7 @@ class Storage {
   size_t bytes_;
   Device device_;
   uint64_t version_ = 0;
+  bool guarded_ = false;
 };
 
 }  // namespace asap

@@ -1,0 +1,111 @@
+// The table of op cases: ONE list of shapes and parameters that drives the comparison of every kernel variant with `naive`,
+// the gradient check, the benchmark, and the check of a kernel of your own. op_cases_*.cpp hold the rows, family by
+// family; op_cases.cpp makes inputs, runs and compares. Readers: test_op_cases.cpp, bench/bench_ops.cpp,
+// bench/custom_kernel_example.cpp.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "autograd/ops.h"
+
+namespace asap::tests {
+
+// How an input is filled. Kinks and poles are kept away from where the gradient check looks.
+enum class Values {
+  normal,    // standard normal times `scale`
+  positive,  // uniform in 0.5..2
+  off_zero,  // uniform in +-(0.1..1.5)
+  unit,      // uniform in 0..1
+  ties,      // -1, 0 or 1: many equal values
+  indices,   // i32, uniform in 0..classes-1
+};
+
+struct OpInput {
+  Shape shape;
+  Values values = Values::normal;
+  double scale = 1;
+  int64_t classes = 0;
+  bool differentiable = true;
+};
+
+inline OpInput normal(const Shape& shape, double scale = 1) { return {.shape = shape, .scale = scale}; }
+inline OpInput positive(const Shape& shape) { return {.shape = shape, .values = Values::positive}; }
+inline OpInput off_zero(const Shape& shape) { return {.shape = shape, .values = Values::off_zero}; }
+inline OpInput unit(const Shape& shape) { return {.shape = shape, .values = Values::unit}; }
+inline OpInput ties(const Shape& shape) { return {.shape = shape, .values = Values::ties}; }
+inline OpInput indices(const Shape& shape, int64_t classes) {
+  return {.shape = shape, .values = Values::indices, .classes = classes, .differentiable = false};
+}
+inline OpInput constant(OpInput input) {
+  input.differentiable = false;
+  return input;
+}
+
+// A row is small (compared and gradient-checked) or large (the benchmark's: one slot, nothing differentiable, so that
+// the time is the kernel's).
+struct OpCase {
+  std::string name;  // "conv2d/3x3_s2_odd"
+  std::vector<OpInput> inputs;
+  // Inputs to one result; what has no gradient is computed on tensors and wrapped.
+  std::function<Variable(const std::vector<Variable>&)> run;
+  std::vector<KernelSlotBase*> slots = {};  // those this row puts to the test, forward and backward
+  // f32 against naive in f64: largest difference over largest magnitude of each result. 2e-6 is 16 roundings; rows
+  // that set more say why.
+  double tolerance = 2e-6;
+  bool gradcheck = true;  // false where the function has kinks at these inputs, or for size
+  bool large = false;
+  double flops = 0;  // floating-point operations of the definition, large rows only
+  double bytes = 0;  // memory traffic; 0 means every input read and the output written once
+};
+
+const std::vector<OpCase>& op_cases();
+
+std::vector<OpCase> elementwise_cases();
+std::vector<OpCase> reduce_cases();
+std::vector<OpCase> shape_cases();
+std::vector<OpCase> linear_cases();
+std::vector<OpCase> conv_cases();
+std::vector<OpCase> norm_cases();
+std::vector<OpCase> spatial_cases();
+std::vector<OpCase> tile_mlp_cases();
+std::vector<OpCase> loss_cases();
+std::vector<OpCase> optim_cases();
+
+// The row's inputs: the same numbers (all exact in f32) for either dtype.
+std::vector<Variable> make_inputs(const OpCase& row, DType dtype, Device device);
+
+// The result, then, if an input is differentiable, the gradient of each such input under a random cotangent.
+std::vector<Tensor> evaluate(const OpCase& row, DType dtype, Device device);
+
+// Largest |a - reference| over largest |reference|; infinite where shapes differ or a value is not finite.
+double relative_difference(const Tensor& a, const Tensor& reference);
+// The largest of the list's.
+double relative_difference(const std::vector<Tensor>& a, const std::vector<Tensor>& reference);
+
+// Forces `naive` in every slot for its life.
+class NaiveEverywhere {
+ public:
+  NaiveEverywhere();
+  ~NaiveEverywhere();
+  NaiveEverywhere(const NaiveEverywhere&) = delete;
+  NaiveEverywhere& operator=(const NaiveEverywhere&) = delete;
+
+ private:
+  std::vector<std::string> before_;
+};
+
+// naive everywhere, in f64 on the CPU: what everything else is compared with.
+std::vector<Tensor> reference(const OpCase& row);
+
+struct VariantCheck {
+  bool ran = false;  // false: the variant does not take this row in this dtype
+  double difference = 0, tolerance = 0;
+  bool passed() const { return difference <= tolerance; }
+};
+// Runs the row with this variant of this slot, naive elsewhere, on poisoned memory. Also used with kernels of your own.
+VariantCheck check_variant(const OpCase& row, const std::vector<Tensor>& expected, KernelSlotBase& slot,
+                           const std::string& variant, DType dtype, Device device);
+
+}  // namespace asap::tests

@@ -1,0 +1,138 @@
+// Rows of op_cases.h: convolution. Each geometry also stands in the benchmark's list with forward, input gradient and
+// weight gradient apart.
+#include "tests/op_cases.h"
+
+namespace asap::tests {
+namespace {
+
+using Inputs = std::vector<Variable>;
+const std::vector<KernelSlotBase*> kConv{&kernels::conv2d_forward, &kernels::conv2d_input_grad, &kernels::conv2d_weight_grad};
+
+struct Geometry {
+  const char* name;
+  Shape x, w;
+  Conv2dParams params = {};
+};
+
+std::vector<OpCase> small_cases() {
+  const std::vector<Geometry> geometries{
+      {"1x1", {2, 3, 4, 5}, {7, 3, 1, 1}},
+      {"1x1_s2", {1, 3, 5, 7}, {4, 3, 1, 1}, {.stride = 2}},
+      {"3x3", {1, 2, 5, 7}, {3, 2, 3, 3}},
+      {"3x3_p1", {2, 3, 5, 7}, {4, 3, 3, 3}, {.padding = 1}},
+      {"3x3_s2_odd", {2, 3, 7, 9}, {4, 3, 3, 3}, {.stride = 2, .padding = 1}},
+      {"3x3_s2_remainder", {1, 3, 8, 10}, {4, 3, 3, 3}, {.stride = 2}},  // the last row and column are never read
+      {"3x3_s3_remainder", {1, 2, 11, 12}, {3, 2, 3, 3}, {.stride = 3, .padding = 1}},
+      {"3x3_dilation_2", {1, 2, 9, 8}, {3, 2, 3, 3}, {.padding = 2, .dilation = 2}},
+      {"3x3_dilation_s2", {1, 2, 11, 10}, {3, 2, 3, 3}, {.stride = 2, .padding = {1, 2}, .dilation = {2, 3}}},
+      {"3x3_groups_2", {2, 4, 5, 6}, {6, 2, 3, 3}, {.padding = 1, .groups = 2}},
+      {"3x3_depthwise", {1, 5, 6, 7}, {5, 1, 3, 3}, {.padding = 1, .groups = 5}},
+      {"depthwise_multiplier", {1, 3, 6, 5}, {6, 1, 3, 3}, {.stride = 2, .groups = 3}},
+      {"4x4_p2", {1, 3, 6, 7}, {4, 3, 4, 4}, {.padding = 2}},
+      {"4x4_s2_p2", {2, 3, 9, 10}, {5, 3, 4, 4}, {.stride = 2, .padding = 2}},
+      {"tent_w", {1, 3, 6, 16}, {3, 1, 1, 4}, {.stride = {1, 2}, .groups = 3}},  // the generator's downsampling
+      {"tent_h", {1, 3, 16, 6}, {3, 1, 8, 1}, {.stride = {4, 1}, .groups = 3}},
+      {"5x1_asymmetric", {1, 2, 9, 6}, {3, 2, 5, 1}, {.stride = {2, 1}, .padding = {2, 0}}},
+      {"7x7_p3", {1, 2, 8, 9}, {2, 2, 7, 7}, {.padding = 3}},
+      {"kernel_is_picture", {2, 3, 4, 5}, {3, 3, 4, 5}},
+      {"one_pixel", {1, 4, 1, 1}, {3, 4, 1, 1}},
+      {"one_pixel_padded", {1, 2, 1, 1}, {3, 2, 3, 3}, {.padding = 1}},
+      {"one_channel", {3, 1, 6, 5}, {1, 1, 3, 3}, {.padding = 1}},
+      {"padding_beyond_kernel", {1, 2, 3, 4}, {2, 2, 2, 2}, {.padding = 3}},
+  };
+  std::vector<OpCase> rows;
+  for (const Geometry& g : geometries) {
+    rows.push_back({.name = str("conv2d/", g.name), .inputs = {normal(g.x), normal(g.w, 0.5)},
+                    .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], {}, p); }, .slots = kConv});
+  }
+  rows.push_back({.name = "conv2d/bias", .inputs = {normal({2, 3, 5, 6}), normal({4, 3, 3, 3}), normal({4})},
+                  .run = [](const Inputs& in) { return conv2d(in[0], in[1], in[2], {.padding = 1}); },
+                  .slots = {&kernels::conv2d_forward, &kernels::conv2d_input_grad, &kernels::conv2d_weight_grad,
+                            &kernels::add_bias}});
+  rows.push_back({.name = "conv2d/permuted", .inputs = {normal({2, 6, 5, 3}), normal({3, 3, 3, 4})},
+                  .run = [](const Inputs& in) {
+                    return conv2d(permute(in[0], {0, 3, 1, 2}), permute(in[1], {3, 0, 1, 2}), {}, {.padding = 1});
+                  },
+                  .slots = kConv});
+  return rows;
+}
+
+// Large enough to leave the first block of every loop and to have a remainder in all of them; too large for gradcheck.
+std::vector<OpCase> medium_cases() {
+  const std::vector<Geometry> geometries{
+      {"blocks_1x1", {1, 67, 13, 11}, {83, 67, 1, 1}},
+      {"blocks_3x3_p1", {1, 37, 19, 23}, {35, 37, 3, 3}, {.padding = 1}},
+      {"blocks_3x3_p0", {2, 33, 18, 18}, {40, 33, 3, 3}},
+      {"blocks_3x3_s2", {1, 36, 33, 35}, {21, 36, 3, 3}, {.stride = 2, .padding = 1}},
+      {"blocks_4x4_s2", {2, 19, 33, 31}, {37, 19, 4, 4}, {.stride = 2, .padding = 2}},
+      {"blocks_4x4_s1", {1, 20, 14, 15}, {17, 20, 4, 4}, {.padding = 2}},
+      {"blocks_rgb", {1, 3, 40, 37}, {33, 3, 3, 3}, {.padding = 1}},
+      {"blocks_one_output", {1, 40, 17, 18}, {1, 40, 4, 4}, {.padding = 2}},
+      {"blocks_even", {1, 64, 16, 32}, {64, 64, 3, 3}, {.padding = 1}},
+  };
+  std::vector<OpCase> rows;
+  for (const Geometry& g : geometries) {
+    rows.push_back({.name = str("conv2d/", g.name), .inputs = {normal(g.x), normal(g.w, 0.1)},
+                    .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], {}, p); }, .slots = kConv,
+                    .gradcheck = false});
+  }
+  return rows;
+}
+
+// Forward, input gradient and weight gradient do the same number of multiply-adds.
+void add_large(const Geometry& g, std::vector<OpCase>& rows) {
+  const Shape y = conv2d_shape(g.x, g.w, g.params);
+  OpCase row;
+  row.tolerance = 1e-5;  // up to 9216 products a sum
+  row.large = true;
+  row.flops = 2.0 * static_cast<double>(y.numel() * g.w[1] * g.w[2] * g.w[3]);
+
+  row.name = str("conv2d/", g.name, "/forward");
+  row.inputs = {constant(normal(g.x)), constant(normal(g.w))};
+  row.slots = {&kernels::conv2d_forward};
+  row.run = [p = g.params](const Inputs& in) { return Variable(conv2d(in[0].value(), in[1].value(), Tensor(), p)); };
+  rows.push_back(row);
+
+  row.name = str("conv2d/", g.name, "/input_grad");
+  row.inputs = {constant(normal(y)), constant(normal(g.w))};
+  row.slots = {&kernels::conv2d_input_grad};
+  row.run = [p = g.params, x = g.x](const Inputs& in) {
+    return Variable(conv2d_input_grad(in[0].value(), in[1].value(), x, p));
+  };
+  rows.push_back(row);
+
+  row.name = str("conv2d/", g.name, "/weight_grad");
+  row.inputs = {constant(normal(g.x)), constant(normal(y))};
+  row.slots = {&kernels::conv2d_weight_grad};
+  row.run = [p = g.params, w = g.w](const Inputs& in) {
+    return Variable(conv2d_weight_grad(in[0].value(), in[1].value(), w, p));
+  };
+  rows.push_back(row);
+}
+
+}  // namespace
+
+std::vector<OpCase> conv_cases() {
+  std::vector<OpCase> rows = small_cases();
+  for (OpCase& row : medium_cases()) rows.push_back(std::move(row));
+  const std::vector<Geometry> geometries{
+      // generator, facades 512: pictures are padded before, or by the convolution
+      {"G_3x3_1024_1024_@18", {1, 1024, 18, 18}, {1024, 1024, 3, 3}},
+      {"G_1x1_1024_14851_@16", {1, 1024, 16, 16}, {14851, 1024, 1, 1}},
+      {"G_3x3_s2_64_64_@257", {1, 64, 257, 257}, {64, 64, 3, 3}, {.stride = 2}},
+      {"G_3x3_12_64_@258", {1, 12, 258, 258}, {64, 12, 3, 3}},
+      {"G_tent_12_@512", {1, 12, 512, 514}, {12, 1, 1, 4}, {.stride = {1, 2}, .groups = 12}},
+      // discriminator
+      {"D_4x4_s2_64_128_@257", {1, 64, 257, 257}, {128, 64, 4, 4}, {.stride = 2, .padding = 2}},
+      {"D_4x4_s1_256_512_@65", {1, 256, 65, 65}, {512, 256, 4, 4}, {.padding = 2}},
+      {"D_4x4_512_1_@66", {1, 512, 66, 66}, {1, 512, 4, 4}, {.padding = 2}},
+      // VGG-19
+      {"VGG_3x3_3_64_@256", {1, 3, 256, 256}, {64, 3, 3, 3}, {.padding = 1}},
+      {"VGG_3x3_64_64_@256", {1, 64, 256, 256}, {64, 64, 3, 3}, {.padding = 1}},
+      {"VGG_3x3_512_512_@32", {1, 512, 32, 32}, {512, 512, 3, 3}, {.padding = 1}},
+  };
+  for (const Geometry& g : geometries) add_large(g, rows);
+  return rows;
+}
+
+}  // namespace asap::tests

@@ -1,0 +1,157 @@
+// Rows of op_cases.h: unary and binary ops, broadcasting, bias. Sizes are odd so that vector loops have a remainder.
+#include "tests/op_cases.h"
+
+namespace asap::tests {
+namespace {
+
+using Inputs = std::vector<Variable>;
+const std::vector<KernelSlotBase*> kUnary{&kernels::unary, &kernels::unary_backward};
+const std::vector<KernelSlotBase*> kBinary{&kernels::binary};
+
+// One kernel of its own for an op whose autograd form takes a shorter way (affine) or has none (sign).
+Variable direct_unary(UnaryOp op, const Variable& x, const UnaryParams& params) {
+  return make_result(name(op), unary(op, x.value(), params), {x},
+                     [op, params, x = x.value()](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
+                       return {unary_backward(op, x, dy, params)};
+                     });
+}
+
+std::vector<OpCase> unary_cases() {
+  const Shape shape{3, 5, 7};
+  struct Row {
+    const char* name;
+    OpInput input;
+    Variable (*run)(const Variable&);
+  };
+  const std::vector<Row> ops{
+      {"relu", off_zero(shape), [](const Variable& x) { return relu(x); }},
+      {"leaky_relu", off_zero(shape), [](const Variable& x) { return leaky_relu(x, 0.2); }},
+      {"tanh", normal(shape, 2), [](const Variable& x) { return tanh(x); }},
+      {"tanh_saturated", normal(shape, 50), [](const Variable& x) { return tanh(x); }},
+      {"sigmoid", normal(shape, 2), [](const Variable& x) { return sigmoid(x); }},
+      {"sigmoid_saturated", normal(shape, 50), [](const Variable& x) { return sigmoid(x); }},
+      {"softplus", normal(shape, 2), [](const Variable& x) { return softplus(x); }},
+      {"softplus_saturated", normal(shape, 50), [](const Variable& x) { return softplus(x); }},
+      {"exp", normal(shape), [](const Variable& x) { return exp(x); }},
+      {"log", positive(shape), [](const Variable& x) { return log(x); }},
+      {"sqrt", positive(shape), [](const Variable& x) { return sqrt(x); }},
+      {"abs", off_zero(shape), [](const Variable& x) { return abs(x); }},
+      {"square", normal(shape), [](const Variable& x) { return square(x); }},
+      {"sin", normal(shape, 3), [](const Variable& x) { return sin(x); }},
+      {"cos", normal(shape, 3), [](const Variable& x) { return cos(x); }},
+      {"affine", normal(shape), [](const Variable& x) { return affine(x, -1.5, 0.25); }},
+      {"affine_kernel", normal(shape), [](const Variable& x) { return direct_unary(UnaryOp::affine, x, {-1.5, 0.25}); }},
+      {"sign", off_zero(shape), [](const Variable& x) { return direct_unary(UnaryOp::sign, x, {}); }},
+      {"pow_3", normal(shape), [](const Variable& x) { return pow(x, 3); }},
+      {"pow_half", positive(shape), [](const Variable& x) { return pow(x, -0.5); }},
+      {"clamp", off_zero(shape), [](const Variable& x) { return clamp(x, -0.65, 0.8); }},
+      {"relu_long", off_zero({4099}), [](const Variable& x) { return relu(x); }},
+      {"tanh_long", normal({4099}), [](const Variable& x) { return tanh(x); }},
+      {"sigmoid_long", normal({4099}), [](const Variable& x) { return sigmoid(x); }},
+      {"one_element", normal({1}), [](const Variable& x) { return exp(x); }},
+      {"permuted", off_zero({3, 4, 5}), [](const Variable& x) { return leaky_relu(permute(x, {2, 0, 1})); }},
+      {"sliced", normal({5, 9}), [](const Variable& x) { return tanh(slice(x, 1, 1, 8, 2)); }},
+      {"expanded", normal({1, 5}), [](const Variable& x) { return sin(expand(x, {4, 3, 5})); }},
+  };
+  std::vector<OpCase> rows;
+  for (const Row& op : ops) {
+    const bool no_backward_kernel = std::string(op.name) == "affine";
+    rows.push_back({.name = str("unary/", op.name), .inputs = {op.input},
+                    .run = [run = op.run](const Inputs& in) { return run(in[0]); },
+                    .slots = no_backward_kernel ? std::vector<KernelSlotBase*>{&kernels::unary} : kUnary});
+  }
+  rows.push_back({.name = "unary/in_place", .inputs = {constant(normal({3, 37}))},
+                  .run = [](const Inputs& in) {
+                    Tensor x = in[0].value().clone();
+                    kernels::unary.run(x.device(), UnaryOp::tanh, x, {}, x);
+                    return Variable(x);
+                  },
+                  .slots = {&kernels::unary}});
+  return rows;
+}
+
+std::vector<OpCase> binary_cases() {
+  std::vector<OpCase> rows;
+  auto row = [&rows](const char* name, const OpInput& a, const OpInput& b, auto run) {
+    rows.push_back({.name = str("binary/", name), .inputs = {a, b},
+                    .run = [run](const Inputs& in) { return run(in[0], in[1]); }, .slots = kBinary});
+  };
+  using V = const Variable&;
+  row("add", normal({3, 5, 7}), normal({3, 5, 7}), [](V a, V b) { return a + b; });
+  row("sub", normal({3, 5, 7}), normal({3, 5, 7}), [](V a, V b) { return a - b; });
+  row("mul", normal({3, 5, 7}), normal({3, 5, 7}), [](V a, V b) { return a * b; });
+  row("div", normal({3, 5, 7}), positive({3, 5, 7}), [](V a, V b) { return a / b; });
+  row("maximum", normal({3, 5, 7}), normal({3, 5, 7}), [](V a, V b) { return maximum(a, b); });
+  row("minimum", normal({3, 5, 7}), normal({3, 5, 7}), [](V a, V b) { return minimum(a, b); });
+  row("mul_long", normal({4099}), normal({4099}), [](V a, V b) { return a * b; });
+  row("same_operand", normal({3, 5}), constant(normal({1})), [](V a, V) { return a * a + a; });
+  row("row", normal({3, 4, 5}), normal({5}), [](V a, V b) { return a * b; });
+  row("column", normal({3, 4, 5}), normal({4, 1}), [](V a, V b) { return a / (b * b + 1.0); });
+  row("outer", normal({3, 1, 5}), normal({4, 1}), [](V a, V b) { return a * b; });
+  row("scalar", normal({3, 4, 5}), normal({1}), [](V a, V b) { return a - b; });
+  row("scalar_left", normal({1}), normal({3, 4, 5}), [](V a, V b) { return a - b; });
+  row("channel", normal({2, 3, 4, 5}), normal({1, 3, 1, 1}), [](V a, V b) { return a * b; });
+  row("picture", normal({2, 3, 4, 5}), normal({2, 1, 4, 5}), [](V a, V b) { return a + b; });
+  row("permuted", normal({3, 4, 5}), normal({5, 3, 4}), [](V a, V b) { return permute(a, {2, 0, 1}) * b; });
+  row("permuted_broadcast", normal({4, 3}), normal({2, 1, 4}), [](V a, V b) { return transpose(a, 0, 1) * b; });
+  row("sizes_of_1", normal({1, 1, 1}), normal({1, 3, 1}), [](V a, V b) { return a / (b * b + 1.0); });
+  for (const BinaryOp op : {BinaryOp::maximum, BinaryOp::minimum, BinaryOp::equal, BinaryOp::less, BinaryOp::greater}) {
+    row(str(name(op), "_with_ties").c_str(), constant(ties({5, 13})), constant(ties({13})),
+        [op](V a, V b) { return Variable(binary(op, a.value(), b.value())); });
+  }
+  for (const bool permuted : {false, true}) {
+    row(permuted ? "add_into_permuted" : "add_into", constant(normal({6, 7})), constant(normal({6, 7})),
+        [permuted](V a, V b) {
+          Tensor y = a.value().clone();
+          Tensor view = permuted ? y.transpose(0, 1) : y;
+          add_into(permuted ? b.value().transpose(0, 1) : b.value(), view);
+          return Variable(y);
+        });
+  }
+  return rows;
+}
+
+OpCase add_bias_case(const char* name, const Shape& shape) {
+  return {.name = str("add_bias/", name), .inputs = {constant(normal({shape[1]})), constant(normal(shape))},
+          .run = [](const Inputs& in) {
+            Tensor y = in[1].value().clone();
+            kernels::add_bias.run(y.device(), in[0].value(), y);
+            return Variable(y);
+          },
+          .slots = {&kernels::add_bias}};
+}
+
+OpCase large(const char* name, std::vector<OpInput> inputs, KernelSlotBase& slot, double flops_per_element,
+             Variable (*run)(const Inputs&), double passes = 0) {
+  const auto n = static_cast<double>(inputs[0].shape.numel());
+  for (OpInput& input : inputs) input.differentiable = false;
+  return {.name = name, .inputs = std::move(inputs), .run = run, .slots = {&slot}, .large = true,
+          .flops = flops_per_element * n, .bytes = passes * 4 * n};
+}
+
+}  // namespace
+
+std::vector<OpCase> elementwise_cases() {
+  std::vector<OpCase> rows = unary_cases();
+  for (OpCase& row : binary_cases()) rows.push_back(std::move(row));
+  rows.push_back(add_bias_case("matrix", {5, 7}));
+  rows.push_back(add_bias_case("picture", {2, 5, 3, 7}));
+  rows.push_back(add_bias_case("one_pixel", {2, 19, 1, 1}));
+
+  const Shape feature{1, 64, 256, 256};
+  rows.push_back(large("unary/relu_64x256x256", {normal(feature)}, kernels::unary, 1,
+                       [](const Inputs& in) { return Variable(unary(UnaryOp::relu, in[0].value())); }));
+  rows.push_back(large("unary/tanh_64x256x256", {normal(feature)}, kernels::unary, 1,
+                       [](const Inputs& in) { return Variable(unary(UnaryOp::tanh, in[0].value())); }));
+  rows.push_back(large("unary/relu_backward_64x256x256", {normal(feature), normal(feature)}, kernels::unary_backward, 1,
+                       [](const Inputs& in) {
+                         return Variable(unary_backward(UnaryOp::relu, in[0].value(), in[1].value()));
+                       }));
+  rows.push_back(large("binary/add_64x256x256", {normal(feature), normal(feature)}, kernels::binary, 1,
+                       [](const Inputs& in) { return Variable(add(in[0].value(), in[1].value())); }));
+  rows.push_back(large("binary/mul_channel_64x256x256", {normal(feature), normal({1, 64, 1, 1})}, kernels::binary, 1,
+                       [](const Inputs& in) { return Variable(mul(in[0].value(), in[1].value())); }));
+  return rows;
+}
+
+}  // namespace asap::tests

@@ -1,0 +1,92 @@
+// Rows of op_cases.h: matrix products. Sizes around and off the block sizes of the fast variants.
+#include <algorithm>
+
+#include "tests/op_cases.h"
+
+namespace asap::tests {
+namespace {
+
+using Inputs = std::vector<Variable>;
+
+Shape matrix(int64_t batch, int64_t rows, int64_t columns, bool transposed) {
+  Shape shape = transposed ? Shape{columns, rows} : Shape{rows, columns};
+  if (batch > 0) shape.insert(0, batch);
+  return shape;
+}
+
+// batch 0: plain matrices.
+struct Product {
+  const char* name;
+  int64_t m, n, k;
+  int64_t batch_a = 0, batch_b = 0;
+};
+
+std::vector<OpCase> products() {
+  std::vector<OpCase> rows;
+  for (const Product& p : {Product{"odd", 5, 7, 3}, Product{"batched", 4, 3, 5, 3, 3}, Product{"batch_of_a_is_1", 4, 3, 5, 1, 3},
+                           Product{"batch_of_b_is_1", 4, 3, 5, 3, 1}, Product{"blocks_and_rest", 33, 70, 130}}) {
+    for (const bool ta : {false, true}) {
+      for (const bool tb : {false, true}) {
+        rows.push_back({.name = str("gemm/", p.name, ta ? "_t" : "_n", tb ? "t" : "n"),
+                        .inputs = {normal(matrix(p.batch_a, p.m, p.k, ta)), normal(matrix(p.batch_b, p.k, p.n, tb))},
+                        .run = [ta, tb](const Inputs& in) { return matmul(in[0], in[1], ta, tb); },
+                        .slots = {&kernels::gemm}});
+      }
+    }
+  }
+  auto row = [&rows](const char* name, const Shape& a, const Shape& b) {
+    rows.push_back({.name = str("gemm/", name), .inputs = {normal(a), normal(b)},
+                    .run = [](const Inputs& in) { return matmul(in[0], in[1]); }, .slots = {&kernels::gemm}});
+  };
+  row("matrix_vector", {37, 19}, {19, 1});
+  row("vector_matrix", {1, 19}, {19, 37});
+  row("dot", {1, 67}, {67, 1});
+  row("outer", {13, 1}, {1, 17});
+  row("one_element", {1, 1}, {1, 1});
+  row("tiles", {2, 64, 33}, {2, 33, 64});
+  rows.push_back({.name = "gemm/permuted", .inputs = {normal({5, 2, 7}), normal({2, 4, 5})},
+                  .run = [](const Inputs& in) { return matmul(permute(in[0], {1, 2, 0}), transpose(in[1], 1, 2)); },
+                  .slots = {&kernels::gemm}});
+  for (const bool transpose_b : {false, true}) {
+    rows.push_back({.name = str("gemm/accumulate", transpose_b ? "_nt" : "_nn"),
+                    .inputs = {constant(normal({2, 5, 9})), constant(normal(matrix(1, 9, 6, transpose_b))),
+                               constant(normal({2, 5, 6}))},
+                    .run = [transpose_b](const Inputs& in) {
+                      Tensor y = in[2].value().clone();
+                      kernels::gemm.run(y.device(), in[0].value(), in[1].value(),
+                                        {.transpose_b = transpose_b, .accumulate = true}, y);
+                      return Variable(y);
+                    },
+                    .slots = {&kernels::gemm}});
+  }
+  rows.push_back({.name = "linear/bias", .inputs = {normal({5, 7}), normal({3, 7}), normal({3})},
+                  .run = [](const Inputs& in) { return linear(in[0], in[1], in[2]); }, .slots = {&kernels::gemm}});
+  rows.push_back({.name = "linear/no_bias", .inputs = {normal({5, 7}), normal({3, 7})},
+                  .run = [](const Inputs& in) { return linear(in[0], in[1], {}); }, .slots = {&kernels::gemm}});
+  return rows;
+}
+
+OpCase large(const Product& p, bool ta, bool tb) {
+  return {.name = str("gemm/", p.name, ta ? "_t" : "_n", tb ? "t" : "n"),
+          .inputs = {constant(normal(matrix(p.batch_a, p.m, p.k, ta))), constant(normal(matrix(p.batch_b, p.k, p.n, tb)))},
+          .run = [ta, tb](const Inputs& in) { return Variable(matmul(in[0].value(), in[1].value(), ta, tb)); },
+          .slots = {&kernels::gemm},
+          .tolerance = 1e-5,  // up to 9216 products a sum
+          .large = true,
+          .flops = 2.0 * static_cast<double>(p.m * p.n * p.k * std::max<int64_t>(1, std::max(p.batch_a, p.batch_b)))};
+}
+
+}  // namespace
+
+std::vector<OpCase> linear_cases() {
+  std::vector<OpCase> rows = products();
+  rows.push_back(large({"2048x2048x2048", 2048, 2048, 2048}, false, false));
+  rows.push_back(large({"256_tiles_1024x64x64", 1024, 64, 64, 256, 256}, false, false));
+  rows.push_back(large({"1024x256x9216", 1024, 256, 9216}, false, false));  // the 3x3 conv 1024 -> 1024 at 16x16
+  rows.push_back(large({"1024x256x9216", 1024, 256, 9216}, false, true));
+  rows.push_back(large({"1024x256x9216", 1024, 256, 9216}, true, false));
+  rows.push_back(large({"matrix_vector_1024x9216", 1024, 1, 9216}, false, false));  // spectral norm
+  return rows;
+}
+
+}  // namespace asap::tests

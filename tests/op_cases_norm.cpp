@@ -1,0 +1,96 @@
+// Rows of op_cases.h: instance and batch norm, with and without affine, with the activation fused in.
+#include "tests/op_cases.h"
+
+namespace asap::tests {
+namespace {
+
+using Inputs = std::vector<Variable>;
+
+struct Row {
+  const char* name;
+  Shape x;
+  bool affine = false;
+  double slope = 1, scale = 1;
+};
+
+OpCase instance_case(const Row& r) {
+  OpCase row{.name = str("instance_norm/", r.name), .inputs = {normal(r.x, r.scale)},
+             .run = [slope = r.slope](const Inputs& in) {
+               const NormParams params{.activation_slope = slope};
+               return in.size() == 1 ? instance_norm(in[0], {}, {}, params) : instance_norm(in[0], in[1], in[2], params);
+             },
+             .slots = {&kernels::instance_norm_forward, &kernels::instance_norm_backward},
+             .tolerance = 5e-6};  // x - mean cancels digits
+  if (r.affine) row.inputs.insert(row.inputs.end(), {normal({r.x[1]}), normal({r.x[1]})});
+  return row;
+}
+
+OpCase batch_case(const Row& r) {
+  OpCase row = instance_case(r);
+  row.name = str("batch_norm/", r.name);
+  row.run = [slope = r.slope](const Inputs& in) {
+    const NormParams params{.activation_slope = slope};
+    return in.size() == 1 ? batch_norm(in[0], {}, {}, params).y : batch_norm(in[0], in[1], in[2], params).y;
+  };
+  row.slots = {&kernels::batch_norm_forward, &kernels::batch_norm_backward};
+  return row;
+}
+
+OpCase large_forward(const char* name, const Shape& x, double slope) {
+  // mean, variance, normalise, scale and shift: 3 + 3 + 2 operations an element
+  return {.name = str("instance_norm/", name, "/forward"),
+          .inputs = {constant(normal(x)), constant(normal({x[1]})), constant(normal({x[1]}))},
+          .run = [slope](const Inputs& in) {
+            return Variable(instance_norm(in[0].value(), in[1].value(), in[2].value(), {.activation_slope = slope}).y);
+          },
+          .slots = {&kernels::instance_norm_forward}, .tolerance = 1e-5, .large = true,
+          .flops = 8.0 * static_cast<double>(x.numel())};
+}
+
+// mean [N,C] and rstd come as inputs: any values do for timing and comparing.
+OpCase large_backward(const char* name, const Shape& x, double slope) {
+  const Shape statistics{x[0], x[1]}, channels{x[1]};
+  return {.name = str("instance_norm/", name, "/backward"),
+          .inputs = {constant(normal(x)), constant(normal(x)), constant(normal(channels)), constant(normal(channels)),
+                     constant(normal(statistics, 0.01)), constant(positive(statistics))},
+          .run = [slope](const Inputs& in) {
+            return Variable(instance_norm_backward(in[0].value(), in[2].value(), in[3].value(), in[4].value(),
+                                                   in[5].value(), in[1].value(), {.activation_slope = slope}).dx);
+          },
+          .slots = {&kernels::instance_norm_backward}, .tolerance = 1e-5, .large = true,
+          .flops = 10.0 * static_cast<double>(x.numel())};
+}
+
+}  // namespace
+
+std::vector<OpCase> norm_cases() {
+  std::vector<OpCase> rows;
+  for (const Row& r : {Row{"plain", {2, 3, 5, 7}}, Row{"affine", {2, 3, 5, 7}, true}, Row{"relu", {2, 3, 5, 7}, false, 0},
+                       Row{"affine_relu", {2, 3, 5, 7}, true, 0}, Row{"affine_leaky", {3, 2, 4, 6}, true, 0.2},
+                       Row{"leaky", {1, 4, 9, 9}, false, 0.2}, Row{"one_channel", {2, 1, 3, 3}, true},
+                       Row{"small_scale", {2, 3, 4, 5}, true, 1, 0.01},  // eps matters
+                       Row{"long_plane", {1, 2, 37, 41}, true, 0}}) {
+    rows.push_back(instance_case(r));
+    rows.push_back(batch_case(r));
+  }
+  rows.push_back(batch_case({"matrix", {7, 5}, true}));
+  rows.push_back(batch_case({"sequence", {3, 4, 11}, true, 0.2}));
+  rows.push_back(instance_case({"sequence", {3, 4, 11}, true, 0.2}));
+  rows.push_back(instance_case({"two_pixels", {2, 3, 1, 2}, true}));
+  // A large mean: a variance as E[x^2] - E[x]^2 would lose all digits; f32 inputs keep 1e-7 * 100 of the deviation.
+  for (const bool batch : {false, true}) {
+    OpCase row = (batch ? batch_case : instance_case)({"large_mean", {2, 3, 8, 9}, true});
+    row.run = [run = row.run](const Inputs& in) { return run({in[0] + 100.0, in[1], in[2]}); };
+    row.tolerance = 1e-4;
+    row.gradcheck = false;
+    rows.push_back(row);
+  }
+  for (const auto& [name, shape] : {std::pair<const char*, Shape>{"64x512x512_relu", {1, 64, 512, 512}},
+                                    {"1024x16x16_relu", {1, 1024, 16, 16}}, {"64x256x256_relu", {1, 64, 256, 256}}}) {
+    rows.push_back(large_forward(name, shape, 0));
+    rows.push_back(large_backward(name, shape, 0));
+  }
+  return rows;
+}
+
+}  // namespace asap::tests

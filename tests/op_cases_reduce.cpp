@@ -1,0 +1,95 @@
+// Rows of op_cases.h: reductions, softmax.
+#include "tests/op_cases.h"
+
+namespace asap::tests {
+namespace {
+
+using Inputs = std::vector<Variable>;
+
+std::vector<OpCase> reductions() {
+  struct Row {
+    const char* name;
+    Shape shape;
+    std::vector<int> dims;
+    bool keepdim;
+  };
+  const std::vector<Row> shapes{
+      {"all", {3, 5, 7}, {}, false},         {"first", {7, 5, 3}, {0}, false},   {"middle", {3, 7, 5}, {1}, true},
+      {"last", {3, 5, 7}, {-1}, false},      {"plane", {2, 3, 5, 7}, {2, 3}, true}, {"channels", {2, 3, 5, 7}, {0, 2, 3}, false},
+      {"outer_and_inner", {4, 3, 5}, {0, 2}, true}, {"size_1", {3, 1, 5}, {1}, false}, {"long", {4099}, {}, false},
+      {"long_rows", {3, 1031}, {1}, false},  {"long_columns", {1031, 3}, {0}, false},
+  };
+  std::vector<OpCase> rows;
+  for (const Row& r : shapes) {
+    auto row = [&](const char* op, Variable (*f)(const Variable&, const std::vector<int>&, bool)) {
+      rows.push_back({.name = str("reduce/", op, "_", r.name), .inputs = {normal(r.shape)},
+                      .run = [f, dims = r.dims, keepdim = r.keepdim](const Inputs& in) { return f(in[0], dims, keepdim); },
+                      .slots = {&kernels::reduce}});
+    };
+    row("sum", sum);
+    row("mean", mean);
+    row("max", max);
+  }
+  rows.push_back({.name = "reduce/sum_permuted", .inputs = {normal({3, 4, 5})},
+                  .run = [](const Inputs& in) { return sum(permute(in[0], {2, 0, 1}), {1}); },
+                  .slots = {&kernels::reduce}});
+  rows.push_back({.name = "reduce/max_ties", .inputs = {ties({5, 9})},
+                  .run = [](const Inputs& in) { return max(in[0], {1}); },
+                  .slots = {&kernels::reduce}, .gradcheck = false});
+  rows.push_back({.name = "reduce/max_negative", .inputs = {normal({5, 9})},  // an initial value of 0 would win
+                  .run = [](const Inputs& in) { return max(in[0] - 100.0, {1}); },
+                  .slots = {&kernels::reduce}});
+  return rows;
+}
+
+std::vector<OpCase> softmaxes() {
+  struct Row {
+    const char* name;
+    OpInput input;
+    int dim;
+  };
+  const std::vector<Row> shapes{{"last", normal({3, 5, 7}), -1},      {"first", normal({5, 3, 2}), 0},
+                                {"channels", normal({2, 5, 3, 7}), 1}, {"one_class", normal({3, 1, 5}), 1},
+                                {"long", normal({3, 1031}), 1}};
+  std::vector<OpCase> rows;
+  for (const Row& r : shapes) {
+    rows.push_back({.name = str("softmax/", r.name), .inputs = {r.input},
+                    .run = [dim = r.dim](const Inputs& in) { return softmax(in[0], dim); },
+                    .slots = {&kernels::softmax_forward, &kernels::softmax_backward}});
+    rows.push_back({.name = str("log_softmax/", r.name), .inputs = {r.input},
+                    .run = [dim = r.dim](const Inputs& in) { return log_softmax(in[0], dim); },
+                    .slots = {&kernels::log_softmax_forward, &kernels::log_softmax_backward}});
+  }
+  // exp of a logit would overflow. Forward only: the true gradient is some 1e-15, below the rounding of its terms.
+  const OpInput large_logits = constant(normal({4, 9}, 100));
+  rows.push_back({.name = "softmax/large_logits", .inputs = {large_logits},
+                  .run = [](const Inputs& in) { return softmax(in[0], 1); }, .slots = {&kernels::softmax_forward}});
+  rows.push_back({.name = "log_softmax/large_logits", .inputs = {large_logits},
+                  .run = [](const Inputs& in) { return log_softmax(in[0], 1); }, .slots = {&kernels::log_softmax_forward}});
+  return rows;
+}
+
+OpCase large(const char* name, std::vector<OpInput> inputs, KernelSlotBase& slot, double flops_per_element,
+             Variable (*run)(const Inputs&)) {
+  const auto n = static_cast<double>(inputs[0].shape.numel());
+  for (OpInput& input : inputs) input.differentiable = false;
+  return {.name = name, .inputs = std::move(inputs), .run = run, .slots = {&slot}, .large = true,
+          .flops = flops_per_element * n};
+}
+
+}  // namespace
+
+std::vector<OpCase> reduce_cases() {
+  std::vector<OpCase> rows = reductions();
+  for (OpCase& row : softmaxes()) rows.push_back(std::move(row));
+  rows.push_back(large("reduce/mean_64x256x256", {normal({1, 64, 256, 256})}, kernels::reduce, 1,
+                       [](const Inputs& in) { return Variable(mean(in[0].value())); }));
+  rows.push_back(large("reduce/sum_channels_64x256x256", {normal({2, 64, 256, 256})}, kernels::reduce, 1,
+                       [](const Inputs& in) { return Variable(sum(in[0].value(), {0, 2, 3})); }));
+  // max, subtract, exp, add, divide
+  rows.push_back(large("softmax/channels_35x256x512", {normal({1, 35, 256, 512})}, kernels::softmax_forward, 5,
+                       [](const Inputs& in) { return Variable(softmax(in[0].value(), 1)); }));
+  return rows;
+}
+
+}  // namespace asap::tests

@@ -1,0 +1,91 @@
+// Rows of op_cases.h: ASAPNet's per-tile MLP. Hidden units have kinks: rows under gradcheck are small enough that none
+// falls within a step.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "tests/op_cases.h"
+
+namespace asap::tests {
+namespace {
+
+using Inputs = std::vector<Variable>;
+
+struct Row {
+  const char* name;
+  int64_t batch, channels, grid_h, grid_w;
+  TileMlpParams params;
+  bool gradcheck = true;
+};
+
+Shape x_shape(const Row& r) { return {r.batch, r.channels, r.grid_h * r.params.tile, r.grid_w * r.params.tile}; }
+Shape phi_shape(const Row& r) { return {r.batch, tile_mlp_parameters(r.channels, r.params), r.grid_h, r.grid_w}; }
+
+// Keeps the layers' outputs near 1: larger weights would saturate the tanh and multiply each layer's rounding.
+double phi_scale(const Row& r) { return 1 / std::sqrt(static_cast<double>(std::max(r.channels, r.params.width))); }
+
+// Multiply-adds of every pixel's layers, times two.
+double flops(const Row& r) {
+  double macs = 0;
+  int64_t in = r.channels + 4 * std::countr_zero(static_cast<uint64_t>(r.params.tile));
+  for (int64_t layer = 0; layer < r.params.depth; ++layer) {
+    const int64_t out = layer + 1 < r.params.depth ? r.params.width : r.params.out;
+    macs += static_cast<double>(in * out);
+    in = out;
+  }
+  return 2 * macs * static_cast<double>(x_shape(r).numel() / r.channels);
+}
+
+void add_small(const Row& r, std::vector<OpCase>& rows) {
+  for (const bool want_dx : {false, true}) {
+    const OpInput x = normal(x_shape(r));
+    rows.push_back({.name = str("tile_mlp/", r.name, want_dx ? "_dx" : ""),
+                    .inputs = {want_dx ? x : constant(x), normal(phi_shape(r), phi_scale(r))},
+                    .run = [p = r.params](const Inputs& in) { return tile_mlp(in[0], in[1], p); },
+                    .slots = {&kernels::tile_mlp_forward, &kernels::tile_mlp_backward},
+                    .gradcheck = r.gradcheck});
+  }
+}
+
+void add_large(const Row& r, std::vector<OpCase>& rows) {
+  OpCase row;
+  row.tolerance = 1e-5;
+  row.large = true;
+  row.name = str("tile_mlp/", r.name, "/forward");
+  row.inputs = {constant(normal(x_shape(r))), constant(normal(phi_shape(r), phi_scale(r)))};
+  row.slots = {&kernels::tile_mlp_forward};
+  row.flops = flops(r);
+  row.run = [p = r.params](const Inputs& in) { return Variable(tile_mlp(in[0].value(), in[1].value(), p)); };
+  rows.push_back(row);
+
+  // Recomputed hidden layers, weight gradients and gradients of the hidden layers: three products instead of one.
+  row.name = str("tile_mlp/", r.name, "/backward");
+  row.inputs.push_back(constant(normal({r.batch, r.params.out, x_shape(r)[2], x_shape(r)[3]})));
+  row.slots = {&kernels::tile_mlp_backward};
+  row.flops = 3 * flops(r);
+  row.run = [p = r.params](const Inputs& in) {
+    return Variable(tile_mlp_backward(in[0].value(), in[1].value(), in[2].value(), p, false).dphi);
+  };
+  rows.push_back(row);
+}
+
+}  // namespace
+
+std::vector<OpCase> tile_mlp_cases() {
+  std::vector<OpCase> rows;
+  add_small({"tile_1", 1, 3, 3, 4, {.tile = 1, .width = 4, .depth = 2}}, rows);
+  add_small({"tile_2", 2, 3, 3, 2, {.tile = 2, .width = 4, .depth = 3}}, rows);
+  add_small({"tile_4", 1, 2, 2, 3, {.tile = 4, .width = 6, .depth = 3, .slope = 0.2}}, rows);
+  add_small({"depth_1", 1, 3, 2, 2, {.tile = 4, .depth = 1}}, rows);
+  add_small({"depth_1_one_output", 2, 1, 1, 1, {.tile = 4, .depth = 1, .out = 1}}, rows);
+  add_small({"depth_5", 1, 3, 1, 2, {.tile = 2, .width = 5, .depth = 5, .out = 2}}, rows);
+  add_small({"model_tile_16", 1, 13, 1, 2, {}, false}, rows);          // facades 256
+  add_small({"model_tile_32", 1, 13, 1, 1, {.tile = 32}, false}, rows);  // facades 512
+  add_small({"narrow_tile_16", 2, 5, 2, 1, {.width = 24, .depth = 3}, false}, rows);
+  add_small({"wide_tile_8", 1, 36, 1, 1, {.tile = 8, .width = 96, .depth = 2, .out = 5}, false}, rows);
+  add_large({"facades_256", 1, 13, 16, 16, {.tile = 16}}, rows);
+  add_large({"facades_512", 1, 13, 16, 16, {.tile = 32}}, rows);
+  return rows;
+}
+
+}  // namespace asap::tests

@@ -1,0 +1,104 @@
+// Walks the table of op cases: every variant of every kernel on every device against `naive`, forward and backward, f32
+// and f64, on memory full of NaN between guard bytes; then the float64 gradient check of every row.
+// Next: op_cases.h; test_op_goldens.cpp compares with PyTorch.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "autograd/gradcheck.h"
+#include "tests/op_cases.h"
+#include "tests/support/skip.h"
+
+using namespace asap;
+using namespace asap::tests;
+
+namespace {
+
+std::vector<Device> devices() {
+  std::vector<Device> found{Device::cpu};
+  if (is_available(Device::cuda)) found.push_back(Device::cuda);
+  return found;
+}
+
+std::string variant_name(const KernelSlotBase& slot, Device device, const std::string& variant) {
+  return str(slot.name(), "=", variant, " on ", device);
+}
+
+}  // namespace
+
+TEST_CASE("every kernel slot has a row in the table and a naive variant") {
+  ran();
+  std::set<const KernelSlotBase*> covered;
+  std::set<std::string> names;
+  for (const OpCase& row : op_cases()) {
+    INFO(row.name);
+    CHECK_MESSAGE(names.insert(row.name).second, "two rows have this name");
+    CHECK_MESSAGE((!row.large || row.slots.size() == 1), "a large row times one kernel");
+    if (!row.large) covered.insert(row.slots.begin(), row.slots.end());
+  }
+  for (const KernelSlotBase* slot : all_kernel_slots()) {
+    INFO(slot->name());
+    CHECK_MESSAGE(covered.count(slot) == 1, "no small row of op_cases exercises this kernel");
+    const auto variants = slot->variants(Device::cpu);
+    CHECK(std::find(variants.begin(), variants.end(), "naive") != variants.end());
+  }
+}
+
+TEST_CASE("every variant of every kernel gives what naive gives") {
+  ran();
+  std::set<std::string> waiting;  // variants that have not run yet
+  for (const Device device : devices()) {
+    for (const KernelSlotBase* slot : all_kernel_slots()) {
+      for (const auto& variant : slot->variants(device)) waiting.insert(variant_name(*slot, device, variant));
+    }
+  }
+  const int64_t guards_before = overwritten_guards();
+  std::map<std::string, std::pair<double, std::string>> worst;  // by variant: largest share of its tolerance used, row
+  for (const OpCase& row : op_cases()) {
+    if (row.large) continue;
+    INFO(row.name);
+    const std::vector<Tensor> expected = reference(row);
+    for (const Device device : devices()) {
+      CHECK_MESSAGE(relative_difference(evaluate(row, DType::f32, device), expected) <= row.tolerance,
+                    "with the variants that run by default");
+      for (KernelSlotBase* slot : row.slots) {
+        for (const std::string& variant : slot->variants(device)) {
+          for (const DType dtype : {DType::f32, DType::f64}) {
+            const VariantCheck check = check_variant(row, expected, *slot, variant, dtype, device);
+            const std::string name = variant_name(*slot, device, variant);
+            INFO(name, " in ", dtype, ": difference ", check.difference, ", tolerance ", check.tolerance);
+            CHECK(check.passed());
+            if (variant == "naive" && device == Device::cpu) CHECK_MESSAGE(check.ran, "the row never calls this kernel");
+            if (!check.ran) continue;
+            waiting.erase(name);
+            auto& record = worst[str(name, " in ", dtype)];
+            if (check.difference / check.tolerance >= record.first) {
+              record = {check.difference / check.tolerance, row.name};
+            }
+          }
+        }
+      }
+    }
+    CHECK_MESSAGE(overwritten_guards() == guards_before, "a kernel of this row wrote behind its output");
+  }
+  for (const std::string& name : waiting) FAIL_CHECK("ran in no row of op_cases: ", name);
+  for (const auto& [name, record] : worst) {
+    MESSAGE(name, ": at most ", record.first, " of the tolerance, in ", record.second);
+  }
+}
+
+TEST_CASE("gradients match central differences") {
+  ran();
+  const NaiveEverywhere naive;  // the other variants were compared with it above
+  for (const OpCase& row : op_cases()) {
+    const std::vector<Variable> inputs = row.large || !row.gradcheck ? std::vector<Variable>{}
+                                                                     : make_inputs(row, DType::f64, Device::cpu);
+    if (std::none_of(inputs.begin(), inputs.end(), [](const Variable& v) { return v.requires_grad(); })) continue;
+    INFO(row.name);
+    const GradcheckResult result = gradcheck(row.run, inputs, {.step = 1e-6, .max_elements = 60});
+    INFO(result.message);
+    CHECK(result.passed);
+  }
+}
