@@ -71,17 +71,17 @@ AsapNet::AsapNet(const Config& config, uint64_t seed, SpectralInit spectral) : c
   initialize(*encoder_, spectral);
 }
 
-Tensor AsapNet::encode_input(const Batch& batch, DType dtype) const {
+Tensor encode_input(const Config& config, const Batch& batch, DType dtype) {
   ASAP_CHECK(batch.labels.defined(), "model: the batch has no labels");
   std::vector<Tensor> parts;
-  if (config_.no_one_hot) {
+  if (config.no_one_hot) {
     ASAP_CHECK(batch.labels.rank() == 4 && batch.labels.size(1) == 3, "model: with no_one_hot the input is [N,3,H,W], got ",
                batch.labels.shape());
     parts.push_back(batch.labels.to(dtype));
   } else {
-    parts.push_back(one_hot(batch.labels, config_.label_channels(), dtype));
+    parts.push_back(one_hot(batch.labels, config.label_channels(), dtype));
   }
-  if (config_.instance_channel()) {
+  if (config.instance_channel()) {
     ASAP_CHECK(batch.instance.defined(), "model: the configuration wants an instance channel, but the batch has none");
     parts.push_back(batch.instance.to(dtype));
   }
@@ -104,7 +104,7 @@ Variable AsapNet::generate(const Batch& batch, const Tensor& input, RandomStream
 
 GeneratorStepResult AsapNet::generator_losses(const Batch& batch, RandomStream& noise) {
   const DType dtype = generator_->parameters().front().dtype();
-  const Tensor input = encode_input(batch, dtype), real = batch.image.to(dtype);
+  const Tensor input = encode_input(config_, batch, dtype), real = batch.image.to(dtype);
   Variable phi, kld, total;
   LossValues values;
   const Variable fake = generate(batch, input, noise, &phi, &kld);
@@ -137,7 +137,7 @@ GeneratorStepResult AsapNet::generator_losses(const Batch& batch, RandomStream& 
 
 DiscriminatorStepResult AsapNet::discriminator_losses(const Batch& batch, RandomStream& noise) {
   const DType dtype = generator_->parameters().front().dtype();
-  const Tensor input = encode_input(batch, dtype), real = batch.image.to(dtype);
+  const Tensor input = encode_input(config_, batch, dtype), real = batch.image.to(dtype);
   Tensor fake;
   {
     const NoGrad no_grad;
@@ -170,7 +170,7 @@ EncoderResult AsapNet::encode(const Tensor& image) {
 Tensor AsapNet::inference(const Batch& batch, const Tensor& z) {
   const NoGrad no_grad;
   const DType dtype = generator_->parameters().front().dtype();
-  return generator_->forward(encode_input(batch, dtype), z.defined() ? Variable(z) : Variable()).y.value();
+  return generator_->forward(encode_input(config_, batch, dtype), z.defined() ? Variable(z) : Variable()).y.value();
 }
 
 void AsapNet::to(DType dtype) {

@@ -40,6 +40,9 @@ struct DiscriminatorStepResult {
 
 enum class SpectralInit { pytorch_default, xavier };  // SPEC section 5, init
 
+// The generator's input: one-hot labels (or the RGB picture) [+ instance channel], [N,C,H,W].
+Tensor encode_input(const Config& config, const Batch& batch, DType dtype = DType::f32);
+
 class AsapNet {
  public:
   // Draws initial weights: xavier normal, gain 0.02, the spectral-norm convolutions as `spectral` says.
@@ -52,9 +55,6 @@ class AsapNet {
   // The perceptual net; needed for the generator's losses unless no_vgg_loss.
   void set_vgg(std::shared_ptr<Vgg19> vgg) { vgg_ = std::move(vgg); }
   Vgg19* vgg() { return vgg_.get(); }
-
-  // One-hot labels [+ instance channel]: [N,C,H,W].
-  Tensor encode_input(const Batch& batch, DType dtype = DType::f32) const;
 
   // Mode generator. `noise` gives the VAE's normal numbers.
   GeneratorStepResult generator_losses(const Batch& batch, RandomStream& noise);
