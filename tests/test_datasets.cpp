@@ -155,7 +155,8 @@ TEST_CASE("cityscapes: label, instance and photo share city, sequence and frame"
   CHECK(pairs[1].instance.filename() == "ulm_000001_000019_gtFine_instanceIds.png");
   CHECK(pairs[1].label.filename() == "ulm_000001_000019_gtFine_labelIds.png");
   fs::remove(pairs[0].instance);
-  CHECK(contains(error_of([&] { list_pairs(options); }), "1 label(s) without an instance map: aachen_000000_000019_gtFine_labelIds.png"));
+  CHECK(contains(error_of([&] { list_pairs(options); }),
+                 "1 label(s) without an instance map: aachen_000000_000019_gtFine_labelIds.png"));
   options.use_instances = false;
   CHECK(list_pairs(options).size() == 2);
 }
@@ -167,13 +168,15 @@ TEST_CASE("custom: three folders, matched by stem; long lists are shortened") {
     touch(folder / ("n/" + std::to_string(i) + ".png"));
     touch(folder / ("p/" + std::to_string(i) + ".bmp"));
   }
-  DatasetOptions options{.layout = DatasetLayout::custom, .label_dir = folder / "l", .image_dir = folder / "p", .instance_dir = folder / "n"};
+  DatasetOptions options{
+      .layout = DatasetLayout::custom, .label_dir = folder / "l", .image_dir = folder / "p", .instance_dir = folder / "n"};
   const auto pairs = list_pairs(options);
   REQUIRE(pairs.size() == 12);
   CHECK(pairs[2].name == "10");
   CHECK(pairs[2].instance == folder / "n/10.png");
   for (int i = 0; i < 12; ++i) fs::remove(folder / ("p/" + std::to_string(i) + ".bmp"));
-  CHECK(contains(error_of([&] { list_pairs(options); }), "12 label(s) without an image: 0.png, 1.png, 10.png, 11.png, 2.png, 3.png, 4.png, 5.png and 4 more"));
+  CHECK(contains(error_of([&] { list_pairs(options); }),
+                 "12 label(s) without an image: 0.png, 1.png, 10.png, 11.png, 2.png, 3.png, 4.png, 5.png and 4 more"));
   options.image_dir = "";
   CHECK(contains(error_of([&] { list_pairs(options); }), "expected a folder of photos, none was given"));
 }
@@ -189,11 +192,18 @@ TEST_CASE("every preprocess mode gives the size it promises") {
     double aspect;
     int width, height;
   };
-  for (const Case& c : {Case{"resize_and_crop", 72, 64, 1, 64, 64}, {"resize_and_crop", 80, 64, 2, 64, 32}, {"crop", 1, 64, 1, 64, 64},
-                        {"scale_width", 60, 9, 1, 60, 90}, {"scale_width_and_crop", 60, 48, 1, 48, 48}, {"scale_shortside", 70, 9, 1, 70, 105},
-                        {"scale_shortside_and_crop", 70, 64, 1, 64, 64}, {"fixed", 1, 64, 2, 64, 32}, {"none", 1, 1, 1, 96, 160}}) {
+  for (const Case& c : {Case{"resize_and_crop", 72, 64, 1, 64, 64},
+                        {"resize_and_crop", 80, 64, 2, 64, 32},
+                        {"crop", 1, 64, 1, 64, 64},
+                        {"scale_width", 60, 9, 1, 60, 90},
+                        {"scale_width_and_crop", 60, 48, 1, 48, 48},
+                        {"scale_shortside", 70, 9, 1, 70, 105},
+                        {"scale_shortside_and_crop", 70, 64, 1, 64, 64},
+                        {"fixed", 1, 64, 2, 64, 32},
+                        {"none", 1, 1, 1, 96, 160}}) {
     CAPTURE(c.mode);
-    const PreprocessOptions options{.mode = preprocess_from_name(c.mode), .load_size = c.load, .crop_size = c.crop, .aspect_ratio = c.aspect};
+    const PreprocessOptions options{
+        .mode = preprocess_from_name(c.mode), .load_size = c.load, .crop_size = c.crop, .aspect_ratio = c.aspect};
     CHECK(std::string(preprocess_name(options.mode)) == c.mode);
     const Sample sample = load_sample(pair, options, {});
     CHECK(sample.width() == c.width);
@@ -282,10 +292,12 @@ TEST_CASE("sizes that don't fit are errors with both sizes") {
   CHECK(contains(error_of([&] { load_sample(pair, {.load_size = 100'000, .crop_size = 48}, {}); }), "at most 100000000 pixels"));
   CHECK(contains(error_of([&] { load_sample(pair, {.aspect_ratio = 0}, {}); }), "aspect_ratio"));
   write_png(pair.image, Image(20, 20, 3));
-  CHECK(contains(error_of([&] { load_sample(pair, {.mode = Preprocess::none}, {}); }), "expected a photo of 40x50 like its label"));
+  CHECK(
+      contains(error_of([&] { load_sample(pair, {.mode = Preprocess::none}, {}); }), "expected a photo of 40x50 like its label"));
   CHECK(load_sample(pair, {.load_size = 64, .crop_size = 64}, {}).photo.width == 64);  // square modes bring them together
   write_png(pair.instance, Image(40, 40, 1));
-  CHECK(contains(error_of([&] { load_sample(pair, {.load_size = 64, .crop_size = 64}, {}); }), "expected an instance map of 40x50"));
+  CHECK(contains(error_of([&] { load_sample(pair, {.load_size = 64, .crop_size = 64}, {}); }),
+                 "expected an instance map of 40x50"));
 }
 
 TEST_CASE("order and augmentation are pure functions of seed, epoch and index") {
@@ -396,8 +408,8 @@ TEST_CASE("loader: the same batches in the same order for any number of threads,
 TEST_CASE("loader: no more than batches_ahead wait, and restarting or leaving early is clean") {
   std::atomic<int> loaded = 0;
   {
-    PrefetchLoader loader(
-        1000, [&](int64_t, int64_t) { return ++loaded, Sample(); }, {.batch_size = 2, .threads = 3, .batches_ahead = 4});
+    PrefetchLoader loader(1000, [&](int64_t, int64_t) { return ++loaded, Sample(); },
+                          {.batch_size = 2, .threads = 3, .batches_ahead = 4});
     loader.start_epoch(1);
     const auto settle = [&](int goal) {
       for (int i = 0; i < 2000 && loaded < goal; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -425,7 +437,8 @@ TEST_CASE("loader: an error surfaces at next(), in order, and names the file") {
   PrefetchLoader loader(pairs, {.mode = Preprocess::fixed, .crop_size = 32}, {.threads = 3, .shuffle = false});
   loader.start_epoch(1);
   for (int i = 0; i < 3; ++i) CHECK(loader.next()->at(0).name == std::to_string(i));
-  for (int again = 0; again < 2; ++again) CHECK(contains(error_of([&] { loader.next(); }), "3.png: expected a label map as PNG, found text"));
+  for (int again = 0; again < 2; ++again)
+    CHECK(contains(error_of([&] { loader.next(); }), "3.png: expected a label map as PNG, found text"));
   loader.start_epoch(2, 4);
   CHECK(loader.next()->at(0).name == "4");
 

@@ -248,7 +248,9 @@ TEST_CASE("writing: a missing folder or a full disk is reported, the old file st
 }
 
 TEST_CASE("base64 follows RFC 4648, section 10") {
-  const auto encode = [](const std::string& text) { return base64({reinterpret_cast<const uint8_t*>(text.data()), text.size()}); };
+  const auto encode = [](const std::string& text) {
+    return base64({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  };
   CHECK(encode("") == "");
   CHECK(encode("f") == "Zg==");
   CHECK(encode("fo") == "Zm8=");
@@ -267,7 +269,8 @@ TEST_CASE("npy: header and numbers") {
   const auto bytes = read_file(folder / "a.npy");
   REQUIRE(bytes.size() == 64 * 2 + 24);
   CHECK(std::memcmp(bytes.data(), "\x93NUMPY\x01\x00\x76\x00", 10) == 0);
-  CHECK(std::string(bytes.begin() + 10, bytes.begin() + 128).starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, ), }  "));
+  CHECK(std::string(bytes.begin() + 10, bytes.begin() + 128)
+            .starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3, ), }  "));
   CHECK(bytes[127] == '\n');
   CHECK(std::memcmp(bytes.data() + 128, values.data(), 24) == 0);
   const std::vector<int64_t> wrong = {2, 2};

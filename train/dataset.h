@@ -21,13 +21,13 @@ enum class DatasetLayout { facades, cityscapes, custom };
 
 struct DatasetOptions {
   DatasetLayout layout = DatasetLayout::facades;
-  std::filesystem::path root = {};          // facades, cityscapes
-  std::string phase = "train";              // folder prefix, or the name of the split
-  std::filesystem::path split_file = {};    // CMP base folder: one stem a line. Empty: ROOT/split_PHASE.txt if there is one, else
-                                            // the published split (test b0001-b0060, train b0061-b0378)
+  std::filesystem::path root = {};        // facades, cityscapes
+  std::string phase = "train";            // folder prefix, or the name of the split
+  std::filesystem::path split_file = {};  // CMP base folder: one stem a line. Empty: ROOT/split_PHASE.txt if there is one, else
+                                          // the published split (test b0001-b0060, train b0061-b0378)
   std::filesystem::path label_dir = {}, image_dir = {}, instance_dir = {};  // custom; instance_dir may be empty
-  bool need_images = true;                  // false for generating: labels alone will do
-  bool use_instances = false;               // cityscapes: look for *_instanceIds.png (custom: instance_dir says so)
+  bool need_images = true;                                                  // false for generating: labels alone will do
+  bool use_instances = false;  // cityscapes: look for *_instanceIds.png (custom: instance_dir says so)
 };
 
 struct Pair {
@@ -49,7 +49,16 @@ std::vector<Pair> list_pairs(const DatasetOptions& options);
 //   scale_shortside           shorter side to load_size, aspect kept, no crop; _and_crop: then crop
 //   fixed                     to the training size
 //   none                      each side to the nearest multiple of 32
-enum class Preprocess { resize_and_crop, crop, scale_width, scale_width_and_crop, scale_shortside, scale_shortside_and_crop, fixed, none };
+enum class Preprocess {
+  resize_and_crop,
+  crop,
+  scale_width,
+  scale_width_and_crop,
+  scale_shortside,
+  scale_shortside_and_crop,
+  fixed,
+  none
+};
 
 // The mode of that name, as listed above; asap::Error lists the names.
 Preprocess preprocess_from_name(const std::string& name);

@@ -24,8 +24,8 @@ namespace {
 
 void check_window(int x, int y, int width, int height, int whole_width, int whole_height) {
   ASAP_CHECK(x >= 0 && y >= 0 && width > 0 && height > 0 && width <= whole_width - x && height <= whole_height - y,
-             "crop: expected a window inside ", size_text(whole_width, whole_height), ", came ", size_text(width, height), " at (", x,
-             ", ", y, ")");
+             "crop: expected a window inside ", size_text(whole_width, whole_height), ", came ", size_text(width, height),
+             " at (", x, ", ", y, ")");
 }
 
 }  // namespace

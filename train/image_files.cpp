@@ -20,7 +20,8 @@ using Bytes = std::span<const uint8_t>;
 enum class Format { png, jpeg, bmp, other };
 
 bool starts_with(Bytes file, std::string_view magic) {
-  return file.size() >= magic.size() && std::equal(magic.begin(), magic.end(), file.begin(), [](char a, uint8_t b) { return uint8_t(a) == b; });
+  return file.size() >= magic.size() &&
+         std::equal(magic.begin(), magic.end(), file.begin(), [](char a, uint8_t b) { return uint8_t(a) == b; });
 }
 
 Format format_of(Bytes file) {
@@ -37,7 +38,8 @@ std::string describe(Bytes file) {
   if (starts_with(file, std::string_view("II*\0", 4)) || starts_with(file, std::string_view("MM\0*", 4))) return "a TIFF";
   if (starts_with(file, "version https://git-lfs")) return "a Git LFS pointer (the real file was not fetched)";
   const auto head = file.first(std::min<size_t>(file.size(), 64));
-  const bool text = std::all_of(head.begin(), head.end(), [](uint8_t c) { return (c >= 32 && c < 127) || c == '\n' || c == '\r' || c == '\t'; });
+  const bool text = std::all_of(head.begin(), head.end(),
+                                [](uint8_t c) { return (c >= 32 && c < 127) || c == '\n' || c == '\r' || c == '\t'; });
   return text ? "text" : "unknown data";
 }
 
@@ -69,8 +71,8 @@ LabelMap decode_index_map(Bytes file, const std::string& name, int max_bits, con
 
 void check_picture_size(int64_t width, int64_t height, const std::string& name) {
   ASAP_CHECK(width > 0 && height > 0, name, ": expected a picture, found one of ", width, "x", height, " pixels");
-  ASAP_CHECK(width <= kMaxPixels / height, name, ": expected a picture of at most ", kMaxPixels, " pixels, found ", width, "x", height,
-             " (if the file is not simply damaged, scale it down first)");
+  ASAP_CHECK(width <= kMaxPixels / height, name, ": expected a picture of at most ", kMaxPixels, " pixels, found ", width, "x",
+             height, " (if the file is not simply damaged, scale it down first)");
 }
 
 Image read_photo(const std::filesystem::path& path) { return decode_photo(read_file(path), path.string()); }
@@ -79,9 +81,7 @@ Image decode_photo(Bytes file, const std::string& name) {
   switch (format_of(file)) {
     case Format::png: return decode_png_rgb(file, name);
     case Format::bmp: return decode_stb(file, name, "BMP");
-    case Format::jpeg:
-      check_jpeg(file, name);
-      return decode_stb(file, name, "JPEG");
+    case Format::jpeg: check_jpeg(file, name); return decode_stb(file, name, "JPEG");
     default: fail(name, ": expected a JPEG, PNG or BMP picture, found ", describe(file));
   }
 }
@@ -101,11 +101,11 @@ void write_label_png(const std::filesystem::path& path, const LabelMap& labels, 
 }
 
 void write_jpeg(const std::filesystem::path& path, const Image& image, int quality) {
-  ASAP_CHECK(image.channels == 1 || image.channels == 3, path.string(), ": expected a picture of 1 or 3 channels to write as JPEG, came ",
-             image.channels);
+  ASAP_CHECK(image.channels == 1 || image.channels == 3, path.string(),
+             ": expected a picture of 1 or 3 channels to write as JPEG, came ", image.channels);
   ASAP_CHECK(quality >= 1 && quality <= 100, path.string(), ": expected a JPEG quality of 1 to 100, came ", quality);
-  ASAP_CHECK(image.width <= 65535 && image.height <= 65535, path.string(), ": expected at most 65535 pixels a side for JPEG, came ",
-             size_text(image.width, image.height));
+  ASAP_CHECK(image.width <= 65535 && image.height <= 65535, path.string(),
+             ": expected at most 65535 pixels a side for JPEG, came ", size_text(image.width, image.height));
   std::vector<uint8_t> file;
   const auto append = [](void* out, void* data, int size) {
     const auto* bytes = static_cast<uint8_t*>(data);

@@ -101,7 +101,7 @@ class Walk {
 
   Bytes file_;
   const std::string& name_;
-  std::bitset<32> huffman_;       // DC tables 0.., AC tables 16..
+  std::bitset<32> huffman_;  // DC tables 0.., AC tables 16..
   std::bitset<16> quantisation_;
   std::map<int, int> component_quantisation_;
   int scans_ = 0;

@@ -45,7 +45,8 @@ void check_folder(const fs::path& folder, const std::string& what) {
 }
 
 // The pictures below `folder` by the name that `name_of` gives them; "" leaves a file out.
-FilesByName scan(const fs::path& folder, const std::string& what, bool recursive, const std::function<std::string(const fs::path&)>& name_of) {
+FilesByName scan(const fs::path& folder, const std::string& what, bool recursive,
+                 const std::function<std::string(const fs::path&)>& name_of) {
   check_folder(folder, what);
   FilesByName files;
   const auto consider = [&](const fs::directory_entry& entry) {
@@ -84,7 +85,8 @@ std::vector<std::string> without_partner(const FilesByName& files, const FilesBy
 
 // Matches labels with images and instances (null: not asked for). Images without a label are an error too: a typing slip in a
 // folder name would otherwise train on a part of the data.
-std::vector<Pair> match(const FilesByName& labels, const FilesByName* images, const FilesByName* instances, const fs::path& where) {
+std::vector<Pair> match(const FilesByName& labels, const FilesByName* images, const FilesByName* instances,
+                        const fs::path& where) {
   ASAP_CHECK(!labels.empty(), "dataset: expected label files, found none in ", where.string());
   std::string complaint;
   const auto add = [&](const std::vector<std::string>& names, const char* what) {
@@ -124,8 +126,8 @@ std::vector<std::string> read_split(const fs::path& file) {
 }
 
 std::vector<std::string> published_split(const std::string& phase) {
-  ASAP_CHECK(phase == "train" || phase == "test", "dataset: the published facades split has the phases train and test, but not '", phase,
-             "'; give a split file");
+  ASAP_CHECK(phase == "train" || phase == "test", "dataset: the published facades split has the phases train and test, but not '",
+             phase, "'; give a split file");
   const int first = phase == "test" ? 1 : 61, last = phase == "test" ? 60 : 378;
   std::vector<std::string> names;
   for (int i = first; i <= last; ++i) {
@@ -175,8 +177,8 @@ std::vector<Pair> list_facades(const DatasetOptions& options) {
   }
   for (const fs::path& base : {options.root, options.root / "base"})
     if (holds_cmp_base(base)) return list_cmp_base(options, base);
-  fail("dataset: expected the CMP base pictures (cmp_bNNNN.jpg and .png) or the folders ", options.phase, "_label and ", options.phase,
-       "_img in ", options.root.string(), ", found neither");
+  fail("dataset: expected the CMP base pictures (cmp_bNNNN.jpg and .png) or the folders ", options.phase, "_label and ",
+       options.phase, "_img in ", options.root.string(), ", found neither");
 }
 
 // ---- cityscapes ----

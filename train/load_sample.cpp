@@ -13,7 +13,7 @@
 namespace asap::train {
 namespace {
 
-constexpr std::array kModeNames = {"resize_and_crop", "crop",  "scale_width", "scale_width_and_crop", "scale_shortside",
+constexpr std::array kModeNames = {"resize_and_crop",          "crop",  "scale_width", "scale_width_and_crop", "scale_shortside",
                                    "scale_shortside_and_crop", "fixed", "none"};
 
 struct Size {
@@ -100,16 +100,19 @@ void check_labels(LabelMap& labels, const PreprocessOptions& options, const std:
       continue;
     }
     fail(file, ": expected labels 0 to ", options.label_nc - 1, " (label_nc = ", options.label_nc, "), found ", v, " at column ",
-         i % labels.width, ", row ", i / labels.width, v == 255 ? "; if 255 means 'don't care' here, set contain_dontcare_label" : "");
+         i % labels.width, ", row ", i / labels.width,
+         v == 255 ? "; if 255 means 'don't care' here, set contain_dontcare_label" : "");
   }
 }
 
 void check_options(const PreprocessOptions& o) {
-  ASAP_CHECK(o.load_size > 0 && o.crop_size > 0, "load_sample: expected load_size and crop_size above 0, came ", o.load_size, " and ",
-             o.crop_size);
-  ASAP_CHECK(std::isfinite(o.aspect_ratio) && o.aspect_ratio > 0 && height_for(o.crop_size, o) > 0 && height_for(o.load_size, o) > 0,
-             "load_sample: expected an aspect_ratio (width / height) above 0 that leaves a height, came ", o.aspect_ratio);
-  ASAP_CHECK(o.no_one_hot || (o.label_nc >= 1 && o.label_nc <= 256), "load_sample: expected label_nc from 1 to 256, came ", o.label_nc);
+  ASAP_CHECK(o.load_size > 0 && o.crop_size > 0, "load_sample: expected load_size and crop_size above 0, came ", o.load_size,
+             " and ", o.crop_size);
+  ASAP_CHECK(
+      std::isfinite(o.aspect_ratio) && o.aspect_ratio > 0 && height_for(o.crop_size, o) > 0 && height_for(o.load_size, o) > 0,
+      "load_sample: expected an aspect_ratio (width / height) above 0 that leaves a height, came ", o.aspect_ratio);
+  ASAP_CHECK(o.no_one_hot || (o.label_nc >= 1 && o.label_nc <= 256), "load_sample: expected label_nc from 1 to 256, came ",
+             o.label_nc);
 }
 
 }  // namespace
@@ -162,15 +165,17 @@ Sample load_sample(const Pair& pair, const PreprocessOptions& options, const Sam
 
   if (!pair.instance.empty()) {
     const LabelMap instance = read_instance_png(pair.instance);
-    ASAP_CHECK(instance.width == from.width && instance.height == from.height, pair.instance.string(), ": expected an instance map of ",
-               text(from), " like its label ", file, ", found ", size_text(instance.width, instance.height));
+    ASAP_CHECK(instance.width == from.width && instance.height == from.height, pair.instance.string(),
+               ": expected an instance map of ", text(from), " like its label ", file, ", found ",
+               size_text(instance.width, instance.height));
     sample.instance = apply(instance, g);
   }
   if (!pair.image.empty()) {
     const Image photo = read_photo(pair.image);
-    ASAP_CHECK(!needs_equal_sizes(options.mode) || (photo.width == from.width && photo.height == from.height), pair.image.string(),
-               ": expected a photo of ", text(from), " like its label ", file, ", found ", size_text(photo.width, photo.height),
-               " (preprocess mode ", preprocess_name(options.mode), " needs equal sizes; resize_and_crop and fixed don't)");
+    ASAP_CHECK(!needs_equal_sizes(options.mode) || (photo.width == from.width && photo.height == from.height),
+               pair.image.string(), ": expected a photo of ", text(from), " like its label ", file, ", found ",
+               size_text(photo.width, photo.height), " (preprocess mode ", preprocess_name(options.mode),
+               " needs equal sizes; resize_and_crop and fixed don't)");
     sample.photo = apply(photo, g);
   }
   return sample;

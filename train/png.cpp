@@ -153,7 +153,8 @@ LabelMap decode_png_indices(std::span<const uint8_t> file, const std::string& na
   Reader r(file);
   const PngHeader h = header_of(r, name);
   if ((h.colour != "palette" && h.colour != "gray") || h.bits > max_bits)
-    fail(name, ": expected ", what, ", that is a palette or gray PNG of up to ", max_bits, " bits, found ", h.bits, "-bit ", h.colour);
+    fail(name, ": expected ", what, ", that is a palette or gray PNG of up to ", max_bits, " bits, found ", h.bits, "-bit ",
+         h.colour);
   const size_t bytes = h.bits == 16 ? 2 : 1;
   const std::vector<uint8_t> pixels = read_pixels(r, h, false, h.width * bytes, name);
   LabelMap labels(h.width, h.height);
@@ -169,14 +170,15 @@ std::vector<uint8_t> encode_png(const Image& image, const std::string& name) {
   std::vector<png_bytep> rows(image.height);
   for (int y = 0; y < image.height; ++y) rows[y] = const_cast<png_bytep>(image.row(y));
   const int colour = image.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB;
-  if (!write_rows(w, image.width, image.height, colour, nullptr, 0, rows.data())) fail(name, ": PNG encoding failed (", w.message, ")");
+  if (!write_rows(w, image.width, image.height, colour, nullptr, 0, rows.data()))
+    fail(name, ": PNG encoding failed (", w.message, ")");
   return std::move(w.file);
 }
 
 std::vector<uint8_t> encode_png_palette(const LabelMap& labels, std::span<const uint8_t> palette, const std::string& name) {
   const int colours = int(palette.size() / 3);
-  ASAP_CHECK(palette.size() % 3 == 0 && colours >= 1 && colours <= 256, name, ": expected a palette of 1 to 256 RGB triples, came ",
-             palette.size(), " bytes");
+  ASAP_CHECK(palette.size() % 3 == 0 && colours >= 1 && colours <= 256, name,
+             ": expected a palette of 1 to 256 RGB triples, came ", palette.size(), " bytes");
   std::vector<png_color> entries(colours);
   for (int i = 0; i < colours; ++i) entries[i] = {palette[3 * i], palette[3 * i + 1], palette[3 * i + 2]};
   std::vector<uint8_t> indices(labels.values.size());

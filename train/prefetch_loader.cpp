@@ -27,8 +27,8 @@ PrefetchLoader::LoadFn from_files(std::vector<Pair> pairs, const PreprocessOptio
 
 int64_t count_batches(int64_t count, const LoaderOptions& o) {
   ASAP_CHECK(o.batch_size >= 1 && o.threads >= 1 && o.batches_ahead >= 1,
-             "PrefetchLoader: expected batch_size, threads and batches_ahead of at least 1, came ", o.batch_size, ", ", o.threads, " and ",
-             o.batches_ahead);
+             "PrefetchLoader: expected batch_size, threads and batches_ahead of at least 1, came ", o.batch_size, ", ", o.threads,
+             " and ", o.batches_ahead);
   const int64_t batches = o.drop_last ? count / o.batch_size : (count + o.batch_size - 1) / o.batch_size;
   ASAP_CHECK(batches >= 1, "PrefetchLoader: expected enough samples for one batch of ", o.batch_size, ", came ", count);
   return batches;

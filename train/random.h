@@ -23,6 +23,12 @@ inline uint64_t hash_words(std::initializer_list<uint64_t> words) {
   return h;
 }
 
+// uniform(low, high) must round the product before the sum on every machine, hence no contraction into FMA here.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+
 // The stream of numbers that belongs to a key; draw n is mix64(key + n * golden ratio).
 class HashRandom {
  public:
@@ -31,8 +37,13 @@ class HashRandom {
 
   uint64_t next() { return mix64(state_ += 0x9e3779b97f4a7c15u); }
   double uniform() { return double(next() >> 11) * 0x1p-53; }  // [0, 1)
-  double uniform(double low, double high) { return low + (high - low) * uniform(); }
-  int64_t below(int64_t n) { return int64_t(Wide(next()) * uint64_t(n) >> 64); }  // 0 .. n-1, n > 0
+  double uniform(double low, double high) {
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#endif
+    return low + (high - low) * uniform();
+  }
+  int64_t below(int64_t n) { return int64_t(Wide(next()) * uint64_t(n) >> 64); }        // 0 .. n-1, n > 0
   int integer(int low, int high) { return low + int(below(int64_t(high) - low + 1)); }  // low .. high
   bool chance(double p) { return uniform() < p; }
 
@@ -40,5 +51,9 @@ class HashRandom {
   __extension__ using Wide = unsigned __int128;
   uint64_t state_;
 };
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
 
 }  // namespace asap::train
