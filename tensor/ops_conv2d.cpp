@@ -25,8 +25,8 @@ Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dParams& p) {
   ASAP_CHECK(p.stride.h > 0 && p.stride.w > 0 && p.dilation.h > 0 && p.dilation.w > 0 && p.groups > 0 &&
                  p.padding.h >= 0 && p.padding.w >= 0,
              "conv2d: expected positive stride, dilation and groups and no negative padding");
-  ASAP_CHECK(x[1] == w[1] * p.groups, "conv2d: x has ", x[1], " channels, but w ", w, " with groups=", p.groups, " needs ",
-             w[1] * p.groups);
+  ASAP_CHECK(x[1] == w[1] * p.groups, "conv2d: x has ", x[1], " channels, but w ", w, " with groups=", p.groups,
+             " needs ", w[1] * p.groups);
   ASAP_CHECK(w[0] % p.groups == 0, "conv2d: w ", w, " has ", w[0], " output channels, which ", p.groups,
              " groups do not divide");
   ASAP_CHECK(w[2] > 0 && w[3] > 0, "conv2d: w ", w, " has no taps");

@@ -92,7 +92,8 @@ Tensor gather_backward(const Tensor& dy, int dim, const Tensor& index, const Sha
 
 Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype) {
   ASAP_CHECK(labels.defined() && (labels.dtype() == DType::i32 || labels.dtype() == DType::u8),
-             "one_hot: expected i32 or u8 labels, got ", labels.defined() ? name(labels.dtype()) : "an undefined tensor");
+             "one_hot: expected i32 or u8 labels, got ",
+             labels.defined() ? name(labels.dtype()) : "an undefined tensor");
   checks::has_rank("one_hot", "labels", labels.shape(), 3);
   ASAP_CHECK(classes > 0, "one_hot: expected a positive number of classes, got ", classes);
   ASAP_CHECK(asap::is_floating(dtype), "one_hot: expected f32 or f64 planes, got ", dtype);

@@ -60,8 +60,8 @@ NormResult instance_norm(const Tensor& x, const Tensor& gamma, const Tensor& bet
 NormGrads instance_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                                  const Tensor& rstd, const Tensor& dy, const NormParams& params) {
   check_norm("instance_norm_backward", x, gamma, beta);
-  return backward(kernels::instance_norm_backward, "instance_norm_backward", {x.size(0), x.size(1)}, x, gamma, beta, mean,
-                  rstd, dy, params);
+  return backward(kernels::instance_norm_backward, "instance_norm_backward", {x.size(0), x.size(1)}, x, gamma, beta,
+                  mean, rstd, dy, params);
 }
 
 NormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params) {
@@ -72,7 +72,8 @@ NormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, 
 NormGrads batch_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                               const Tensor& rstd, const Tensor& dy, const NormParams& params) {
   check_norm("batch_norm_backward", x, gamma, beta);
-  return backward(kernels::batch_norm_backward, "batch_norm_backward", {x.size(1)}, x, gamma, beta, mean, rstd, dy, params);
+  return backward(kernels::batch_norm_backward, "batch_norm_backward", {x.size(1)}, x, gamma, beta, mean, rstd, dy,
+                  params);
 }
 
 }  // namespace asap

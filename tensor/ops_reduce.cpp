@@ -83,12 +83,19 @@ Tensor reduce(ReduceOp op, const Tensor& x, const std::vector<int>& dims, bool k
     if (y.numel() > 0) kernels::reduce.run(x.device(), op, packed, p, y);
     last = first;
   }
-  return (y.shares_storage(x) ? y.clone() : y).reshape(y_shape);  // rank 0: nothing was reduced, the result is still new
+  return (y.shares_storage(x) ? y.clone() : y)
+      .reshape(y_shape);  // rank 0: nothing was reduced, the result is still new
 }
 
-Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keepdim) { return reduce(ReduceOp::sum, x, dims, keepdim); }
-Tensor mean(const Tensor& x, const std::vector<int>& dims, bool keepdim) { return reduce(ReduceOp::mean, x, dims, keepdim); }
-Tensor max(const Tensor& x, const std::vector<int>& dims, bool keepdim) { return reduce(ReduceOp::max, x, dims, keepdim); }
+Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
+  return reduce(ReduceOp::sum, x, dims, keepdim);
+}
+Tensor mean(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
+  return reduce(ReduceOp::mean, x, dims, keepdim);
+}
+Tensor max(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
+  return reduce(ReduceOp::max, x, dims, keepdim);
+}
 
 Tensor softmax(const Tensor& x, int dim) { return along_axis(kernels::softmax_forward, "softmax", x, dim); }
 Tensor log_softmax(const Tensor& x, int dim) { return along_axis(kernels::log_softmax_forward, "log_softmax", x, dim); }

@@ -4,16 +4,18 @@
 
 namespace asap {
 
-// ---- padding ----------------------------------------------------------------------------------------------------------
+// ---- padding
+// ----------------------------------------------------------------------------------------------------------
 
 Shape pad2d_shape(const Shape& x, const Pad2dParams& p) {
   checks::has_rank("pad2d", "x", x, 4);
-  ASAP_CHECK(p.left >= 0 && p.right >= 0 && p.top >= 0 && p.bottom >= 0, "pad2d: expected no negative padding, got left ",
-             p.left, ", right ", p.right, ", top ", p.top, ", bottom ", p.bottom);
+  ASAP_CHECK(p.left >= 0 && p.right >= 0 && p.top >= 0 && p.bottom >= 0,
+             "pad2d: expected no negative padding, got left ", p.left, ", right ", p.right, ", top ", p.top,
+             ", bottom ", p.bottom);
   if (p.mode == PadMode::reflect) {
     ASAP_CHECK(std::max(p.left, p.right) < x[3] && std::max(p.top, p.bottom) < x[2],
-               "pad2d: reflect padding must be smaller than the picture: left ", p.left, ", right ", p.right, ", top ", p.top,
-               ", bottom ", p.bottom, " for shape ", x);
+               "pad2d: reflect padding must be smaller than the picture: left ", p.left, ", right ", p.right, ", top ",
+               p.top, ", bottom ", p.bottom, " for shape ", x);
   } else if (p.mode == PadMode::replicate) {
     ASAP_CHECK(x[2] > 0 && x[3] > 0, "pad2d: replicate padding needs a pixel to repeat, got shape ", x);
   }
@@ -35,15 +37,16 @@ Tensor pad2d_backward(const Tensor& dy, const Shape& x_shape, const Pad2dParams&
   return dx;
 }
 
-// ---- pooling ----------------------------------------------------------------------------------------------------------
+// ---- pooling
+// ----------------------------------------------------------------------------------------------------------
 
 Shape pool2d_shape(const Shape& x, const Pool2dParams& p) {
   checks::has_rank("pool2d", "x", x, 4);
   ASAP_CHECK(p.kernel.h > 0 && p.kernel.w > 0 && p.stride.h > 0 && p.stride.w > 0,
              "pool2d: expected positive kernel and stride");
   ASAP_CHECK(p.padding.h >= 0 && p.padding.w >= 0 && p.padding.h <= p.kernel.h / 2 && p.padding.w <= p.kernel.w / 2,
-             "pool2d: expected padding of at most half the kernel (", p.kernel.h, ",", p.kernel.w, "), got (", p.padding.h,
-             ",", p.padding.w, ")");
+             "pool2d: expected padding of at most half the kernel (", p.kernel.h, ",", p.kernel.w, "), got (",
+             p.padding.h, ",", p.padding.w, ")");
   ASAP_CHECK(x[2] + 2 * p.padding.h >= p.kernel.h && x[3] + 2 * p.padding.w >= p.kernel.w, "pool2d: the kernel (",
              p.kernel.h, ",", p.kernel.w, ") is larger than the padded picture of shape ", x);
   return {x[0], x[1], (x[2] + 2 * p.padding.h - p.kernel.h) / p.stride.h + 1,
@@ -75,25 +78,27 @@ MaxPoolResult max_pool2d(const Tensor& x, const Pool2dParams& params) {
 
 Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x_shape) {
   checks::is_floating("max_pool2d_backward", "dy", dy);
-  ASAP_CHECK(index.defined() && index.dtype() == DType::i32, "max_pool2d_backward: expected the i32 index of max_pool2d");
+  ASAP_CHECK(index.defined() && index.dtype() == DType::i32,
+             "max_pool2d_backward: expected the i32 index of max_pool2d");
   checks::one_device("max_pool2d_backward", dy, index);
   checks::has_rank("max_pool2d_backward", "dy", dy.shape(), 4);
   checks::has_rank("max_pool2d_backward", "x", x_shape, 4);
   checks::has_shape("max_pool2d_backward", "index", index, dy.shape());
-  ASAP_CHECK(dy.size(0) == x_shape[0] && dy.size(1) == x_shape[1], "max_pool2d_backward: dy ", dy.shape(),
-             " and x ", x_shape, " differ in their planes");
+  ASAP_CHECK(dy.size(0) == x_shape[0] && dy.size(1) == x_shape[1], "max_pool2d_backward: dy ", dy.shape(), " and x ",
+             x_shape, " differ in their planes");
   Tensor dx = Tensor::like(dy, x_shape);
   if (dx.numel() > 0) kernels::max_pool2d_backward.run(dy.device(), dy.contiguous(), index.contiguous(), dx);
   return dx;
 }
 
-// ---- resizing ---------------------------------------------------------------------------------------------------------
+// ---- resizing
+// ---------------------------------------------------------------------------------------------------------
 
 namespace {
 void check_resize(const char* op, const Shape& x, Size2 size) {
   checks::has_rank(op, "x", x, 4);
-  ASAP_CHECK(size.h > 0 && size.w > 0 && x[2] > 0 && x[3] > 0, op, ": expected positive sizes, got x ", x, " and size (",
-             size.h, ",", size.w, ")");
+  ASAP_CHECK(size.h > 0 && size.w > 0 && x[2] > 0 && x[3] > 0, op, ": expected positive sizes, got x ", x,
+             " and size (", size.h, ",", size.w, ")");
 }
 }  // namespace
 
@@ -109,8 +114,8 @@ Tensor resize2d_backward(const Tensor& dy, const Shape& x_shape, ResizeMode mode
   checks::is_floating("resize2d_backward", "dy", dy);
   checks::has_rank("resize2d_backward", "dy", dy.shape(), 4);
   check_resize("resize2d_backward", x_shape, {dy.size(2), dy.size(3)});
-  ASAP_CHECK(dy.size(0) == x_shape[0] && dy.size(1) == x_shape[1], "resize2d_backward: dy ", dy.shape(), " and x ", x_shape,
-             " differ in their planes");
+  ASAP_CHECK(dy.size(0) == x_shape[0] && dy.size(1) == x_shape[1], "resize2d_backward: dy ", dy.shape(), " and x ",
+             x_shape, " differ in their planes");
   Tensor dx = Tensor::like(dy, x_shape);
   if (dx.numel() > 0) kernels::resize2d_backward.run(dy.device(), dy.contiguous(), mode, dx);
   return dx;

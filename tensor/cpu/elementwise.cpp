@@ -131,9 +131,10 @@ void with_constant(UnaryOp op, const F& f) {
   switch (op) {
 #define ASAP_CASE(OP) \
   case UnaryOp::OP: return f(std::integral_constant<UnaryOp, UnaryOp::OP>{});
-    ASAP_CASE(relu) ASAP_CASE(leaky_relu) ASAP_CASE(tanh) ASAP_CASE(sigmoid) ASAP_CASE(exp) ASAP_CASE(log)
-    ASAP_CASE(sqrt) ASAP_CASE(abs) ASAP_CASE(softplus) ASAP_CASE(square) ASAP_CASE(sin) ASAP_CASE(cos)
-    ASAP_CASE(affine) ASAP_CASE(clamp) ASAP_CASE(pow) ASAP_CASE(sign)
+    ASAP_CASE(relu)
+    ASAP_CASE(leaky_relu) ASAP_CASE(tanh) ASAP_CASE(sigmoid) ASAP_CASE(exp) ASAP_CASE(log) ASAP_CASE(sqrt)
+        ASAP_CASE(abs) ASAP_CASE(softplus) ASAP_CASE(square) ASAP_CASE(sin) ASAP_CASE(cos) ASAP_CASE(affine)
+            ASAP_CASE(clamp) ASAP_CASE(pow) ASAP_CASE(sign)
 #undef ASAP_CASE
   }
   fail("unary: unknown operation ", static_cast<int>(op));
@@ -144,8 +145,9 @@ void with_constant(BinaryOp op, const F& f) {
   switch (op) {
 #define ASAP_CASE(OP) \
   case BinaryOp::OP: return f(std::integral_constant<BinaryOp, BinaryOp::OP>{});
-    ASAP_CASE(add) ASAP_CASE(sub) ASAP_CASE(mul) ASAP_CASE(div) ASAP_CASE(maximum) ASAP_CASE(minimum)
-    ASAP_CASE(equal) ASAP_CASE(less) ASAP_CASE(greater)
+    ASAP_CASE(add)
+    ASAP_CASE(sub) ASAP_CASE(mul) ASAP_CASE(div) ASAP_CASE(maximum) ASAP_CASE(minimum) ASAP_CASE(equal) ASAP_CASE(less)
+        ASAP_CASE(greater)
 #undef ASAP_CASE
   }
   fail("binary: unknown operation ", static_cast<int>(op));
@@ -182,7 +184,8 @@ void map_run(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t n, co
 
 // y[i] = f(a[i], b[i]); a stride of 0 repeats one value along the run.
 template <class T, class F>
-void map_run(const T* a, int64_t a_stride, const T* b, int64_t b_stride, T* y, int64_t y_stride, int64_t n, const F& f) {
+void map_run(const T* a, int64_t a_stride, const T* b, int64_t b_stride, T* y, int64_t y_stride, int64_t n,
+             const F& f) {
   if (y_stride == 1 && a_stride == 1 && b_stride == 1) {
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; ++i) y[i] = f(a[i], b[i]);
@@ -215,7 +218,8 @@ void unary_vectorized(UnaryOp op, const Tensor& x, const UnaryParams& params, Te
   });
 }
 
-void unary_backward_vectorized(UnaryOp op, const Tensor& saved, const Tensor& dy, const UnaryParams& params, Tensor& dx) {
+void unary_backward_vectorized(UnaryOp op, const Tensor& saved, const Tensor& dy, const UnaryParams& params,
+                               Tensor& dx) {
   dispatch_floating(dy.dtype(), "unary_backward", [&](auto tag) {
     using T = decltype(tag);
     const T *s = saved.data<T>(), *g = dy.data<T>();

@@ -53,9 +53,8 @@ void gather_backward_naive(const Tensor& dy, const Tensor& index, const AxisPara
 // Calls f(T{}, L{}) with y's and the labels' types; labels are i32 or u8.
 template <class F>
 void dispatch_labels(const Tensor& labels, const Tensor& y, const F& f) {
-  dispatch_floating(y.dtype(), "one_hot", [&](auto tag) {
-    labels.dtype() == DType::u8 ? f(tag, uint8_t{}) : f(tag, int32_t{});
-  });
+  dispatch_floating(y.dtype(), "one_hot",
+                    [&](auto tag) { labels.dtype() == DType::u8 ? f(tag, uint8_t{}) : f(tag, int32_t{}); });
 }
 
 void one_hot_naive(const Tensor& labels, Tensor& y) {
@@ -124,17 +123,18 @@ void one_hot_tiled(const Tensor& labels, Tensor& y) {
     const Label* label = labels.data<Label>();
     T* to = y.data<T>();
     const int64_t N = y.size(0), C = y.size(1), plane = y.size(2) * y.size(3), tiles = (plane + kTile - 1) / kTile;
-    parallel_for(N * tiles, std::max<int64_t>(kGrain / (C * std::min(plane, kTile)), 1), [&](int64_t begin, int64_t end) {
-      for (int64_t task = begin; task < end; ++task) {
-        const int64_t n = task / tiles, first = task % tiles * kTile, last = std::min(first + kTile, plane);
-        for (int64_t c = 0; c < C; ++c) {
-          T* row = to + (n * C + c) * plane;
-          const Label* from = label + n * plane;
+    parallel_for(
+        N * tiles, std::max<int64_t>(kGrain / (C * std::min(plane, kTile)), 1), [&](int64_t begin, int64_t end) {
+          for (int64_t task = begin; task < end; ++task) {
+            const int64_t n = task / tiles, first = task % tiles * kTile, last = std::min(first + kTile, plane);
+            for (int64_t c = 0; c < C; ++c) {
+              T* row = to + (n * C + c) * plane;
+              const Label* from = label + n * plane;
 #pragma GCC ivdep
-          for (int64_t i = first; i < last; ++i) row[i] = from[i] == c ? T(1) : T(0);
-        }
-      }
-    });
+              for (int64_t i = first; i < last; ++i) row[i] = from[i] == c ? T(1) : T(0);
+            }
+          }
+        });
   });
 }
 

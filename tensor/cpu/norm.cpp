@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "tensor/cpu/reduce_run.h"
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
 #include "tensor/kernels.h"
@@ -103,7 +104,7 @@ void norm_backward_naive(const Groups& groups, const Tensor& x, const Tensor& ga
 // A group is read in chunks of a fixed size, whose sums are added in order: results do not depend on the number of
 // threads, which take whole groups, or chunks of one group where groups are few.
 
-constexpr int64_t kChunk = 16384;
+constexpr int64_t kChunk = 8192;  // stays in the first cache between two passes
 
 struct Chunks {
   const Groups& groups;
@@ -135,40 +136,26 @@ struct Chunks {
   }
 };
 
-// Two sums taken in one pass.
 struct SumPair {
   double first = 0, second = 0;
 };
-
-// Sums of pair(i).first and .second over i < n, in 16 interleaved chains that the compiler keeps in vector registers.
-template <class F>
-SumPair sum_pairs(int64_t n, const F& pair) {
-  constexpr int64_t kLanes = 16;
-  double first[kLanes] = {}, second[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int64_t l = 0; l < kLanes; ++l) {
-      const SumPair p = pair(i + l);
-      first[l] += p.first;
-      second[l] += p.second;
-    }
-  }
-  for (; i < n; ++i) {
-    const SumPair p = pair(i);
-    first[0] += p.first;
-    second[0] += p.second;
-  }
-  SumPair total;
-  for (int64_t l = 0; l < kLanes; ++l) total.first += first[l], total.second += second[l];
-  return total;
-}
 SumPair total(const SumPair* partial, int64_t n) {
   SumPair sum;
   for (int64_t c = 0; c < n; ++c) sum.first += partial[c].first, sum.second += partial[c].second;
   return sum;
 }
 
-// Mean and variance come from one pass over x - x[0] in double: the shift leaves nothing large to cancel.
+// y = act(affine(x)). Parameters by value: they stay in registers while y is written.
+template <class T>
+void write_run(const T* x, int64_t n, Affine<T> affine, T slope, T* y) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) {
+    const T v = affine(x[i]);
+    y[i] = v > 0 ? v : slope * v;
+  }
+}
+
+// Mean and variance come from the sums of x - x[0] and its square: the shift leaves nothing large to cancel.
 void norm_forward_chunked(const Groups& groups, const Tensor& x, const Tensor& gamma, const Tensor& beta,
                           const NormParams& params, Tensor& y, Tensor& mean, Tensor& rstd) {
   dispatch_floating(x.dtype(), "norm", [&](auto tag) {
@@ -180,10 +167,8 @@ void norm_forward_chunked(const Groups& groups, const Tensor& x, const Tensor& g
     chunks.for_each_group<SumPair>([&](int64_t g, SumPair* partial) {
       const double shift = from[groups.start(g, 0)];
       chunks.for_each(g, [&](int64_t first, int64_t n, int64_t c) {
-        partial[c] = sum_pairs(n, [run = from + first, shift](int64_t i) {
-          const double d = run[i] - shift;
-          return SumPair{d, d * d};
-        });
+        const auto d = [run = from + first, shift](int64_t i) { return run[i] - shift; };
+        partial[c] = {reduce_run<Sum<T>>(n, d), reduce_run<Sum<T>>(n, [d](int64_t i) { return d(i) * d(i); })};
       });
       const SumPair sum = total(partial, groups.segments * chunks.per_segment);
       const double offset = sum.first / groups.size();
@@ -191,13 +176,8 @@ void norm_forward_chunked(const Groups& groups, const Tensor& x, const Tensor& g
       mean.data<T>()[g] = static_cast<T>(shift + offset);
       rstd.data<T>()[g] = static_cast<T>(1 / std::sqrt(variance + params.eps));
       const auto affine = affine_of(gamma, beta, mean.data<T>()[g], rstd.data<T>()[g], g % groups.channels);
-      chunks.for_each(g, [&](int64_t first, int64_t n, int64_t) {
-#pragma GCC ivdep
-        for (int64_t i = first; i < first + n; ++i) {
-          const T v = affine(from[i]);
-          to[i] = v > 0 ? v : slope * v;
-        }
-      });
+      chunks.for_each(
+          g, [&](int64_t first, int64_t n, int64_t) { write_run(from + first, n, affine, slope, to + first); });
     });
   });
 }
@@ -213,9 +193,38 @@ void sum_groups(const Groups& groups, const F& sum_of, Tensor& dparameter) {
   }
 }
 
+// Sums of u and u * xhat over n elements (see norm_backward_naive).
+template <class T>
+SumPair gradient_sums(const T* x, const T* dy, int64_t n, Affine<T> affine, T rstd, T slope) {
+  constexpr int64_t kBlock = 512;
+  T u[kBlock], u_xhat[kBlock];
+  SumPair sum;
+  for (int64_t first = 0; first < n; first += kBlock) {
+    const int64_t size = std::min(kBlock, n - first);
+    for (int64_t i = 0; i < size; ++i) {
+      const T value = x[first + i], grad = dy[first + i];
+      u[i] = affine(value) > 0 ? grad : slope * grad;
+      u_xhat[i] = u[i] * ((value - affine.mean) * rstd);
+    }
+    sum.first += reduce_run<Sum<T>>(size, [&](int64_t i) { return u[i]; });
+    sum.second += reduce_run<Sum<T>>(size, [&](int64_t i) { return u_xhat[i]; });
+  }
+  return sum;
+}
+
+template <class T>
+void write_gradient_run(const T* x, const T* dy, int64_t n, Affine<T> affine, T rstd, T slope, T mean_u, T mean_u_xhat,
+                        T* dx) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) {
+    const T u = affine(x[i]) > 0 ? dy[i] : slope * dy[i];
+    dx[i] = affine.scale * (u - mean_u - (x[i] - affine.mean) * rstd * mean_u_xhat);
+  }
+}
+
 void norm_backward_chunked(const Groups& groups, const Tensor& x, const Tensor& gamma, const Tensor& beta,
-                           const Tensor& mean, const Tensor& rstd, const Tensor& dy, const NormParams& params, Tensor& dx,
-                           Tensor& dgamma, Tensor& dbeta) {
+                           const Tensor& mean, const Tensor& rstd, const Tensor& dy, const NormParams& params,
+                           Tensor& dx, Tensor& dgamma, Tensor& dbeta) {
   dispatch_floating(x.dtype(), "norm_backward", [&](auto tag) {
     using T = decltype(tag);
     const T *from = x.data<T>(), *grad = dy.data<T>();
@@ -224,32 +233,28 @@ void norm_backward_chunked(const Groups& groups, const Tensor& x, const Tensor& 
     const Chunks chunks{groups};
     std::vector<SumPair> sums(static_cast<size_t>(groups.count));  // sum(u), sum(u * xhat)
     chunks.for_each_group<SumPair>([&](int64_t g, SumPair* partial) {
-      const T m = mean.data<T>()[g], r = rstd.data<T>()[g];
-      const auto affine = affine_of(gamma, beta, m, r, g % groups.channels);
+      const T r = rstd.data<T>()[g];
+      const auto affine = affine_of(gamma, beta, mean.data<T>()[g], r, g % groups.channels);
       chunks.for_each(g, [&](int64_t first, int64_t n, int64_t c) {
-        partial[c] = sum_pairs(n, [=, x_run = from + first, grad_run = grad + first](int64_t i) {
-          const double u = affine(x_run[i]) > 0 ? grad_run[i] : slope * grad_run[i];
-          return SumPair{u, u * ((x_run[i] - m) * r)};
-        });
+        partial[c] = gradient_sums(from + first, grad + first, n, affine, r, slope);
       });
       const SumPair sum = total(partial, groups.segments * chunks.per_segment);
       sums[static_cast<size_t>(g)] = sum;
-      const T mean_u = static_cast<T>(sum.first / groups.size()), mean_u_xhat = static_cast<T>(sum.second / groups.size());
+      const T mean_u = static_cast<T>(sum.first / groups.size()),
+              mean_u_xhat = static_cast<T>(sum.second / groups.size());
       chunks.for_each(g, [&](int64_t first, int64_t n, int64_t) {
-#pragma GCC ivdep
-        for (int64_t i = first; i < first + n; ++i) {
-          const T u = affine(from[i]) > 0 ? grad[i] : slope * grad[i];
-          to[i] = affine.scale * (u - mean_u - (from[i] - m) * r * mean_u_xhat);
-        }
+        write_gradient_run(from + first, grad + first, n, affine, r, slope, mean_u, mean_u_xhat, to + first);
       });
     });
-    sum_groups<T>(groups, [&](int64_t g) { return sums[static_cast<size_t>(g)].second; }, dgamma);
-    sum_groups<T>(groups, [&](int64_t g) { return sums[static_cast<size_t>(g)].first; }, dbeta);
+    sum_groups<T>(
+        groups, [&](int64_t g) { return sums[static_cast<size_t>(g)].second; }, dgamma);
+    sum_groups<T>(
+        groups, [&](int64_t g) { return sums[static_cast<size_t>(g)].first; }, dbeta);
   });
 }
 
-using ForwardImpl = void(const Groups&, const Tensor&, const Tensor&, const Tensor&, const NormParams&, Tensor&, Tensor&,
-                         Tensor&);
+using ForwardImpl = void(const Groups&, const Tensor&, const Tensor&, const Tensor&, const NormParams&, Tensor&,
+                         Tensor&, Tensor&);
 using BackwardImpl = void(const Groups&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
                           const Tensor&, const NormParams&, Tensor&, Tensor&, Tensor&);
 
@@ -260,9 +265,8 @@ void add_variants(const char* variant, ForwardImpl* forward, BackwardImpl* backw
   };
   const auto run_backward = [backward](Groups (*groups)(const Tensor&)) {
     return [=](const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& rstd,
-               const Tensor& dy, const NormParams& p, Tensor& dx, Tensor& dgamma, Tensor& dbeta) {
-      backward(groups(x), x, gamma, beta, mean, rstd, dy, p, dx, dgamma, dbeta);
-    };
+               const Tensor& dy, const NormParams& p, Tensor& dx, Tensor& dgamma,
+               Tensor& dbeta) { backward(groups(x), x, gamma, beta, mean, rstd, dy, p, dx, dgamma, dbeta); };
   };
   kernels::instance_norm_forward.add(Device::cpu, variant, run_forward(instance_groups));
   kernels::instance_norm_backward.add(Device::cpu, variant, run_backward(instance_groups));

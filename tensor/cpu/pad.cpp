@@ -56,7 +56,8 @@ void pad2d_backward_naive(const Tensor& dy, const Pad2dParams& p, Tensor& dx) {
   });
 }
 
-// ---- rows: whole rows are copied or added, only the border columns are looked up ------------------------------------------
+// ---- rows: whole rows are copied or added, only the border columns are looked up
+// ------------------------------------------
 
 // Calls f(row) for rows of `width` elements, spread over the threads.
 template <class F>

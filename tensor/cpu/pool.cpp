@@ -103,15 +103,17 @@ void max_pool2d_backward_naive(const Tensor& dy, const Tensor& index, Tensor& dx
   });
 }
 
-// ---- rows: an average is a sum over rows, then a sum over columns -----------------------------------------------------------
+// ---- rows: an average is a sum over rows, then a sum over columns
+// -----------------------------------------------------------
 
 // Calls f(plane, row, buffer) for every row of every plane, spread over the threads; each thread has a zeroed buffer.
 template <class T, class F>
 void parallel_rows(int64_t planes, int64_t rows, int64_t width, int64_t buffer_size, const F& f) {
-  parallel_for(planes * rows, std::max<int64_t>(kGrain / std::max<int64_t>(width, 1), 1), [&](int64_t begin, int64_t end) {
-    std::vector<T> buffer(static_cast<size_t>(buffer_size));
-    for (int64_t k = begin; k < end; ++k) f(k / rows, k % rows, buffer.data());
-  });
+  parallel_for(planes * rows, std::max<int64_t>(kGrain / std::max<int64_t>(width, 1), 1),
+               [&](int64_t begin, int64_t end) {
+                 std::vector<T> buffer(static_cast<size_t>(buffer_size));
+                 for (int64_t k = begin; k < end; ++k) f(k / rows, k % rows, buffer.data());
+               });
 }
 
 // Calls f with kernel and stride as compile-time constants for the common pairs, as 0, 0 otherwise.
@@ -143,34 +145,37 @@ void avg_pool2d_forward_rows(const Tensor& x, const Pool2dParams& p, Tensor& y) 
     with_window(p.kernel.w, p.stride.w, [&](auto kernel, auto stride) {
       const int64_t K = kernel() ? kernel() : p.kernel.w, S = stride() ? stride() : p.stride.w;
       // The buffer is a row of column sums between two paddings that stay zero.
-      parallel_rows<T>(x.size(0) * x.size(1), OH, p.kernel.h * W, W + 2 * p.padding.w, [&](int64_t plane, int64_t i, T* sums) {
-        const Window rows = window_of(i, H, p.kernel.h, p.stride.h, p.padding.h);
-        T* inside = sums + p.padding.w;
-        std::copy_n(from + (plane * H + rows.begin) * W, W, inside);
-        for (int64_t h = rows.begin + 1; h < rows.end; ++h) {
-          const T* in = from + (plane * H + h) * W;
-          for (int64_t w = 0; w < W; ++w) inside[w] += in[w];
-        }
-        T* out = to + (plane * OH + i) * OW;
-        const T row_count = static_cast<T>(p.count_include_pad ? p.kernel.h : rows.size());
+      parallel_rows<T>(x.size(0) * x.size(1), OH, p.kernel.h * W, W + 2 * p.padding.w,
+                       [&](int64_t plane, int64_t i, T* sums) {
+                         const Window rows = window_of(i, H, p.kernel.h, p.stride.h, p.padding.h);
+                         T* inside = sums + p.padding.w;
+                         std::copy_n(from + (plane * H + rows.begin) * W, W, inside);
+                         for (int64_t h = rows.begin + 1; h < rows.end; ++h) {
+                           const T* in = from + (plane * H + h) * W;
+                           for (int64_t w = 0; w < W; ++w) inside[w] += in[w];
+                         }
+                         T* out = to + (plane * OH + i) * OW;
+                         const T row_count = static_cast<T>(p.count_include_pad ? p.kernel.h : rows.size());
 #pragma GCC ivdep
-        for (int64_t j = 0; j < OW; ++j) {
-          T sum = 0;
-          for (int64_t k = 0; k < K; ++k) sum += sums[j * S + k];
-          out[j] = sum / (row_count * counts[static_cast<size_t>(j)]);
-        }
-      });
+                         for (int64_t j = 0; j < OW; ++j) {
+                           T sum = 0;
+                           for (int64_t k = 0; k < K; ++k) sum += sums[j * S + k];
+                           out[j] = sum / (row_count * counts[static_cast<size_t>(j)]);
+                         }
+                       });
     });
   });
 }
 
 // Adds up, for one row of dx, the shares of all output rows whose windows cover it.
 template <class T>
-void covering_shares(const T* dy, int64_t h, int64_t H, int64_t OH, int64_t OW, const Pool2dParams& p, const T* counts, T* shares) {
+void covering_shares(const T* dy, int64_t h, int64_t H, int64_t OH, int64_t OW, const Pool2dParams& p, const T* counts,
+                     T* shares) {
   std::fill_n(shares, OW, T(0));
   const int64_t last = std::min((h + p.padding.h) / p.stride.h, OH - 1);
   for (int64_t i = last; i >= 0 && i * p.stride.h - p.padding.h + p.kernel.h > h; --i) {
-    const T rows = static_cast<T>(p.count_include_pad ? p.kernel.h : window_of(i, H, p.kernel.h, p.stride.h, p.padding.h).size());
+    const T rows =
+        static_cast<T>(p.count_include_pad ? p.kernel.h : window_of(i, H, p.kernel.h, p.stride.h, p.padding.h).size());
     const T* row = dy + i * OW;
 #pragma GCC ivdep
     for (int64_t j = 0; j < OW; ++j) shares[j] += row[j] / (rows * counts[j]);
@@ -190,26 +195,28 @@ void avg_pool2d_backward_rows(const Tensor& dy, const Pool2dParams& p, Tensor& d
       const int64_t before = (K - 1) / S, steps = (W + p.padding.w + S - 1) / S;
       // Buffer: `before` zeros, the shares, zeros up to the last step; then the padded row.
       const int64_t shares_size = before + std::max(steps, OW);
-      parallel_rows<T>(dx.size(0) * dx.size(1), H, p.kernel.h * W, shares_size + steps * S, [&](int64_t plane, int64_t h, T* buffer) {
-        T *shares = buffer + before, *padded = buffer + shares_size;
-        covering_shares(grad + plane * OH * OW, h, H, OH, OW, p, counts.data(), shares);
+      parallel_rows<T>(dx.size(0) * dx.size(1), H, p.kernel.h * W, shares_size + steps * S,
+                       [&](int64_t plane, int64_t h, T* buffer) {
+                         T *shares = buffer + before, *padded = buffer + shares_size;
+                         covering_shares(grad + plane * OH * OW, h, H, OH, OW, p, counts.data(), shares);
 #pragma GCC ivdep
-        for (int64_t j = 0; j < steps; ++j) {
-          for (int64_t f = 0; f < S; ++f) {
-            T sum = 0;
-            for (int64_t m = 0; f + m * S < K; ++m) sum += shares[j - m];
-            padded[j * S + f] = sum;
-          }
-        }
-        std::copy_n(padded + p.padding.w, W, to + (plane * H + h) * W);
-      });
+                         for (int64_t j = 0; j < steps; ++j) {
+                           for (int64_t f = 0; f < S; ++f) {
+                             T sum = 0;
+                             for (int64_t m = 0; f + m * S < K; ++m) sum += shares[j - m];
+                             padded[j * S + f] = sum;
+                           }
+                         }
+                         std::copy_n(padded + p.padding.w, W, to + (plane * H + h) * W);
+                       });
     });
   });
 }
 
 // One row of windows; 2x2 windows that neither overlap nor leave the picture become a loop without branches.
 template <class T>
-void max_pool_row(const T* x, int64_t H, int64_t W, const Pool2dParams& p, int64_t i, int64_t OW, T* y, int32_t* index) {
+void max_pool_row(const T* x, int64_t H, int64_t W, const Pool2dParams& p, int64_t i, int64_t OW, T* y,
+                  int32_t* index) {
   const auto better = [](T value, T largest) { return value > largest || (value != value && largest == largest); };
   if (p.kernel == Size2(2) && p.stride == Size2(2) && p.padding == Size2(0)) {
     const int32_t first = static_cast<int32_t>(2 * i * W), below = static_cast<int32_t>(W);
@@ -260,12 +267,14 @@ void max_pool2d_backward_planes(const Tensor& dy, const Tensor& index, Tensor& d
     const int32_t* at = index.data<int32_t>();
     T* to = dx.data<T>();
     const int64_t out_plane = dy.size(2) * dy.size(3), in_plane = dx.size(2) * dx.size(3);
-    parallel_for(dx.size(0) * dx.size(1), std::max<int64_t>(kGrain / std::max<int64_t>(in_plane, 1), 1), [&](int64_t begin, int64_t end) {
-      for (int64_t plane = begin; plane < end; ++plane) {
-        std::fill_n(to + plane * in_plane, in_plane, T(0));
-        for (int64_t o = plane * out_plane; o < (plane + 1) * out_plane; ++o) to[plane * in_plane + at[o]] += grad[o];
-      }
-    });
+    parallel_for(dx.size(0) * dx.size(1), std::max<int64_t>(kGrain / std::max<int64_t>(in_plane, 1), 1),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t plane = begin; plane < end; ++plane) {
+                     std::fill_n(to + plane * in_plane, in_plane, T(0));
+                     for (int64_t o = plane * out_plane; o < (plane + 1) * out_plane; ++o)
+                       to[plane * in_plane + at[o]] += grad[o];
+                   }
+                 });
   });
 }
 

@@ -46,9 +46,17 @@ void reduce_piece(const T* x, const AxisParams& p, int64_t first, int64_t last, 
     *acc = reduce_run<Op>(last - first, [run = x + first](int64_t i) { return run[i]; });
     return;
   }
+  using Acc = typename Op::Acc;
   std::fill_n(acc, width, Op::kStart);
-  for (int64_t j = first; j < last; ++j) {
-    const T* row = x + j * p.inner + column;
+  const T* row = x + first * p.inner + column;
+  int64_t j = first;
+  for (; j + 4 <= last; j += 4, row += 4 * p.inner) {  // four rows for each pass over acc
+    const T *a = row, *b = a + p.inner, *c = b + p.inner, *d = c + p.inner;
+    for (int64_t i = 0; i < width; ++i) {
+      acc[i] = Op::combine(acc[i], Op::combine(Op::combine(Acc(a[i]), Acc(b[i])), Op::combine(Acc(c[i]), Acc(d[i]))));
+    }
+  }
+  for (; j < last; ++j, row += p.inner) {
     for (int64_t i = 0; i < width; ++i) acc[i] = Op::combine(acc[i], row[i]);
   }
 }

@@ -1,4 +1,4 @@
-// Reductions of adjacent elements in vector registers. Used by reduce.cpp, softmax.cpp.
+// Reductions of adjacent elements in vector registers. Used by reduce.cpp, softmax.cpp, norm.cpp.
 #pragma once
 
 #include <cstdint>

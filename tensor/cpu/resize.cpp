@@ -15,9 +15,11 @@ struct Source {
 };
 Source source_of(int64_t i, int64_t in, int64_t out, ResizeMode mode) {
   if (mode == ResizeMode::nearest) return {i * in / out, i * in / out, 0.0};
-  const double position = mode == ResizeMode::bilinear
-                              ? std::max((static_cast<double>(i) + 0.5) * static_cast<double>(in) / static_cast<double>(out) - 0.5, 0.0)
-                              : out > 1 ? static_cast<double>(i * (in - 1)) / static_cast<double>(out - 1) : 0.0;
+  const double position =
+      mode == ResizeMode::bilinear
+          ? std::max((static_cast<double>(i) + 0.5) * static_cast<double>(in) / static_cast<double>(out) - 0.5, 0.0)
+      : out > 1 ? static_cast<double>(i * (in - 1)) / static_cast<double>(out - 1)
+                : 0.0;
   const int64_t i0 = std::min(static_cast<int64_t>(position), in - 1);
   return {i0, std::min(i0 + 1, in - 1), position - static_cast<double>(i0)};
 }
@@ -75,7 +77,8 @@ void resize2d_backward_naive(const Tensor& dy, ResizeMode mode, Tensor& dx) {
   });
 }
 
-// ---- separable: columns first, once for each source row, then rows -------------------------------------------------------
+// ---- separable: columns first, once for each source row, then rows
+// -------------------------------------------------------
 
 // source_of() for a whole axis, one array for each of its parts.
 template <class T>
@@ -155,27 +158,29 @@ void resize2d_backward_separable(const Tensor& dy, ResizeMode mode, Tensor& dx) 
     const Axis<T> rows(H, OH, mode), columns(W, OW, mode);
     const T* grad = dy.data<T>();
     T* to = dx.data<T>();
-    parallel_for(dx.size(0) * dx.size(1) * H, std::max<int64_t>(kGrain / std::max(OW * OH / H, W), 1), [&](int64_t begin, int64_t end) {
-      std::vector<T> sums(static_cast<size_t>(OW));
-      for (int64_t k = begin; k < end; ++k) {
-        const int64_t h = k % H;
-        std::fill(sums.begin(), sums.end(), T(0));
-        // i0 grows with i: rows that read h are neighbours.
-        const auto first = std::lower_bound(rows.i1.begin(), rows.i1.end(), h) - rows.i1.begin();
-        for (int64_t i = first; i < OH && rows.i0[static_cast<size_t>(i)] <= h; ++i) {
-          const size_t at = static_cast<size_t>(i);
-          const T weight = (rows.i0[at] == h ? 1 - rows.t[at] : T(0)) + (rows.i1[at] == h ? rows.t[at] : T(0));
-          const T* row = grad + (k / H * OH + i) * OW;
-          for (int64_t j = 0; j < OW; ++j) sums[static_cast<size_t>(j)] += weight * row[j];
-        }
-        T* out = to + k * W;
-        std::fill_n(out, W, T(0));
-        for (size_t j = 0; j < sums.size(); ++j) {
-          out[columns.i0[j]] += (1 - columns.t[j]) * sums[j];
-          out[columns.i1[j]] += columns.t[j] * sums[j];
-        }
-      }
-    });
+    parallel_for(dx.size(0) * dx.size(1) * H, std::max<int64_t>(kGrain / std::max(OW * OH / H, W), 1),
+                 [&](int64_t begin, int64_t end) {
+                   std::vector<T> sums(static_cast<size_t>(OW));
+                   for (int64_t k = begin; k < end; ++k) {
+                     const int64_t h = k % H;
+                     std::fill(sums.begin(), sums.end(), T(0));
+                     // i0 grows with i: rows that read h are neighbours.
+                     const auto first = std::lower_bound(rows.i1.begin(), rows.i1.end(), h) - rows.i1.begin();
+                     for (int64_t i = first; i < OH && rows.i0[static_cast<size_t>(i)] <= h; ++i) {
+                       const size_t at = static_cast<size_t>(i);
+                       const T weight =
+                           (rows.i0[at] == h ? 1 - rows.t[at] : T(0)) + (rows.i1[at] == h ? rows.t[at] : T(0));
+                       const T* row = grad + (k / H * OH + i) * OW;
+                       for (int64_t j = 0; j < OW; ++j) sums[static_cast<size_t>(j)] += weight * row[j];
+                     }
+                     T* out = to + k * W;
+                     std::fill_n(out, W, T(0));
+                     for (size_t j = 0; j < sums.size(); ++j) {
+                       out[columns.i0[j]] += (1 - columns.t[j]) * sums[j];
+                       out[columns.i1[j]] += columns.t[j] * sums[j];
+                     }
+                   }
+                 });
   });
 }
 

@@ -100,17 +100,18 @@ constexpr int64_t kStrip = 256;
 struct Strip {
   int64_t base, width, n, inner;
 
-  // Calls f(k, i) for all elements, k the element's position, i its slice.
-  template <class F>
-  void for_each(const F& f) const {
+  // Calls f(k, value[i]) for all elements, k the element's position, i its slice.
+  template <class V, class F>
+  void for_each(V* value, const F& f) const {
     if (inner == 1) {
+      V only = value[0];
 #pragma GCC ivdep
-      for (int64_t j = 0; j < n; ++j) f(base + j, int64_t{0});
+      for (int64_t j = 0; j < n; ++j) f(base + j, only);
       return;
     }
     for (int64_t j = 0; j < n; ++j) {
 #pragma GCC ivdep
-      for (int64_t i = 0; i < width; ++i) f(base + j * inner + i, i);
+      for (int64_t i = 0; i < width; ++i) f(base + j * inner + i, value[i]);
     }
   }
 
@@ -122,26 +123,27 @@ struct Strip {
       return;
     }
     std::fill_n(acc, width, Op::kStart);
-    for_each([&](int64_t k, int64_t i) { acc[i] = Op::combine(acc[i], value(k)); });
+    for_each(acc, [&](int64_t k, auto& a) { a = Op::combine(a, value(k)); });
   }
 };
 
 template <class F>
 void for_each_strip(const AxisParams& p, const F& f) {
   const int64_t strips = (p.inner + kStrip - 1) / kStrip, size = p.n * std::min(p.inner, kStrip);
-  parallel_for(p.outer * strips, std::max<int64_t>(kGrain / 4 / std::max<int64_t>(size, 1), 1), [&](int64_t begin, int64_t end) {
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t column = task % strips * kStrip;
-      f(Strip{task / strips * p.n * p.inner + column, std::min(kStrip, p.inner - column), p.n, p.inner});
-    }
-  });
+  parallel_for(p.outer * strips, std::max<int64_t>(kGrain / 4 / std::max<int64_t>(size, 1), 1),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t task = begin; task < end; ++task) {
+                   const int64_t column = task % strips * kStrip;
+                   f(Strip{task / strips * p.n * p.inner + column, std::min(kStrip, p.inner - column), p.n, p.inner});
+                 }
+               });
 }
 
 // y = exp(x - largest); `largest` and `sum` of y for each slice.
 template <class T>
 void exponentials(const Strip& strip, const T* x, T* y, T* largest, double* sum) {
   strip.reduce<Max<T>>([&](int64_t k) { return x[k]; }, largest);
-  strip.for_each([&](int64_t k, int64_t i) { y[k] = vector_math::exp(x[k] - largest[i]); });
+  strip.for_each(largest, [&](int64_t k, T most) { y[k] = vector_math::exp(x[k] - most); });
   strip.reduce<Sum<T>>([&](int64_t k) { return y[k]; }, sum);
 }
 
@@ -155,7 +157,7 @@ void softmax_strips(const Tensor& x, const AxisParams& p, Tensor& y) {
       double sum[kStrip];
       exponentials(strip, from, to, largest, sum);
       for (int64_t i = 0; i < strip.width; ++i) scale[i] = static_cast<T>(1 / sum[i]);
-      strip.for_each([&](int64_t k, int64_t i) { to[k] *= scale[i]; });
+      strip.for_each(scale, [&](int64_t k, T factor) { to[k] *= factor; });
     });
   });
 }
@@ -170,7 +172,8 @@ void log_softmax_strips(const Tensor& x, const AxisParams& p, Tensor& y) {
       double sum[kStrip];
       exponentials(strip, from, to, largest, sum);
       for (int64_t i = 0; i < strip.width; ++i) log_sum[i] = static_cast<T>(std::log(sum[i]));
-      strip.for_each([&](int64_t k, int64_t i) { to[k] = (from[k] - largest[i]) - log_sum[i]; });
+      strip.for_each(largest, [&](int64_t k, T most) { to[k] = from[k] - most; });
+      strip.for_each(log_sum, [&](int64_t k, T all) { to[k] -= all; });
     });
   });
 }
@@ -182,10 +185,10 @@ void softmax_backward_strips(const Tensor& y, const Tensor& dy, const AxisParams
     T* to = dx.data<T>();
     for_each_strip(p, [&](const Strip& strip) {
       double sum[kStrip];
-      T mean[kStrip];
+      T total[kStrip];
       strip.reduce<Sum<T>>([&](int64_t k) { return static_cast<double>(v[k]) * g[k]; }, sum);
-      for (int64_t i = 0; i < strip.width; ++i) mean[i] = static_cast<T>(sum[i]);
-      strip.for_each([&](int64_t k, int64_t i) { to[k] = v[k] * (g[k] - mean[i]); });
+      for (int64_t i = 0; i < strip.width; ++i) total[i] = static_cast<T>(sum[i]);
+      strip.for_each(total, [&](int64_t k, T all) { to[k] = v[k] * (g[k] - all); });
     });
   });
 }
@@ -200,7 +203,7 @@ void log_softmax_backward_strips(const Tensor& y, const Tensor& dy, const AxisPa
       T total[kStrip];
       strip.reduce<Sum<T>>([&](int64_t k) { return g[k]; }, sum);
       for (int64_t i = 0; i < strip.width; ++i) total[i] = static_cast<T>(sum[i]);
-      strip.for_each([&](int64_t k, int64_t i) { to[k] = g[k] - vector_math::exp(v[k]) * total[i]; });
+      strip.for_each(total, [&](int64_t k, T all) { to[k] = g[k] - vector_math::exp(v[k]) * all; });
     });
   });
 }

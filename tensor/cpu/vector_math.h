@@ -10,7 +10,14 @@
 
 namespace asap::cpu::vector_math {
 
-inline constexpr float kLn2High = 0.693115234375f, kLn2Low = 3.194618329871446e-05f;  // high * any exponent is exact
+inline constexpr float kLn2High = 0.693115234f, kLn2Low = 3.19461833e-05f;  // high * any exponent is exact
+
+// c0 + x * (c1 + x * (c2 + ...))
+inline float polynomial(float, float c0) { return c0; }
+template <class... C>
+float polynomial(float x, float c0, C... rest) {
+  return c0 + x * polynomial(x, rest...);
+}
 
 // x = n * ln 2 + r, |r| <= ln 2 / 2; exp(x) = 2^n exp(r). 2^n is applied in two halves, so that results down to the
 // smallest subnormal and up to infinity come out right.
@@ -20,18 +27,19 @@ inline float exp(float x) {
   const float shifted = bounded * 1.44269504f + kRound;
   const float n = shifted - kRound;
   const float r = (bounded - n * kLn2High) - n * kLn2Low;
-  const float p = 0.4999999403953552f + r * (0.16666515171527863f + r * (0.04166845604777336f + r * (0.008369418792426586f + r * 0.0013813144760206342f)));
+  const float p = polynomial(r, 0.49999994f, 0.166665152f, 0.041668456f, 0.00836941879f, 0.00138131448f);
   const float exp_r = 1.0f + (r + r * r * p);
   const int32_t whole = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(kRound);
   const int32_t half = whole >> 1;
-  const float scale1 = std::bit_cast<float>((half + 127) << 23), scale2 = std::bit_cast<float>((whole - half + 127) << 23);
+  const float scale1 = std::bit_cast<float>((half + 127) << 23),
+              scale2 = std::bit_cast<float>((whole - half + 127) << 23);
   return exp_r * scale1 * scale2;
 }
 
 // Odd polynomial near 0, where 1 - 2 / (exp(2|x|) + 1) would cancel.
 inline float tanh(float x) {
   const float magnitude = std::abs(x), z = x * x;
-  const float p = -0.3333328068256378f + z * (0.13331440091133118f + z * (-0.0537395253777504f + z * (0.02063843421638012f + z * -0.0057042259722948074f)));
+  const float p = polynomial(z, -0.333332807f, 0.133314401f, -0.0537395254f, 0.0206384342f, -0.00570422597f);
   const float far = std::copysign(1.0f - 2.0f / (exp(2.0f * magnitude) + 1.0f), x);
   return magnitude < 0.625f ? x + x * z * p : far;
 }
@@ -44,22 +52,23 @@ inline float sigmoid(float x) {
 // x = 2^n m, m in [sqrt(1/2), sqrt(2)). With f = m - 1, s = f / (2 + f): log(1 + f) = f - f^2/2 + s (f^2/2 + R(s^2)).
 inline float log(float x) {
   const bool subnormal = x < std::numeric_limits<float>::min();
-  const int32_t bits = std::bit_cast<int32_t>(subnormal ? x * 8388608.0f : x);
-  const int32_t centred = bits - 0x3f3504f3;  // sqrt(1/2)
+  const uint32_t bits = std::bit_cast<uint32_t>(subnormal ? x * 8388608.0f : x);
+  const int32_t centred = static_cast<int32_t>(bits - 0x3f3504f3u);  // 0x3f3504f3: sqrt(1/2)
   const float n = static_cast<float>((centred >> 23) - (subnormal ? 23 : 0));
   const float f = std::bit_cast<float>((centred & 0x007fffff) + 0x3f3504f3) - 1.0f;
   const float s = f / (2.0f + f), z = s * s, half_square = 0.5f * f * f;
-  const float R = z * (0.6666666269302368f + z * (0.40000346302986145f + z * (0.285366028547287f + z * 0.23596331477165222f)));
+  const float R = z * polynomial(z, 0.666666627f, 0.400003463f, 0.285366029f, 0.235963315f);
   const float finite = n * kLn2High + (f - (half_square - (s * (half_square + R) + n * kLn2Low)));
-  const float special = x == 0 ? -std::numeric_limits<float>::infinity()
-                               : x > 0 ? x : std::numeric_limits<float>::quiet_NaN();
+  const float special = x == 0  ? -std::numeric_limits<float>::infinity()
+                        : x > 0 ? x
+                                : std::numeric_limits<float>::quiet_NaN();
   return x > 0 && x < std::numeric_limits<float>::infinity() ? finite : special;
 }
 
 // log(1 + z) for z in [0, 1], as 2 artanh(s), s = z / (2 + z).
 inline float log1p_unit(float z) {
   const float s = z / (2.0f + z), q = s * s;
-  const float p = 0.6666667461395264f + q * (0.39998874068260193f + q * (0.2861703634262085f + q * (0.21425852179527283f + q * 0.24308320879936218f)));
+  const float p = polynomial(q, 0.666666746f, 0.399988741f, 0.286170363f, 0.214258522f, 0.243083209f);
   return 2.0f * s + s * q * p;
 }
 
