@@ -10,18 +10,26 @@ bool is_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams& p) {
   return p.groups == x.size(1) && p.groups == w.size(0);
 }
 
+bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
+  return x.dtype() == DType::f32 && winograd_pays(conv2d_sizes(x, w, p, y), p);
+}
+
 }  // namespace
 
 void register_conv2d() {
   auto& forward = kernels::conv2d_forward;
   forward.add(Device::cpu, "depthwise", conv2d_forward_depthwise,
               [](const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor&) { return is_depthwise(x, w, p); });
+  forward.add(Device::cpu, "winograd", conv2d_forward_winograd,
+              [](const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) { return takes_winograd(x, w, p, y); });
   forward.add(Device::cpu, "im2col", conv2d_forward_im2col);
   forward.add(Device::cpu, "naive", conv2d_forward_naive);
 
   auto& input_grad = kernels::conv2d_input_grad;
   input_grad.add(Device::cpu, "depthwise", conv2d_input_grad_depthwise,
                  [](const Tensor&, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return is_depthwise(dx, w, p); });
+  input_grad.add(Device::cpu, "winograd", conv2d_input_grad_winograd,
+                 [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_winograd(dx, w, p, dy); });
   input_grad.add(Device::cpu, "im2col", conv2d_input_grad_im2col);
   input_grad.add(Device::cpu, "naive", conv2d_input_grad_naive);
 

@@ -1,0 +1,273 @@
+// 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3), forward and input gradient (which is the same convolution of dy
+// with the filters turned and their roles exchanged). The 36 elementwise products, summed over channels, are 36 matrix
+// products [rows, channels] x [channels, tiles]. Float32 only.
+// Order of work: transform the picture, some panels of tiles at a time, into `v`; then, for at most kTileRows output
+// channels and kBlockChannels input channels at a time, transform the filters into `u`, multiply, and transform back.
+// Next: conv2d_winograd.h for the mathematics.
+#include "tensor/cpu/conv2d_winograd.h"
+
+#include "tensor/cpu/conv2d.h"
+#include "tensor/cpu/gemm_block.h"
+
+namespace asap::cpu {
+namespace {
+
+using namespace winograd;
+
+constexpr int kProducts = kPoints * kPoints;
+constexpr int64_t kBlockChannels = 128;               // u of a block: 36*128*16 floats, 288 KiB
+constexpr int64_t kGroupPanels = 4;                   // panels that share a transformed block of filters
+constexpr int64_t kPictureBytes = int64_t{8} << 20;   // of v: fits in the L3 cache
+constexpr int64_t kWidth = Simd<float>::columns;      // tiles of a panel
+constexpr int64_t kLanes = Simd<float>::lanes;
+using V = Vec<float>;
+
+// y [n][rows][oh][ow] = sum over channels of x [n][channels][h][w], whose pixel (0,0) lies at output (pad.h, pad.w), with
+// the filter of each (row, channel): 9 weights at w + row*row_step + channel*channel_step, backwards if `turned`.
+struct Filtering {
+  int64_t n, rows, channels;
+  int64_t h, w, oh, ow;
+  Size2 padding;
+  const float* x;
+  const float* filters;
+  int64_t row_step, channel_step;
+  bool turned;
+  float* y;
+
+  int64_t tiles_w() const { return ceil_div(ow, kTile); }
+  int64_t tiles() const { return ceil_div(oh, kTile) * tiles_w(); }  // of one image
+  int64_t panels_per_image() const { return ceil_div(tiles(), kWidth); }
+};
+
+// Tiles of one row of tiles inside a panel.
+struct Segment {
+  int64_t row, column, count;  // first tile
+  int64_t to;                  // its place in the panel
+};
+template <class F>
+void for_each_segment(const Filtering& f, int64_t panel, const F& visit) {
+  const int64_t t0 = panel % f.panels_per_image() * kWidth, t1 = std::min(f.tiles(), t0 + kWidth);
+  for (int64_t t = t0; t < t1;) {
+    const Segment s{t / f.tiles_w(), t % f.tiles_w(), std::min(t1 - t, f.tiles_w() - t % f.tiles_w()), t - t0};
+    visit(s);
+    t += s.count;
+  }
+}
+
+// ---- the picture: v [panel][36][channel][kWidth] ------------------------------------------------------------------
+
+// pieces[i][j][tile] = pixel (i,j) of each 6x6 piece of one channel of a panel. Room for one vector too many.
+using Pieces = float[kPoints][kPoints][kWidth + kLanes];
+
+// The six columns of `count` overlapping pieces, 4 pixels apart, from one row of pixels; reads and writes whole vectors.
+void split_row(const float* row, int64_t count, float* to, int64_t column_step) {
+  for (int64_t t = 0; t < count; t += kLanes, row += kTile * kLanes, to += kLanes) {
+    const V p0 = load(row), p1 = load(row + kLanes), p2 = load(row + 2 * kLanes), p3 = load(row + 3 * kLanes);
+    const V e0 = every_second<float>(p0, p1, 0), e1 = every_second<float>(p2, p3, 0);
+    const V o0 = every_second<float>(p0, p1, 1), o1 = every_second<float>(p2, p3, 1);
+    store<float>(to, every_second<float>(e0, e1, 0));
+    store<float>(to + column_step, every_second<float>(o0, o1, 0));
+    store<float>(to + 2 * column_step, every_second<float>(e0, e1, 1));
+    store<float>(to + 3 * column_step, every_second<float>(o0, o1, 1));
+    const float* next = row + kTile;  // columns 4 and 5 are the next piece's 0 and 1
+    const V q0 = load(next), q1 = load(next + kLanes), q2 = load(next + 2 * kLanes), q3 = load(next + 3 * kLanes);
+    store<float>(to + 4 * column_step, every_second<float>(every_second<float>(q0, q1, 0), every_second<float>(q2, q3, 0), 0));
+    store<float>(to + 5 * column_step, every_second<float>(every_second<float>(q0, q1, 1), every_second<float>(q2, q3, 1), 0));
+  }
+}
+
+void cut_pieces(const Filtering& f, const float* plane, int64_t panel, Pieces& pieces) {
+  constexpr int64_t most = kTile * (kWidth + kLanes) + kTile;  // pixels that split_row may read
+  float line[most];
+  for_each_segment(f, panel, [&](const Segment& s) {
+    const int64_t left = s.column * kTile - f.padding.w;
+    const int64_t reads = kTile * ceil_div(s.count, kLanes) * kLanes + kTile;
+    for (int i = 0; i < kPoints; ++i) {
+      const int64_t ih = s.row * kTile - f.padding.h + i;
+      const bool inside = ih >= 0 && ih < f.h;
+      const float* row = plane + ih * f.w + left;
+      if (!inside || left < 0 || left + reads > f.w) {  // zeros beyond the border
+        const int64_t begin = inside ? std::clamp<int64_t>(-left, 0, reads) : reads;
+        const int64_t end = std::clamp(f.w - left, begin, reads);
+        std::fill(line, line + begin, 0.0f);
+        std::copy(row + begin, row + end, line + begin);
+        std::fill(line + end, line + reads, 0.0f);
+        row = line;
+      }
+      split_row(row, s.count, &pieces[i][0][s.to], kWidth + kLanes);
+    }
+  });
+}
+
+// One channel of one panel.
+void transform_panel(const Filtering& f, int64_t panel, int64_t channel, Pieces& pieces, float* v) {
+  const int64_t image = panel / f.panels_per_image();
+  cut_pieces(f, f.x + (image * f.channels + channel) * f.h * f.w, panel, pieces);
+  for (int64_t t = 0; t < kWidth; t += kLanes) {
+    V piece[kPoints][kPoints], result[kPoints][kPoints];
+#pragma GCC unroll 8
+    for (int i = 0; i < kPoints; ++i) {
+#pragma GCC unroll 8
+      for (int j = 0; j < kPoints; ++j) piece[i][j] = load(&pieces[i][j][t]);
+    }
+    transform_both<kPoints, kPoints>(piece, result, [](const V(&in)[6], V(&out)[6]) { transform_input(in, out); });
+#pragma GCC unroll 8
+    for (int i = 0; i < kPoints; ++i) {
+#pragma GCC unroll 8
+      for (int j = 0; j < kPoints; ++j) {
+        store<float>(v + ((i * kPoints + j) * f.channels + channel) * kWidth + t, result[i][j]);
+      }
+    }
+  }
+}
+
+// ---- the filters: u [36][channel][Simd::rows] -----------------------------------------------------------------------
+
+// The 9 weights of `rows` filters for each of `count` channels, rows innermost: out [channel][9][Simd::rows].
+void gather_filters(const Filtering& f, int64_t row, int64_t rows, int64_t channel, int64_t count, float* out) {
+  constexpr int64_t width = Simd<float>::rows;
+  const float* from = f.filters + row * f.row_step + channel * f.channel_step;
+  if (f.channel_step == 9) return pack_transposed(from, f.row_step, rows, count * 9, width, out);
+  float line[kTileRows * 9 + 2 * kLanes];  // row_step is 9: one channel's filters stand side by side
+  for (int64_t c = 0; c < count; ++c, from += f.channel_step, out += 9 * width) {
+    std::copy(from, from + rows * 9, line);
+    float square[kLanes * 2 * width];
+    pack_transposed(line, 9, rows, ceil_div(9, kLanes) * kLanes, width, square);
+    std::copy(square, square + 9 * width, out);
+  }
+}
+
+void transform_filters(const Filtering& f, int64_t row, int64_t rows, int64_t channel, int64_t count, float* weights, float* u) {
+  constexpr int64_t width = Simd<float>::rows;
+  gather_filters(f, row, rows, channel, count, weights);
+  for (int64_t c = 0; c < count; ++c) {
+    for (int64_t r = 0; r < width; r += kLanes) {
+      const float* from = weights + c * 9 * width + r;
+      V g[3][3], result[kPoints][kPoints], half[3][kPoints];
+#pragma GCC unroll 4
+      for (int i = 0; i < 3; ++i) {
+#pragma GCC unroll 4
+        for (int j = 0; j < 3; ++j) g[i][j] = load(from + (f.turned ? 8 - (i * 3 + j) : i * 3 + j) * width);
+      }
+#pragma GCC unroll 4
+      for (int j = 0; j < 3; ++j) transform_filter<V>({g[0][j], g[1][j], g[2][j]}, half[j]);
+#pragma GCC unroll 8
+      for (int i = 0; i < kPoints; ++i) transform_filter<V>({half[0][i], half[1][i], half[2][i]}, result[i]);
+#pragma GCC unroll 8
+      for (int i = 0; i < kPoints; ++i) {
+#pragma GCC unroll 8
+        for (int j = 0; j < kPoints; ++j) store<float>(u + ((i * kPoints + j) * count + c) * width + r, result[i][j]);
+      }
+    }
+  }
+}
+
+// ---- the result: products [36][kTileRows][kWidth] of one panel --------------------------------------------------------
+
+void write_outputs(const Filtering& f, int64_t panel, int64_t row, int64_t rows, const float* products) {
+  float lines[kTile][kTile * kWidth];
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t t = 0; t < kWidth; t += kLanes) {
+      V m[kPoints][kPoints], y[kTile][kTile];
+#pragma GCC unroll 8
+      for (int i = 0; i < kPoints; ++i) {
+#pragma GCC unroll 8
+        for (int j = 0; j < kPoints; ++j) m[i][j] = load(products + ((i * kPoints + j) * kTileRows + r) * kWidth + t);
+      }
+      transform_both<kPoints, kTile>(m, y, [](const V(&in)[6], V(&out)[4]) { transform_output(in, out); });
+      for (int i = 0; i < kTile; ++i) {  // four vectors, one pixel column each, become a run of pixels
+        const V a0 = interleave<float>(y[i][0], y[i][2], 0), a1 = interleave<float>(y[i][0], y[i][2], 1);
+        const V b0 = interleave<float>(y[i][1], y[i][3], 0), b1 = interleave<float>(y[i][1], y[i][3], 1);
+        float* to = lines[i] + t * kTile;
+        store<float>(to, interleave<float>(a0, b0, 0));
+        store<float>(to + kLanes, interleave<float>(a0, b0, 1));
+        store<float>(to + 2 * kLanes, interleave<float>(a1, b1, 0));
+        store<float>(to + 3 * kLanes, interleave<float>(a1, b1, 1));
+      }
+    }
+    float* plane = f.y + (panel / f.panels_per_image() * f.rows + row + r) * f.oh * f.ow;
+    for_each_segment(f, panel, [&](const Segment& s) {
+      const int64_t oh = s.row * kTile, ow = s.column * kTile, count = std::min(kTile * s.count, f.ow - ow);
+      for (int64_t i = 0; i < std::min<int64_t>(kTile, f.oh - oh); ++i) {
+        std::copy_n(lines[i] + s.to * kTile, count, plane + (oh + i) * f.ow + ow);
+      }
+    });
+  }
+}
+
+// ---- the products -------------------------------------------------------------------------------------------------
+
+// Output rows [row0, row1) of panels [panel0, panel1), in the caller's thread; v begins with panel `first`.
+void multiply_part(const Filtering& f, const float* v, int64_t first, int64_t row0, int64_t row1, int64_t panel0, int64_t panel1) {
+  const int64_t tiles = ceil_div(row1 - row0, kTileRows), blocks = ceil_div(f.channels, kBlockChannels);
+  const int64_t depth = ceil_div(f.channels, blocks), group = std::min(kGroupPanels, panel1 - panel0);
+  constexpr int64_t product_size = kTileRows * kWidth;
+  const Workspace<float> u(kProducts * depth * Simd<float>::rows), weights(9 * depth * Simd<float>::rows);
+  const Workspace<float> products(group * kProducts * product_size);
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t row = row0 + (row1 - row0) * tile / tiles, rows = row0 + (row1 - row0) * (tile + 1) / tiles - row;
+    const MicroKernel<float> kernel = micro_kernel_for<float>(rows);
+    for (int64_t p0 = panel0; p0 < panel1; p0 += group) {
+      const int64_t p1 = std::min(panel1, p0 + group);
+      for (int64_t c = 0; c < f.channels; c += depth) {
+        const int64_t count = std::min(depth, f.channels - c);
+        if (blocks > 1 || p0 == panel0) transform_filters(f, row, rows, c, count, weights.data(), u.data());
+        for (int64_t p = p0; p < p1; ++p) {
+          for (int64_t i = 0; i < kProducts; ++i) {
+            kernel({1, count, u.data() + i * count * Simd<float>::rows, v + (((p - first) * kProducts + i) * f.channels + c) * kWidth,
+                    0, products.data() + ((p - p0) * kProducts + i) * product_size, kWidth, c > 0});
+          }
+        }
+      }
+      for (int64_t p = p0; p < p1; ++p) write_outputs(f, p, row, rows, products.data() + (p - p0) * kProducts * product_size);
+    }
+  }
+}
+
+void filter(const Filtering& f) {
+  const int64_t panels = f.n * f.panels_per_image(), panel_size = kProducts * f.channels * kWidth;
+  const int64_t fit = std::max<int64_t>(2 * omp_get_max_threads(), kPictureBytes / (panel_size * static_cast<int64_t>(sizeof(float))));
+  const int64_t step = ceil_div(panels, ceil_div(panels, fit)), threads = omp_get_max_threads();
+  const Workspace<float> v(step * panel_size);
+  for (int64_t first = 0; first < panels; first += step) {
+    const int64_t count = std::min(step, panels - first);
+    parallel_for(count * f.channels, 8, [&](int64_t begin, int64_t end) {
+      Pieces pieces;
+      for (int64_t i = begin; i < end; ++i) {
+        transform_panel(f, first + i / f.channels, i % f.channels, pieces, v.data() + i / f.channels * panel_size);
+      }
+    });
+    if (count >= threads && (count * kWidth >= f.rows || f.rows < threads * kTileRows)) {
+      parallel_for(count, 1, [&](int64_t begin, int64_t end) {
+        multiply_part(f, v.data(), first, 0, f.rows, first + begin, first + end);
+      });
+    } else {
+      parallel_for(f.rows, kTileRows, [&](int64_t begin, int64_t end) {
+        multiply_part(f, v.data(), first, begin, end, first, first + count);
+      });
+    }
+  }
+}
+
+}  // namespace
+
+void conv2d_forward_winograd(const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
+  const Conv2dSizes s = conv2d_sizes(x, w, p, y);
+  filter({.n = s.n, .rows = s.o, .channels = s.c, .h = s.h, .w = s.w, .oh = s.oh, .ow = s.ow, .padding = p.padding,
+          .x = x.data<float>(), .filters = w.data<float>(), .row_step = s.c * 9, .channel_step = 9, .turned = false,
+          .y = y.data<float>()});
+}
+
+void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
+  const Conv2dSizes s = conv2d_sizes(dx, w, p, dy);
+  filter({.n = s.n, .rows = s.c, .channels = s.o, .h = s.oh, .w = s.ow, .oh = s.h, .ow = s.w,
+          .padding = Size2(2 - p.padding.h, 2 - p.padding.w), .x = dy.data<float>(), .filters = w.data<float>(),
+          .row_step = 9, .channel_step = s.c * 9, .turned = true, .y = dx.data<float>()});
+}
+
+bool winograd_pays(const Conv2dSizes& s, const Conv2dParams& p) {
+  return s.kh == 3 && s.kw == 3 && p.stride == Size2(1) && p.dilation == Size2(1) && p.groups == 1 &&
+         s.c >= 32 && s.o >= 32 && s.oh * s.ow >= 64;
+}
+
+}  // namespace asap::cpu
