@@ -68,7 +68,12 @@ std::vector<OpCase> medium_cases() {
       {"blocks_4x4_s1", {1, 20, 14, 15}, {17, 20, 4, 4}, {.padding = 2}},
       {"blocks_rgb", {1, 3, 40, 37}, {33, 3, 3, 3}, {.padding = 1}},
       {"blocks_one_output", {1, 40, 17, 18}, {1, 40, 4, 4}, {.padding = 2}},
-      {"blocks_even", {1, 64, 16, 32}, {64, 64, 3, 3}, {.padding = 1}},
+      {"blocks_deep_1x1", {1, 301, 19, 23}, {19, 301, 1, 1}},
+      {"blocks_many_weights", {2, 97, 6, 7}, {99, 97, 3, 3}, {.padding = 1}},
+      {"blocks_groups", {2, 38, 15, 17}, {34, 19, 3, 3}, {.padding = 1, .groups = 2}},
+      {"blocks_depthwise", {2, 13, 61, 59}, {13, 1, 3, 3}, {.stride = 2, .padding = 1, .groups = 13}},
+      {"blocks_dilated", {1, 19, 27, 31}, {23, 19, 3, 3}, {.padding = 2, .dilation = 2}},
+      {"blocks_even", {1, 64, 16, 16}, {64, 64, 3, 3}, {.padding = 1}},
   };
   std::vector<OpCase> rows;
   for (const Geometry& g : geometries) {

@@ -48,6 +48,9 @@ std::vector<OpCase> unary_cases() {
       {"relu_long", off_zero({4099}), [](const Variable& x) { return relu(x); }},
       {"tanh_long", normal({4099}), [](const Variable& x) { return tanh(x); }},
       {"sigmoid_long", normal({4099}), [](const Variable& x) { return sigmoid(x); }},
+      {"relu_parallel", off_zero({70001}), [](const Variable& x) { return relu(x); }},
+      {"tanh_parallel", normal({70001}), [](const Variable& x) { return tanh(x); }},
+      {"permuted_parallel", normal({41, 43, 47}), [](const Variable& x) { return square(permute(x, {2, 0, 1})); }},
       {"one_element", normal({1}), [](const Variable& x) { return exp(x); }},
       {"permuted", off_zero({3, 4, 5}), [](const Variable& x) { return leaky_relu(permute(x, {2, 0, 1})); }},
       {"sliced", normal({5, 9}), [](const Variable& x) { return tanh(slice(x, 1, 1, 8, 2)); }},
@@ -84,6 +87,9 @@ std::vector<OpCase> binary_cases() {
   row("maximum", normal({3, 5, 7}), normal({3, 5, 7}), [](V a, V b) { return maximum(a, b); });
   row("minimum", normal({3, 5, 7}), normal({3, 5, 7}), [](V a, V b) { return minimum(a, b); });
   row("mul_long", normal({4099}), normal({4099}), [](V a, V b) { return a * b; });
+  row("add_parallel", normal({70001}), normal({70001}), [](V a, V b) { return a + b; });
+  row("channel_parallel", normal({2, 5, 83, 89}), normal({5, 1, 1}), [](V a, V b) { return a * b; });
+  row("permuted_parallel", normal({41, 43, 47}), normal({47, 1, 43}), [](V a, V b) { return permute(a, {2, 0, 1}) - b; });
   row("same_operand", normal({3, 5}), constant(normal({1})), [](V a, V) { return a * a + a; });
   row("row", normal({3, 4, 5}), normal({5}), [](V a, V b) { return a * b; });
   row("column", normal({3, 4, 5}), normal({4, 1}), [](V a, V b) { return a / (b * b + 1.0); });
@@ -136,6 +142,7 @@ std::vector<OpCase> elementwise_cases() {
   for (OpCase& row : binary_cases()) rows.push_back(std::move(row));
   rows.push_back(add_bias_case("matrix", {5, 7}));
   rows.push_back(add_bias_case("picture", {2, 5, 3, 7}));
+  rows.push_back(add_bias_case("parallel", {3, 7, 61, 67}));
   rows.push_back(add_bias_case("one_pixel", {2, 19, 1, 1}));
 
   const Shape feature{1, 64, 256, 256};

@@ -34,6 +34,17 @@ std::vector<OpCase> products() {
       }
     }
   }
+  // More than one block of the inner dimension and of columns; the last more than one of rows. Too long for gradcheck.
+  const auto blocks = [&rows](const Product& p, bool ta, bool tb) {
+    rows.push_back({.name = str("gemm/", p.name, ta ? "_t" : "_n", tb ? "t" : "n"),
+                    .inputs = {constant(normal(matrix(0, p.m, p.k, ta))), constant(normal(matrix(0, p.k, p.n, tb)))},
+                    .run = [ta, tb](const Inputs& in) { return matmul(in[0], in[1], ta, tb); },
+                    .slots = {&kernels::gemm}});
+  };
+  for (const bool ta : {false, true}) {
+    for (const bool tb : {false, true}) blocks({"many_blocks", 45, 467, 531}, ta, tb);
+  }
+  blocks({"many_row_blocks", 271, 101, 531}, false, false);
   auto row = [&rows](const char* name, const Shape& a, const Shape& b) {
     rows.push_back({.name = str("gemm/", name), .inputs = {normal(a), normal(b)},
                     .run = [](const Inputs& in) { return matmul(in[0], in[1]); }, .slots = {&kernels::gemm}});

@@ -69,7 +69,8 @@ std::vector<OpCase> norm_cases() {
                        Row{"affine_relu", {2, 3, 5, 7}, true, 0}, Row{"affine_leaky", {3, 2, 4, 6}, true, 0.2},
                        Row{"leaky", {1, 4, 9, 9}, false, 0.2}, Row{"one_channel", {2, 1, 3, 3}, true},
                        Row{"small_scale", {2, 3, 4, 5}, true, 1, 0.01},  // eps matters
-                       Row{"long_plane", {1, 2, 37, 41}, true, 0}}) {
+                       Row{"long_plane", {1, 2, 37, 41}, true, 0},
+                       Row{"plane_of_two_chunks", {2, 2, 97, 101}, true, 0.2}}) {
     rows.push_back(instance_case(r));
     rows.push_back(batch_case(r));
   }

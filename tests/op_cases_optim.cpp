@@ -21,18 +21,18 @@ Variable run_sgd(const Inputs& in, const SgdParams& params) {
   return Variable(params.momentum == 0 ? param : cat(std::vector<Tensor>{param, velocity}, 0));
 }
 
+const Shape kShape{5, 10037};  // enough for a second thread
+
 OpCase adam_case(const char* name, const AdamParams& params) {
-  const Shape shape{5, 211};
   return {.name = str("adam/", name),
-          .inputs = {constant(normal(shape)), constant(normal(shape)), constant(normal(shape)), constant(positive(shape))},
+          .inputs = {constant(normal(kShape)), constant(normal(kShape)), constant(normal(kShape)), constant(positive(kShape))},
           .run = [params](const Inputs& in) { return run_adam(in, params); },
           .slots = {&kernels::adam}};
 }
 
 OpCase sgd_case(const char* name, const SgdParams& params) {
-  const Shape shape{5, 211};
   return {.name = str("sgd/", name),
-          .inputs = {constant(normal(shape)), constant(normal(shape)), constant(normal(shape))},
+          .inputs = {constant(normal(kShape)), constant(normal(kShape)), constant(normal(kShape))},
           .run = [params](const Inputs& in) { return run_sgd(in, params); },
           .slots = {&kernels::sgd}};
 }

@@ -18,6 +18,9 @@ std::vector<OpCase> reductions() {
       {"last", {3, 5, 7}, {-1}, false},      {"plane", {2, 3, 5, 7}, {2, 3}, true}, {"channels", {2, 3, 5, 7}, {0, 2, 3}, false},
       {"outer_and_inner", {4, 3, 5}, {0, 2}, true}, {"size_1", {3, 1, 5}, {1}, false}, {"long", {4099}, {}, false},
       {"long_rows", {3, 1031}, {1}, false},  {"long_columns", {1031, 3}, {0}, false},
+      {"wide_columns", {7, 1037}, {0}, false},
+      {"all_parallel", {3, 151, 157}, {}, false}, {"rows_parallel", {151, 3, 157}, {2}, false},
+      {"columns_parallel", {157, 2, 251}, {0}, false}, {"channels_parallel", {2, 3, 113, 109}, {0, 2, 3}, false},
   };
   std::vector<OpCase> rows;
   for (const Row& r : shapes) {
@@ -50,7 +53,8 @@ std::vector<OpCase> softmaxes() {
   };
   const std::vector<Row> shapes{{"last", normal({3, 5, 7}), -1},      {"first", normal({5, 3, 2}), 0},
                                 {"channels", normal({2, 5, 3, 7}), 1}, {"one_class", normal({3, 1, 5}), 1},
-                                {"long", normal({3, 1031}), 1}};
+                                {"long", normal({3, 1031}), 1},        {"wide", normal({2, 5, 301}), 1},
+                                {"rows_parallel", normal({701, 101}), 1}, {"channels_parallel", normal({2, 35, 37, 41}), 1}};
   std::vector<OpCase> rows;
   for (const Row& r : shapes) {
     rows.push_back({.name = str("softmax/", r.name), .inputs = {r.input},

@@ -19,6 +19,10 @@ std::vector<OpCase> views_and_copies() {
   row("copy/transposed", {normal({33, 65})}, [](const Inputs& in) { return reshape(transpose(in[0], 0, 1), {65 * 33}); });
   row("copy/sliced_step_3", {normal({3, 11, 5})}, [](const Inputs& in) { return reshape(slice(in[0], 1, 1, 11, 3), {60}); });
   row("copy/expanded", {normal({3, 1, 5})}, [](const Inputs& in) { return reshape(expand(in[0], {2, 3, 4, 5}), {6, 20}); });
+  row("copy/nchw_to_nhwc_parallel", {normal({2, 35, 37, 41})},
+      [](const Inputs& in) { return reshape(permute(in[0], {0, 2, 3, 1}), {2 * 37 * 41, 35}); });
+  row("copy/transposed_parallel", {normal({301, 257})},
+      [](const Inputs& in) { return reshape(transpose(in[0], 0, 1), {257 * 301}); });
   row("copy/rank_6", {normal({2, 3, 2, 2, 3, 2})},
       [](const Inputs& in) { return reshape(permute(in[0], {5, 1, 3, 0, 4, 2}), {12, 12}); });
   row("copy/contiguous", {constant(normal({4099}))}, [](const Inputs& in) { return Variable(in[0].value().clone()); });
@@ -35,6 +39,11 @@ std::vector<OpCase> views_and_copies() {
     Tensor y = in[0].value().clone();
     y.slice(1, 1, 7, 2).fill(2.5);
     return Variable(y);
+  }, {&kernels::fill});
+  row("fill/parallel", {constant(normal({3, 301, 257}))}, [](const Inputs& in) {
+    Tensor y = in[0].value().clone();
+    y.transpose(0, 2).slice(0, 1, 257, 2).fill(-3);
+    return Variable(add(y, Tensor::full(y.shape(), 0.25, y.dtype(), y.device())));
   }, {&kernels::fill});
   row("fill/every_dtype", {constant(normal({1}))}, [](const Inputs& in) {
     const DType dtype = in[0].dtype();
@@ -68,9 +77,14 @@ std::vector<OpCase> indexing() {
   gathers("first", {6, 3, 2}, {9, 3, 2}, 0);
   gathers("last", {2, 3, 7}, {2, 3, 4}, 2);
   gathers("one_choice", {3, 1}, {3, 5}, 1);
+  gathers("parallel", {9, 50, 101}, {9, 80, 101}, 1);
+  gathers("rows_parallel", {700, 30}, {700, 111}, 1);
   gathers("classes", {2, 35, 4, 5}, {2, 1, 4, 5}, 1);
   rows.push_back({.name = "one_hot/i32", .inputs = {indices({2, 5, 7}, 4), constant(normal({1}))},
                   .run = [](const Inputs& in) { return Variable(one_hot(in[0].value(), 4, in[1].dtype())); },
+                  .slots = {&kernels::one_hot}});
+  rows.push_back({.name = "one_hot/parallel", .inputs = {indices({2, 97, 101}, 35), constant(normal({1}))},
+                  .run = [](const Inputs& in) { return Variable(one_hot(in[0].value(), 35, in[1].dtype())); },
                   .slots = {&kernels::one_hot}});
   rows.push_back({.name = "one_hot/u8", .inputs = {indices({1, 9, 5}, 13), constant(normal({1}))},
                   .run = [](const Inputs& in) { return Variable(one_hot(in[0].value().to(DType::u8), 13, in[1].dtype())); },
@@ -90,12 +104,12 @@ std::vector<OpCase> shape_cases() {
   for (OpCase& row : indexing()) rows.push_back(std::move(row));
   rows.push_back({.name = "random/uniform", .inputs = {constant(normal({1}))},
                   .run = [](const Inputs& in) {
-                    return Variable(random_uniform({1037}, {.seed = 7, .offset = 5, .a = -1, .b = 3}, in[0].dtype(), in[0].device()));
+                    return Variable(random_uniform({40037}, {.seed = 7, .offset = 5, .a = -1, .b = 3}, in[0].dtype(), in[0].device()));
                   },
                   .slots = {&kernels::random_uniform}});
   rows.push_back({.name = "random/normal", .inputs = {constant(normal({1}))},
                   .run = [](const Inputs& in) {
-                    return Variable(random_normal({1037}, {.seed = 7, .offset = 5, .a = 1, .b = 2}, in[0].dtype(), in[0].device()));
+                    return Variable(random_normal({40037}, {.seed = 7, .offset = 5, .a = 1, .b = 2}, in[0].dtype(), in[0].device()));
                   },
                   .slots = {&kernels::random_normal}});
   rows.push_back(large("copy/nchw_to_nhwc_64x256x256", {normal({1, 64, 256, 256})}, kernels::copy,

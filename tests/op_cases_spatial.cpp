@@ -32,7 +32,10 @@ std::vector<OpCase> pads() {
            {"replicate_beyond_picture", {1, 2, 2, 3}, {PadMode::replicate, 5, 4, 6, 3}},
            {"replicate_one_pixel", {1, 3, 1, 1}, {PadMode::replicate, 2, 1, 1, 2}},
            {"none", {1, 2, 3, 4}, {PadMode::reflect, 0, 0, 0, 0}},
-           {"reflect_blocks", {1, 5, 37, 41}, {PadMode::reflect, 2, 2, 2, 2}}}) {
+           {"reflect_blocks", {1, 5, 37, 41}, {PadMode::reflect, 2, 2, 2, 2}},
+           {"zero_parallel", {2, 3, 129, 131}, {PadMode::zero, 1, 2, 3, 4}},
+           {"reflect_parallel", {2, 3, 129, 131}, {PadMode::reflect, 1, 2, 3, 4}},
+           {"replicate_parallel", {2, 3, 129, 131}, {PadMode::replicate, 1, 2, 3, 4}}}) {
     rows.push_back({.name = str("pad2d/", r.name), .inputs = {normal(r.x)},
                     .run = [p = r.params](const Inputs& in) { return pad2d(in[0], p); },
                     .slots = {&kernels::pad2d_forward, &kernels::pad2d_backward}});
@@ -59,7 +62,9 @@ std::vector<OpCase> pools() {
              {"asymmetric", {1, 2, 6, 8}, {{2, 3}, {1, 2}, {1, 0}, count}},
              {"global", {2, 3, 5, 4}, {{5, 4}, 1, 0, count}},
              {"one_pixel", {1, 3, 1, 1}, {3, 2, 1, count}},
-             {"3_2_1_blocks", {1, 3, 37, 65}, {3, 2, 1, count}}}) {
+             {"3_2_1_blocks", {1, 3, 37, 65}, {3, 2, 1, count}},
+             {"3_2_1_parallel", {2, 3, 129, 131}, {3, 2, 1, count}},
+             {"2_2_parallel", {2, 3, 128, 130}, {2, 2, 0, count}}}) {
       rows.push_back({.name = str("avg_pool2d/", r.name, count ? "_count_pad" : "_skip_pad"), .inputs = {normal(r.x)},
                       .run = [p = r.params](const Inputs& in) { return avg_pool2d(in[0], p); },
                       .slots = {&kernels::avg_pool2d_forward, &kernels::avg_pool2d_backward}});
@@ -102,7 +107,8 @@ std::vector<OpCase> resizes() {
                             Resize{"down_2", {1, 2, 8, 6}, {4, 3}}, Resize{"down_odd", {1, 2, 9, 11}, {4, 5}},
                             Resize{"same", {1, 2, 4, 5}, {4, 5}}, Resize{"up_and_down", {1, 2, 3, 9}, {5, 4}},
                             Resize{"from_one_pixel", {1, 3, 1, 1}, {3, 4}}, Resize{"to_one_pixel", {1, 3, 4, 5}, {1, 1}},
-                            Resize{"blocks", {1, 3, 21, 37}, {43, 70}}}) {
+                            Resize{"blocks", {1, 3, 21, 37}, {43, 70}},
+                            Resize{"parallel", {2, 3, 61, 67}, {128, 130}}}) {
       rows.push_back({.name = str("resize2d/", mode_name, "_", r.name), .inputs = {normal(r.x)},
                       .run = [size = r.size, mode = mode](const Inputs& in) { return resize2d(in[0], size, mode); },
                       .slots = {&kernels::resize2d_forward, &kernels::resize2d_backward},

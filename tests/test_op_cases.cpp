@@ -26,6 +26,14 @@ std::string variant_name(const KernelSlotBase& slot, Device device, const std::s
   return str(slot.name(), "=", variant, " on ", device);
 }
 
+// Rows with long inputs are there for the blocks and threads of the fast variants; each has a short sibling.
+bool wants_gradcheck(const OpCase& row) {
+  constexpr int64_t kLongest = 5000;
+  const auto& in = row.inputs;
+  return !row.large && row.gradcheck && std::any_of(in.begin(), in.end(), [](const OpInput& i) { return i.differentiable; }) &&
+         std::all_of(in.begin(), in.end(), [](const OpInput& i) { return i.shape.numel() <= kLongest; });
+}
+
 }  // namespace
 
 TEST_CASE("every kernel slot has a row in the table and a naive variant") {
@@ -85,7 +93,7 @@ TEST_CASE("every variant of every kernel gives what naive gives") {
   }
   for (const std::string& name : waiting) FAIL_CHECK("ran in no row of op_cases: ", name);
   for (const auto& [name, record] : worst) {
-    MESSAGE(name, ": at most ", record.first, " of the tolerance, in ", record.second);
+    if (record.first > 0.5) MESSAGE(name, " uses ", record.first, " of the tolerance, in ", record.second);
   }
 }
 
@@ -93,9 +101,8 @@ TEST_CASE("gradients match central differences") {
   ran();
   const NaiveEverywhere naive;  // the other variants were compared with it above
   for (const OpCase& row : op_cases()) {
-    const std::vector<Variable> inputs = row.large || !row.gradcheck ? std::vector<Variable>{}
-                                                                     : make_inputs(row, DType::f64, Device::cpu);
-    if (std::none_of(inputs.begin(), inputs.end(), [](const Variable& v) { return v.requires_grad(); })) continue;
+    if (!wants_gradcheck(row)) continue;
+    const std::vector<Variable> inputs = make_inputs(row, DType::f64, Device::cpu);
     INFO(row.name);
     const GradcheckResult result = gradcheck(row.run, inputs, {.step = 1e-6, .max_elements = 60});
     INFO(result.message);
