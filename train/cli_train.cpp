@@ -1,0 +1,92 @@
+// asapnet train. Declared in cli.h; the work is trainer.h's.
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "train/cli.h"
+#include "train/cli_options.h"
+#include "train/config_json.h"
+#include "train/interrupt.h"
+#include "train/trainer.h"
+
+namespace asap::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kFooter = R"(Examples:
+  asapnet train --preset quick --data data --out runs/quick --no-vgg-loss --niter 20 --niter-decay 10
+  asapnet train --preset facades256 --data CMP --out runs/facades --vgg vgg19.pth --batch-size 4
+  asapnet train --preset cityscapes256 --dataset cityscapes --data CITYSCAPES --out runs/city --vgg vgg19.pth
+  asapnet train --dataset custom --label-dir maps --image-dir photos --label-nc 8 --crop-size 256 \
+                --reflection-pad --out runs/mine --no-vgg-loss --steps 5000 --save-every 500
+  asapnet train --dataset custom --label-dir sketches --image-dir photos --no-one-hot --out runs/rgb --no-vgg-loss
+  asapnet train --resume runs/facades --niter 300
+Ctrl-C finishes the step, saves, and says how to resume. OUT holds config.json, log.jsonl, checkpoints/, samples/ and
+report.html.)";
+
+struct TrainCommand {
+  OptionFlags flags;
+  std::string out, resume;
+
+  int run() const;
+  Options fresh_options() const;
+  Options resumed_options() const;
+};
+
+Options TrainCommand::fresh_options() const {
+  Options options;
+  flags.apply(options);
+  return options;
+}
+
+// The run's own options; only what does not change the training so far may differ.
+Options TrainCommand::resumed_options() const {
+  if (!flags.preset().empty() || !flags.config_file().empty() || !out.empty()) {
+    throw UsageError("--resume takes everything from the run: --preset, --config and --out do not go with it");
+  }
+  const fs::path config = fs::path(resume) / "config.json";
+  ASAP_CHECK(fs::exists(config), "train: ", resume, " is no run folder: it has no config.json");
+  Options options;
+  options_from_json_file(config, options);
+  for (const OptionField& field : option_fields(options)) {
+    if (flags.given(field.key) && !field.may_change_on_resume) throw UsageError(field.flag + " cannot change when a run is resumed");
+  }
+  if (!flags.given("steps") && (flags.given("niter") || flags.given("niter_decay"))) options.train.steps = 0;
+  flags.apply(options);
+  return options;
+}
+
+int TrainCommand::run() const {
+  if (out.empty() == resume.empty()) throw UsageError("train needs either --out DIR for a new run or --resume DIR to continue one");
+  const bool resuming = !resume.empty();
+  Options options = resuming ? resumed_options() : fresh_options();
+  resolve(options);
+  const InterruptGuard interrupt;
+  const fs::path folder = resuming ? resume : out;
+  Trainer trainer(options, folder, resuming ? StartMode::resume : StartMode::fresh);
+  std::cout << "training in " << folder.string() << ": steps " << trainer.step() << " to " << trainer.total_steps() << ", "
+            << trainer.batches_per_epoch() << " an epoch, " << options.train.threads << " thread(s)" << std::endl;
+  if (trainer.train([&] { return interrupt.requested(); }) == Outcome::interrupted) {
+    std::cout << "stopped after step " << trainer.step() << ", everything is saved; continue with: asapnet train --resume "
+              << folder.string() << std::endl;
+    return kInterruptedExitCode;
+  }
+  std::cout << "finished after step " << trainer.step() << "; look at " << (folder / "report.html").string()
+            << ", use it with: asapnet generate --weights " << folder.string() << " --out DIR" << std::endl;
+  return kOk;
+}
+
+}  // namespace
+
+Command add_train_command(CLI::App& program) {
+  CLI::App* app = program.add_subcommand("train", "Train a model on pairs of label maps and photos, or continue a run");
+  auto command = std::make_shared<TrainCommand>();
+  app->add_option("--out", command->out, "folder for the new run")->type_name("DIR");
+  app->add_option("--resume", command->resume, "folder of a run to continue exactly where it stopped")->type_name("DIR");
+  command->flags.add_to(*app, {OptionGroup::data, OptionGroup::input, OptionGroup::generator, OptionGroup::discriminator,
+                               OptionGroup::encoder, OptionGroup::losses, OptionGroup::optimisation, OptionGroup::start, OptionGroup::run});
+  app->footer(kFooter);
+  return {app, [command] { return command->run(); }};
+}
+
+}  // namespace asap::train

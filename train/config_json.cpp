@@ -1,0 +1,101 @@
+// Options as JSON, driven by the option table. Declared in config_json.h.
+#include "train/config_json.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "train/files.h"
+#include "train/nearest.h"
+
+namespace asap::train {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+bool is_model_group(OptionGroup group) {
+  return group == OptionGroup::input || group == OptionGroup::generator || group == OptionGroup::discriminator ||
+         group == OptionGroup::encoder || group == OptionGroup::losses;
+}
+
+Json value_to_json(const OptionField& field) {
+  if (auto* v = std::get_if<bool*>(&field.value)) return **v;
+  if (auto* v = std::get_if<int64_t*>(&field.value)) return **v;
+  if (auto* v = std::get_if<double*>(&field.value)) return **v;
+  return to_text(field);
+}
+
+// Numbers of steps may stand as numbers; everything else must have the field's own type.
+bool type_fits(const OptionField& field, const Json& value) {
+  if (std::holds_alternative<bool*>(field.value)) return value.is_boolean();
+  if (std::holds_alternative<int64_t*>(field.value)) return value.is_number_integer();
+  if (std::holds_alternative<double*>(field.value)) return value.is_number();
+  if (std::holds_alternative<Every*>(field.value)) return value.is_string() || value.is_number_integer();
+  return value.is_string();
+}
+
+void set_from_json(OptionField field, const Json& value, const std::string& source) {
+  field.flag = source + ": " + field.key;
+  ASAP_CHECK(type_fits(field, value), field.flag, ": expected ", expected_value(field), ", came ", value.dump());
+  set_from_text(field, value.is_string() ? value.get<std::string>() : value.dump());
+}
+
+// nlohmann keeps the last of two equal keys silently; this sees every key as it is parsed.
+Json parse_object(const std::string& text, const std::string& source) {
+  std::set<std::string> seen;
+  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth == 1 && event == Json::parse_event_t::key) {
+      const auto key = parsed.get<std::string>();
+      ASAP_CHECK(seen.insert(key).second, source, ": expected every key once, found ", key, " twice");
+    }
+    return true;
+  };
+  try {
+    Json object = Json::parse(text, watch);
+    ASAP_CHECK(object.is_object(), source, ": expected a JSON object {\"option\": value, ...}, found ", object.type_name());
+    return object;
+  } catch (const Json::out_of_range&) {
+    fail(source, ": expected numbers that a computer can hold, found a larger one");
+  } catch (const Json::parse_error& e) {
+    const auto place = std::min(e.byte > 0 ? e.byte - 1 : 0, text.size());
+    fail(source, ": expected JSON, but line ", 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(place), '\n'),
+         " is not");
+  }
+}
+
+}  // namespace
+
+std::string options_to_json(const Options& options) {
+  Options copy = options;
+  Json object = Json::object();
+  for (const OptionField& field : option_fields(copy)) object[field.key] = value_to_json(field);
+  return object.dump(2) + "\n";
+}
+
+std::string config_to_json(const asapnet::Config& config) {
+  Options options{.model = config, .train = {}};
+  Json object = Json::object();
+  for (const OptionField& field : option_fields(options)) {
+    if (is_model_group(field.group)) object[field.key] = value_to_json(field);
+  }
+  return object.dump();
+}
+
+void options_from_json(const std::string& text, const std::string& source, Options& options) {
+  const Json object = parse_object(text, source);
+  const auto fields = option_fields(options);
+  std::vector<std::string> known;
+  for (const OptionField& field : fields) known.push_back(field.key);
+  for (const auto& [key, value] : object.items()) {
+    const auto place = std::find(known.begin(), known.end(), key);
+    ASAP_CHECK(place != known.end(), source, ": there is no option '", key, "'; the nearest is '", nearest_name(key, known), "'");
+    set_from_json(fields[static_cast<size_t>(place - known.begin())], value, source);
+  }
+}
+
+void options_from_json_file(const std::filesystem::path& path, Options& options) {
+  const auto bytes = read_file(path);
+  options_from_json(std::string(bytes.begin(), bytes.end()), path.string(), options);
+}
+
+}  // namespace asap::train

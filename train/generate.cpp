@@ -1,0 +1,239 @@
+// Inference from files to files. Declared in generate.h.
+#include "train/generate.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <iomanip>
+#include <iostream>
+#include <set>
+
+#include "nn/checkpoint_file.h"
+#include "nn/safetensors.h"
+#include "tensor/threads.h"
+#include "train/architecture.h"
+#include "train/batch.h"
+#include "train/checkpoint.h"
+#include "train/config_json.h"
+#include "train/image_files.h"
+#include "train/npy.h"
+#include "train/resize.h"
+
+namespace asap::train {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+// The configuration in a safetensors file's metadata, if it has one.
+bool options_from_metadata(const fs::path& file, Options& options) {
+  if (file.extension() != ".safetensors") return false;
+  const auto metadata = nn::read_safetensors(file).metadata;
+  const auto config = metadata.find("config");
+  if (config == metadata.end()) return false;
+  options_from_json(config->second, file.string() + " (metadata)", options);
+  return true;
+}
+
+// The configuration from names and shapes, limited by what the user gave.
+void infer_options(const Overlay& overlay, WeightSource& source) {
+  const auto model_overlay = [&](asapnet::Config& config) {
+    Options options{.model = config, .train = {}};
+    overlay(options);
+    config = options.model;
+  };
+  const nn::StateDict weights = nn::read_state_dict(source.generator);
+  const InferredConfig inferred = infer_generator(weights, source.generator.string(), model_overlay);
+  source.options.model = inferred.config;
+  source.assumed = inferred.assumed;
+}
+
+WeightSource from_folder(const fs::path& folder) {
+  WeightSource source;
+  const bool is_run = fs::exists(folder / "config.json");
+  const fs::path checkpoint = is_run ? latest_checkpoint(folder) : folder;
+  ASAP_CHECK(is_run || fs::exists(folder / "G.safetensors"), folder.string(),
+             ": expected a run folder (config.json, checkpoints) or a checkpoint folder (G.safetensors), found neither");
+  ASAP_CHECK(!checkpoint.empty(), folder.string(), ": the run has no checkpoint yet");
+  source.generator = checkpoint / "G.safetensors";
+  if (fs::exists(checkpoint / "E.safetensors")) source.encoder = checkpoint / "E.safetensors";
+  if (is_run) {
+    options_from_json_file(folder / "config.json", source.options);
+  } else {
+    options_from_metadata(source.generator, source.options);
+  }
+  return source;
+}
+
+bool is_folder(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+// The single files and the files of the folders, paired with instance maps of equal stems.
+std::vector<Pair> given_pairs(const GenerateOptions& options, bool use_instances) {
+  ASAP_CHECK(!use_instances || !options.instances.empty(), "generate: the model takes an instance channel; give --instances FILE or DIR");
+  const fs::path instances = use_instances ? options.instances : fs::path();
+  std::vector<Pair> pairs;
+  for (const fs::path& path : options.labels) {
+    if (is_folder(path)) {
+      const auto found = list_pairs({.layout = DatasetLayout::custom, .label_dir = path, .instance_dir = instances, .need_images = false});
+      pairs.insert(pairs.end(), found.begin(), found.end());
+    } else {
+      const fs::path instance = is_folder(instances) ? instances / (path.stem().string() + ".png") : instances;
+      pairs.push_back({path.stem().string(), path, {}, instance});
+    }
+  }
+  std::set<std::string> names;
+  for (const Pair& pair : pairs) {
+    ASAP_CHECK(names.insert(pair.name).second, "generate: two label maps are called ", pair.name, "; their pictures would overwrite each other");
+  }
+  return pairs;
+}
+
+std::vector<Pair> pairs_to_generate(const WeightSource& source, const GenerateOptions& options) {
+  if (!options.labels.empty()) return given_pairs(options, source.options.model.instance_channel());
+  const TrainOptions& o = source.options.train;
+  ASAP_CHECK(!o.dataroot.empty() || !o.label_dir.empty(), "generate: expected label maps; give --labels FILE or DIR, or --dataset and --data");
+  DatasetOptions dataset = dataset_options(source.options);
+  dataset.need_images = false;
+  return list_pairs(dataset);
+}
+
+// `fixed` to the wanted size, unless the user chose a mode.
+PreprocessOptions preprocessing(const WeightSource& source, const GenerateOptions& options) {
+  PreprocessOptions p = preprocess_options(source.options);
+  if (options.keep_preprocess) return p;
+  const asapnet::Config& config = source.options.model;
+  const int64_t width = options.size.width ? options.size.width : config.crop_size;
+  const int64_t height = options.size.height ? options.size.height : config.height();
+  config.check_size(height, width, "generate");
+  p.mode = Preprocess::fixed;
+  p.crop_size = static_cast<int>(width);
+  p.aspect_ratio = static_cast<double>(width) / static_cast<double>(height);
+  return p;
+}
+
+// With condition_on_z, a code for every picture from the seed.
+Tensor code_for(const Options& options, int64_t index) {
+  if (!options.model.condition_on_z) return {};
+  const auto z_dim = options.model.z_dim;
+  return random_normal({1, z_dim}, {.seed = static_cast<uint64_t>(options.train.seed), .offset = static_cast<uint64_t>(index * z_dim)});
+}
+
+void write_picture(const fs::path& out, const std::string& name, const Tensor& y, bool raw) {
+  write_png(out / (name + ".png"), to_image(y, 0));
+  if (!raw) return;
+  const Tensor values = y.select(0, 0).contiguous().to(Device::cpu);
+  write_npy(out / (name + ".npy"), {values.data<float>(), static_cast<size_t>(values.numel())},
+            {values.shape().begin(), static_cast<size_t>(values.rank())});
+}
+
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  ASAP_CHECK(!error, folder.string(), ": the folder cannot be made (", error.message(), ")");
+}
+
+std::string milliseconds(double value) {
+  std::ostringstream text;
+  text << std::fixed << std::setprecision(1) << value << " ms";
+  return text.str();
+}
+
+void print_timing(std::vector<double> times, const fs::path& out) {
+  std::sort(times.begin(), times.end());
+  std::cout << times.size() << " picture" << (times.size() == 1 ? "" : "s") << " in " << out.string() << ", median "
+            << milliseconds(times[times.size() / 2]) << " a picture\n";
+}
+
+std::vector<fs::path> picture_files(const std::vector<fs::path>& paths) {
+  std::vector<fs::path> files;
+  for (const fs::path& path : paths) {
+    if (!is_folder(path)) {
+      files.push_back(path);
+      continue;
+    }
+    // A folder of pictures is what the custom layout lists as labels.
+    for (const Pair& pair : list_pairs({.layout = DatasetLayout::custom, .label_dir = path, .need_images = false})) files.push_back(pair.label);
+  }
+  return files;
+}
+
+}  // namespace
+
+WeightSource find_weights(const fs::path& weights, const Overlay& overlay) {
+  ASAP_CHECK(fs::exists(weights), weights.string(), ": there is no such file or folder");
+  WeightSource source;
+  if (is_folder(weights)) {
+    source = from_folder(weights);
+  } else {
+    source.generator = weights;
+    if (!options_from_metadata(weights, source.options)) infer_options(overlay, source);
+  }
+  source.options.train.phase = "test";
+  overlay(source.options);
+  resolve(source.options);
+  return source;
+}
+
+PictureSize parse_size(const std::string& text) {
+  const auto side = [&](const std::string& digits) {
+    int64_t pixels = 0;
+    const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), pixels);
+    ASAP_CHECK(error == std::errc() && stop == digits.data() + digits.size() && pixels > 0, "--size: expected WIDTH or WIDTHxHEIGHT, came '",
+               text, "'");
+    return pixels;
+  };
+  const size_t cross = text.find('x');
+  return {.width = side(text.substr(0, cross)), .height = side(cross == std::string::npos ? text : text.substr(cross + 1))};
+}
+
+void generate(const WeightSource& source, const GenerateOptions& options) {
+  const Device device = available_device(source.options.train.device);
+  set_num_threads(static_cast<int>(source.options.train.threads));
+  const std::vector<Pair> pairs = pairs_to_generate(source, options);
+  const PreprocessOptions preprocess = preprocessing(source, options);
+  asapnet::AsapNet model(source.options.model, 0);
+  load_weights(source.generator, model.generator());
+  model.to(device);
+  make_folder(options.out);
+  std::vector<double> times;
+  for (const Pair& pair : pairs) {
+    const Sample sample = load_sample(pair, preprocess, {});
+    const asapnet::Batch batch = make_batch({sample}, source.options.model, device);
+    const Tensor z = code_for(source.options, static_cast<int64_t>(times.size()));
+    const auto begin = Clock::now();
+    const Tensor y = model.inference(batch, z.defined() ? z.to(device) : z);
+    backend(device).synchronize();
+    times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
+    write_picture(options.out, pair.name, y, options.raw);
+    std::cout << (options.out / (pair.name + ".png")).string() << "  " << size_text(sample.width(), sample.height()) << "  "
+              << milliseconds(times.back()) << std::endl;
+  }
+  print_timing(times, options.out);
+}
+
+void encode(const WeightSource& source, const std::vector<fs::path>& images, const fs::path& out) {
+  const asapnet::Config& config = source.options.model;
+  ASAP_CHECK(config.use_vae && !source.encoder.empty(), "encode: expected a run trained with --use-vae; this one has no encoder");
+  const Device device = available_device(source.options.train.device);
+  set_num_threads(static_cast<int>(source.options.train.threads));
+  asapnet::AsapNet model(config, 0);
+  load_weights(source.encoder, *model.encoder());
+  model.to(device);
+  make_folder(out);
+  for (const fs::path& file : picture_files(images)) {
+    const Image photo = resize_bicubic(read_photo(file), static_cast<int>(config.crop_size), static_cast<int>(config.height()));
+    Tensor image = Tensor::empty({1, 3, photo.height, photo.width});
+    image_to_floats(photo, image.data<float>());
+    const asapnet::EncoderResult code = model.encode(image.to(device));
+    for (const auto& [name, value] : {std::pair{"_mu.npy", code.mu}, {"_logvar.npy", code.logvar}}) {
+      const fs::path target = out / (file.stem().string() + name);
+      write_npy(target, value.value().to_vector<float>(), std::vector<int64_t>{config.z_dim});
+      std::cout << target.string() << "\n";
+    }
+  }
+}
+
+}  // namespace asap::train

@@ -1,0 +1,52 @@
+// Using trained weights: label maps to pictures (generate), pictures to codes (encode).
+// Sits on batch.h, checkpoint.h and architecture.h. Next: cli_generate.cpp.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "asapnet/model.h"
+#include "train/options.h"
+
+namespace asap::train {
+
+// Where weights come from, and the options they were trained with as far as is known.
+struct WeightSource {
+  std::filesystem::path generator, encoder;  // files; encoder empty if there is none
+  Options options;
+  std::vector<std::string> assumed;  // what neither file nor user said (architecture.h)
+};
+
+// Changes options as the user asked for: a preset, a --config file, flags.
+using Overlay = std::function<void(Options&)>;
+
+// `weights`: a run folder, a checkpoint folder, a .safetensors or a .pth file. The configuration is the run's config.json,
+// the file's metadata, or what names and shapes tell; `overlay` goes on top. asap::Error: no such file or run, not a
+// generator's weights, nothing that fits.
+WeightSource find_weights(const std::filesystem::path& weights, const Overlay& overlay);
+
+struct PictureSize {
+  int64_t width = 0, height = 0;  // 0: the training size
+};
+// "512" or "512x256" (width x height). asap::Error otherwise.
+PictureSize parse_size(const std::string& text);
+
+struct GenerateOptions {
+  std::vector<std::filesystem::path> labels;  // files or folders; empty: the dataset of `options`
+  std::filesystem::path instances;            // file or folder beside `labels`
+  std::filesystem::path out;
+  PictureSize size;
+  bool keep_preprocess = false;  // preprocess as options.train.preprocess_mode says, not to `size`
+  bool raw = false;              // also NAME.npy, float32 [3,H,W]
+};
+
+// Writes OUT/NAME.png for every label map and prints the milliseconds each took. asap::Error as everything it uses.
+void generate(const WeightSource& source, const GenerateOptions& options);
+
+// Writes NAME_mu.npy and NAME_logvar.npy, float32 [z_dim], for every picture (files or folders).
+void encode(const WeightSource& source, const std::vector<std::filesystem::path>& images, const std::filesystem::path& out);
+
+}  // namespace asap::train
