@@ -1,32 +1,27 @@
-// Gradients of the per-tile MLP with a tile's activations in cache. Per chunk of panels (tile_mlp_panels.h): the layers are
-// recomputed and kept, then walked backwards; weight gradients add up over the tile's pixels in the tile's own buffer.
+// Gradients of the per-tile MLP with everything in cache: each panel of pixels (tile_mlp_panels.h) is run through the layers
+// again, which keeps their outputs, then walked backwards; weight gradients add up in the tile's own buffer.
 // One thread does a tile from first pixel to last, so results do not depend on the number of threads.
 #include "tensor/cpu/tile_mlp_fused.h"
 
 namespace asap::cpu {
 namespace {
 
-constexpr int64_t kChunk = 4;  // panels whose activations are kept at once: about 150 KB, in the second-level cache
-
 template <class T>
 class TileBackward {
  public:
   TileBackward(const TileMlpSizes& sizes, const TilePixels<T>& pixels, const TileMlpParams& params)
       : sizes_(sizes), pixels_(pixels), leaky_relu_{static_cast<T>(params.slope)},
-        values_(chunk_values(sizes)), dz_(kChunk * dz_stride()), dz_next_(kChunk * dz_stride()),
-        dz_transposed_(kChunk * kPanel * padded(sizes.widest())), dweights_(padded_parameters(sizes)) {}
+        values_(value_channels(sizes) * kPanel), dz_(dz_channels(sizes) * kPanel), dz_next_(dz_channels(sizes) * kPanel),
+        dz_transposed_(kPanel * padded(sizes.widest())), dweights_(padded_parameters(sizes)) {}
 
   // x, dy, dx: the picture's planes (dx may be null); weights: the tile's column of phi; dcolumn: its gradient.
   void run(const T* x, const T* weights, const T* dy, int64_t cell, T* dx, T* dcolumn) {
     std::fill_n(static_cast<T*>(dweights_), padded_parameters(sizes_), T{0});
-    for (int64_t first = 0; first < pixels_.panels(); first += kChunk) {
-      const int64_t count = std::min(kChunk, pixels_.panels() - first);
-      for (int64_t q = 0; q < count; ++q) forward(x, weights, cell, first + q, q);
-      for (int64_t q = 0; q < count; ++q) output_grad(dy, cell, first + q, q);
-      backward(weights, count, dx != nullptr);
-      for (int64_t q = 0; dx && q < count; ++q) {
-        pixels_.write(dz_ + q * dz_stride(), sizes_.channels, cell, first + q, dx);
-      }
+    for (int64_t panel = 0; panel < pixels_.panels(); ++panel) {
+      forward(x, weights, cell, panel);
+      output_grad(dy, cell, panel);
+      backward(weights, dx != nullptr);
+      if (dx) pixels_.write(dz_, sizes_.channels, cell, panel, dx);
     }
     pack(dcolumn);
   }
@@ -35,28 +30,29 @@ class TileBackward {
   using V = panels::Vec<T>;
   static constexpr int64_t kPanel = panels::kPanel<T>, kLanes = panels::kLanes<T>;
   static int64_t padded(int64_t n) { return panels::round_up(n, kLanes); }
-  int64_t dz_stride() const { return padded(std::max(sizes_.widest(), sizes_.channels)) * kPanel; }
 
-  // Values: for the input and each layer's output, [kChunk][channels][kPanel].
-  static int64_t chunk_values(const TileMlpSizes& sizes) {
+  // Values: the input, then each layer's output, [channels][kPanel].
+  static int64_t value_channels(const TileMlpSizes& sizes) {
     int64_t channels = sizes.inputs;
     for (const TileMlpLayer& layer : sizes.layers) channels += layer.out;
-    return channels * kChunk * kPanel;
+    return channels;
   }
+  static int64_t dz_channels(const TileMlpSizes& sizes) { return padded(std::max(sizes.widest(), sizes.channels)); }
   // Weight gradients: layer by layer [1 + in][padded out], the bias in the first row.
   static int64_t padded_parameters(const TileMlpSizes& sizes) {
     int64_t total = 0;
     for (const TileMlpLayer& layer : sizes.layers) total += (1 + layer.in) * padded(layer.out);
     return total;
   }
+  // Of the values, those of the last layer.
+  T* outputs() { return values_ + (value_channels(sizes_) - sizes_.layers.back().out) * kPanel; }
 
-  void forward(const T* x, const T* weights, int64_t cell, int64_t panel, int64_t q) {
-    T* z = values_ + q * sizes_.inputs * kPanel;
+  void forward(const T* x, const T* weights, int64_t cell, int64_t panel) {
+    T* z = values_;
     pixels_.read(x, sizes_.channels, cell, panel, z);
     pixels_.encode(panel, z + sizes_.channels * kPanel);
-    T* block = values_ + kChunk * sizes_.inputs * kPanel;
     for (const TileMlpLayer& layer : sizes_.layers) {
-      T* out = block + q * layer.out * kPanel;
+      T* out = z + layer.in * kPanel;
       const T *bias = weights + layer.bias, *weight = weights + layer.weight;
       if (&layer != &sizes_.layers.back()) {
         panels::linear(z, bias, weight, layer.in, layer.out, out, leaky_relu_);
@@ -65,58 +61,48 @@ class TileBackward {
         panels::tanh_in_place(out, layer.out * kPanel);
       }
       z = out;
-      block += kChunk * layer.out * kPanel;
     }
   }
 
   // dz of the last layer, before tanh. Lanes beyond the tile hold dy = 0 and so add nothing anywhere.
-  void output_grad(const T* dy, int64_t cell, int64_t panel, int64_t q) {
+  void output_grad(const T* dy, int64_t cell, int64_t panel) {
     const int64_t out = sizes_.layers.back().out;
-    T* dz = dz_ + q * dz_stride();
-    const T* y = values_ + chunk_values(sizes_) - (kChunk - q) * out * kPanel;
+    T* dz = dz_;
+    const T* y = outputs();
     pixels_.read(dy, out, cell, panel, dz);
     for (int64_t i = 0; i < out * kPanel; ++i) dz[i] *= T{1} - y[i] * y[i];
   }
 
-  // From dz of the last layer: adds the chunk's weight gradients, leaves the gradient of x's channels in dz_ if wanted.
-  void backward(const T* weights, int64_t count, bool want_dx) {
-    T* values = values_ + chunk_values(sizes_) - kChunk * sizes_.layers.back().out * kPanel;
+  // From dz of the last layer: adds the panel's weight gradients, leaves the gradient of x's channels in dz_ if wanted.
+  void backward(const T* weights, bool want_dx) {
+    const T* z = outputs();
     T* dweights = dweights_ + padded_parameters(sizes_);
     for (size_t l = sizes_.layers.size(); l-- > 0;) {
       const TileMlpLayer& layer = sizes_.layers[l];
-      values -= kChunk * layer.in * kPanel;
+      z -= layer.in * kPanel;
       dweights -= (1 + layer.in) * padded(layer.out);
-      weight_grad(layer, values, count, dweights);
-      if (l == 0 && !want_dx) return;
-      for (int64_t q = 0; q < count; ++q) {
-        const T *z = values + q * layer.in * kPanel, *dz = dz_ + q * dz_stride();
-        T* next = dz_next_ + q * dz_stride();
+      weight_grad(layer, z, dweights);
+      if (l > 0) {
         const T slope = leaky_relu_.slope;
-        if (l > 0) {
-          panels::linear_input_grad(dz, weights + layer.weight, layer.in, layer.out, z, next,
-                                    [slope](V gradient, V value) { return value > T{0} ? gradient : slope * gradient; });
-        } else {
-          panels::linear_input_grad(dz, weights + layer.weight, sizes_.channels, layer.out, z, next,
-                                    [](V gradient, V) { return gradient; });
-        }
+        panels::linear_input_grad<T>(dz_, weights + layer.weight, layer.in, layer.out, z, dz_next_,
+                                     [slope](V gradient, V value) { return value > T{0} ? gradient : slope * gradient; });
+      } else if (want_dx) {
+        panels::linear_input_grad<T>(dz_, weights + layer.weight, sizes_.channels, layer.out, z, dz_next_,
+                                     [](V gradient, V) { return gradient; });
       }
       std::swap(dz_, dz_next_);
     }
   }
 
-  void weight_grad(const TileMlpLayer& layer, const T* values, int64_t count, T* dweights) {
+  void weight_grad(const TileMlpLayer& layer, const T* z, T* dweights) {
     const int64_t out = padded(layer.out);
-    T* dzt = dz_transposed_;  // [pixel][out]
-    for (int64_t q = 0; q < count; ++q) {
-      const T* dz = dz_ + q * dz_stride();
-      for (int64_t o = 0; o < out; o += kLanes) {
-        for (int64_t p = 0; p < kPanel; p += kLanes) {
-          panels::transpose_square(dz + o * kPanel + p, kPanel, dzt + (q * kPanel + p) * out + o, out);
-        }
-      }
+    const T* dz = dz_;
+    T* dzt = dz_transposed_;  // [kPanel][out]
+    for (int64_t o = 0; o < out; o += kLanes) {
+      for (int64_t p = 0; p < kPanel; p += kLanes) panels::transpose_square(dz + o * kPanel + p, kPanel, dzt + p * out + o, out);
     }
-    panels::add_rows(dzt, count * kPanel, out, dweights);
-    panels::weight_grad(values, layer.in * kPanel, layer.in, dzt, count, out, dweights + out);
+    panels::add_rows(dzt, kPanel, out, dweights);
+    panels::weight_grad(z, dzt, layer.in, out, dweights + out);
   }
 
   // Drops the padding of the weight gradients: phi's order.

@@ -119,7 +119,7 @@ template <class T>
   Vec<T> a[kL], b[kL];
 #pragma GCC unroll 16
   for (int i = 0; i < kL; ++i) a[i] = load(from + i * from_stride);
-  const auto interleave = [&]<int... kI>(std::integer_sequence<int, kI...>) {
+  const auto interleave = [&]<int... kI>(std::integer_sequence<int, kI...>) __attribute__((always_inline)) {
 #pragma GCC unroll 16
     for (int i = 0; i < kL / 2; ++i) {
       b[2 * i] = __builtin_shufflevector(a[i], a[i + kL / 2], (kI / 2 + (kI % 2) * kL)...);
@@ -134,28 +134,24 @@ template <class T>
   for (int i = 0; i < kL; ++i) store(to + i * to_stride, a[i]);
 }
 
-// dW += z dy^T over the pixels of `count` panels: panel q of z is z + q * z_stride, [in][kPanel]; dy comes transposed,
-// [count * kPanel pixels][out], out and dW's row length padded to whole vectors.
+// Rows of dW += z dy^T, a register block: z [kM][kPanel]; dy transposed, [kPanel][out], of which kN vectors are read.
 template <class T, int kM, int kN>
-[[gnu::always_inline]] inline void weight_grad_block(const T* z, int64_t z_stride, const T* dyt, int64_t count, int64_t out,
-                                                     T* dw) {
+[[gnu::always_inline]] inline void weight_grad_block(const T* z, const T* dyt, int64_t out, T* dw) {
   Vec<T> sums[kM][kN];
 #pragma GCC unroll 16
   for (int m = 0; m < kM; ++m) {
 #pragma GCC unroll 16
     for (int n = 0; n < kN; ++n) sums[m][n] = load(dw + m * out + n * kLanes<T>);
   }
-  for (int64_t q = 0; q < count; ++q, z += z_stride) {
-    for (int64_t p = 0; p < kPanel<T>; ++p, dyt += out) {
-      Vec<T> gradient[kN];
+  for (int64_t p = 0; p < kPanel<T>; ++p, dyt += out) {
+    Vec<T> gradient[kN];
 #pragma GCC unroll 16
-      for (int n = 0; n < kN; ++n) gradient[n] = load(dyt + n * kLanes<T>);
+    for (int n = 0; n < kN; ++n) gradient[n] = load(dyt + n * kLanes<T>);
 #pragma GCC unroll 16
-      for (int m = 0; m < kM; ++m) {
-        const T value = z[m * kPanel<T> + p];
+    for (int m = 0; m < kM; ++m) {
+      const T value = z[m * kPanel<T> + p];
 #pragma GCC unroll 16
-        for (int n = 0; n < kN; ++n) sums[m][n] += value * gradient[n];
-      }
+      for (int n = 0; n < kN; ++n) sums[m][n] += value * gradient[n];
     }
   }
 #pragma GCC unroll 16
@@ -165,17 +161,18 @@ template <class T, int kM, int kN>
   }
 }
 
+// dW += z dy^T over a panel: z [in][kPanel], dy transposed, [kPanel][out], dW [in][out]; out is whole vectors.
 template <class T>
-inline void weight_grad(const T* z, int64_t z_stride, int64_t in, const T* dyt, int64_t count, int64_t out, T* dw) {
+inline void weight_grad(const T* z, const T* dyt, int64_t in, int64_t out, T* dw) {
   for (int64_t o = 0; o < out;) {
     const bool pair = o + kVectors * kLanes<T> <= out;
     row_blocks<kRows>(in, [&](auto rows, int64_t i) {
       constexpr int kM = decltype(rows)::value;
       const T* values = z + i * kPanel<T>;
       if (pair) {
-        weight_grad_block<T, kM, kVectors>(values, z_stride, dyt + o, count, out, dw + i * out + o);
+        weight_grad_block<T, kM, kVectors>(values, dyt + o, out, dw + i * out + o);
       } else {
-        weight_grad_block<T, kM, 1>(values, z_stride, dyt + o, count, out, dw + i * out + o);
+        weight_grad_block<T, kM, 1>(values, dyt + o, out, dw + i * out + o);
       }
     });
     o += (pair ? kVectors : 1) * kLanes<T>;
