@@ -104,6 +104,26 @@ class PhaseOutput {
   T* const group_;
 };
 
+// A[c][(o, tap)] = w[o][c][tap] for input channels [row, row + rows) and `count` output channels from `o` on.
+template <class T>
+void pack_turned_weights(const T* w, const Conv2dSizes& s, const std::vector<int64_t>& taps, int64_t row, int64_t rows,
+                         int64_t o, int64_t count, T* out) {
+  constexpr int64_t width = Simd<T>::rows, most = 64;
+  const int64_t window = s.kh * s.kw;
+  if (window == 1) return pack_copied(w + o * s.cg + row, s.cg, rows, count, width, out);
+  const T* end = w + s.og * s.cg * window;
+  T square[most * width];
+  for (; count > 0; ++o, --count) {
+    const T* block = w + (o * s.cg + row) * window;
+    if (window <= most) pack_short_rows(block, window, rows, window, width, end, square);
+    for (const int64_t tap : taps) {
+      if (window <= most) std::memcpy(out, square + tap * width, sizeof(T) * width);
+      else for (int64_t r = 0; r < rows; ++r) out[r] = block[r * window + tap];
+      out += width;
+    }
+  }
+}
+
 template <class T>
 void input_grad_phase(const Tensor& dy, const Tensor& w, const Conv2dParams& p, const Conv2dSizes& s, int64_t group,
                       const Phase& phase, Tensor& dx) {
@@ -112,14 +132,8 @@ void input_grad_phase(const Tensor& dy, const Tensor& w, const Conv2dParams& p, 
   const PixelColumns<T> columns(phase.grid, {dy.data<T>() + group * s.og * s.oh * s.ow, s.o * s.oh * s.ow});
   const int64_t taps = static_cast<int64_t>(phase.taps.size()), window = s.kh * s.kw;
   const T* wp = w.data<T>() + group * s.og * s.cg * window;
-  // A[c][(o, tap)] = w[o][c][tap]
   const auto pack_a = [&](int64_t row, int64_t rows, int64_t k, int64_t length, T* out) {
-    for (int64_t o = k / taps; o < (k + length) / taps; ++o) {
-      const T* block = wp + (o * s.cg + row) * window;
-      for (int64_t t = 0; t < taps; ++t, out += Simd<T>::rows) {
-        for (int64_t r = 0; r < rows; ++r) out[r] = block[r * window + phase.taps[static_cast<size_t>(t)]];
-      }
-    }
+    pack_turned_weights(wp, s, phase.taps, row, rows, k / taps, length / taps, out);
   };
   const auto pack_b = [&](int64_t panel, int64_t panels, int64_t k, int64_t length, T* out, int64_t out_step) {
     columns.pack(panel, panels, k, length, out, out_step);

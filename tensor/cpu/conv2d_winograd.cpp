@@ -17,7 +17,7 @@ using namespace winograd;
 constexpr int kProducts = kPoints * kPoints;
 constexpr int64_t kBlockChannels = 128;               // u of a block: 36*128*16 floats, 288 KiB
 constexpr int64_t kGroupPanels = 4;                   // panels that share a transformed block of filters
-constexpr int64_t kPictureBytes = int64_t{8} << 20;   // of v: fits in the L3 cache
+constexpr int64_t kPictureBytes = int64_t{2} << 20;   // of v: what it was written with is still in the L2 and L3 caches
 constexpr int64_t kWidth = Simd<float>::columns;      // tiles of a panel
 constexpr int64_t kLanes = Simd<float>::lanes;
 using V = Vec<float>;
@@ -33,28 +33,38 @@ struct Filtering {
   int64_t row_step, channel_step;
   bool turned;
   float* y;
+  int64_t width = kWidth;  // tiles of a panel: kWidth, or kLanes where that wastes less
+
+  // Elements from one product to the next in v and u. One step more than the channels: with a power of two, all 36 would
+  // fall into one set of the L1 cache.
+  int64_t v_step() const { return (channels + 1) * width; }
+  static int64_t u_step(int64_t block_channels) { return (block_channels + 1) * Simd<float>::rows; }
 
   int64_t tiles_w() const { return ceil_div(ow, kTile); }
   int64_t tiles() const { return ceil_div(oh, kTile) * tiles_w(); }  // of one image
-  int64_t panels_per_image() const { return ceil_div(tiles(), kWidth); }
+  int64_t panels_per_image() const { return ceil_div(tiles(), width); }
 };
 
-// Tiles of one row of tiles inside a panel.
+// Neighbouring tiles in one row of tiles.
 struct Segment {
-  int64_t row, column, count;  // first tile
-  int64_t to;                  // its place in the panel
+  int64_t row, column, count;
 };
+// The longest segment from tile t on, ending before `end`.
+Segment segment_at(const Filtering& f, int64_t t, int64_t end) {
+  const int64_t column = t % f.tiles_w();
+  return {t / f.tiles_w(), column, std::min({f.tiles_w() - column, f.tiles() - t, end - t})};
+}
+// Cuts tiles [begin, end) of an image into segments; visit(segment, its place after begin).
 template <class F>
-void for_each_segment(const Filtering& f, int64_t panel, const F& visit) {
-  const int64_t t0 = panel % f.panels_per_image() * kWidth, t1 = std::min(f.tiles(), t0 + kWidth);
-  for (int64_t t = t0; t < t1;) {
-    const Segment s{t / f.tiles_w(), t % f.tiles_w(), std::min(t1 - t, f.tiles_w() - t % f.tiles_w()), t - t0};
-    visit(s);
+void for_each_segment(const Filtering& f, int64_t begin, int64_t end, const F& visit) {
+  for (int64_t t = begin; t < std::min(end, f.tiles());) {
+    const Segment s = segment_at(f, t, end);
+    visit(s, t - begin);
     t += s.count;
   }
 }
 
-// ---- the picture: v [panel][36][channel][kWidth] ------------------------------------------------------------------
+// ---- the picture: v [panel][36][channel][width]  ------------------------------------------------------------------
 
 // pieces[i][j][tile] = pixel (i,j) of each 6x6 piece of one channel of a panel. Room for one vector too many.
 using Pieces = float[kPoints][kPoints][kWidth + kLanes];
@@ -76,10 +86,10 @@ void split_row(const float* row, int64_t count, float* to, int64_t column_step) 
   }
 }
 
-void cut_pieces(const Filtering& f, const float* plane, int64_t panel, Pieces& pieces) {
+void cut_pieces(const Filtering& f, const float* plane, int64_t first, Pieces& pieces) {
   constexpr int64_t most = kTile * (kWidth + kLanes) + kTile;  // pixels that split_row may read
   float line[most];
-  for_each_segment(f, panel, [&](const Segment& s) {
+  for_each_segment(f, first, first + f.width, [&](const Segment& s, int64_t place) {
     const int64_t left = s.column * kTile - f.padding.w;
     const int64_t reads = kTile * ceil_div(s.count, kLanes) * kLanes + kTile;
     for (int i = 0; i < kPoints; ++i) {
@@ -94,7 +104,7 @@ void cut_pieces(const Filtering& f, const float* plane, int64_t panel, Pieces& p
         std::fill(line + end, line + reads, 0.0f);
         row = line;
       }
-      split_row(row, s.count, &pieces[i][0][s.to], kWidth + kLanes);
+      split_row(row, s.count, &pieces[i][0][place], kWidth + kLanes);
     }
   });
 }
@@ -102,8 +112,8 @@ void cut_pieces(const Filtering& f, const float* plane, int64_t panel, Pieces& p
 // One channel of one panel.
 void transform_panel(const Filtering& f, int64_t panel, int64_t channel, Pieces& pieces, float* v) {
   const int64_t image = panel / f.panels_per_image();
-  cut_pieces(f, f.x + (image * f.channels + channel) * f.h * f.w, panel, pieces);
-  for (int64_t t = 0; t < kWidth; t += kLanes) {
+  cut_pieces(f, f.x + (image * f.channels + channel) * f.h * f.w, panel % f.panels_per_image() * f.width, pieces);
+  for (int64_t t = 0; t < f.width; t += kLanes) {
     V piece[kPoints][kPoints], result[kPoints][kPoints];
 #pragma GCC unroll 8
     for (int i = 0; i < kPoints; ++i) {
@@ -115,7 +125,7 @@ void transform_panel(const Filtering& f, int64_t panel, int64_t channel, Pieces&
     for (int i = 0; i < kPoints; ++i) {
 #pragma GCC unroll 8
       for (int j = 0; j < kPoints; ++j) {
-        store<float>(v + ((i * kPoints + j) * f.channels + channel) * kWidth + t, result[i][j]);
+        store<float>(v + (i * kPoints + j) * f.v_step() + channel * f.width + t, result[i][j]);
       }
     }
   }
@@ -128,13 +138,9 @@ void gather_filters(const Filtering& f, int64_t row, int64_t rows, int64_t chann
   constexpr int64_t width = Simd<float>::rows;
   const float* from = f.filters + row * f.row_step + channel * f.channel_step;
   if (f.channel_step == 9) return pack_transposed(from, f.row_step, rows, count * 9, width, out);
-  float line[kTileRows * 9 + 2 * kLanes];  // row_step is 9: one channel's filters stand side by side
-  for (int64_t c = 0; c < count; ++c, from += f.channel_step, out += 9 * width) {
-    std::copy(from, from + rows * 9, line);
-    float square[kLanes * 2 * width];
-    pack_transposed(line, 9, rows, ceil_div(9, kLanes) * kLanes, width, square);
-    std::copy(square, square + 9 * width, out);
-  }
+  // One channel's filters stand side by side; what is written too far, the next channel overwrites.
+  const float* end = f.filters + f.rows * f.channels * 9;
+  for (int64_t c = 0; c < count; ++c, from += f.channel_step, out += 9 * width) pack_short_rows(from, 9, rows, 9, width, end, out);
 }
 
 void transform_filters(const Filtering& f, int64_t row, int64_t rows, int64_t channel, int64_t count, float* weights, float* u) {
@@ -156,7 +162,7 @@ void transform_filters(const Filtering& f, int64_t row, int64_t rows, int64_t ch
 #pragma GCC unroll 8
       for (int i = 0; i < kPoints; ++i) {
 #pragma GCC unroll 8
-        for (int j = 0; j < kPoints; ++j) store<float>(u + ((i * kPoints + j) * count + c) * width + r, result[i][j]);
+        for (int j = 0; j < kPoints; ++j) store<float>(u + (i * kPoints + j) * f.u_step(count) + c * width + r, result[i][j]);
       }
     }
   }
@@ -164,34 +170,47 @@ void transform_filters(const Filtering& f, int64_t row, int64_t rows, int64_t ch
 
 // ---- the result: products [36][kTileRows][kWidth] of one panel --------------------------------------------------------
 
+// The 4x4 outputs of kLanes tiles as four rows of pixels, each 4*kLanes long.
+void transform_outputs(const float* products, float* const (&rows)[kTile]) {
+  V m[kPoints][kPoints], y[kTile][kTile];
+#pragma GCC unroll 8
+  for (int i = 0; i < kPoints; ++i) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kPoints; ++j) m[i][j] = load(products + (i * kPoints + j) * kTileRows * kWidth);
+  }
+  transform_both<kPoints, kTile>(m, y, [](const V(&in)[6], V(&out)[4]) { transform_output(in, out); });
+  for (int i = 0; i < kTile; ++i) {
+    const V a0 = interleave<float>(y[i][0], y[i][2], 0), a1 = interleave<float>(y[i][0], y[i][2], 1);
+    const V b0 = interleave<float>(y[i][1], y[i][3], 0), b1 = interleave<float>(y[i][1], y[i][3], 1);
+    store<float>(rows[i], interleave<float>(a0, b0, 0));
+    store<float>(rows[i] + kLanes, interleave<float>(a0, b0, 1));
+    store<float>(rows[i] + 2 * kLanes, interleave<float>(a1, b1, 0));
+    store<float>(rows[i] + 3 * kLanes, interleave<float>(a1, b1, 1));
+  }
+}
+
 void write_outputs(const Filtering& f, int64_t panel, int64_t row, int64_t rows, const float* products) {
-  float lines[kTile][kTile * kWidth];
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t t = 0; t < kWidth; t += kLanes) {
-      V m[kPoints][kPoints], y[kTile][kTile];
-#pragma GCC unroll 8
-      for (int i = 0; i < kPoints; ++i) {
-#pragma GCC unroll 8
-        for (int j = 0; j < kPoints; ++j) m[i][j] = load(products + ((i * kPoints + j) * kTileRows + r) * kWidth + t);
-      }
-      transform_both<kPoints, kTile>(m, y, [](const V(&in)[6], V(&out)[4]) { transform_output(in, out); });
-      for (int i = 0; i < kTile; ++i) {  // four vectors, one pixel column each, become a run of pixels
-        const V a0 = interleave<float>(y[i][0], y[i][2], 0), a1 = interleave<float>(y[i][0], y[i][2], 1);
-        const V b0 = interleave<float>(y[i][1], y[i][3], 0), b1 = interleave<float>(y[i][1], y[i][3], 1);
-        float* to = lines[i] + t * kTile;
-        store<float>(to, interleave<float>(a0, b0, 0));
-        store<float>(to + kLanes, interleave<float>(a0, b0, 1));
-        store<float>(to + 2 * kLanes, interleave<float>(a1, b1, 0));
-        store<float>(to + 3 * kLanes, interleave<float>(a1, b1, 1));
+  float lines[kTile][kTile * kLanes];
+  const int64_t image = panel / f.panels_per_image(), first = panel % f.panels_per_image() * f.width;
+  for (int64_t t = 0; t < f.width && first + t < f.tiles(); t += kLanes) {
+    const Segment s = segment_at(f, first + t, first + t + kLanes);
+    const bool whole = s.count == kLanes && (s.column + kLanes) * kTile <= f.ow && (s.row + 1) * kTile <= f.oh;
+    for (int64_t r = 0; r < rows; ++r) {
+      float* plane = f.y + (image * f.rows + row + r) * f.oh * f.ow;
+      const float* from = products + r * kWidth + t;
+      if (whole) {
+        float* to = plane + s.row * kTile * f.ow + s.column * kTile;
+        transform_outputs(from, {to, to + f.ow, to + 2 * f.ow, to + 3 * f.ow});
+      } else {
+        transform_outputs(from, {lines[0], lines[1], lines[2], lines[3]});
+        for_each_segment(f, first + t, first + t + kLanes, [&](const Segment& part, int64_t place) {
+          const int64_t oh = part.row * kTile, ow = part.column * kTile, count = std::min(kTile * part.count, f.ow - ow);
+          for (int64_t i = 0; i < std::min<int64_t>(kTile, f.oh - oh); ++i) {
+            std::copy_n(lines[i] + place * kTile, count, plane + (oh + i) * f.ow + ow);
+          }
+        });
       }
     }
-    float* plane = f.y + (panel / f.panels_per_image() * f.rows + row + r) * f.oh * f.ow;
-    for_each_segment(f, panel, [&](const Segment& s) {
-      const int64_t oh = s.row * kTile, ow = s.column * kTile, count = std::min(kTile * s.count, f.ow - ow);
-      for (int64_t i = 0; i < std::min<int64_t>(kTile, f.oh - oh); ++i) {
-        std::copy_n(lines[i] + s.to * kTile, count, plane + (oh + i) * f.ow + ow);
-      }
-    });
   }
 }
 
@@ -202,11 +221,11 @@ void multiply_part(const Filtering& f, const float* v, int64_t first, int64_t ro
   const int64_t tiles = ceil_div(row1 - row0, kTileRows), blocks = ceil_div(f.channels, kBlockChannels);
   const int64_t depth = ceil_div(f.channels, blocks), group = std::min(kGroupPanels, panel1 - panel0);
   constexpr int64_t product_size = kTileRows * kWidth;
-  const Workspace<float> u(kProducts * depth * Simd<float>::rows), weights(9 * depth * Simd<float>::rows);
+  const Workspace<float> u(kProducts * f.u_step(depth)), weights((9 * depth + kLanes) * Simd<float>::rows);
   const Workspace<float> products(group * kProducts * product_size);
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t row = row0 + (row1 - row0) * tile / tiles, rows = row0 + (row1 - row0) * (tile + 1) / tiles - row;
-    const MicroKernel<float> kernel = micro_kernel_for<float>(rows);
+    const MicroKernel<float> kernel = f.width == kLanes ? micro_kernel_for<float, 1>(rows) : micro_kernel_for<float>(rows);
     for (int64_t p0 = panel0; p0 < panel1; p0 += group) {
       const int64_t p1 = std::min(panel1, p0 + group);
       for (int64_t c = 0; c < f.channels; c += depth) {
@@ -214,8 +233,8 @@ void multiply_part(const Filtering& f, const float* v, int64_t first, int64_t ro
         if (blocks > 1 || p0 == panel0) transform_filters(f, row, rows, c, count, weights.data(), u.data());
         for (int64_t p = p0; p < p1; ++p) {
           for (int64_t i = 0; i < kProducts; ++i) {
-            kernel({1, count, u.data() + i * count * Simd<float>::rows, v + (((p - first) * kProducts + i) * f.channels + c) * kWidth,
-                    0, products.data() + ((p - p0) * kProducts + i) * product_size, kWidth, c > 0});
+            kernel({1, count, u.data() + i * f.u_step(count), v + ((p - first) * kProducts + i) * f.v_step() + c * f.width, 0,
+                    products.data() + ((p - p0) * kProducts + i) * product_size, kWidth, c > 0});
           }
         }
       }
@@ -224,8 +243,9 @@ void multiply_part(const Filtering& f, const float* v, int64_t first, int64_t ro
   }
 }
 
-void filter(const Filtering& f) {
-  const int64_t panels = f.n * f.panels_per_image(), panel_size = kProducts * f.channels * kWidth;
+void filter(Filtering f) {
+  if (f.tiles() <= kLanes) f.width = kLanes;
+  const int64_t panels = f.n * f.panels_per_image(), panel_size = kProducts * f.v_step();
   const int64_t fit = std::max<int64_t>(2 * omp_get_max_threads(), kPictureBytes / (panel_size * static_cast<int64_t>(sizeof(float))));
   const int64_t step = ceil_div(panels, ceil_div(panels, fit)), threads = omp_get_max_threads();
   const Workspace<float> v(step * panel_size);
@@ -237,7 +257,7 @@ void filter(const Filtering& f) {
         transform_panel(f, first + i / f.channels, i % f.channels, pieces, v.data() + i / f.channels * panel_size);
       }
     });
-    if (count >= threads && (count * kWidth >= f.rows || f.rows < threads * kTileRows)) {
+    if (count >= threads && (count * f.width >= f.rows || f.rows < threads * kTileRows)) {
       parallel_for(count, 1, [&](int64_t begin, int64_t end) {
         multiply_part(f, v.data(), first, 0, f.rows, first + begin, first + end);
       });

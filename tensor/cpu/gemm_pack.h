@@ -51,6 +51,18 @@ void pack_transposed(const T* from, int64_t ld, int64_t count, int64_t length, i
   }
 }
 
+// As pack_transposed, for rows of less than a vector or so, always in whole vectors: writes `length` rounded up to
+// lanes steps of k, and reads as far, from a copy where that would pass `end`.
+template <class T>
+void pack_short_rows(const T* from, int64_t ld, int64_t count, int64_t length, int64_t width, const T* end, T* out) {
+  constexpr int lanes = Simd<T>::lanes;
+  const int64_t rounded = (length + lanes - 1) / lanes * lanes;
+  if (from + (count - 1) * ld + rounded <= end) return pack_transposed(from, ld, count, rounded, width, out);
+  for (int64_t k = 0; k < rounded; ++k) {
+    for (int64_t i = 0; i < width; ++i) out[k * width + i] = i < count && k < length ? from[i * ld + k] : T(0);
+  }
+}
+
 // out[k][i] = from[k][i] for i < count, k < length. Lanes beyond `count` become 0.
 template <class T>
 void pack_copied(const T* from, int64_t ld, int64_t count, int64_t length, int64_t width, T* out) {
