@@ -10,7 +10,7 @@
 namespace asap::train {
 namespace {
 
-constexpr int kLeft = 52, kRight = 10, kTop = 30, kBottom = 30;  // margins around the plot
+constexpr int kLeft = 60, kRight = 18, kTop = 30, kBottom = 30;  // margins around the plot
 constexpr size_t kColumns = 400;                                 // more points than this are drawn as a band
 
 struct Range {

@@ -32,9 +32,9 @@ p, figcaption, summary { color: var(--faint); }
 .chart { width: 100%; height: auto; background: var(--panel); border-radius: 6px; font-size: 12px; }
 .chart text { fill: var(--faint); } .chart .title { fill: var(--ink); font-size: 14px; font-weight: 600; } .chart .last { fill: var(--ink); }
 .axes line { stroke: var(--rule); }
-figure { margin: 0 0 1.25rem; } figure img { display: block; max-width: 100%; height: auto; border-radius: 4px; }
+figure { margin: 0 0 1.25rem; } figure img { display: block; width: min(100%, 780px); height: auto; border-radius: 4px; }
 table { border-collapse: collapse; font-size: .9rem; } td { padding: .2rem 1.5rem .2rem 0; border-bottom: 1px solid var(--rule); vertical-align: top; overflow-wrap: anywhere; }
-td:first-child { font-family: ui-monospace, monospace; white-space: nowrap; } th { text-align: left; padding: 1rem 0 .2rem; font-weight: 600; }
+td:first-child { font-family: ui-monospace, monospace; white-space: nowrap; } td:nth-child(2) { min-width: 10rem; } th { text-align: left; padding: 1rem 0 .2rem; font-weight: 600; }
 )css";
 
 constexpr const char* kIntroduction =
