@@ -5,6 +5,7 @@
 
 #include "asapnet/model.h"
 #include "nn/checkpoint_file.h"
+#include "nn/init.h"
 #include "nn/safetensors.h"
 
 using namespace asap;
