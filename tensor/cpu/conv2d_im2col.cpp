@@ -52,18 +52,37 @@ struct Phase {
   std::vector<int64_t> taps;   // kh*KW + kw of each of the grid's taps
 };
 
-Phase make_phase(const Conv2dSizes& s, const Conv2dParams& p, int64_t h, int64_t w) {
-  Phase phase{.h = h, .w = w, .grid = {.h = s.oh, .w = s.ow, .oh = ceil_div(s.h - h, p.stride.h),
-              .ow = ceil_div(s.w - w, p.stride.w), .stride = 1, .taps = {}}, .taps = {}};
+// Rows [first, last) of the phase that begins at pixel (h, w).
+Phase make_phase(const Conv2dSizes& s, const Conv2dParams& p, int64_t h, int64_t w, int64_t first, int64_t last) {
+  Phase phase{.h = h + first * p.stride.h, .w = w,
+              .grid = {.h = s.oh, .w = s.ow, .oh = last - first, .ow = ceil_div(s.w - w, p.stride.w), .stride = 1, .taps = {}},
+              .taps = {}};
   for (int64_t kh = 0; kh < s.kh; ++kh) {
     for (int64_t kw = 0; kw < s.kw; ++kw) {
-      const int64_t top = h + p.padding.h - kh * p.dilation.h, left = w + p.padding.w - kw * p.dilation.w;
+      const int64_t top = phase.h + p.padding.h - kh * p.dilation.h, left = w + p.padding.w - kw * p.dilation.w;
       if (top % p.stride.h != 0 || left % p.stride.w != 0) continue;
       phase.grid.taps.push_back({top / p.stride.h, left / p.stride.w});
       phase.taps.push_back(kh * s.kw + kw);
     }
   }
   return phase;
+}
+
+// to[2*i] (+)= from[i] for one vector of values; the pixels between keep what they hold. They belong to another phase,
+// which no thread is writing at this time.
+template <class T>
+[[gnu::always_inline]] inline void spread(const T* from, bool accumulate, T* to) {
+  constexpr int lanes = Simd<T>::lanes;
+  LaneMask<T> places[2], merge;
+  for (int i = 0; i < lanes; ++i) {
+    for (int half = 0; half < 2; ++half) places[half][i] = half * lanes / 2 + i / 2;
+    merge[i] = i % 2 == 0 ? i : lanes + i;
+  }
+  const Vec<T> values = load(from);
+  for (int half = 0; half < 2; ++half) {
+    const Vec<T> old = load(to + half * lanes), doubled = __builtin_shuffle(values, places[half]);
+    store<T>(to + half * lanes, __builtin_shuffle(accumulate ? old + doubled : doubled, old, merge));
+  }
 }
 
 // dx of one group and phase, [n][c][phase rows][phase columns] in steps of the stride.
@@ -80,7 +99,13 @@ class PhaseOutput {
     while (count > 0) {
       const int64_t run = std::min(count, phase_.grid.ow - b);
       T* to = plane + (phase_.h + a * stride_.h) * s_.w + phase_.w + b * stride_.w;
-      for (int64_t i = 0; i < run; ++i) to[i * stride_.w] = values[i] + (accumulate ? to[i * stride_.w] : T(0));
+      // The last vector would touch the pixel behind the run: only where that is still in the row.
+      const int64_t whole = phase_.w + (b + run) * stride_.w <= s_.w ? run : run - 1;
+      int64_t i = 0;
+      if (stride_.w == 2) {
+        for (; i + Simd<T>::lanes <= whole; i += Simd<T>::lanes) spread(values + i, accumulate, to + 2 * i);
+      }
+      for (; i < run; ++i) to[i * stride_.w] = values[i] + (accumulate ? to[i * stride_.w] : T(0));
       values += run;
       count -= run;
       ++a;
@@ -103,6 +128,8 @@ class PhaseOutput {
   const Phase& phase_;
   T* const group_;
 };
+
+constexpr int64_t kPhaseBytes = int64_t{2} << 20;  // of dx, worked on at a time with more than one phase
 
 // A[c][(o, tap)] = w[o][c][tap] for input channels [row, row + rows) and `count` output channels from `o` on.
 template <class T>
@@ -164,11 +191,23 @@ void conv2d_forward_im2col(const Tensor& x, const Tensor& w, const Conv2dParams&
 void conv2d_input_grad_im2col(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
   const Conv2dSizes s = conv2d_sizes(dx, w, p, dy);
   dispatch_floating(dy.dtype(), "conv2d_input_grad", [&]<class T>(T) {
-    for (int64_t h = 0; h < std::min(p.stride.h, s.h); ++h) {
-      for (int64_t wi = 0; wi < std::min(p.stride.w, s.w); ++wi) {
-        Phase phase = make_phase(s, p, h, wi);
-        if (is_pointwise(s, p)) phase.grid.h = phase.grid.oh = 1, phase.grid.w = phase.grid.ow = s.h * s.w;
-        for (int64_t group = 0; group < s.groups; ++group) input_grad_phase<T>(dy, w, p, s, group, phase, dx);
+    if (is_pointwise(s, p)) {
+      const Phase phase{.h = 0, .w = 0, .grid = {.h = 1, .w = s.h * s.w, .oh = 1, .ow = s.h * s.w, .stride = 1, .taps = {{0, 0}}}, .taps = {0}};
+      for (int64_t group = 0; group < s.groups; ++group) input_grad_phase<T>(dy, w, p, s, group, phase, dx);
+      return;
+    }
+    // The phases share cache lines of dx: all are done for some rows before the next rows, while the lines are in cache.
+    const int64_t row_bytes = s.n * s.cg * p.stride.h * s.w * static_cast<int64_t>(sizeof(T));
+    const bool one_phase = p.stride == Size2(1);
+    const int64_t step = one_phase ? s.h : std::max<int64_t>(1, kPhaseBytes / row_bytes);
+    for (int64_t group = 0; group < s.groups; ++group) {
+      for (int64_t first = 0; first * p.stride.h < s.h; first += step) {
+        for (int64_t h = 0; h < p.stride.h; ++h) {
+          const int64_t last = std::min(first + step, ceil_div(s.h - h, p.stride.h));
+          for (int64_t wi = 0; wi < std::min(p.stride.w, s.w) && first < last; ++wi) {
+            input_grad_phase<T>(dy, w, p, s, group, make_phase(s, p, h, wi, first, last), dx);
+          }
+        }
       }
     }
   });

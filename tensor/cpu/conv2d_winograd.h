@@ -79,20 +79,16 @@ inline void transform_both(const V (&in)[In][In], V (&out)[Out][Out], const Row&
 template <class T>
 inline Vec<T> every_second(const Vec<T>& p, const Vec<T>& q, int first) {
   constexpr int lanes = Simd<T>::lanes;
-  using Index = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
-  typedef Index Mask __attribute__((vector_size(kVectorBytes)));
-  Mask mask;
-  for (int i = 0; i < lanes; ++i) mask[i] = static_cast<Index>(2 * i + first);
+  LaneMask<T> mask;
+  for (int i = 0; i < lanes; ++i) mask[i] = 2 * i + first;
   return __builtin_shuffle(p, q, mask);
 }
 // The pair (p, q) interleaved: its first or its second half.
 template <class T>
 inline Vec<T> interleave(const Vec<T>& p, const Vec<T>& q, int half) {
   constexpr int lanes = Simd<T>::lanes;
-  using Index = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
-  typedef Index Mask __attribute__((vector_size(kVectorBytes)));
-  Mask mask;
-  for (int i = 0; i < lanes; ++i) mask[i] = static_cast<Index>((i % 2) * lanes + i / 2 + half * lanes / 2);
+  LaneMask<T> mask;
+  for (int i = 0; i < lanes; ++i) mask[i] = (i % 2) * lanes + i / 2 + half * lanes / 2;
   return __builtin_shuffle(p, q, mask);
 }
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 namespace asap::cpu {
@@ -23,13 +24,17 @@ inline constexpr int kTileVectors = 2;
 
 template <class T>
 struct Simd {
+  using Index = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
   typedef T Vec __attribute__((vector_size(kVectorBytes)));
+  typedef Index Mask __attribute__((vector_size(kVectorBytes)));  // lane numbers for __builtin_shuffle
   static constexpr int lanes = kVectorBytes / static_cast<int>(sizeof(T));
   static constexpr int columns = kTileVectors * lanes;  // of a tile, and of a panel of b
   static constexpr int rows = (kTileRows + lanes - 1) / lanes * lanes;  // of a panel of a: the tile's, rounded up
 };
 template <class T>
 using Vec = typename Simd<T>::Vec;
+template <class T>
+using LaneMask = typename Simd<T>::Mask;
 
 template <class T>
 Vec<T> load(const T* from) {

@@ -12,14 +12,12 @@ namespace asap::cpu {
 template <class T>
 inline void transpose_lanes(Vec<T> (&v)[Simd<T>::lanes]) {
   constexpr int lanes = Simd<T>::lanes;
-  using Index = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
-  typedef Index Mask __attribute__((vector_size(kVectorBytes)));
 #pragma GCC unroll 4
   for (int s = 1; s < lanes; s *= 2) {
-    Mask low, high;  // lanes of the pair (p, q): which go to p, which to q
+    LaneMask<T> low, high;  // lanes of the pair (p, q): which go to p, which to q
     for (int i = 0; i < lanes; ++i) {
-      low[i] = static_cast<Index>((i & s) ? lanes + i - s : i);
-      high[i] = static_cast<Index>((i & s) ? lanes + i : i + s);
+      low[i] = (i & s) ? lanes + i - s : i;
+      high[i] = (i & s) ? lanes + i : i + s;
     }
 #pragma GCC unroll 16
     for (int i = 0; i < lanes; ++i) {
