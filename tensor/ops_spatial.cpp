@@ -4,8 +4,7 @@
 
 namespace asap {
 
-// ---- padding
-// ----------------------------------------------------------------------------------------------------------
+// ---- padding ------------------------------------------------------------------------------------------------------
 
 Shape pad2d_shape(const Shape& x, const Pad2dParams& p) {
   checks::has_rank("pad2d", "x", x, 4);
@@ -37,8 +36,7 @@ Tensor pad2d_backward(const Tensor& dy, const Shape& x_shape, const Pad2dParams&
   return dx;
 }
 
-// ---- pooling
-// ----------------------------------------------------------------------------------------------------------
+// ---- pooling ------------------------------------------------------------------------------------------------------
 
 Shape pool2d_shape(const Shape& x, const Pool2dParams& p) {
   checks::has_rank("pool2d", "x", x, 4);
@@ -91,8 +89,7 @@ Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x
   return dx;
 }
 
-// ---- resizing
-// ---------------------------------------------------------------------------------------------------------
+// ---- resizing -----------------------------------------------------------------------------------------------------
 
 namespace {
 void check_resize(const char* op, const Shape& x, Size2 size) {

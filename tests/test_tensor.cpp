@@ -130,7 +130,9 @@ TEST_CASE("memory: bytes in use, peak, reuse, alignment") {
     release_cached_memory(Device::cpu);
     CHECK(memory_use(Device::cpu).cached == 0);
   }
+#ifndef __SANITIZE_ADDRESS__  // which ends the program on an impossible size
   CHECK(error_of([] { Tensor::empty({int64_t{1} << 60}); }).rfind("memory: could not get", 0) == 0);
+#endif
 }
 
 TEST_CASE("in-place writes bump the version, through views too") {

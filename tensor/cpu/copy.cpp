@@ -34,8 +34,7 @@ void copy_naive(const Tensor& x, Tensor& y) {
   });
 }
 
-// ---- blocked: runs where memory is contiguous, square tiles where it is transposed
-// --------------------------------------
+// ---- blocked: runs where memory is contiguous, square tiles where it is transposed --------------------------------
 
 void fill_blocked(double value, Tensor& y) {
   const auto loop = merged_loop<1>({&y});

@@ -3,6 +3,7 @@
 // definitions (float exp, tanh, log and their kin from vector_math.h). Next: strided.h.
 #include <cmath>
 #include <type_traits>
+#include <utility>
 
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
@@ -125,32 +126,19 @@ void add_bias_naive(const Tensor& bias, Tensor& y) {
 
 // ---- vectorized ---------------------------------------------------------------------------------------------------
 
-// Calls f with the operation as a compile-time constant.
+// Calls f with the operation as a compile-time constant: one of the enumerators 0, 1, ..
+template <class Op, class F, int... i>
+void with_constant(Op op, const F& f, std::integer_sequence<int, i...>) {
+  const bool found = ((op == Op{i} && (f(std::integral_constant<Op, Op{i}>{}), true)) || ...);
+  ASAP_CHECK(found, "elementwise: unknown operation ", static_cast<int>(op));
+}
 template <class F>
 void with_constant(UnaryOp op, const F& f) {
-  switch (op) {
-#define ASAP_CASE(OP) \
-  case UnaryOp::OP: return f(std::integral_constant<UnaryOp, UnaryOp::OP>{});
-    ASAP_CASE(relu)
-    ASAP_CASE(leaky_relu) ASAP_CASE(tanh) ASAP_CASE(sigmoid) ASAP_CASE(exp) ASAP_CASE(log) ASAP_CASE(sqrt)
-        ASAP_CASE(abs) ASAP_CASE(softplus) ASAP_CASE(square) ASAP_CASE(sin) ASAP_CASE(cos) ASAP_CASE(affine)
-            ASAP_CASE(clamp) ASAP_CASE(pow) ASAP_CASE(sign)
-#undef ASAP_CASE
-  }
-  fail("unary: unknown operation ", static_cast<int>(op));
+  with_constant(op, f, std::make_integer_sequence<int, static_cast<int>(UnaryOp::sign) + 1>{});
 }
-
 template <class F>
 void with_constant(BinaryOp op, const F& f) {
-  switch (op) {
-#define ASAP_CASE(OP) \
-  case BinaryOp::OP: return f(std::integral_constant<BinaryOp, BinaryOp::OP>{});
-    ASAP_CASE(add)
-    ASAP_CASE(sub) ASAP_CASE(mul) ASAP_CASE(div) ASAP_CASE(maximum) ASAP_CASE(minimum) ASAP_CASE(equal) ASAP_CASE(less)
-        ASAP_CASE(greater)
-#undef ASAP_CASE
-  }
-  fail("binary: unknown operation ", static_cast<int>(op));
+  with_constant(op, f, std::make_integer_sequence<int, static_cast<int>(BinaryOp::greater) + 1>{});
 }
 
 // evaluate() and derivative() with the branchless float functions where there is one.

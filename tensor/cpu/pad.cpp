@@ -12,9 +12,12 @@ namespace {
 int64_t source_index(int64_t i, int64_t n, PadMode mode) {
   if (i >= 0 && i < n) return i;
   switch (mode) {
-    case PadMode::zero: return -1;
-    case PadMode::reflect: return i < 0 ? -i : 2 * (n - 1) - i;
-    case PadMode::replicate: return i < 0 ? 0 : n - 1;
+    case PadMode::zero:
+      return -1;
+    case PadMode::reflect:
+      return i < 0 ? -i : 2 * (n - 1) - i;
+    case PadMode::replicate:
+      return i < 0 ? 0 : n - 1;
   }
   fail("pad2d: unknown mode ", static_cast<int>(mode));
 }
@@ -56,8 +59,7 @@ void pad2d_backward_naive(const Tensor& dy, const Pad2dParams& p, Tensor& dx) {
   });
 }
 
-// ---- rows: whole rows are copied or added, only the border columns are looked up
-// ------------------------------------------
+// ---- rows: whole rows are copied or added, only the border columns are looked up ----------------------------------
 
 // Calls f(row) for rows of `width` elements, spread over the threads.
 template <class F>

@@ -77,8 +77,7 @@ void resize2d_backward_naive(const Tensor& dy, ResizeMode mode, Tensor& dx) {
   });
 }
 
-// ---- separable: columns first, once for each source row, then rows
-// -------------------------------------------------------
+// ---- separable: columns first, once for each source row, then rows ------------------------------------------------
 
 // source_of() for a whole axis, one array for each of its parts.
 template <class T>
