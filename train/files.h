@@ -12,7 +12,7 @@ namespace asap::train {
 // The file's bytes. asap::Error, naming the file: missing, a folder, unreadable, empty.
 std::vector<uint8_t> read_file(const std::filesystem::path& path);
 
-// Writes beside the goal (PATH.tmp), then renames: readers see the old file or the whole new one, never a part.
+// Writes PATH.tmp, syncs it and renames it: whoever reads, also after a crash, finds the old file or the whole new one.
 // asap::Error, naming the file and the system's reason (no such folder, full disk, ...); the .tmp file is removed.
 void write_file(const std::filesystem::path& path, std::span<const uint8_t> bytes);
 
