@@ -18,7 +18,8 @@ struct BlockedShape {
   bool accumulate = false;
 };
 
-inline constexpr int64_t kBlockDepth = 256;               // of k: a panel of a takes 16 KiB in float32
+inline constexpr int64_t kBlockDepth = 256;                 // of k: a panel of a takes 16 KiB in float32
+inline constexpr int64_t kLongDepth = 384;                  // where columns are few: the result is then passed over less often
 inline constexpr int64_t kBlockBytes = int64_t{384} << 10;  // of packed B, per thread
 inline constexpr int64_t kKeepBytes = int64_t{512} << 10;   // A is packed only once if it takes no more
 
@@ -42,7 +43,8 @@ struct Blocking {
   int64_t depth, panels, panel_size;
   Blocking(const BlockedShape& s, int64_t my_panels) {
     const int64_t units = ceil_div(s.depth, s.depth_unit);
-    const int64_t steps = ceil_div(units, std::max<int64_t>(1, kBlockDepth / s.depth_unit));
+    const bool few = s.panels * Simd<T>::columns * kLongDepth * static_cast<int64_t>(sizeof(T)) <= kBlockBytes;
+    const int64_t steps = ceil_div(units, std::max<int64_t>(1, (few ? kLongDepth : kBlockDepth) / s.depth_unit));
     depth = ceil_div(units, steps) * s.depth_unit;
     // One more row than k has: packers may write a vector too far.
     panel_size = (depth + 1) * Simd<T>::columns;
