@@ -12,12 +12,9 @@ namespace {
 int64_t source_index(int64_t i, int64_t n, PadMode mode) {
   if (i >= 0 && i < n) return i;
   switch (mode) {
-    case PadMode::zero:
-      return -1;
-    case PadMode::reflect:
-      return i < 0 ? -i : 2 * (n - 1) - i;
-    case PadMode::replicate:
-      return i < 0 ? 0 : n - 1;
+    case PadMode::zero: return -1;
+    case PadMode::reflect: return i < 0 ? -i : 2 * (n - 1) - i;
+    case PadMode::replicate: return i < 0 ? 0 : n - 1;
   }
   fail("pad2d: unknown mode ", static_cast<int>(mode));
 }
