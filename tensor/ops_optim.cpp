@@ -47,8 +47,8 @@ void adam_step(const Tensor& grad, const AdamParams& params, Tensor& param, Tens
   check_state("adam_step", "m", m, param);
   check_state("adam_step", "v", v, param);
   ASAP_CHECK(params.step >= 1, "adam_step: expected step to count from 1, got ", params.step);
-  ASAP_CHECK(is_decay_rate(params.beta1) && is_decay_rate(params.beta2), "adam_step: expected beta1 and beta2 in [0, 1), got ",
-             params.beta1, " and ", params.beta2);
+  ASAP_CHECK(is_decay_rate(params.beta1) && is_decay_rate(params.beta2),
+             "adam_step: expected beta1 and beta2 in [0, 1), got ", params.beta1, " and ", params.beta2);
   kernels::adam.run(param.device(), grad.contiguous(), params, param, m, v);
   param.bump_version();
   m.bump_version();

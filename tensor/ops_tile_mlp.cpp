@@ -14,8 +14,8 @@ void check_params(const TileMlpParams& params) {
          params.tile > 1 ? str(above / 2, " or ") : std::string(), above, " would do");
   }
   ASAP_CHECK(params.depth >= 1 && params.width >= 1 && params.out >= 1,
-             "tile_mlp: depth, width and out must be at least 1, got depth ", params.depth, ", width ", params.width, ", out ",
-             params.out);
+             "tile_mlp: depth, width and out must be at least 1, got depth ", params.depth, ", width ", params.width,
+             ", out ", params.out);
   // The backward kernels read the sign under LeakyReLU off its output.
   ASAP_CHECK(params.slope >= 0, "tile_mlp: slope must not be negative, got ", params.slope);
 }
@@ -52,13 +52,13 @@ int64_t tile_mlp_parameters(int64_t channels, const TileMlpParams& params) {
 
 Shape tile_mlp_shape(const Shape& x, const Shape& phi, const TileMlpParams& params) {
   check_params(params);
-  ASAP_CHECK(x.rank() == 4 && phi.rank() == 4, "tile_mlp: expected x [B,C,H,W] and phi [B,P,H/tile,W/tile], got ", x, " and ",
-             phi);
+  ASAP_CHECK(x.rank() == 4 && phi.rank() == 4, "tile_mlp: expected x [B,C,H,W] and phi [B,P,H/tile,W/tile], got ", x,
+             " and ", phi);
   check_multiple("height", x[2], params.tile, x);
   check_multiple("width", x[3], params.tile, x);
   const Shape wanted{x[0], tile_mlp_parameters(x[1], params), x[2] / params.tile, x[3] / params.tile};
-  ASAP_CHECK(phi == wanted, "tile_mlp: x ", x, " with tile ", params.tile, ", width ", params.width, ", depth ", params.depth,
-             ", out ", params.out, " needs phi ", wanted, ", got ", phi);
+  ASAP_CHECK(phi == wanted, "tile_mlp: x ", x, " with tile ", params.tile, ", width ", params.width, ", depth ",
+             params.depth, ", out ", params.out, " needs phi ", wanted, ", got ", phi);
   return {x[0], params.out, x[2], x[3]};
 }
 
@@ -78,7 +78,8 @@ TileMlpGrads tile_mlp_backward(const Tensor& x, const Tensor& phi, const Tensor&
   ASAP_CHECK(dy.dtype() == x.dtype() && dy.device() == x.device(), "tile_mlp_backward: dy must be ", x.dtype(), " on ",
              x.device(), " like x, got ", dy.dtype(), " on ", dy.device());
   TileMlpGrads grads{want_dx ? Tensor::like(x) : Tensor(), Tensor::like(phi)};
-  kernels::tile_mlp_backward.run(x.device(), x.contiguous(), phi.contiguous(), dy.contiguous(), params, grads.dx, grads.dphi);
+  kernels::tile_mlp_backward.run(x.device(), x.contiguous(), phi.contiguous(), dy.contiguous(), params, grads.dx,
+                                 grads.dphi);
   return grads;
 }
 
