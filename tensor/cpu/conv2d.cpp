@@ -36,6 +36,8 @@ void register_conv2d() {
   auto& weight_grad = kernels::conv2d_weight_grad;
   weight_grad.add(Device::cpu, "depthwise", conv2d_weight_grad_depthwise,
                   [](const Tensor& x, const Tensor&, const Conv2dParams& p, Tensor& dw) { return is_depthwise(x, dw, p); });
+  weight_grad.add(Device::cpu, "winograd", conv2d_weight_grad_winograd,
+                  [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) { return takes_winograd(x, dw, p, dy); });
   weight_grad.add(Device::cpu, "im2col", conv2d_weight_grad_im2col);
   weight_grad.add(Device::cpu, "naive", conv2d_weight_grad_naive);
 }

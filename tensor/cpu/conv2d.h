@@ -38,6 +38,7 @@ void conv2d_weight_grad_im2col(const Tensor& x, const Tensor& dy, const Conv2dPa
 bool winograd_pays(const Conv2dSizes&, const Conv2dParams&);
 void conv2d_forward_winograd(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
 void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
+void conv2d_weight_grad_winograd(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
 // Only where groups == C == O.
 void conv2d_forward_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);

@@ -4,6 +4,7 @@
 // A task owns its part of dw and walks over all pixels: no partial sums, the same bits for any thread count.
 // Next: gemm_micro.h.
 #include "tensor/cpu/conv2d.h"
+#include "tensor/cpu/conv2d_transpose.h"
 #include "tensor/cpu/gemm_block.h"
 #include "tensor/cpu/gemm_packed.h"
 
@@ -65,33 +66,13 @@ class WeightGradTask {
     for (int64_t r = 0; r < source_rows; ++r) {
       const int64_t ih = oh * p_.stride.h - p_.padding.h + r;
       T* to = xt_.data() + r * row_size();
-      if (ih < 0 || ih >= s_.h) std::fill_n(to, row_size(), T(0));
-      else transpose_row(x + ih * s_.w, to);
-    }
-  }
-
-  void transpose_row(const T* row, T* to) const {
-    const int64_t columns = p_.stride.w * pitch_;
-    const int64_t begin = std::min(columns, p_.padding.w), end = std::clamp(s_.w + p_.padding.w, begin, columns);
-    const auto at = [&](int64_t i) { return to + (i % p_.stride.w * pitch_ + i / p_.stride.w) * kWidth; };
-    for (int64_t i = 0; i < begin; ++i) std::fill_n(at(i), kWidth, T(0));
-    for (int64_t i = end; i < columns; ++i) std::fill_n(at(i), kWidth, T(0));
-
-    constexpr int lanes = Simd<T>::lanes;
-    const T* from = row - p_.padding.w;
-    int64_t i = begin;
-    for (; i + lanes <= end; i += lanes) {
-      for (int64_t c = 0; c < kWidth; c += lanes) {
-        Vec<T> v[lanes];
-#pragma GCC unroll 16
-        for (int l = 0; l < lanes; ++l) v[l] = c + l < count_ ? load(from + (c + l) * s_.h * s_.w + i) : Vec<T>{};
-        transpose_lanes<T>(v);
-#pragma GCC unroll 16
-        for (int l = 0; l < lanes; ++l) store<T>(at(i + l) + c, v[l]);
+      if (ih < 0 || ih >= s_.h) {
+        std::fill_n(to, row_size(), T(0));
+        continue;
       }
-    }
-    for (; i < end; ++i) {
-      for (int64_t c = 0; c < kWidth; ++c) at(i)[c] = c < count_ ? from[c * s_.h * s_.w + i] : T(0);
+      const int64_t step = p_.stride.w;
+      transpose_row<T>({x + ih * s_.w, s_.h * s_.w, count_, s_.w}, -p_.padding.w, step * pitch_, kWidth,
+                       [&](int64_t i) { return to + (i % step * pitch_ + i / step) * kWidth; });
     }
   }
 

@@ -3,7 +3,8 @@
 // Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016. The matrices come from Toom-Cook's
 // construction with the points 0, +-a, +-b, infinity. Lavin's a = 1, b = 2 lose a digit; a = 5/8, b = 3/2 keep the
 // error near the plain sum's, because powers of a and b grow and shrink less (see Barabasz et al., Error Analysis and
-// Improving the Accuracy of Winograd Convolution, ACM TOMS 46(4), 2020).  Next: conv2d_winograd.cpp.
+// Improving the Accuracy of Winograd Convolution, ACM TOMS 46(4), 2020).  Next: conv2d_winograd.cpp,
+// conv2d_winograd_weight_grad.cpp.
 #pragma once
 
 #include "tensor/cpu/gemm_micro.h"
@@ -55,6 +56,33 @@ inline void transform_output(const V (&m)[6], V (&y)[4]) {
   y[1] = S(a) * difference_a + S(b) * difference_b;
   y[2] = S(a2) * sum_a + S(b2) * sum_b;
   y[3] = S(a * a2) * difference_a + S(b * b2) * difference_b + m[5];
+}
+
+// The weight gradient runs the other way: dg = G^T [sum over tiles of (A dy A^T) . (B^T d B)] G.
+// One row of A dy.
+template <class V>
+inline void transform_output_grad(const V (&dy)[4], V (&m)[6]) {
+  using S = std::remove_cvref_t<decltype(dy[0][0])>;
+  const V even_a = dy[0] + S(a2) * dy[2], odd_a = S(a) * (dy[1] + S(a2) * dy[3]);
+  const V even_b = dy[0] + S(b2) * dy[2], odd_b = S(b) * (dy[1] + S(b2) * dy[3]);
+  m[0] = dy[0];
+  m[1] = even_a + odd_a;
+  m[2] = even_a - odd_a;
+  m[3] = even_b + odd_b;
+  m[4] = even_b - odd_b;
+  m[5] = dy[3];
+}
+
+// One row of G^T u.
+template <class V>
+inline void transform_filter_grad(const V (&u)[6], V (&dg)[3]) {
+  using S = std::remove_cvref_t<decltype(u[0][0])>;
+  constexpr S scale_0 = static_cast<S>(1 / (a2 * b2));
+  constexpr S scale_a = static_cast<S>(1 / (2 * a2 * (a2 - b2))), scale_b = static_cast<S>(1 / (2 * b2 * (b2 - a2)));
+  const V sum_a = scale_a * (u[1] + u[2]), sum_b = scale_b * (u[3] + u[4]);
+  dg[0] = scale_0 * u[0] + sum_a + sum_b;
+  dg[1] = S(a) * scale_a * (u[1] - u[2]) + S(b) * scale_b * (u[3] - u[4]);
+  dg[2] = S(a2) * sum_a + S(b2) * sum_b + u[5];
 }
 
 // Applies a transform of one row, In values to Out, along both axes: out[Out][Out] from in[In][In].

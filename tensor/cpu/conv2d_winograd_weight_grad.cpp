@@ -1,0 +1,167 @@
+// Weight gradient of the 3x3 convolution by Winograd's F(4x4, 3x3): the 36 elementwise products, summed over tiles, are 36
+// matrix products dy [O, tiles] x [tiles, C], after which 36 sums become 9 weights. Float32 only.
+// Both operands are transformed first, with channels in the lanes, for as many tiles at a time as kOperandBytes allow;
+// then every pair (at most kTileRows output channels, panel of input channels) is multiplied on its own.
+// Next: conv2d_winograd.h for the mathematics; conv2d_weight_grad.cpp for the general case.
+#include "tensor/cpu/conv2d.h"
+#include "tensor/cpu/conv2d_transpose.h"
+#include "tensor/cpu/conv2d_winograd.h"
+#include "tensor/cpu/gemm_block.h"
+
+namespace asap::cpu {
+namespace {
+
+using namespace winograd;
+
+constexpr int kProducts = kPoints * kPoints;
+constexpr int64_t kOperandBytes = int64_t{16} << 20;  // of both transformed operands together
+constexpr int64_t kWidth = Simd<float>::columns, kRows = Simd<float>::rows, kLanes = Simd<float>::lanes;
+constexpr int64_t kSumSize = int64_t{kProducts} * kTileRows * kWidth;  // of one pair
+using V = Vec<float>;
+
+// One operand: pictures [n][channels][h][w] cut into tiles, `pixels` wide at the corner (4*row - padding.h, ...) of
+// each tile, and transformed to [panel][36][tile][width].
+struct Operand {
+  const float* data;
+  int64_t n, channels, h, w;
+  Size2 padding;
+  int64_t pixels, panels, width;
+  // Channels of a panel, evenly filled.
+  int64_t begin(int64_t panel) const { return channels * panel / panels; }
+};
+
+class WeightGrad {
+ public:
+  WeightGrad(const Tensor& x, const Tensor& dy, const Conv2dSizes& s, const Conv2dParams& p)
+      : s_(s), x_{x.data<float>(), s.n, s.c, s.h, s.w, p.padding, kPoints, ceil_div(s.c, kWidth), kWidth},
+        dy_{dy.data<float>(), s.n, s.o, s.oh, s.ow, 0, kTile, ceil_div(s.o, kTileRows), kRows},
+        tiles_h_(ceil_div(s.oh, kTile)), tiles_w_(ceil_div(s.ow, kTile)) {}
+
+  void run(Tensor& dw) const {
+    const int64_t units = s_.n * tiles_h_, pairs = x_.panels * dy_.panels;  // a unit is a row of tiles
+    const int64_t unit_bytes = kProducts * tiles_w_ * (x_.panels * kWidth + dy_.panels * kRows) * static_cast<int64_t>(sizeof(float));
+    // With more than one block of tiles, the sums of every pair are kept from block to block: larger blocks cost less memory
+    // than that as long as they are smaller.
+    const int64_t kept_bytes = pairs * kSumSize * static_cast<int64_t>(sizeof(float));
+    const int64_t step = ceil_div(units, ceil_div(units * unit_bytes, std::max(kOperandBytes, kept_bytes)));
+    const bool once = step == units;
+    const int64_t tiles = step * tiles_w_;
+    const Workspace<float> xt(x_.panels * size(tiles, kWidth)), dyt(dy_.panels * size(tiles, kRows));
+    const Workspace<float> kept(once ? 0 : pairs * kSumSize);
+    for (int64_t first = 0; first < units; first += step) {
+      const int64_t count = std::min(step, units - first);
+      transform<kPoints>(x_, first, count, xt.data(), [](const V(&d)[6], V(&v)[6]) { transform_input(d, v); });
+      transform<kTile>(dy_, first, count, dyt.data(), [](const V(&d)[4], V(&m)[6]) { transform_output_grad(d, m); });
+      parallel_for(pairs, 1, [&](int64_t begin, int64_t end) {
+        const Workspace<float> own(once ? kSumSize : 0);
+        for (int64_t pair = begin; pair < end; ++pair) {
+          float* sums = once ? own.data() : kept.data() + pair * kSumSize;
+          multiply(pair, count * tiles_w_, xt.data(), dyt.data(), first > 0, sums);
+          if (first + count == units) write(pair, sums, dw.data<float>());
+        }
+      });
+    }
+  }
+
+ private:
+  // Elements of a panel: 36 times [tiles][width], one step apart, so that the 36 do not share a set of the cache.
+  static int64_t product_step(int64_t tiles, int64_t width) { return (tiles + 1) * width; }
+  static int64_t size(int64_t tiles, int64_t width) { return kProducts * product_step(tiles, width); }
+
+  // Rows of tiles [first, first + count) of every panel of an operand.
+  template <int Pixels, class Row>
+  void transform(const Operand& op, int64_t first, int64_t count, float* out, const Row& row) const {
+    const int64_t tiles = count * tiles_w_;
+    parallel_for(op.panels * count, 1, [&](int64_t begin, int64_t end) {
+      const int64_t columns = kTile * tiles_w_ + op.pixels - kTile;
+      const Workspace<float> turned(op.pixels * columns * op.width);
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t panel = i / count, unit = i % count;
+        turn(op, panel, first + unit, columns, turned.data());
+        for (int64_t t = 0; t < tiles_w_; ++t) {
+          float* to = out + panel * size(tiles, op.width) + (unit * tiles_w_ + t) * op.width;
+          transform_tile<Pixels>(turned.data() + t * kTile * op.width, columns * op.width, op.width, to, product_step(tiles, op.width), row);
+        }
+      }
+    });
+  }
+
+  // turned [op.pixels rows][columns][width]: the pixels under one row of tiles.
+  void turn(const Operand& op, int64_t panel, int64_t unit, int64_t columns, float* turned) const {
+    const int64_t image = unit / tiles_h_, top = unit % tiles_h_ * kTile - op.padding.h, c = op.begin(panel);
+    for (int64_t r = 0; r < op.pixels; ++r, turned += columns * op.width) {
+      const int64_t ih = top + r;
+      if (ih < 0 || ih >= op.h) {
+        std::fill_n(turned, columns * op.width, 0.0f);
+        continue;
+      }
+      const PixelRow<float> row{op.data + ((image * op.channels + c) * op.h + ih) * op.w, op.h * op.w, op.begin(panel + 1) - c, op.w};
+      transpose_row(row, -op.padding.w, columns, op.width, [&](int64_t i) { return turned + i * op.width; });
+    }
+  }
+
+  template <int Pixels, class Row>
+  static void transform_tile(const float* from, int64_t row_step, int64_t width, float* to, int64_t product_step, const Row& row) {
+    for (int64_t c = 0; c < width; c += kLanes) {
+      V pixels[Pixels][Pixels], result[kPoints][kPoints];
+#pragma GCC unroll 8
+      for (int i = 0; i < Pixels; ++i) {
+#pragma GCC unroll 8
+        for (int j = 0; j < Pixels; ++j) pixels[i][j] = load(from + i * row_step + j * width + c);
+      }
+      transform_both<Pixels, kPoints>(pixels, result, row);
+#pragma GCC unroll 8
+      for (int i = 0; i < kPoints; ++i) {
+#pragma GCC unroll 8
+        for (int j = 0; j < kPoints; ++j) store<float>(to + (i * kPoints + j) * product_step + c, result[i][j]);
+      }
+    }
+  }
+
+  // sums [36][kTileRows][kWidth] (+)= dy x over the tiles.
+  void multiply(int64_t pair, int64_t tiles, const float* xt, const float* dyt, bool accumulate, float* sums) const {
+    const int64_t c = pair / dy_.panels, o = pair % dy_.panels;
+    const MicroKernel<float> kernel = micro_kernel_for<float>(dy_.begin(o + 1) - dy_.begin(o));
+    const float* a_panel = dyt + o * size(tiles, kRows);
+    const float* b_panel = xt + c * size(tiles, kWidth);
+    for (int64_t i = 0; i < kProducts; ++i) {
+      kernel({1, tiles, a_panel + i * product_step(tiles, kRows), b_panel + i * product_step(tiles, kWidth), 0,
+              sums + i * kTileRows * kWidth, kWidth, accumulate});
+    }
+  }
+
+  // dw [o][c][9] of one pair.
+  void write(int64_t pair, const float* sums, float* dw) const {
+    constexpr int64_t rounded = (9 + kLanes - 1) / kLanes * kLanes;
+    const int64_t panel = pair / dy_.panels, o0 = dy_.begin(pair % dy_.panels), o1 = dy_.begin(pair % dy_.panels + 1);
+    for (int64_t o = o0; o < o1; ++o) {
+      for (int64_t c = x_.begin(panel); c < x_.begin(panel + 1); c += kLanes) {
+        const float* from = sums + (o - o0) * kWidth + c - x_.begin(panel);
+        V u[kPoints][kPoints], dg[3][3];
+#pragma GCC unroll 8
+        for (int i = 0; i < kPoints; ++i) {
+#pragma GCC unroll 8
+          for (int j = 0; j < kPoints; ++j) u[i][j] = load(from + (i * kPoints + j) * kTileRows * kWidth);
+        }
+        transform_both<kPoints, 3>(u, dg, [](const V(&in)[6], V(&out)[3]) { transform_filter_grad(in, out); });
+        float weights[9 * kLanes], turned[kLanes * rounded];  // [9][c], [c][9 rounded up]
+        for (int i = 0; i < 9; ++i) store<float>(weights + i * kLanes, dg[i / 3][i % 3]);
+        pack_transposed<float>(weights, kLanes, 9, kLanes, rounded, turned);
+        float* to = dw + (o * s_.c + c) * 9;
+        for (int64_t i = 0; i < std::min(kLanes, x_.begin(panel + 1) - c); ++i) std::memcpy(to + i * 9, turned + i * rounded, 9 * sizeof(float));
+      }
+    }
+  }
+
+  const Conv2dSizes s_;
+  const Operand x_, dy_;
+  const int64_t tiles_h_, tiles_w_;  // of one image
+};
+
+}  // namespace
+
+void conv2d_weight_grad_winograd(const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
+  WeightGrad(x, dy, conv2d_sizes(x, dw, p, dy), p).run(dw);
+}
+
+}  // namespace asap::cpu
