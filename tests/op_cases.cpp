@@ -6,7 +6,6 @@
 #include <iostream>
 #include <limits>
 #include <random>
-#include <sstream>
 
 namespace asap::tests {
 namespace {
@@ -15,17 +14,6 @@ class PoisonedMemory {
  public:
   PoisonedMemory() { set_poison_new_memory(true); }
   ~PoisonedMemory() { set_poison_new_memory(false); }
-};
-
-// A forced variant that does not take its arguments says so on stderr; here every variant is tried on every row.
-class QuietErrors {
- public:
-  QuietErrors() : before_(std::cerr.rdbuf(nowhere_.rdbuf())) {}
-  ~QuietErrors() { std::cerr.rdbuf(before_); }
-
- private:
-  std::ostringstream nowhere_;
-  std::streambuf* before_;
 };
 
 double draw(const OpInput& input, std::mt19937_64& random) {
@@ -129,6 +117,9 @@ NaiveEverywhere::~NaiveEverywhere() {
   const auto& slots = all_kernel_slots();
   for (size_t i = 0; i < slots.size(); ++i) slots[i]->force(before_[i]);
 }
+
+QuietErrors::QuietErrors() : before_(std::cerr.rdbuf(nowhere_.rdbuf())) {}
+QuietErrors::~QuietErrors() { std::cerr.rdbuf(before_); }
 
 std::vector<Tensor> reference(const OpCase& row) {
   const NaiveEverywhere naive;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -94,6 +95,20 @@ class NaiveEverywhere {
 
  private:
   std::vector<std::string> before_;
+};
+
+// A forced variant that does not take its arguments says so on stderr; silent for the life of this, where every variant is
+// tried on every row.
+class QuietErrors {
+ public:
+  QuietErrors();
+  ~QuietErrors();
+  QuietErrors(const QuietErrors&) = delete;
+  QuietErrors& operator=(const QuietErrors&) = delete;
+
+ private:
+  std::ostringstream nowhere_;
+  std::streambuf* before_;
 };
 
 // naive everywhere, in f64 on the CPU: what everything else is compared with.

@@ -1,0 +1,26 @@
+// What this machine can do with the current number of threads, measured: the yardstick that bench_ops holds kernels to.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace asap::bench {
+
+struct MachinePeak {
+  double flops = 0;  // float32 operations per second, a fused multiply-add counting two
+  struct Bandwidth {
+    double working_set = 0, bytes_per_second = 0;  // reading a buffer of so many bytes again and again
+  };
+  std::vector<Bandwidth> read;  // smallest working set first: first-level cache ... main memory
+
+  // An upper bound for a kernel that touches `bytes`: the bandwidth of the largest measured set that is not larger.
+  double bandwidth(double bytes) const;
+  // The least time for so much work: whichever of arithmetic and memory takes longer.
+  double seconds(double flop_count, double bytes) const;
+  std::string str() const;
+};
+
+// About two seconds; the best rates seen, since other load only ever makes a machine look slower.
+MachinePeak measure_machine_peak();
+
+}  // namespace asap::bench

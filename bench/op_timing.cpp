@@ -1,0 +1,160 @@
+// Verification before timing, and the timing itself. Declared in op_timing.h.
+#include "bench/op_timing.h"
+
+#include <benchmark/benchmark.h>
+
+#include <chrono>
+#include <map>
+
+namespace asap::bench {
+namespace {
+
+using tests::OpCase;
+
+constexpr const char* kNotTaken = "does not take these arguments";
+bool failed = false;
+
+// Inputs and verified results of the row that is being timed; rows come one after the other, so one is kept.
+struct RowState {
+  const OpCase* row = nullptr;
+  Device device = Device::cpu;
+  std::vector<Variable> inputs;
+  std::map<std::string, Tensor> results;       // by variant; undefined where it does not take the row
+  std::map<std::string, std::string> verdicts;  // by variant, as verify() returns them
+};
+
+RowState& row_state(const OpCase& row, Device device) {
+  static RowState state;
+  if (state.row != &row || state.device != device) {
+    state = RowState{};
+    release_cached_memory(device);
+    state = {.row = &row, .device = device, .inputs = tests::make_inputs(row, DType::f32, device), .results = {}, .verdicts = {}};
+  }
+  return state;
+}
+
+// On copies of the inputs: optimiser rows write into theirs.
+const Tensor& result_of(RowState& state, KernelSlotBase& slot, const std::string& variant) {
+  const auto [place, is_new] = state.results.try_emplace(variant);
+  if (is_new) {
+    std::vector<Variable> inputs;
+    for (const Variable& input : state.inputs) inputs.emplace_back(input.value().clone());
+    const ForcedVariant forced(slot, variant);
+    const tests::QuietErrors quiet;
+    slot.forget_last_variant();
+    const Tensor result = state.row->run(inputs).value();
+    if (slot.last_variant() == variant) place->second = result;
+  }
+  return place->second;
+}
+
+// The variant to compare with.
+std::string peer_of(RowState& state, KernelSlotBase& slot, const std::string& variant) {
+  if (state.row->flops > kNaiveFlops) {
+    for (const std::string& other : slot.variants(state.device)) {
+      if (other != variant && other != "naive" && result_of(state, slot, other).defined()) return other;
+    }
+  }
+  return "naive";
+}
+
+// Multiplications of the definition for each one that the variant does: Winograd's F(4x4, 3x3) takes 36 for 144
+// (Lavin & Gray, CVPR 2016).
+double saved_multiplications(const std::string& variant) { return variant.find("winograd") == 0 ? 4 : 1; }
+
+double traffic(const OpCase& row, const RowState& state, const Tensor& result) {
+  if (row.bytes > 0) return row.bytes;
+  size_t bytes = result.bytes();
+  for (const Variable& input : state.inputs) bytes += input.value().bytes();
+  return static_cast<double>(bytes);
+}
+
+void time_row(benchmark::State& run, const OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device,
+              const MachinePeak& peak) {
+  std::string verdict;
+  try {
+    verdict = verify(row, slot, variant, device);
+  } catch (const Error& error) {
+    failed = true;
+    return run.SkipWithError(error.what());
+  }
+  if (verdict.empty()) return run.SkipWithError(kNotTaken);
+  RowState& state = row_state(row, device);
+  const ForcedVariant forced(slot, variant);
+  const auto start = std::chrono::steady_clock::now();
+  for (auto _ : run) {
+    Variable result = row.run(state.inputs);
+    backend(device).synchronize();
+    benchmark::DoNotOptimize(result);
+  }
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  const double seconds = elapsed.count() / static_cast<double>(run.iterations());
+  const double bytes = traffic(row, state, result_of(state, slot, variant));
+  const double percent = 100 * peak.seconds(row.flops / saved_multiplications(variant), bytes) / seconds;
+  run.SetLabel(verdict);
+  run.counters["GFLOP/s"] = row.flops / seconds / 1e9;
+  run.counters["GB/s"] = bytes / seconds / 1e9;
+  run.counters["%peak"] = percent;
+  if (percent > 100) {
+    failed = true;
+    run.SkipWithError(str("runs at ", percent, " % of the machine's peak: the measurement is wrong").c_str());
+  }
+}
+
+// One line a benchmark: the median of its repetitions, under the plain name. Variants that do not take a row have none.
+class MedianReporter final : public benchmark::ConsoleReporter {
+ public:
+  MedianReporter() : ConsoleReporter(OO_Tabular) {}
+  void ReportRuns(const std::vector<Run>& runs) override {
+    std::vector<Run> shown;
+    for (const Run& run : runs) {
+      const bool median = run.run_type == Run::RT_Aggregate && run.aggregate_name == "median";
+      const bool error = run.error_occurred && run.error_message != kNotTaken && shown.empty();
+      if (!median && !error) continue;
+      shown.push_back(run);
+      shown.back().run_name = {};
+      shown.back().run_name.function_name = run.run_name.function_name;
+      shown.back().aggregate_name.clear();
+      shown.back().run_type = Run::RT_Iteration;
+    }
+    if (!shown.empty()) ConsoleReporter::ReportRuns(shown);
+  }
+};
+
+}  // namespace
+
+std::string verify(const OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device) {
+  RowState& state = row_state(row, device);
+  if (const auto known = state.verdicts.find(variant); known != state.verdicts.end()) return known->second;
+  std::string verdict;
+  if (const Tensor& result = result_of(state, slot, variant); result.defined()) {
+    const std::string peer = peer_of(state, slot, variant);
+    const double difference = tests::relative_difference(result, result_of(state, slot, peer));
+    ASAP_CHECK(difference <= row.tolerance, row.name, ": ", variant, " differs from ", peer, " by ", difference,
+               " of the largest value, tolerance ", row.tolerance);
+    verdict = peer == variant ? "is naive" : "= " + peer;
+  }
+  return state.verdicts[variant] = verdict;
+}
+
+void register_timing(const OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device,
+                     const MachinePeak& peak) {
+  if (variant == "naive" && row.flops > kNaiveFlops / 10) return;
+  benchmark::RegisterBenchmark((row.name + "/" + variant).c_str(),
+                               [&row, &slot, variant, device, &peak](benchmark::State& run) {
+                                 time_row(run, row, slot, variant, device, peak);
+                               })
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime()
+      ->MinTime(0.1)
+      ->Repetitions(5)
+      ->ReportAggregatesOnly(true);
+}
+
+int run_timings() {
+  MedianReporter reporter;
+  benchmark::RunSpecifiedBenchmarks(&reporter);
+  return failed;
+}
+
+}  // namespace asap::bench
