@@ -67,20 +67,89 @@ TEST_CASE("JSON: the keys are the published options as their command line spells
     CHECK(keys.insert(field.key).second);
     CHECK(flags.insert(field.flag).second);
   }
-  for (const char* published :
-       {"label_nc", "contain_dontcare_label", "no_instance_edge", "no_instance_dist", "lr_instance", "no_one_hot", "crop_size",
-        "aspect_ratio", "learned_ds_factor", "lr_width", "lr_max_width", "lr_depth", "hr_width", "hr_depth", "reflection_pad",
-        "replicate_pad", "output_nc", "ndf", "n_layers_D", "num_D", "norm_D", "norm_G", "ngf", "z_dim", "use_vae", "gan_mode", "lambda_feat",
-        "lambda_vgg", "lambda_kld", "no_ganFeat_loss", "no_vgg_loss", "batchSize", "preprocess_mode", "load_size", "dataset_mode",
-        "dataroot", "serial_batches", "no_flip", "nThreads", "max_dataset_size", "phase", "niter", "niter_decay", "lr", "beta1", "beta2",
-        "no_TTUR", "D_steps_per_G", "label_dir", "image_dir", "instance_dir"}) {
+  for (const char* published : {"label_nc",
+                                "contain_dontcare_label",
+                                "no_instance_edge",
+                                "no_instance_dist",
+                                "lr_instance",
+                                "no_one_hot",
+                                "crop_size",
+                                "aspect_ratio",
+                                "learned_ds_factor",
+                                "lr_width",
+                                "lr_max_width",
+                                "lr_depth",
+                                "hr_width",
+                                "hr_depth",
+                                "reflection_pad",
+                                "replicate_pad",
+                                "output_nc",
+                                "ndf",
+                                "n_layers_D",
+                                "num_D",
+                                "norm_D",
+                                "norm_G",
+                                "ngf",
+                                "z_dim",
+                                "use_vae",
+                                "gan_mode",
+                                "lambda_feat",
+                                "lambda_vgg",
+                                "lambda_kld",
+                                "no_ganFeat_loss",
+                                "no_vgg_loss",
+                                "batchSize",
+                                "preprocess_mode",
+                                "load_size",
+                                "dataset_mode",
+                                "dataroot",
+                                "serial_batches",
+                                "no_flip",
+                                "nThreads",
+                                "max_dataset_size",
+                                "phase",
+                                "niter",
+                                "niter_decay",
+                                "lr",
+                                "beta1",
+                                "beta2",
+                                "no_TTUR",
+                                "D_steps_per_G",
+                                "label_dir",
+                                "image_dir",
+                                "instance_dir"}) {
     CAPTURE(published);
     CHECK(keys.contains(published));
   }
-  for (const char* flag : {"--label-nc", "--crop-size", "--batch-size", "--num-d", "--ndf", "--lr-width", "--hr-depth", "--learned-ds-factor",
-                           "--reflection-pad", "--no-instance-edge", "--no-ttur", "--niter", "--niter-decay", "--gan-mode", "--lambda-feat",
-                           "--no-vgg-loss", "--no-ganfeat-loss", "--d-steps-per-g", "--serial-batches", "--no-flip", "--adam-eps", "--vgg",
-                           "--vgg-normalise", "--init-g", "--init-d", "--steps", "--seed", "--threads", "--workers"}) {
+  for (const char* flag : {"--label-nc",
+                           "--crop-size",
+                           "--batch-size",
+                           "--num-d",
+                           "--ndf",
+                           "--lr-width",
+                           "--hr-depth",
+                           "--learned-ds-factor",
+                           "--reflection-pad",
+                           "--no-instance-edge",
+                           "--no-ttur",
+                           "--niter",
+                           "--niter-decay",
+                           "--gan-mode",
+                           "--lambda-feat",
+                           "--no-vgg-loss",
+                           "--no-ganfeat-loss",
+                           "--d-steps-per-g",
+                           "--serial-batches",
+                           "--no-flip",
+                           "--adam-eps",
+                           "--vgg",
+                           "--vgg-normalise",
+                           "--init-g",
+                           "--init-d",
+                           "--steps",
+                           "--seed",
+                           "--threads",
+                           "--workers"}) {
     CAPTURE(flag);
     CHECK(flags.contains(flag));
   }
@@ -88,8 +157,9 @@ TEST_CASE("JSON: the keys are the published options as their command line spells
 
 TEST_CASE("JSON: a part of the options leaves the others alone") {
   Options options;
-  options_from_json(R"({"batchSize": 4, "num_D": 3, "no_TTUR": true, "lr": 1e-3, "gan_mode": "ls", "save_every": 50, "sample_every": "3e"})", "my.json",
-                    options);
+  options_from_json(
+      R"({"batchSize": 4, "num_D": 3, "no_TTUR": true, "lr": 1e-3, "gan_mode": "ls", "save_every": 50, "sample_every": "3e"})",
+      "my.json", options);
   CHECK(options.train.batchSize == 4);
   CHECK(options.model.num_D == 3);
   CHECK(options.train.no_TTUR);
@@ -108,7 +178,8 @@ TEST_CASE("JSON: errors name the file, the key and what would do") {
   CHECK(contains(error_for(R"({"lr": true})"), "lr: expected a number, came true"));
   CHECK(contains(error_for(R"({"no_flip": 1})"), "no_flip: expected true or false, came 1"));
   CHECK(contains(error_for(R"({"norm_D": null})"), "norm_D: expected text, came null"));
-  CHECK(contains(error_for(R"({"save_every": "often"})"), "save_every: expected a number of steps, or of epochs as in 2e, came 'often'"));
+  CHECK(contains(error_for(R"({"save_every": "often"})"),
+                 "save_every: expected a number of steps, or of epochs as in 2e, came 'often'"));
   CHECK(contains(error_for(R"({"gan_mode": "best"})"), "hinge, ls, original or w"));
   CHECK(contains(error_for(R"({"batchSize": 99999999999999999999})"), "batchSize: expected a whole number"));
   CHECK(contains(error_for(R"({"lr": 1e999})"), "my.json: expected numbers that a computer can hold"));
@@ -117,7 +188,8 @@ TEST_CASE("JSON: errors name the file, the key and what would do") {
   CHECK(contains(error_for("{\n\"ndf\": 8,\n"), "my.json: expected JSON, but line 3 is not"));
   CHECK(contains(error_for(""), "expected JSON"));
   Options options;
-  CHECK(contains(error_of([&] { options_from_json_file("/nowhere/my.json", options); }), "/nowhere/my.json: cannot be read"));
+  CHECK(contains(error_of([&] { options_from_json_file("/nowhere/my.json", options); }),
+                 "/nowhere/my.json: cannot be read"));
 }
 
 TEST_CASE("resolve: derived values, and errors that name option and remedy") {
@@ -144,7 +216,8 @@ TEST_CASE("resolve: derived values, and errors that name option and remedy") {
   CHECK(contains(error_with([](Options& o) { o.train.beta2 = 1; }), "beta2 is 1"));
   CHECK(contains(error_with([](Options& o) { o.train.dataset_mode = "faces"; }), "facades, cityscapes or custom"));
   CHECK(contains(error_with([](Options& o) { o.train.spectral_init = "zero"; }), "pytorch or xavier"));
-  CHECK(contains(error_with([](Options& o) { o.train.load_size = int64_t{1} << 40; }), "load_size is 1099511627776; it must be at most"));
+  CHECK(contains(error_with([](Options& o) { o.train.load_size = int64_t{1} << 40; }),
+                 "load_size is 1099511627776; it must be at most"));
   CHECK(contains(error_with([](Options& o) { o.train.preprocess_mode = "shrink"; }), "resize_and_crop"));
   CHECK(contains(error_with([](Options& o) { o.model.crop_size = 300; }), "power of two"));
 }

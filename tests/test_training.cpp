@@ -33,7 +33,8 @@ Options resolved(Options options) {
 // Every file of a folder by name.
 std::map<std::string, std::string> contents(const fs::path& folder) {
   std::map<std::string, std::string> files;
-  for (const auto& entry : fs::directory_iterator(folder)) files[entry.path().filename().string()] = read_text(entry.path());
+  for (const auto& entry : fs::directory_iterator(folder))
+    files[entry.path().filename().string()] = read_text(entry.path());
   return files;
 }
 
@@ -91,7 +92,8 @@ TEST_CASE("3 steps, then 3 more by resuming, equal 6 steps to the last byte") {
   train_fresh(options, folder / "parts");
   train_on(folder / "parts", 6);
   check_equal_runs(folder / "whole", folder / "parts");
-  CHECK(contents(folder / "whole" / "samples").at("step_000006.png") == contents(folder / "parts" / "samples").at("step_000006.png"));
+  CHECK(contents(folder / "whole" / "samples").at("step_000006.png") ==
+        contents(folder / "parts" / "samples").at("step_000006.png"));
   ran();
 }
 
@@ -104,7 +106,8 @@ TEST_CASE("a seed makes the run; another seed another") {
   options.train.seed = 8;
   train_fresh(options, folder / "c");
   check_equal_runs(folder / "a", folder / "b");
-  CHECK(contents(latest_checkpoint(folder / "a")).at("G.safetensors") != contents(latest_checkpoint(folder / "c")).at("G.safetensors"));
+  CHECK(contents(latest_checkpoint(folder / "a")).at("G.safetensors") !=
+        contents(latest_checkpoint(folder / "c")).at("G.safetensors"));
 }
 
 TEST_CASE("a run holds what trainer.h says") {
@@ -151,7 +154,8 @@ TEST_CASE("only the latest checkpoint stays, unless all are wanted") {
   CHECK_FALSE(fs::exists(folder / "latest" / "checkpoints" / "step_000004"));
   options.train.keep_checkpoints = true;
   train_fresh(options, folder / "all");
-  for (const char* step : {"step_000002", "step_000004", "step_000006"}) CHECK(fs::exists(folder / "all" / "checkpoints" / step / "trainer.json"));
+  for (const char* step : {"step_000002", "step_000004", "step_000006"})
+    CHECK(fs::exists(folder / "all" / "checkpoints" / step / "trainer.json"));
 }
 
 TEST_CASE("stopping on request saves and can go on") {
@@ -293,7 +297,8 @@ TEST_CASE("weights to start from are taken over, strictly") {
   options.train.init_g = weights.string();
   options.train.lr = 1e-30;  // the step changes nothing that float32 can see
   train_fresh(options, folder / "second");
-  const nn::StateDict before = nn::read_state_dict(weights), after = nn::read_state_dict(latest_checkpoint(folder / "second") / "G.safetensors");
+  const nn::StateDict before = nn::read_state_dict(weights),
+                      after = nn::read_state_dict(latest_checkpoint(folder / "second") / "G.safetensors");
   for (const auto& [key, tensor] : before) CHECK(after.find(key)->to_vector<float>() == tensor.to_vector<float>());
   options.train.init_g = (latest_checkpoint(folder / "first") / "D.safetensors").string();
   const std::string error = error_of([&] { Trainer(resolved(options), folder / "third", StartMode::fresh); });
@@ -315,7 +320,8 @@ TEST_CASE("log: an entry that is none is named by its line; a cut last line is l
   ScratchFolder folder;
   const fs::path log = folder / "log.jsonl";
   CHECK(read_log(log).empty());
-  const std::string good = R"({"step":1,"epoch":1,"GAN":0.5,"lr":0.1,"seconds":2.0})" "\n";
+  const std::string good = R"({"step":1,"epoch":1,"GAN":0.5,"lr":0.1,"seconds":2.0})"
+                           "\n";
   write_text(log, good + "{\"step\":2");
   REQUIRE(read_log(log).size() == 1);
   CHECK(read_log(log)[0].losses == asapnet::LossValues{{"GAN", 0.5}});

@@ -44,8 +44,9 @@ GeneratorShape read_shape(const nn::StateDict& weights, const std::string& sourc
     if (rest.starts_with(".conv_block.")) blocks.insert(number);
     if (rest == ".weight" && tensor.rank() == 4) shape.phi = tensor.size(0);
   }
-  ASAP_CHECK(convs.size() >= 2 && shape.phi > 0, source,
-             ": expected the weights of an ASAPNet generator (keys lowres_stream.model.*), found other or too few keys");
+  ASAP_CHECK(
+      convs.size() >= 2 && shape.phi > 0, source,
+      ": expected the weights of an ASAPNet generator (keys lowres_stream.model.*), found other or too few keys");
   shape.padded = convs.begin()->first == 1;
   shape.input = convs.begin()->second[1];
   shape.lr_width = convs.begin()->second[0];
@@ -85,8 +86,9 @@ Config candidate(const GeneratorShape& shape, InputKind kind, int64_t label_nc, 
 }
 
 bool fits(const Config& config, const GeneratorShape& shape) {
-  return config.tile() > 0 && std::has_single_bit(static_cast<uint64_t>(config.tile())) && config.input_channels() == shape.input &&
-         (!config.lr_instance || config.instance_channel()) && asapnet::phi_channels(config) == shape.phi;
+  return config.tile() > 0 && std::has_single_bit(static_cast<uint64_t>(config.tile())) &&
+         config.input_channels() == shape.input && (!config.lr_instance || config.instance_channel()) &&
+         asapnet::phi_channels(config) == shape.phi;
 }
 
 // All configurations of one kind of input that fit, without repetition.
@@ -105,7 +107,8 @@ std::vector<Config> search(const GeneratorShape& shape, InputKind kind, const st
   return found;
 }
 
-// The published width and depth, then powers of two, then everything: odd sizes fit by chance more often than by intent.
+// The published width and depth, then powers of two, then everything: odd sizes fit by chance more often than by
+// intent.
 std::vector<std::vector<Widths>> width_stages() {
   std::vector<std::vector<Widths>> stages{{{}}, {}, {}};
   for (int64_t depth = 2; depth <= 10; ++depth) {
@@ -117,7 +120,8 @@ std::vector<std::vector<Widths>> width_stages() {
   return stages;
 }
 
-std::vector<std::string> assumptions(const Config& config, const GeneratorShape& shape, const std::function<void(Config&)>& overlay) {
+std::vector<std::string> assumptions(const Config& config, const GeneratorShape& shape,
+                                     const std::function<void(Config&)>& overlay) {
   // What the user gave survives in both of two opposite starting points; the rest was assumed.
   Config off, on;
   on.reflection_pad = on.replicate_pad = true;
@@ -128,10 +132,13 @@ std::vector<std::string> assumptions(const Config& config, const GeneratorShape&
   if (shape.padded && off.replicate_pad != on.replicate_pad && off.reflection_pad != on.reflection_pad) {
     assumed.push_back("reflection padding (--replicate-pad for the other kind, which has equal keys)");
   }
-  if (off.aspect_ratio != on.aspect_ratio) assumed.push_back(str("pictures of ", config.crop_size, "x", config.height(), " (--aspect-ratio)"));
+  if (off.aspect_ratio != on.aspect_ratio)
+    assumed.push_back(str("pictures of ", config.crop_size, "x", config.height(), " (--aspect-ratio)"));
   if (off.label_nc != on.label_nc) {
-    const std::string input = config.no_one_hot ? std::string("an RGB picture") : str(config.label_nc, " label classes");
-    assumed.push_back(str("input of ", input, config.instance_channel() ? " and instance edges" : ", no instance channel",
+    const std::string input =
+        config.no_one_hot ? std::string("an RGB picture") : str(config.label_nc, " label classes");
+    assumed.push_back(str("input of ", input,
+                          config.instance_channel() ? " and instance edges" : ", no instance channel",
                           " (--label-nc, --no-instance-edge=false, --contain-dontcare-label)"));
   }
   return assumed;
@@ -141,13 +148,15 @@ std::vector<std::string> assumptions(const Config& config, const GeneratorShape&
 
 NetworkKind network_kind(const nn::StateDict& weights) {
   const auto any = [&](const std::string& prefix) {
-    return std::any_of(weights.begin(), weights.end(), [&](const auto& entry) { return entry.first.starts_with(prefix); });
+    return std::any_of(weights.begin(), weights.end(),
+                       [&](const auto& entry) { return entry.first.starts_with(prefix); });
   };
   if (any("step") && weights.contains("step")) return NetworkKind::other;  // an optimiser's state has the same names
   if (any(kStream)) return NetworkKind::generator;
   if (any("discriminator_0.")) return NetworkKind::discriminator;
   if (any("fc_mu.")) return NetworkKind::encoder;
-  return weights.contains("features.0.weight") && weights.contains("features.28.weight") ? NetworkKind::vgg : NetworkKind::other;
+  return weights.contains("features.0.weight") && weights.contains("features.28.weight") ? NetworkKind::vgg
+                                                                                         : NetworkKind::other;
 }
 
 const char* name(NetworkKind kind) {
@@ -155,14 +164,16 @@ const char* name(NetworkKind kind) {
   return names[static_cast<int>(kind)];
 }
 
-InferredConfig infer_generator(const nn::StateDict& weights, const std::string& source, const std::function<void(Config&)>& overlay) {
+InferredConfig infer_generator(const nn::StateDict& weights, const std::string& source,
+                               const std::function<void(Config&)>& overlay) {
   const GeneratorShape shape = read_shape(weights, source);
   for (const auto& widths : width_stages()) {
     for (InputKind kind : {InputKind::no_instance, InputKind::instance_to_lowres, InputKind::instance}) {
       const std::vector<Config> found = search(shape, kind, widths, overlay);
-      ASAP_CHECK(found.size() <= 1, source, ": ", found.size(), " configurations fit its ", shape.input, " input and ", shape.phi,
-                 " phi channels, for example hr_width ", found[0].hr_width, ", hr_depth ", found[0].hr_depth, " and hr_width ",
-                 found[1].hr_width, ", hr_depth ", found[1].hr_depth, "; give --hr-width, --hr-depth and --crop-size, or a --preset");
+      ASAP_CHECK(found.size() <= 1, source, ": ", found.size(), " configurations fit its ", shape.input, " input and ",
+                 shape.phi, " phi channels, for example hr_width ", found[0].hr_width, ", hr_depth ", found[0].hr_depth,
+                 " and hr_width ", found[1].hr_width, ", hr_depth ", found[1].hr_depth,
+                 "; give --hr-width, --hr-depth and --crop-size, or a --preset");
       if (found.size() == 1) return {found[0], assumptions(found[0], shape, overlay)};
     }
   }
@@ -184,7 +195,8 @@ Config infer_discriminator(const nn::StateDict& weights) {
   config.n_layers_D = static_cast<int64_t>(layers.size()) - 1;
   config.norm_D = weights.contains("discriminator_0.model1.0.0.weight_orig") ? "spectralinstance" : "instanceaffine";
   const Tensor* first = weights.find("discriminator_0.model0.0.weight");
-  ASAP_CHECK(first && first->rank() == 4, "discriminator: expected the key discriminator_0.model0.0.weight with 4 dimensions");
+  ASAP_CHECK(first && first->rank() == 4,
+             "discriminator: expected the key discriminator_0.model0.0.weight with 4 dimensions");
   config.ndf = first->size(0);
   config.label_nc = first->size(1) - config.output_nc;
   return config;

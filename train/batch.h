@@ -1,5 +1,5 @@
-// Samples (pictures as integers) to a Batch (tensors the model takes), and tensors back to pictures and grids to look at.
-// Sits between dataset.h and asapnet/model.h. Next: trainer.h, generate.h.
+// Samples (pictures as integers) to a Batch (tensors the model takes), and tensors back to pictures and grids to look
+// at. Sits between dataset.h and asapnet/model.h. Next: trainer.h, generate.h.
 #pragma once
 
 #include <vector>
@@ -12,15 +12,15 @@ namespace asap::train {
 // labels [N,H,W] (with no_one_hot f32 [N,3,H,W]), instance [N,1,H,W] if the model takes it, image [N,3,H,W] if the
 // samples have photos. asap::Error naming the sample: sizes that differ within the batch or do not suit the model's
 // tiles, no instance map where the model takes one.
-asapnet::Batch make_batch(const std::vector<Sample>& samples, const asapnet::Config& config, Device device = Device::cpu);
+asapnet::Batch make_batch(const std::vector<Sample>& samples, const asapnet::Config& config,
+                          Device device = Device::cpu);
 
 // Picture `index` of x [N,3 or 1,H,W] in [-1,1].
 Image to_image(const Tensor& x, int64_t index);
 
-// The label map in colours, neighbouring classes in distant hues; with no_one_hot the RGB label itself.
-Image label_picture(const Sample& sample);
-
-// One row a sample: label | generated | real (left out where a sample has no photo), with a small gap between.
-Image sample_grid(const std::vector<Sample>& samples, const std::vector<Image>& generated);
+// One row a sample: label in colours (RGB labels as they are) | generated | real (left out where no sample has a
+// photo).
+Image sample_grid(const std::vector<Sample>& samples, const std::vector<Image>& generated,
+                  const asapnet::Config& config);
 
 }  // namespace asap::train

@@ -58,12 +58,13 @@ std::string axes(const Scale& scale) {
   std::string svg = "<g class=\"axes\">";
   for (double tick : axis_ticks(scale.y.low, scale.y.high, 4)) {
     const double y = scale.down(tick);
-    svg += str("<line x1=\"", kLeft, "\" x2=\"", scale.width - kRight, "\" y1=\"", y, "\" y2=\"", y, "\"/><text x=\"", kLeft - 6,
-               "\" y=\"", y + 4, "\" text-anchor=\"end\">", text_of(tick), "</text>");
+    svg += str("<line x1=\"", kLeft, "\" x2=\"", scale.width - kRight, "\" y1=\"", y, "\" y2=\"", y, "\"/><text x=\"",
+               kLeft - 6, "\" y=\"", y + 4, "\" text-anchor=\"end\">", text_of(tick), "</text>");
   }
   for (double tick : axis_ticks(scale.x.low, scale.x.high, 5)) {
     if (tick != std::floor(tick)) continue;  // steps are whole
-    svg += str("<text x=\"", scale.across(tick), "\" y=\"", scale.height - kBottom + 17, "\" text-anchor=\"middle\">", text_of(tick), "</text>");
+    svg += str("<text x=\"", scale.across(tick), "\" y=\"", scale.height - kBottom + 17, "\" text-anchor=\"middle\">",
+               text_of(tick), "</text>");
   }
   return svg + "</g>";
 }
@@ -74,7 +75,8 @@ std::string band(const Points& points, const Scale& scale, const std::string& co
   for (size_t column = 0; column < kColumns; ++column) {
     const auto begin = points.begin() + static_cast<std::ptrdiff_t>(column * points.size() / kColumns);
     const auto end = points.begin() + static_cast<std::ptrdiff_t>((column + 1) * points.size() / kColumns);
-    const auto [low, high] = std::minmax_element(begin, end, [](const auto& a, const auto& b) { return a.second < b.second; });
+    const auto [low, high] =
+        std::minmax_element(begin, end, [](const auto& a, const auto& b) { return a.second < b.second; });
     upper += place(scale.across(begin->first), scale.down(high->second));
     lower = place(scale.across(begin->first), scale.down(low->second)) + lower;
   }
@@ -84,7 +86,8 @@ std::string band(const Points& points, const Scale& scale, const std::string& co
 std::string polyline(const Points& points, const Scale& scale, const std::string& colour, const char* style) {
   const size_t stride = std::max<size_t>(1, points.size() / kColumns);
   std::string svg = "<polyline fill=\"none\" stroke=\"" + colour + "\" " + style + " points=\"";
-  for (size_t i = 0; i < points.size(); i += stride) svg += place(scale.across(points[i].first), scale.down(points[i].second));
+  for (size_t i = 0; i < points.size(); i += stride)
+    svg += place(scale.across(points[i].first), scale.down(points[i].second));
   svg += place(scale.across(points.back().first), scale.down(points.back().second));
   return svg + "\"/>";
 }
@@ -119,13 +122,17 @@ std::string line_chart(const Points& points, const ChartOptions& options) {
   const std::vector<double> smooth = moving_average(points, radius);
   Points line;
   for (size_t i = 0; i < points.size(); ++i) line.emplace_back(points[i].first, smooth[i]);
-  Scale scale{.x = {points.front().first, points.back().first}, .y = value_range(points, smooth), .width = options.width, .height = options.height};
+  Scale scale{.x = {points.front().first, points.back().first},
+              .y = value_range(points, smooth),
+              .width = options.width,
+              .height = options.height};
   if (scale.x.span() <= 0) scale.x = {scale.x.low - 1, scale.x.high + 1};
 
-  std::string svg = str("<svg class=\"chart\" viewBox=\"0 0 ", options.width, " ", options.height, "\" role=\"img\" aria-label=\"",
-                        html_escape(options.title), "\">");
-  svg += str("<text class=\"title\" x=\"", kLeft, "\" y=\"18\">", html_escape(options.title), "</text><text class=\"last\" x=\"",
-             options.width - kRight, "\" y=\"18\" text-anchor=\"end\">", text_of(std::round(smooth.back() * 1e4) / 1e4), "</text>");
+  std::string svg = str("<svg class=\"chart\" viewBox=\"0 0 ", options.width, " ", options.height,
+                        "\" role=\"img\" aria-label=\"", html_escape(options.title), "\">");
+  svg += str("<text class=\"title\" x=\"", kLeft, "\" y=\"18\">", html_escape(options.title),
+             "</text><text class=\"last\" x=\"", options.width - kRight, "\" y=\"18\" text-anchor=\"end\">",
+             text_of(std::round(smooth.back() * 1e4) / 1e4), "</text>");
   svg += axes(scale);
   svg += points.size() > kColumns ? band(points, scale, options.colour)
                                   : polyline(points, scale, options.colour, "stroke-width=\"1\" opacity=\"0.35\"");

@@ -10,7 +10,6 @@
 #include "nn/safetensors.h"
 #include "train/config_json.h"
 
-
 namespace asap::train {
 namespace {
 
@@ -44,12 +43,14 @@ void check_finite(const nn::Module& network, const std::string& what, const fs::
   for (const auto& [name, tensor] : network.state_dict()) {
     if (!is_floating(tensor.dtype())) continue;
     const double total = sum(abs(tensor)).item();
-    ASAP_CHECK(std::isfinite(total), "checkpoint: the weight ", name, " of the ", what, " is no longer finite; ", last_checkpoint_text(run));
+    ASAP_CHECK(std::isfinite(total), "checkpoint: the weight ", name, " of the ", what, " is no longer finite; ",
+               last_checkpoint_text(run));
   }
 }
 
 void write_network(const fs::path& file, const nn::Module& network, const char* what, const asapnet::Config& config) {
-  nn::write_safetensors(file, network.state_dict(), {{"format", "pt"}, {"network", what}, {"config", config_to_json(config)}});
+  nn::write_safetensors(file, network.state_dict(),
+                        {{"format", "pt"}, {"network", what}, {"config", config_to_json(config)}});
 }
 
 void write_state(const fs::path& file, const TrainerState& state) {
@@ -66,8 +67,11 @@ void write_state(const fs::path& file, const TrainerState& state) {
 TrainerState read_state(const fs::path& file) {
   try {
     const Json object = Json::parse(read_text(file));
-    return {.step = object.at("step"), .batches_per_epoch = object.at("batches_per_epoch"), .noise_seed = object.at("noise_seed"),
-            .noise_offset = object.at("noise_offset"), .lr = object.at("lr")};
+    return {.step = object.at("step"),
+            .batches_per_epoch = object.at("batches_per_epoch"),
+            .noise_seed = object.at("noise_seed"),
+            .noise_offset = object.at("noise_offset"),
+            .lr = object.at("lr")};
   } catch (const Json::exception&) {
     fail(file.string(), ": expected the state of a training run as JSON, found something else");
   }

@@ -1,6 +1,6 @@
 // Checkpoints of a run. RUN/checkpoints/step_000123/ holds G, D (and E), both optimisers' states and trainer.json;
-// RUN/checkpoints/latest names the newest complete one. A folder is written whole before `latest` is renamed to name it, so
-// whenever the machine dies, a loadable checkpoint is there. Sits on nn/safetensors.h. Next: trainer.h.
+// RUN/checkpoints/latest names the newest complete one. A folder is written whole before `latest` is renamed to name
+// it, so whenever the machine dies, a loadable checkpoint is there. Sits on nn/safetensors.h. Next: trainer.h.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,8 @@
 
 namespace asap::train {
 
-// Where the training stands. Sample order and augmentation follow from seed, epoch and position; the noise has an offset.
+// Where the training stands. Sample order and augmentation follow from seed, epoch and position; the noise has an
+// offset.
 struct TrainerState {
   int64_t step = 0;               // steps done
   int64_t batches_per_epoch = 0;  // epoch and position follow: step / batches_per_epoch, and the remainder

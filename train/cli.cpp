@@ -34,8 +34,10 @@ void refuse_leftovers(const CLI::App& command) {
   const std::vector<std::string> left = command.remaining();
   if (left.empty()) return;
   const std::string name = left[0].substr(0, left[0].find('='));
-  if (!name.starts_with("-")) throw UsageError("'" + name + "' is one argument too many; see asapnet " + command.get_name() + " --help");
-  throw UsageError("there is no option " + name + " of asapnet " + command.get_name() + "; the nearest is " + nearest_name(name, flag_names(command)));
+  if (!name.starts_with("-"))
+    throw UsageError("'" + name + "' is one argument too many; see asapnet " + command.get_name() + " --help");
+  throw UsageError("there is no option " + name + " of asapnet " + command.get_name() + "; the nearest is " +
+                   nearest_name(name, flag_names(command)));
 }
 
 void check_command_name(const std::vector<std::string>& arguments, const std::vector<Command>& commands) {
@@ -43,17 +45,21 @@ void check_command_name(const std::vector<std::string>& arguments, const std::ve
   for (const Command& command : commands) names.push_back(command.app->get_name());
   const std::string& first = arguments.front();
   if (first.starts_with("-") || std::find(names.begin(), names.end(), first) != names.end()) return;
-  throw UsageError("there is no command '" + first + "'; the nearest is '" + nearest_name(first, names) + "' (asapnet --help lists them)");
+  throw UsageError("there is no command '" + first + "'; the nearest is '" + nearest_name(first, names) +
+                   "' (asapnet --help lists them)");
 }
 
 int dispatch(std::vector<std::string> arguments) {
-  CLI::App program("ASAPNet: fast image translation by pixelwise networks (Rott Shaham et al., CVPR 2021), trained and run on this machine.",
-                   "asapnet");
+  CLI::App program(
+      "ASAPNet: fast image translation by pixelwise networks (Rott Shaham et al., CVPR 2021), trained and run on this "
+      "machine.",
+      "asapnet");
   program.footer(kFooter);
   program.require_subcommand(1);
   program.get_formatter()->column_width(36);
-  const std::vector<Command> commands{add_train_command(program),   add_generate_command(program), add_synth_command(program),
-                                      add_inspect_command(program), add_convert_command(program),  add_encode_command(program)};
+  const std::vector<Command> commands{add_train_command(program),   add_generate_command(program),
+                                      add_synth_command(program),   add_inspect_command(program),
+                                      add_convert_command(program), add_encode_command(program)};
   for (const Command& command : commands) command.app->allow_extras();
   if (arguments.empty()) arguments = {"--help"};
   check_command_name(arguments, commands);
@@ -62,7 +68,8 @@ int dispatch(std::vector<std::string> arguments) {
     std::reverse(arguments.begin(), arguments.end());  // the order CLI11 wants
     program.parse(arguments);
   } catch (const CLI::CallForHelp&) {
-    std::cout << (program.get_subcommands().empty() ? program.help() : program.get_subcommands().front()->help("asapnet"));
+    std::cout << (program.get_subcommands().empty() ? program.help()
+                                                    : program.get_subcommands().front()->help("asapnet"));
     return kOk;
   } catch (const CLI::ParseError& error) {
     throw UsageError(error.what());

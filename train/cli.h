@@ -1,5 +1,5 @@
-// The program `asapnet`: its subcommands and exit codes. main.cpp calls run_command_line; cli_options.h turns the option
-// table into flags; each subcommand's flags stand in a cli_*.cpp of its own.
+// The program `asapnet`: its subcommands and exit codes. main.cpp calls run_command_line; cli_options.h turns the
+// option table into flags; each subcommand's flags stand in a cli_*.cpp of its own.
 #pragma once
 
 #include <functional>

@@ -21,7 +21,8 @@ struct SynthCommand {
 }  // namespace
 
 Command add_inspect_command(CLI::App& program) {
-  CLI::App* app = program.add_subcommand("inspect", "Print keys, shapes, totals and configuration of a weight file or a run");
+  CLI::App* app =
+      program.add_subcommand("inspect", "Print keys, shapes, totals and configuration of a weight file or a run");
   auto path = std::make_shared<std::string>();
   app->add_option("path", *path, ".pth or .safetensors file, run folder or checkpoint folder")->required();
   app->footer("Example:\n  asapnet inspect latest_net_G.pth");
@@ -29,7 +30,8 @@ Command add_inspect_command(CLI::App& program) {
 }
 
 Command add_convert_command(CLI::App& program) {
-  CLI::App* app = program.add_subcommand("convert", "Write a PyTorch .pth file as .safetensors, with equal keys and values");
+  CLI::App* app =
+      program.add_subcommand("convert", "Write a PyTorch .pth file as .safetensors, with equal keys and values");
   auto paths = std::make_shared<ConvertPaths>();
   app->add_option("from", paths->from, ".pth (or .safetensors) file to read")->required();
   app->add_option("to", paths->to, ".safetensors file to write")->required();
@@ -42,14 +44,19 @@ Command add_convert_command(CLI::App& program) {
 }
 
 Command add_synth_command(CLI::App& program) {
-  CLI::App* app = program.add_subcommand("synth", "Make synthetic facades (label maps and photos) in the layout of the CMP base set");
+  CLI::App* app = program.add_subcommand(
+      "synth", "Make synthetic facades (label maps and photos) in the layout of the CMP base set");
   auto command = std::make_shared<SynthCommand>();
   SynthOptions& o = command->options;
-  app->add_option("--out", command->out, "folder to write base/cmp_bNNNN.{png,jpg} and the split lists into")->type_name("DIR")->required();
+  app->add_option("--out", command->out, "folder to write base/cmp_bNNNN.{png,jpg} and the split lists into")
+      ->type_name("DIR")
+      ->required();
   app->add_option("--count", o.count, "pairs")->type_name("N")->capture_default_str();
   app->add_option("--size", o.size, "pixels a side")->type_name("N")->capture_default_str();
   app->add_option("--seed", o.seed, "the same seed makes the same pictures")->type_name("N")->capture_default_str();
-  app->add_option("--test-share", o.test_share, "part of the pairs held out for phase test")->type_name("X")->capture_default_str();
+  app->add_option("--test-share", o.test_share, "part of the pairs held out for phase test")
+      ->type_name("X")
+      ->capture_default_str();
   app->add_option("--threads", o.threads, "0: one a core")->type_name("N")->capture_default_str();
   app->footer("Example:\n  asapnet synth --out data --count 200 --size 256");
   return {app, [command] {

@@ -23,8 +23,6 @@ or --preprocess says otherwise.)";
 constexpr const char* kEncodeFooter = R"(Example:
   asapnet encode --weights runs/vae --images photos --out codes)";
 
-const std::vector<OptionGroup> kModelGroups{OptionGroup::data, OptionGroup::input, OptionGroup::generator, OptionGroup::encoder};
-
 std::vector<fs::path> paths(const std::vector<std::string>& texts) { return {texts.begin(), texts.end()}; }
 
 // What both commands share: weights and how to read them.
@@ -33,12 +31,14 @@ struct WeightFlags {
   std::string weights, device = "cpu";
   int64_t threads = 0, seed = 0;
 
-  void add_to(CLI::App& app) {
-    app.add_option("--weights", weights, "run folder, checkpoint folder, .safetensors or .pth file")->type_name("PATH")->required();
+  void add_to(CLI::App& app, const std::vector<OptionGroup>& groups) {
+    app.add_option("--weights", weights, "run folder, checkpoint folder, .safetensors or .pth file")
+        ->type_name("PATH")
+        ->required();
     app.add_option("--threads", threads, "threads that compute; 0: one a core")->type_name("N")->default_str("0");
     app.add_option("--device", device, "cpu or cuda")->type_name("NAME")->default_str("cpu");
     app.add_option("--seed", seed, "of the codes, for models with condition_on_z")->type_name("N")->default_str("0");
-    options.add_to(app, kModelGroups);
+    options.add_to(app, groups, Defaults::hidden);
   }
 
   WeightSource find() const {
@@ -63,8 +63,12 @@ struct GenerateCommand {
     const bool keep_preprocess = weights.options.given("preprocess_mode");
     if (keep_preprocess && !size.empty()) throw UsageError("--size and --preprocess exclude each other");
     const PictureSize wanted = size.empty() ? PictureSize() : parse_size(size);
-    generate(weights.find(), {.labels = paths(labels), .instances = instances, .out = out, .size = wanted,
-                              .keep_preprocess = keep_preprocess, .raw = raw});
+    generate(weights.find(), {.labels = paths(labels),
+                              .instances = instances,
+                              .out = out,
+                              .size = wanted,
+                              .keep_preprocess = keep_preprocess,
+                              .raw = raw});
     return kOk;
   }
 };
@@ -86,21 +90,27 @@ Command add_generate_command(CLI::App& program) {
   CLI::App* app = program.add_subcommand("generate", "Make pictures from label maps with trained weights");
   auto command = std::make_shared<GenerateCommand>();
   app->add_option("--labels", command->labels, "label maps: PNG files or a folder")->type_name("PATH");
-  app->add_option("--instances", command->instances, "instance maps for --labels: a file or a folder")->type_name("PATH");
+  app->add_option("--instances", command->instances, "instance maps for --labels: a file or a folder")
+      ->type_name("PATH");
   app->add_option("--out", command->out, "folder for the pictures, NAME.png")->type_name("DIR")->required();
-  app->add_option("--size", command->size, "size of the pictures instead of the training size: 512 or 512x256 (width x height)")->type_name("WxH");
+  app->add_option("--size", command->size,
+                  "size of the pictures instead of the training size: 512 or 512x256 (width x height)")
+      ->type_name("WxH");
   app->add_flag("--raw", command->raw, "also write NAME.npy: float32 [3,H,W] in [-1,1]");
-  command->weights.add_to(*app);
+  command->weights.add_to(*app, {OptionGroup::data, OptionGroup::input, OptionGroup::generator, OptionGroup::encoder});
   app->footer(kGenerateFooter);
   return {app, [command] { return command->run(); }};
 }
 
 Command add_encode_command(CLI::App& program) {
-  CLI::App* app = program.add_subcommand("encode", "Turn pictures into codes (mu, logvar) with a run's variational encoder");
+  CLI::App* app =
+      program.add_subcommand("encode", "Turn pictures into codes (mu, logvar) with a run's variational encoder");
   auto command = std::make_shared<EncodeCommand>();
   app->add_option("--images", command->images, "pictures: files or a folder")->type_name("PATH")->required();
-  app->add_option("--out", command->out, "folder for NAME_mu.npy and NAME_logvar.npy, float32 [z_dim]")->type_name("DIR")->required();
-  command->weights.add_to(*app);
+  app->add_option("--out", command->out, "folder for NAME_mu.npy and NAME_logvar.npy, float32 [z_dim]")
+      ->type_name("DIR")
+      ->required();
+  command->weights.add_to(*app, {OptionGroup::input, OptionGroup::encoder});
   app->footer(kEncodeFooter);
   return {app, [command] { return command->run(); }};
 }

@@ -19,9 +19,10 @@ const char* type_text(const OptionField& field) {
   return "TEXT";
 }
 
-CLI::Option* add_flag(CLI::App& command, const OptionField& field) {
-  const std::string default_text = to_text(field);
-  const std::string on = is_switch(field) && default_text == "true" ? " (default: on; " + field.flag + "=false turns it off)" : "";
+CLI::Option* add_flag(CLI::App& command, const OptionField& field, Defaults defaults) {
+  const std::string default_text = defaults == Defaults::shown ? to_text(field) : "";
+  const std::string on =
+      is_switch(field) && default_text == "true" ? " (default: on; " + field.flag + "=false turns it off)" : "";
   const std::string help = field.help + on;  // const: CLI11 would take a variable for the option's target
   if (is_switch(field)) return command.add_flag(field.flag, help)->group(title(field.group));
   CLI::Option* option = command.add_option(field.flag, help);
@@ -33,15 +34,17 @@ CLI::Option* add_flag(CLI::App& command, const OptionField& field) {
 
 }  // namespace
 
-void OptionFlags::add_to(CLI::App& command, const std::vector<OptionGroup>& groups) {
+void OptionFlags::add_to(CLI::App& command, const std::vector<OptionGroup>& groups, Defaults defaults) {
   std::string names;
   for (const std::string& preset : asapnet::preset_names()) names += (names.empty() ? "" : ", ") + preset;
   command.add_option("--preset", preset_, "start from a named configuration: " + names)->type_name("NAME");
-  command.add_option("--config", config_file_, "JSON file of options by their published names (label_nc, batchSize, ...)")->type_name("FILE");
-  Options defaults;
-  for (const OptionField& field : option_fields(defaults)) {
+  command
+      .add_option("--config", config_file_, "JSON file of options by their published names (label_nc, batchSize, ...)")
+      ->type_name("FILE");
+  Options options;
+  for (const OptionField& field : option_fields(options)) {
     const bool wanted = std::find(groups.begin(), groups.end(), field.group) != groups.end();
-    if (wanted) flags_.emplace_back(field.key, add_flag(command, field));
+    if (wanted) flags_.emplace_back(field.key, add_flag(command, field, defaults));
   }
 }
 
@@ -61,7 +64,8 @@ void OptionFlags::apply(Options& options) const {
 }
 
 bool OptionFlags::given(const std::string& key) const {
-  return std::any_of(flags_.begin(), flags_.end(), [&](const auto& flag) { return flag.first == key && flag.second->count() > 0; });
+  return std::any_of(flags_.begin(), flags_.end(),
+                     [&](const auto& flag) { return flag.first == key && flag.second->count() > 0; });
 }
 
 std::vector<std::string> OptionFlags::given_keys() const {

@@ -14,11 +14,14 @@ class Option;
 
 namespace asap::train {
 
+enum class Defaults { shown, hidden };
+
 // The flags of some groups of options, with --preset and --config.
 class OptionFlags {
  public:
-  // Adds the flags to `command`. Published spellings (--label_nc, --batchSize) become ours in normalise_flags.
-  void add_to(CLI::App& command, const std::vector<OptionGroup>& groups);
+  // Adds the flags to `command`. Help shows the defaults, unless they come from elsewhere (a run, a weight file).
+  // Published spellings (--label_nc, --batchSize) become ours in normalise_flags.
+  void add_to(CLI::App& command, const std::vector<OptionGroup>& groups, Defaults defaults);
 
   // After parsing: preset, file and flags onto `options`. UsageError for a flag's value of the wrong type.
   void apply(Options& options) const;

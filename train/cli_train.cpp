@@ -49,7 +49,8 @@ Options TrainCommand::resumed_options() const {
   Options options;
   options_from_json_file(config, options);
   for (const OptionField& field : option_fields(options)) {
-    if (flags.given(field.key) && !field.may_change_on_resume) throw UsageError(field.flag + " cannot change when a run is resumed");
+    if (flags.given(field.key) && !field.may_change_on_resume)
+      throw UsageError(field.flag + " cannot change when a run is resumed");
   }
   if (!flags.given("steps") && (flags.given("niter") || flags.given("niter_decay"))) options.train.steps = 0;
   flags.apply(options);
@@ -57,18 +58,20 @@ Options TrainCommand::resumed_options() const {
 }
 
 int TrainCommand::run() const {
-  if (out.empty() == resume.empty()) throw UsageError("train needs either --out DIR for a new run or --resume DIR to continue one");
+  if (out.empty() == resume.empty())
+    throw UsageError("train needs either --out DIR for a new run or --resume DIR to continue one");
   const bool resuming = !resume.empty();
   Options options = resuming ? resumed_options() : fresh_options();
   resolve(options);
   const InterruptGuard interrupt;
   const fs::path folder = resuming ? resume : out;
   Trainer trainer(options, folder, resuming ? StartMode::resume : StartMode::fresh);
-  std::cout << "training in " << folder.string() << ": steps " << trainer.step() << " to " << trainer.total_steps() << ", "
-            << trainer.batches_per_epoch() << " an epoch, " << options.train.threads << " thread(s)" << std::endl;
+  std::cout << "training in " << folder.string() << ": steps " << trainer.step() << " to " << trainer.total_steps()
+            << ", " << trainer.batches_per_epoch() << " an epoch, " << options.train.threads << " thread(s)"
+            << std::endl;
   if (trainer.train([&] { return interrupt.requested(); }) == Outcome::interrupted) {
-    std::cout << "stopped after step " << trainer.step() << ", everything is saved; continue with: asapnet train --resume "
-              << folder.string() << std::endl;
+    std::cout << "stopped after step " << trainer.step()
+              << ", everything is saved; continue with: asapnet train --resume " << folder.string() << std::endl;
     return kInterruptedExitCode;
   }
   std::cout << "finished after step " << trainer.step() << "; look at " << (folder / "report.html").string()
@@ -82,9 +85,13 @@ Command add_train_command(CLI::App& program) {
   CLI::App* app = program.add_subcommand("train", "Train a model on pairs of label maps and photos, or continue a run");
   auto command = std::make_shared<TrainCommand>();
   app->add_option("--out", command->out, "folder for the new run")->type_name("DIR");
-  app->add_option("--resume", command->resume, "folder of a run to continue exactly where it stopped")->type_name("DIR");
-  command->flags.add_to(*app, {OptionGroup::data, OptionGroup::input, OptionGroup::generator, OptionGroup::discriminator,
-                               OptionGroup::encoder, OptionGroup::losses, OptionGroup::optimisation, OptionGroup::start, OptionGroup::run});
+  app->add_option("--resume", command->resume, "folder of a run to continue exactly where it stopped")
+      ->type_name("DIR");
+  command->flags.add_to(
+      *app,
+      {OptionGroup::data, OptionGroup::loading, OptionGroup::input, OptionGroup::generator, OptionGroup::discriminator,
+       OptionGroup::encoder, OptionGroup::losses, OptionGroup::optimisation, OptionGroup::start, OptionGroup::run},
+      Defaults::shown);
   app->footer(kFooter);
   return {app, [command] { return command->run(); }};
 }

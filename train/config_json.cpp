@@ -52,14 +52,15 @@ Json parse_object(const std::string& text, const std::string& source) {
   };
   try {
     Json object = Json::parse(text, watch);
-    ASAP_CHECK(object.is_object(), source, ": expected a JSON object {\"option\": value, ...}, found ", object.type_name());
+    ASAP_CHECK(object.is_object(), source, ": expected a JSON object {\"option\": value, ...}, found ",
+               object.type_name());
     return object;
   } catch (const Json::out_of_range&) {
     fail(source, ": expected numbers that a computer can hold, found a larger one");
   } catch (const Json::parse_error& e) {
     const auto place = std::min(e.byte > 0 ? e.byte - 1 : 0, text.size());
-    fail(source, ": expected JSON, but line ", 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(place), '\n'),
-         " is not");
+    fail(source, ": expected JSON, but line ",
+         1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(place), '\n'), " is not");
   }
 }
 
@@ -88,7 +89,8 @@ void options_from_json(const std::string& text, const std::string& source, Optio
   for (const OptionField& field : fields) known.push_back(field.key);
   for (const auto& [key, value] : object.items()) {
     const auto place = std::find(known.begin(), known.end(), key);
-    ASAP_CHECK(place != known.end(), source, ": there is no option '", key, "'; the nearest is '", nearest_name(key, known), "'");
+    ASAP_CHECK(place != known.end(), source, ": there is no option '", key, "'; the nearest is '",
+               nearest_name(key, known), "'");
     set_from_json(fields[static_cast<size_t>(place - known.begin())], value, source);
   }
 }

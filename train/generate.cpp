@@ -52,8 +52,9 @@ WeightSource from_folder(const fs::path& folder) {
   WeightSource source;
   const bool is_run = fs::exists(folder / "config.json");
   const fs::path checkpoint = is_run ? latest_checkpoint(folder) : folder;
-  ASAP_CHECK(is_run || fs::exists(folder / "G.safetensors"), folder.string(),
-             ": expected a run folder (config.json, checkpoints) or a checkpoint folder (G.safetensors), found neither");
+  ASAP_CHECK(
+      is_run || fs::exists(folder / "G.safetensors"), folder.string(),
+      ": expected a run folder (config.json, checkpoints) or a checkpoint folder (G.safetensors), found neither");
   ASAP_CHECK(!checkpoint.empty(), folder.string(), ": the run has no checkpoint yet");
   source.generator = checkpoint / "G.safetensors";
   if (fs::exists(checkpoint / "E.safetensors")) source.encoder = checkpoint / "E.safetensors";
@@ -72,12 +73,14 @@ bool is_folder(const fs::path& path) {
 
 // The single files and the files of the folders, paired with instance maps of equal stems.
 std::vector<Pair> given_pairs(const GenerateOptions& options, bool use_instances) {
-  ASAP_CHECK(!use_instances || !options.instances.empty(), "generate: the model takes an instance channel; give --instances FILE or DIR");
+  ASAP_CHECK(!use_instances || !options.instances.empty(),
+             "generate: the model takes an instance channel; give --instances FILE or DIR");
   const fs::path instances = use_instances ? options.instances : fs::path();
   std::vector<Pair> pairs;
   for (const fs::path& path : options.labels) {
     if (is_folder(path)) {
-      const auto found = list_pairs({.layout = DatasetLayout::custom, .label_dir = path, .instance_dir = instances, .need_images = false});
+      const auto found = list_pairs(
+          {.layout = DatasetLayout::custom, .label_dir = path, .instance_dir = instances, .need_images = false});
       pairs.insert(pairs.end(), found.begin(), found.end());
     } else {
       const fs::path instance = is_folder(instances) ? instances / (path.stem().string() + ".png") : instances;
@@ -86,7 +89,8 @@ std::vector<Pair> given_pairs(const GenerateOptions& options, bool use_instances
   }
   std::set<std::string> names;
   for (const Pair& pair : pairs) {
-    ASAP_CHECK(names.insert(pair.name).second, "generate: two label maps are called ", pair.name, "; their pictures would overwrite each other");
+    ASAP_CHECK(names.insert(pair.name).second, "generate: two label maps are called ", pair.name,
+               "; their pictures would overwrite each other");
   }
   return pairs;
 }
@@ -94,7 +98,8 @@ std::vector<Pair> given_pairs(const GenerateOptions& options, bool use_instances
 std::vector<Pair> pairs_to_generate(const WeightSource& source, const GenerateOptions& options) {
   if (!options.labels.empty()) return given_pairs(options, source.options.model.instance_channel());
   const TrainOptions& o = source.options.train;
-  ASAP_CHECK(!o.dataroot.empty() || !o.label_dir.empty(), "generate: expected label maps; give --labels FILE or DIR, or --dataset and --data");
+  ASAP_CHECK(!o.dataroot.empty() || !o.label_dir.empty(),
+             "generate: expected label maps; give --labels FILE or DIR, or --dataset and --data");
   DatasetOptions dataset = dataset_options(source.options);
   dataset.need_images = false;
   return list_pairs(dataset);
@@ -118,7 +123,8 @@ PreprocessOptions preprocessing(const WeightSource& source, const GenerateOption
 Tensor code_for(const Options& options, int64_t index) {
   if (!options.model.condition_on_z) return {};
   const auto z_dim = options.model.z_dim;
-  return random_normal({1, z_dim}, {.seed = static_cast<uint64_t>(options.train.seed), .offset = static_cast<uint64_t>(index * z_dim)});
+  return random_normal(
+      {1, z_dim}, {.seed = static_cast<uint64_t>(options.train.seed), .offset = static_cast<uint64_t>(index * z_dim)});
 }
 
 void write_picture(const fs::path& out, const std::string& name, const Tensor& y, bool raw) {
@@ -155,7 +161,8 @@ std::vector<fs::path> picture_files(const std::vector<fs::path>& paths) {
       continue;
     }
     // A folder of pictures is what the custom layout lists as labels.
-    for (const Pair& pair : list_pairs({.layout = DatasetLayout::custom, .label_dir = path, .need_images = false})) files.push_back(pair.label);
+    for (const Pair& pair : list_pairs({.layout = DatasetLayout::custom, .label_dir = path, .need_images = false}))
+      files.push_back(pair.label);
   }
   return files;
 }
@@ -181,12 +188,13 @@ PictureSize parse_size(const std::string& text) {
   const auto side = [&](const std::string& digits) {
     int64_t pixels = 0;
     const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), pixels);
-    ASAP_CHECK(error == std::errc() && stop == digits.data() + digits.size() && pixels > 0, "--size: expected WIDTH or WIDTHxHEIGHT, came '",
-               text, "'");
+    ASAP_CHECK(error == std::errc() && stop == digits.data() + digits.size() && pixels > 0,
+               "--size: expected WIDTH or WIDTHxHEIGHT, came '", text, "'");
     return pixels;
   };
   const size_t cross = text.find('x');
-  return {.width = side(text.substr(0, cross)), .height = side(cross == std::string::npos ? text : text.substr(cross + 1))};
+  return {.width = side(text.substr(0, cross)),
+          .height = side(cross == std::string::npos ? text : text.substr(cross + 1))};
 }
 
 void generate(const WeightSource& source, const GenerateOptions& options) {
@@ -208,15 +216,16 @@ void generate(const WeightSource& source, const GenerateOptions& options) {
     backend(device).synchronize();
     times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
     write_picture(options.out, pair.name, y, options.raw);
-    std::cout << (options.out / (pair.name + ".png")).string() << "  " << size_text(sample.width(), sample.height()) << "  "
-              << milliseconds(times.back()) << std::endl;
+    std::cout << (options.out / (pair.name + ".png")).string() << "  " << size_text(sample.width(), sample.height())
+              << "  " << milliseconds(times.back()) << std::endl;
   }
   print_timing(times, options.out);
 }
 
 void encode(const WeightSource& source, const std::vector<fs::path>& images, const fs::path& out) {
   const asapnet::Config& config = source.options.model;
-  ASAP_CHECK(config.use_vae && !source.encoder.empty(), "encode: expected a run trained with --use-vae; this one has no encoder");
+  ASAP_CHECK(config.use_vae && !source.encoder.empty(),
+             "encode: expected a run trained with --use-vae; this one has no encoder");
   const Device device = available_device(source.options.train.device);
   set_num_threads(static_cast<int>(source.options.train.threads));
   asapnet::AsapNet model(config, 0);
@@ -224,7 +233,8 @@ void encode(const WeightSource& source, const std::vector<fs::path>& images, con
   model.to(device);
   make_folder(out);
   for (const fs::path& file : picture_files(images)) {
-    const Image photo = resize_bicubic(read_photo(file), static_cast<int>(config.crop_size), static_cast<int>(config.height()));
+    const Image photo =
+        resize_bicubic(read_photo(file), static_cast<int>(config.crop_size), static_cast<int>(config.height()));
     Tensor image = Tensor::empty({1, 3, photo.height, photo.width});
     image_to_floats(photo, image.data<float>());
     const asapnet::EncoderResult code = model.encode(image.to(device));

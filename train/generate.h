@@ -23,9 +23,9 @@ struct WeightSource {
 // Changes options as the user asked for: a preset, a --config file, flags.
 using Overlay = std::function<void(Options&)>;
 
-// `weights`: a run folder, a checkpoint folder, a .safetensors or a .pth file. The configuration is the run's config.json,
-// the file's metadata, or what names and shapes tell; `overlay` goes on top. asap::Error: no such file or run, not a
-// generator's weights, nothing that fits.
+// `weights`: a run folder, a checkpoint folder, a .safetensors or a .pth file. The configuration is the run's
+// config.json, the file's metadata, or what names and shapes tell; `overlay` goes on top. asap::Error: no such file
+// or run, not a generator's weights, nothing that fits.
 WeightSource find_weights(const std::filesystem::path& weights, const Overlay& overlay);
 
 struct PictureSize {
@@ -47,6 +47,7 @@ struct GenerateOptions {
 void generate(const WeightSource& source, const GenerateOptions& options);
 
 // Writes NAME_mu.npy and NAME_logvar.npy, float32 [z_dim], for every picture (files or folders).
-void encode(const WeightSource& source, const std::vector<std::filesystem::path>& images, const std::filesystem::path& out);
+void encode(const WeightSource& source, const std::vector<std::filesystem::path>& images,
+            const std::filesystem::path& out);
 
 }  // namespace asap::train

@@ -27,13 +27,15 @@ WeightFile read_weight_file(const fs::path& file) {
   if (!nn::looks_like_safetensors(bytes)) return {nn::read_state_dict(file), "PyTorch .pth", ""};
   return nn::with_prefix(file.string(), [&] {
     nn::SafetensorsFile read = nn::parse_safetensors(bytes);
-    return WeightFile{std::move(read.tensors), "safetensors", read.metadata.contains("config") ? read.metadata.at("config") : ""};
+    return WeightFile{std::move(read.tensors), "safetensors",
+                      read.metadata.contains("config") ? read.metadata.at("config") : ""};
   });
 }
 
 std::string with_commas(int64_t number) {
   std::string digits = std::to_string(number);
-  for (auto place = static_cast<int64_t>(digits.size()) - 3; place > 0; place -= 3) digits.insert(static_cast<size_t>(place), ",");
+  for (auto place = static_cast<int64_t>(digits.size()) - 3; place > 0; place -= 3)
+    digits.insert(static_cast<size_t>(place), ",");
   return digits;
 }
 
@@ -45,7 +47,8 @@ void print_tensors(const nn::StateDict& tensors, std::ostream& out) {
   for (const auto& [key, tensor] : tensors) widest = std::max(widest, key.size());
   int64_t parameters = 0, buffers = 0;
   for (const auto& [key, tensor] : tensors) {
-    out << "  " << std::left << std::setw(static_cast<int>(widest)) << nn::printable(key) << "  " << tensor.dtype() << "  " << tensor.shape() << "\n";
+    out << "  " << std::left << std::setw(static_cast<int>(widest)) << nn::printable(key) << "  " << tensor.dtype()
+        << "  " << tensor.shape() << "\n";
     (is_buffer(key) ? buffers : parameters) += tensor.numel();
   }
   out << tensors.size() << " tensors, " << with_commas(parameters) << " parameters";
@@ -56,7 +59,8 @@ void print_tensors(const nn::StateDict& tensors, std::ostream& out) {
 void print_group(const asapnet::Config& config, std::initializer_list<OptionGroup> groups, std::ostream& out) {
   Options options{.model = config, .train = {}};
   for (const OptionField& field : option_fields(options)) {
-    if (std::find(groups.begin(), groups.end(), field.group) != groups.end()) out << "  " << field.key << " = " << to_text(field) << "\n";
+    if (std::find(groups.begin(), groups.end(), field.group) != groups.end())
+      out << "  " << field.key << " = " << to_text(field) << "\n";
   }
 }
 
@@ -86,8 +90,8 @@ void print_discriminator_config(const nn::StateDict& tensors, std::ostream& out)
 void inspect_file(const fs::path& file, std::ostream& out) {
   const WeightFile read = read_weight_file(file);
   const NetworkKind kind = network_kind(read.tensors);
-  out << file.string() << ": " << read.format << ", " << with_commas(static_cast<int64_t>(fs::file_size(file))) << " bytes, network: "
-      << name(kind) << "\n";
+  out << file.string() << ": " << read.format << ", " << with_commas(static_cast<int64_t>(fs::file_size(file)))
+      << " bytes, network: " << name(kind) << "\n";
   print_tensors(read.tensors, out);
   if (kind == NetworkKind::generator) print_generator_config(file, read, out);
   if (kind == NetworkKind::discriminator) print_discriminator_config(read.tensors, out);
@@ -108,7 +112,8 @@ void inspect(const fs::path& path, std::ostream& out) {
 }
 
 void convert(const fs::path& from, const fs::path& to) {
-  ASAP_CHECK(to.extension() == ".safetensors", "convert: the file to write must end in .safetensors, came ", to.string());
+  ASAP_CHECK(to.extension() == ".safetensors", "convert: the file to write must end in .safetensors, came ",
+             to.string());
   const WeightFile read = read_weight_file(from);
   std::map<std::string, std::string> metadata{{"format", "pt"}};
   if (!read.config.empty()) metadata["config"] = read.config;

@@ -6,7 +6,8 @@
 
 namespace asap::train {
 
-// Prints keys, shapes, types, totals and the configuration of a weight file, or of every file of a run's latest checkpoint.
+// Prints keys, shapes, types, totals and the configuration of a weight file, or of every file of a run's latest
+// checkpoint.
 void inspect(const std::filesystem::path& path, std::ostream& out);
 
 // Reads a checkpoint of either format and writes it as safetensors with equal keys and values.

@@ -34,17 +34,22 @@ struct Table {
 void add_data(Table& t, TrainOptions& o) {
   t.group = OptionGroup::data;
   t.add("dataset_mode", &o.dataset_mode, "layout of the data: facades, cityscapes or custom", "--dataset");
-  t.add_resumable("dataroot", &o.dataroot, "folder of the data (facades: the CMP base folder, or PHASE_label and PHASE_img)", "--data");
+  t.add_resumable("dataroot", &o.dataroot,
+                  "folder of the data (facades: the CMP base folder, or PHASE_label and PHASE_img)", "--data");
   t.add("phase", &o.phase, "split: the prefix of the folders, or train/test of the published facades split");
   t.add_resumable("label_dir", &o.label_dir, "custom: folder of label maps");
   t.add_resumable("image_dir", &o.image_dir, "custom: folder of photos, paired by file name");
   t.add_resumable("instance_dir", &o.instance_dir, "custom: folder of instance maps");
-  t.add_resumable("split_file", &o.split_file, "facades: file with one picture name a line, instead of the published split");
-  t.add("max_dataset_size", &o.max_dataset_size, "use only the first so many pictures; 0: all");
+  t.add_resumable("split_file", &o.split_file,
+                  "facades: file with one picture name a line, instead of the published split");
   t.add("preprocess_mode", &o.preprocess_mode,
-        "resize_and_crop, crop, scale_width[_and_crop], scale_shortside[_and_crop], fixed or none; empty: resize_and_crop, "
-        "for cityscapes fixed", "--preprocess");
+        "resize_and_crop, crop, scale_width[_and_crop], scale_shortside[_and_crop], fixed or none; empty: "
+        "resize_and_crop, "
+        "for cityscapes fixed",
+        "--preprocess");
   t.add("load_size", &o.load_size, "size before the random crop; 0: crop_size * 286 / 256");
+  t.group = OptionGroup::loading;
+  t.add("max_dataset_size", &o.max_dataset_size, "use only the first so many pictures; 0: all");
   t.add("serial_batches", &o.serial_batches, "take the pictures in order instead of shuffling");
   t.add("no_flip", &o.no_flip, "never mirror the pictures");
   t.add_resumable("nThreads", &o.nThreads, "threads that load pictures", "--workers");
@@ -64,7 +69,8 @@ void add_input(Table& t, asapnet::Config& c) {
 
 void add_generator(Table& t, asapnet::Config& c) {
   t.group = OptionGroup::generator;
-  t.add("learned_ds_factor", &c.learned_ds_factor, "downsampling by strided convolutions; the rest up to the tile side is a fixed filter");
+  t.add("learned_ds_factor", &c.learned_ds_factor,
+        "downsampling by strided convolutions; the rest up to the tile side is a fixed filter");
   t.add("lr_width", &c.lr_width, "low-res stream: channels of the first convolutions");
   t.add("lr_max_width", &c.lr_max_width, "low-res stream: channels at the grid's size");
   t.add("lr_depth", &c.lr_depth, "low-res stream: convolutions at the grid's size");
@@ -119,7 +125,8 @@ void add_optimisation(Table& t, TrainOptions& o) {
   t.add("beta2", &o.beta2, "Adam; -1: 0.9, with no_TTUR 0.999");
   t.add("adam_eps", &o.adam_eps, "Adam's epsilon");
   t.add("D_steps_per_G", &o.D_steps_per_G, "discriminator steps for one of the generator");
-  t.add("spectral_init", &o.spectral_init, "first weights of the spectral-norm convolutions: pytorch (as published) or xavier");
+  t.add("spectral_init", &o.spectral_init,
+        "first weights of the spectral-norm convolutions: pytorch (as published) or xavier");
   t.add("seed", &o.seed, "of weights, order, crops and noise");
 }
 
@@ -134,7 +141,8 @@ void add_run(Table& t, TrainOptions& o) {
   t.group = OptionGroup::run;
   t.add_resumable("save_every", &o.save_every, "checkpoint every so many steps, or epochs: 500 or 2e");
   t.add_resumable("sample_every", &o.sample_every, "sample grid every so many steps or epochs");
-  t.add_resumable("print_every", &o.print_every, "line of losses every so many steps or epochs (where there is no terminal for a bar)");
+  t.add_resumable("print_every", &o.print_every,
+                  "line of losses every so many steps or epochs (where there is no terminal for a bar)");
   t.add_resumable("samples", &o.samples, "pictures in a sample grid");
   t.add_resumable("keep_checkpoints", &o.keep_checkpoints, "keep every checkpoint, not the latest alone");
   t.add_resumable("threads", &o.threads, "threads that compute; 0: one a core");
@@ -154,8 +162,8 @@ T parse_number(const OptionField& field, const std::string& text) {
   T value{};
   const char* end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value);
-  ASAP_CHECK(error == std::errc() && stop == end && std::isfinite(static_cast<double>(value)), field.flag, ": expected ",
-             expected_value(field), ", came '", text, "'");
+  ASAP_CHECK(error == std::errc() && stop == end && std::isfinite(static_cast<double>(value)), field.flag,
+             ": expected ", expected_value(field), ", came '", text, "'");
   return value;
 }
 
@@ -170,7 +178,8 @@ Every parse_every(const OptionField& field, const std::string& text) {
   int64_t count = -1;
   const char* end = text.data() + text.size() - (epochs ? 1 : 0);
   const auto [stop, error] = std::from_chars(text.data(), end, count);
-  ASAP_CHECK(error == std::errc() && stop == end && count >= 0, field.flag, ": expected ", expected_value(field), ", came '", text, "'");
+  ASAP_CHECK(error == std::errc() && stop == end && count >= 0, field.flag, ": expected ", expected_value(field),
+             ", came '", text, "'");
   return {count, epochs};
 }
 
@@ -178,7 +187,8 @@ Every parse_every(const OptionField& field, const std::string& text) {
 std::string number_text(double value) {
   char buffer[64];
   const double size = std::abs(value);
-  const auto format = size == 0 || (size >= 1e-5 && size < 1e9) ? std::chars_format::fixed : std::chars_format::scientific;
+  const auto format =
+      size == 0 || (size >= 1e-5 && size < 1e9) ? std::chars_format::fixed : std::chars_format::scientific;
   return std::string(buffer, std::to_chars(buffer, buffer + sizeof buffer, value, format).ptr);
 }
 
@@ -217,8 +227,16 @@ bool Every::due(int64_t step, int64_t per_epoch) const {
 }
 
 const char* title(OptionGroup group) {
-  constexpr const char* titles[] = {"Data",    "Model: input", "Model: generator", "Model: discriminator", "Model: variational encoder",
-                                    "Losses", "Training",     "Weights to start from", "The run"};
+  constexpr const char* titles[] = {"Data",
+                                    "Loading",
+                                    "Model: input",
+                                    "Model: generator",
+                                    "Model: discriminator",
+                                    "Model: variational encoder",
+                                    "Losses",
+                                    "Training",
+                                    "Weights to start from",
+                                    "The run"};
   return titles[static_cast<int>(group)];
 }
 
@@ -256,15 +274,17 @@ std::string expected_value(const OptionField& field) {
 }
 
 std::string to_text(const OptionField& field) {
-  return std::visit(Overloaded{[](bool* v) { return std::string(*v ? "true" : "false"); }, [](int64_t* v) { return std::to_string(*v); },
-                               [](double* v) { return number_text(*v); }, [](std::string* v) { return *v; },
-                               [](asapnet::GanMode* v) { return std::string(asapnet::name(*v)); },
-                               [](Every* v) { return std::to_string(v->count) + (v->epochs ? "e" : ""); }},
-                    field.value);
+  return std::visit(
+      Overloaded{[](bool* v) { return std::string(*v ? "true" : "false"); },
+                 [](int64_t* v) { return std::to_string(*v); }, [](double* v) { return number_text(*v); },
+                 [](std::string* v) { return *v; }, [](asapnet::GanMode* v) { return std::string(asapnet::name(*v)); },
+                 [](Every* v) { return std::to_string(v->count) + (v->epochs ? "e" : ""); }},
+      field.value);
 }
 
 void set_from_text(const OptionField& field, const std::string& text) {
-  std::visit(Overloaded{[&](bool* v) { *v = parse_bool(field, text); }, [&](int64_t* v) { *v = parse_number<int64_t>(field, text); },
+  std::visit(Overloaded{[&](bool* v) { *v = parse_bool(field, text); },
+                        [&](int64_t* v) { *v = parse_number<int64_t>(field, text); },
                         [&](double* v) { *v = parse_number<double>(field, text); }, [&](std::string* v) { *v = text; },
                         [&](asapnet::GanMode* v) { *v = asapnet::parse_gan_mode(text); },
                         [&](Every* v) { *v = parse_every(field, text); }},
@@ -274,8 +294,8 @@ void set_from_text(const OptionField& field, const std::string& text) {
 void resolve(Options& options) {
   TrainOptions& o = options.train;
   options.model.validate();
-  ASAP_CHECK(o.dataset_mode == "facades" || o.dataset_mode == "cityscapes" || o.dataset_mode == "custom", "config: dataset_mode is '",
-             o.dataset_mode, "'; it must be facades, cityscapes or custom");
+  ASAP_CHECK(o.dataset_mode == "facades" || o.dataset_mode == "cityscapes" || o.dataset_mode == "custom",
+             "config: dataset_mode is '", o.dataset_mode, "'; it must be facades, cityscapes or custom");
   if (o.preprocess_mode.empty()) o.preprocess_mode = o.dataset_mode == "cityscapes" ? "fixed" : "resize_and_crop";
   preprocess_from_name(o.preprocess_mode);
   if (o.load_size == 0) o.load_size = std::llround(static_cast<double>(options.model.crop_size) * 286 / 256);
@@ -287,7 +307,8 @@ void resolve(Options& options) {
   if (o.beta1 == -1) o.beta1 = betas.beta1;
   if (o.beta2 == -1) o.beta2 = betas.beta2;
   if (o.threads == 0) o.threads = std::max(1u, std::thread::hardware_concurrency());
-  for (std::string* path : {&o.dataroot, &o.label_dir, &o.image_dir, &o.instance_dir, &o.split_file, &o.init_g, &o.init_d, &o.vgg}) {
+  for (std::string* path :
+       {&o.dataroot, &o.label_dir, &o.image_dir, &o.instance_dir, &o.split_file, &o.init_g, &o.init_d, &o.vgg}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
   }
   check_training(o);
@@ -296,22 +317,36 @@ void resolve(Options& options) {
 DatasetOptions dataset_options(const Options& options) {
   const TrainOptions& o = options.train;
   const bool custom = o.dataset_mode == "custom";
-  const auto layout = custom ? DatasetLayout::custom : o.dataset_mode == "facades" ? DatasetLayout::facades : DatasetLayout::cityscapes;
+  const auto layout = custom                        ? DatasetLayout::custom
+                      : o.dataset_mode == "facades" ? DatasetLayout::facades
+                                                    : DatasetLayout::cityscapes;
   const bool instances = options.model.instance_channel();
   ASAP_CHECK(!custom || !o.label_dir.empty(), "data: the custom dataset needs --label-dir (and --image-dir to train)");
-  ASAP_CHECK(custom || !o.dataroot.empty(), "data: expected the folder of the ", o.dataset_mode, " dataset; give --data DIR");
+  ASAP_CHECK(custom || !o.dataroot.empty(), "data: expected the folder of the ", o.dataset_mode,
+             " dataset; give --data DIR");
   ASAP_CHECK(!instances || layout == DatasetLayout::cityscapes || !o.instance_dir.empty(),
-             "data: the model takes an instance channel, but there are no instance maps; give --dataset custom with --instance-dir, or "
+             "data: the model takes an instance channel, but there are no instance maps; give --dataset custom with "
+             "--instance-dir, or "
              "turn the channel off with --no-instance-edge --no-instance-dist");
-  return {.layout = layout, .root = o.dataroot, .phase = o.phase, .split_file = o.split_file, .label_dir = o.label_dir,
-          .image_dir = o.image_dir, .instance_dir = instances ? o.instance_dir : "", .use_instances = instances};
+  return {.layout = layout,
+          .root = o.dataroot,
+          .phase = o.phase,
+          .split_file = o.split_file,
+          .label_dir = o.label_dir,
+          .image_dir = o.image_dir,
+          .instance_dir = instances ? o.instance_dir : "",
+          .use_instances = instances};
 }
 
 PreprocessOptions preprocess_options(const Options& options) {
   const asapnet::Config& c = options.model;
-  return {.mode = preprocess_from_name(options.train.preprocess_mode), .load_size = static_cast<int>(options.train.load_size),
-          .crop_size = static_cast<int>(c.crop_size), .aspect_ratio = c.aspect_ratio, .label_nc = static_cast<int>(c.label_nc),
-          .contain_dontcare_label = c.contain_dontcare_label, .no_one_hot = c.no_one_hot};
+  return {.mode = preprocess_from_name(options.train.preprocess_mode),
+          .load_size = static_cast<int>(options.train.load_size),
+          .crop_size = static_cast<int>(c.crop_size),
+          .aspect_ratio = c.aspect_ratio,
+          .label_nc = static_cast<int>(c.label_nc),
+          .contain_dontcare_label = c.contain_dontcare_label,
+          .no_one_hot = c.no_one_hot};
 }
 
 asapnet::OptimizerConfig optimizer_config(const TrainOptions& o) {
@@ -322,7 +357,8 @@ Device available_device(const std::string& name) {
   ASAP_CHECK(name == "cpu" || name == "cuda", "device: expected cpu or cuda, came '", name, "'");
   const Device device = name == "cpu" ? Device::cpu : Device::cuda;
   ensure_kernels_registered();
-  ASAP_CHECK(is_available(device), "device: cuda is not available (this build has no CUDA backend, or there is no GPU); use --device cpu");
+  ASAP_CHECK(is_available(device),
+             "device: cuda is not available (this build has no CUDA backend, or there is no GPU); use --device cpu");
   return device;
 }
 

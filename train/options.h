@@ -62,7 +62,7 @@ struct Options {
   TrainOptions train;
 };
 
-enum class OptionGroup { data, input, generator, discriminator, encoder, losses, optimisation, start, run };
+enum class OptionGroup { data, loading, input, generator, discriminator, encoder, losses, optimisation, start, run };
 const char* title(OptionGroup group);
 
 // One option: its published name, its flag, what it means and where its value lives.

@@ -57,7 +57,8 @@ std::string Progress::line(const LogEntry& entry) const {
   std::string text = str("epoch ", entry.epoch, "/", epochs_, " step ", entry.step, "/", total_steps_);
   for (const auto& [name, value] : entry.losses) text += " " + name + formatted(" %.3f", value);
   const double left = seconds_per_step_ * static_cast<double>(total_steps_ - entry.step);
-  const std::string speed = seconds_per_step_ < 1 ? formatted("%.2f it/s", 1 / seconds_per_step_) : formatted("%.2f s/it", seconds_per_step_);
+  const std::string speed =
+      seconds_per_step_ < 1 ? formatted("%.2f it/s", 1 / seconds_per_step_) : formatted("%.2f s/it", seconds_per_step_);
   return text + " | " + speed + " | " + duration_text(left) + " left";
 }
 

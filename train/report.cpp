@@ -38,8 +38,10 @@ td:first-child { font-family: ui-monospace, monospace; white-space: nowrap; } td
 )css";
 
 constexpr const char* kIntroduction =
-    "<p>Every curve shows all values (pale) and their moving average (bold), whose last value stands at the top right. GAN, GAN_Feat and "
-    "VGG are what the generator minimises; D_Fake and D_real what the discriminator does: while the two are balanced, neither falls to "
+    "<p>Every curve shows all values (pale) and their moving average (bold), whose last value stands at the top right. "
+    "GAN, GAN_Feat and "
+    "VGG are what the generator minimises; D_Fake and D_real what the discriminator does: while the two are balanced, "
+    "neither falls to "
     "zero.</p>";
 
 // The losses by name in the order they first appear, each over its steps.
@@ -81,8 +83,8 @@ std::string summary(const std::vector<LogEntry>& log, const ReportFacts& facts) 
   const asapnet::Config& model = facts.options.model;
   char speed[32];
   std::snprintf(speed, sizeof speed, "%.3g s", seconds / static_cast<double>(log.size()));
-  return "<dl class=\"facts\">" + fact("Step", str(last.step, " of ", facts.total_steps)) + fact("Epoch", std::to_string(last.epoch)) +
-         fact("Time", duration_text(seconds)) + fact("A step", speed) +
+  return "<dl class=\"facts\">" + fact("Step", str(last.step, " of ", facts.total_steps)) +
+         fact("Epoch", std::to_string(last.epoch)) + fact("Time", duration_text(seconds)) + fact("A step", speed) +
          fact("Data", str(facts.options.train.dataset_mode, ", ", facts.pictures, " pictures")) +
          fact("Picture", size_text(static_cast<int>(model.crop_size), static_cast<int>(model.height()))) +
          fact("Batch", std::to_string(facts.options.train.batchSize)) + "</dl>";
@@ -109,7 +111,8 @@ std::vector<fs::path> chosen_grids(const fs::path& folder) {
 
 std::string figure(const fs::path& file) {
   const std::string step = std::to_string(step_of(file));
-  return "<figure><figcaption>after step " + step + ": label, generated, real</figcaption><img alt=\"samples after step " + step +
+  return "<figure><figcaption>after step " + step +
+         ": label, generated, real</figcaption><img alt=\"samples after step " + step +
          "\" src=\"data:image/png;base64," + base64(read_file(file)) + "\"></figure>";
 }
 
@@ -130,7 +133,8 @@ std::string settings(const Options& options) {
   for (const OptionField& field : option_fields(copy)) {
     if (group != field.group) html += str("<tr><th colspan=\"3\">", title(field.group), "</th></tr>");
     group = field.group;
-    html += "<tr><td>" + field.key + "</td><td>" + html_escape(to_text(field)) + "</td><td>" + html_escape(field.help) + "</td></tr>";
+    html += "<tr><td>" + field.key + "</td><td>" + html_escape(to_text(field)) + "</td><td>" + html_escape(field.help) +
+            "</td></tr>";
   }
   return html + "</table>";
 }
@@ -140,9 +144,11 @@ std::string settings(const Options& options) {
 void write_report(const fs::path& run, const ReportFacts& facts) {
   const std::vector<LogEntry> log = read_log(run / "log.jsonl");
   const std::string name = html_escape(fs::absolute(run).lexically_normal().filename().string());
-  std::string html = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-                     "content=\"width=device-width, initial-scale=1\"><title>" + name + " - ASAPNet training</title><style>" + kStyle +
-                     "</style></head><body><h1>ASAPNet training: " + name + "</h1>";
+  std::string html =
+      "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width, initial-scale=1\"><title>" +
+      name + " - ASAPNet training</title><style>" + kStyle + "</style></head><body><h1>ASAPNet training: " + name +
+      "</h1>";
   if (!log.empty()) html += summary(log, facts) + samples(run) + "<h2>Losses</h2>" + kIntroduction + charts(log);
   html += settings(facts.options) + "</body></html>\n";
   write_file(run / "report.html", {reinterpret_cast<const uint8_t*>(html.data()), html.size()});

@@ -27,10 +27,14 @@ std::string to_line(const LogEntry& entry) {
 
 LogEntry from_line(const std::string& line) {
   const Json object = Json::parse(line);
-  LogEntry entry{.step = object.at("step"), .epoch = object.at("epoch"), .losses = {}, .lr = object.at("lr"),
+  LogEntry entry{.step = object.at("step"),
+                 .epoch = object.at("epoch"),
+                 .losses = {},
+                 .lr = object.at("lr"),
                  .seconds = object.at("seconds")};
   for (const auto& [key, value] : object.items()) {
-    if (key != "step" && key != "epoch" && key != "lr" && key != "seconds") entry.losses.emplace_back(key, value.get<double>());
+    if (key != "step" && key != "epoch" && key != "lr" && key != "seconds")
+      entry.losses.emplace_back(key, value.get<double>());
   }
   return entry;
 }

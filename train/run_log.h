@@ -1,5 +1,5 @@
-// log.jsonl of a run: one JSON object a step, {"step", "epoch", the losses by name, "lr", "seconds"}, appended as the step
-// ends. Written by the trainer, read by the report.
+// log.jsonl of a run: one JSON object a step, {"step", "epoch", the losses by name, "lr", "seconds"}, appended as the
+// step ends. Written by the trainer, read by the report.
 #pragma once
 
 #include <cstdint>

@@ -20,7 +20,9 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-uint64_t noise_seed(const TrainOptions& options) { return hash_words({static_cast<uint64_t>(options.seed), /*purpose*/ 3}); }
+uint64_t noise_seed(const TrainOptions& options) {
+  return hash_words({static_cast<uint64_t>(options.seed), /*purpose*/ 3});
+}
 
 asapnet::AsapNet make_model(const Options& options) {
   const auto spectral =
@@ -30,8 +32,10 @@ asapnet::AsapNet make_model(const Options& options) {
 
 std::shared_ptr<asapnet::Vgg19> load_vgg(const Options& options) {
   ASAP_CHECK(!options.train.vgg.empty(),
-             "train: the perceptual loss needs VGG-19 weights: give them with --vgg FILE, or train without it by --no-vgg-loss");
-  return std::make_shared<asapnet::Vgg19>(nn::read_state_dict(options.train.vgg), options.model.vgg_normalise, options.train.vgg);
+             "train: the perceptual loss needs VGG-19 weights: give them with --vgg FILE, or train without it by "
+             "--no-vgg-loss");
+  return std::make_shared<asapnet::Vgg19>(nn::read_state_dict(options.train.vgg), options.model.vgg_normalise,
+                                          options.train.vgg);
 }
 
 std::vector<Pair> training_pairs(const Options& options) {
@@ -42,8 +46,11 @@ std::vector<Pair> training_pairs(const Options& options) {
 }
 
 LoaderOptions loader_options(const TrainOptions& o) {
-  return {.batch_size = o.batchSize, .threads = static_cast<int>(o.nThreads), .seed = static_cast<uint64_t>(o.seed),
-          .shuffle = !o.serial_batches, .flip = !o.no_flip};
+  return {.batch_size = o.batchSize,
+          .threads = static_cast<int>(o.nThreads),
+          .seed = static_cast<uint64_t>(o.seed),
+          .shuffle = !o.serial_batches,
+          .flip = !o.no_flip};
 }
 
 void make_folder(const fs::path& folder) {
@@ -57,7 +64,9 @@ void write_config(const fs::path& run, const Options& options) {
   write_file(run / "config.json", {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
 }
 
-void append(asapnet::LossValues& losses, const asapnet::LossValues& more) { losses.insert(losses.end(), more.begin(), more.end()); }
+void append(asapnet::LossValues& losses, const asapnet::LossValues& more) {
+  losses.insert(losses.end(), more.begin(), more.end());
+}
 
 std::string step_name(int64_t step, const char* extension) {
   char name[48];
@@ -90,8 +99,8 @@ void Trainer::load_start_weights(StartMode mode) {
   const TrainOptions& o = options_.train;
   if (!options_.model.no_vgg_loss) model_.set_vgg(load_vgg(options_));
   if (mode == StartMode::resume) return;
-  ASAP_CHECK(latest_checkpoint(run_).empty(), "train: ", run_.string(), " already holds a training run; continue it with --resume ",
-             run_.string(), ", or choose another --out");
+  ASAP_CHECK(latest_checkpoint(run_).empty(), "train: ", run_.string(),
+             " already holds a training run; continue it with --resume ", run_.string(), ", or choose another --out");
   if (!o.init_g.empty()) load_weights(o.init_g, model_.generator());
   if (!o.init_d.empty()) load_weights(o.init_d, model_.discriminator());
 }
@@ -100,8 +109,9 @@ void Trainer::restore() {
   const fs::path checkpoint = latest_checkpoint(run_);
   ASAP_CHECK(!checkpoint.empty(), "train: ", run_.string(), " has no checkpoint to resume from");
   const TrainerState state = load_checkpoint(checkpoint, model_, gan_);
-  ASAP_CHECK(state.batches_per_epoch == batches_per_epoch_, "train: ", run_.string(), " was trained with ", state.batches_per_epoch,
-             " batches an epoch, but the data now makes ", batches_per_epoch_, "; resume needs the same pictures");
+  ASAP_CHECK(state.batches_per_epoch == batches_per_epoch_, "train: ", run_.string(), " was trained with ",
+             state.batches_per_epoch, " batches an epoch, but the data now makes ", batches_per_epoch_,
+             "; resume needs the same pictures");
   step_ = state.step;
 }
 
@@ -111,13 +121,14 @@ void Trainer::plan_length() {
   const int64_t epochs_needed = (o.steps + batches_per_epoch_ - 1) / batches_per_epoch_;
   o.niter = std::max(o.niter, epochs_needed - o.niter_decay);
   total_steps_ = o.steps > 0 ? o.steps : (o.niter + o.niter_decay) * batches_per_epoch_;
-  ASAP_CHECK(step_ <= total_steps_, "train: ", run_.string(), " has already done ", step_, " steps, more than the ", total_steps_,
-             " asked for; give more --steps or --niter");
+  ASAP_CHECK(step_ <= total_steps_, "train: ", run_.string(), " has already done ", step_, " steps, more than the ",
+             total_steps_, " asked for; give more --steps or --niter");
 }
 
 Outcome Trainer::train(const std::function<bool()>& stop) {
   const TrainOptions& o = options_.train;
-  progress_ = std::make_unique<Progress>(step_, total_steps_, (total_steps_ + batches_per_epoch_ - 1) / batches_per_epoch_);
+  progress_ =
+      std::make_unique<Progress>(step_, total_steps_, (total_steps_ + batches_per_epoch_ - 1) / batches_per_epoch_);
   loader_->start_epoch(epoch(), step_ % batches_per_epoch_);
   Outcome outcome = Outcome::finished;
   while (step_ < total_steps_) {
@@ -174,7 +185,8 @@ asapnet::Batch Trainer::next_batch() {
   } catch (const Error& error) {
     if (step_ == 0) throw;
     save();
-    fail(error.what(), "; saved after step ", step_, ", so that --resume ", run_.string(), " can go on once this is mended");
+    fail(error.what(), "; saved after step ", step_, ", so that --resume ", run_.string(),
+         " can go on once this is mended");
   }
 }
 
@@ -184,8 +196,11 @@ void Trainer::stop_at_bad_step(const Error& error) {
 
 void Trainer::save() {
   log_->sync();
-  const TrainerState state{.step = step_, .batches_per_epoch = batches_per_epoch_, .noise_seed = gan_.noise().seed,
-                           .noise_offset = gan_.noise().offset, .lr = gan_.lr()};
+  const TrainerState state{.step = step_,
+                           .batches_per_epoch = batches_per_epoch_,
+                           .noise_seed = gan_.noise().seed,
+                           .noise_offset = gan_.noise().offset,
+                           .lr = gan_.lr()};
   save_checkpoint(run_, model_, gan_, state, options_.train.keep_checkpoints);
   refresh_report();
 }
@@ -199,11 +214,12 @@ void Trainer::write_samples() {
     samples.push_back(load_sample(pairs_[i * pairs_.size() / count], preprocess_options(options_), {}));
     generated.push_back(to_image(model_.inference(make_batch({samples.back()}, options_.model, device_)), 0));
   }
-  write_png(run_ / "samples" / step_name(step_, ".png"), sample_grid(samples, generated));
+  write_png(run_ / "samples" / step_name(step_, ".png"), sample_grid(samples, generated, options_.model));
 }
 
 void Trainer::refresh_report() {
-  write_report(run_, {.options = options_, .pictures = static_cast<int64_t>(pairs_.size()), .total_steps = total_steps_});
+  write_report(run_,
+               {.options = options_, .pictures = static_cast<int64_t>(pairs_.size()), .total_steps = total_steps_});
 }
 
 }  // namespace asap::train

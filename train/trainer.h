@@ -4,8 +4,8 @@
 //   checkpoints/      latest, step_000123/ (checkpoint.h)
 //   samples/          step_000123.png: label | generated | real
 //   report.html       curves, samples and settings on one page (report.h)
-// A resumed run equals an uninterrupted one bit for bit (same number of threads): order, crops and noise are functions of
-// seed, epoch and position, and everything else is in the checkpoint. Next: checkpoint.h, report.h.
+// A resumed run equals an uninterrupted one bit for bit (same number of threads): order, crops and noise are
+// functions of seed, epoch and position, and everything else is in the checkpoint. Next: checkpoint.h, report.h.
 #pragma once
 
 #include <filesystem>
