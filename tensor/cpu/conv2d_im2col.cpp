@@ -197,19 +197,20 @@ void conv2d_input_grad_im2col(const Tensor& dy, const Tensor& w, const Conv2dPar
       return;
     }
     // The phases share cache lines of dx: all are done for some rows before the next rows, while the lines are in cache.
+    // Where that makes enough parts, each is one thread's.
     const int64_t row_bytes = s.n * s.cg * p.stride.h * s.w * static_cast<int64_t>(sizeof(T));
-    const bool one_phase = p.stride == Size2(1);
-    const int64_t step = one_phase ? s.h : std::max<int64_t>(1, kPhaseBytes / row_bytes);
-    for (int64_t group = 0; group < s.groups; ++group) {
-      for (int64_t first = 0; first * p.stride.h < s.h; first += step) {
-        for (int64_t h = 0; h < p.stride.h; ++h) {
-          const int64_t last = std::min(first + step, ceil_div(s.h - h, p.stride.h));
-          for (int64_t wi = 0; wi < std::min(p.stride.w, s.w) && first < last; ++wi) {
-            input_grad_phase<T>(dy, w, p, s, group, make_phase(s, p, h, wi, first, last), dx);
-          }
+    const int64_t rows = ceil_div(s.h, p.stride.h), phases = p.stride.h * p.stride.w;
+    const int64_t parts = phases == 1 ? 1 : std::min(rows, ceil_div(rows * row_bytes, kPhaseBytes));
+    parallel_for(s.groups * parts, parts >= omp_get_max_threads() ? 1 : s.groups * parts, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t group = i / parts, part = i % parts;
+        for (int64_t phase = 0; phase < phases; ++phase) {
+          const int64_t h = phase / p.stride.w, wi = phase % p.stride.w;
+          const int64_t first = rows * part / parts, last = std::min(rows * (part + 1) / parts, ceil_div(s.h - h, p.stride.h));
+          if (h < s.h && wi < s.w && first < last) input_grad_phase<T>(dy, w, p, s, group, make_phase(s, p, h, wi, first, last), dx);
         }
       }
-    }
+    });
   });
 }
 

@@ -1,7 +1,7 @@
 // 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3), forward and input gradient (which is the same convolution of dy
 // with the filters turned and their roles exchanged). The 36 elementwise products, summed over channels, are 36 matrix
 // products [rows, channels] x [channels, tiles]. Float32 only.
-// Order of work: transform the picture, some panels of tiles at a time, into `v`; then, for at most kTileRows output
+// Order of work: transform the picture, kGroupPanels panels of tiles at a time, into `v`; then, for at most kTileRows output
 // channels and kBlockChannels input channels at a time, transform the filters into `u`, multiply, and transform back.
 // Next: conv2d_winograd.h for the mathematics.
 #include "tensor/cpu/conv2d_winograd.h"
@@ -16,8 +16,7 @@ using namespace winograd;
 
 constexpr int kProducts = kPoints * kPoints;
 constexpr int64_t kBlockChannels = 128;               // u of a block: 36*128*16 floats, 288 KiB
-constexpr int64_t kGroupPanels = 4;                   // panels that share a transformed block of filters
-constexpr int64_t kPictureBytes = int64_t{2} << 20;   // of v: what it was written with is still in the L2 and L3 caches
+constexpr int64_t kGroupPanels = 4;                   // full panels transformed at a time, which share a block of u
 constexpr int64_t kWidth = Simd<float>::columns;      // tiles of a panel
 constexpr int64_t kLanes = Simd<float>::lanes;
 using V = Vec<float>;
@@ -216,57 +215,68 @@ void write_outputs(const Filtering& f, int64_t panel, int64_t row, int64_t rows,
 
 // ---- the products -------------------------------------------------------------------------------------------------
 
-// Output rows [row0, row1) of panels [panel0, panel1), in the caller's thread; v begins with panel `first`.
-void multiply_part(const Filtering& f, const float* v, int64_t first, int64_t row0, int64_t row1, int64_t panel0, int64_t panel1) {
+// Output rows [row0, row1) of the panels in v, which are [first, first + panels), in the caller's thread.
+void multiply_part(const Filtering& f, const float* v, int64_t first, int64_t panels, int64_t row0, int64_t row1) {
   const int64_t tiles = ceil_div(row1 - row0, kTileRows), blocks = ceil_div(f.channels, kBlockChannels);
-  const int64_t depth = ceil_div(f.channels, blocks), group = std::min(kGroupPanels, panel1 - panel0);
+  const int64_t depth = ceil_div(f.channels, blocks);
   constexpr int64_t product_size = kTileRows * kWidth;
   const Workspace<float> u(kProducts * f.u_step(depth)), weights((9 * depth + kLanes) * Simd<float>::rows);
-  const Workspace<float> products(group * kProducts * product_size);
+  const Workspace<float> products(panels * kProducts * product_size);
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t row = row0 + (row1 - row0) * tile / tiles, rows = row0 + (row1 - row0) * (tile + 1) / tiles - row;
     const MicroKernel<float> kernel = f.width == kLanes ? micro_kernel_for<float, 1>(rows) : micro_kernel_for<float>(rows);
-    for (int64_t p0 = panel0; p0 < panel1; p0 += group) {
-      const int64_t p1 = std::min(panel1, p0 + group);
-      for (int64_t c = 0; c < f.channels; c += depth) {
-        const int64_t count = std::min(depth, f.channels - c);
-        if (blocks > 1 || p0 == panel0) transform_filters(f, row, rows, c, count, weights.data(), u.data());
-        for (int64_t p = p0; p < p1; ++p) {
-          for (int64_t i = 0; i < kProducts; ++i) {
-            kernel({1, count, u.data() + i * f.u_step(count), v + ((p - first) * kProducts + i) * f.v_step() + c * f.width, 0,
-                    products.data() + ((p - p0) * kProducts + i) * product_size, kWidth, c > 0});
-          }
+    for (int64_t c = 0; c < f.channels; c += depth) {
+      const int64_t count = std::min(depth, f.channels - c);
+      transform_filters(f, row, rows, c, count, weights.data(), u.data());
+      for (int64_t p = 0; p < panels; ++p) {
+        for (int64_t i = 0; i < kProducts; ++i) {
+          kernel({1, count, u.data() + i * f.u_step(count), v + (p * kProducts + i) * f.v_step() + c * f.width, 0,
+                  products.data() + (p * kProducts + i) * product_size, kWidth, c > 0});
         }
       }
-      for (int64_t p = p0; p < p1; ++p) write_outputs(f, p, row, rows, products.data() + (p - p0) * kProducts * product_size);
     }
+    for (int64_t p = 0; p < panels; ++p) write_outputs(f, first + p, row, rows, products.data() + p * kProducts * product_size);
   }
+}
+
+void transform_picture(const Filtering& f, int64_t first, int64_t count, float* v) {
+  parallel_for(count * f.channels, 8, [&](int64_t begin, int64_t end) {
+    Pieces pieces;
+    for (int64_t i = begin; i < end; ++i) {
+      transform_panel(f, first + i / f.channels, i % f.channels, pieces, v + i / f.channels * kProducts * f.v_step());
+    }
+  });
 }
 
 void filter(Filtering f) {
   if (f.tiles() <= kLanes) f.width = kLanes;
-  const int64_t panels = f.n * f.panels_per_image(), panel_size = kProducts * f.v_step();
-  const int64_t fit = std::max<int64_t>(2 * omp_get_max_threads(), kPictureBytes / (panel_size * static_cast<int64_t>(sizeof(float))));
-  const int64_t step = ceil_div(panels, ceil_div(panels, fit)), threads = omp_get_max_threads();
-  const Workspace<float> v(step * panel_size);
-  for (int64_t first = 0; first < panels; first += step) {
-    const int64_t count = std::min(step, panels - first);
-    parallel_for(count * f.channels, 8, [&](int64_t begin, int64_t end) {
-      Pieces pieces;
-      for (int64_t i = begin; i < end; ++i) {
-        transform_panel(f, first + i / f.channels, i % f.channels, pieces, v.data() + i / f.channels * panel_size);
-      }
+  const int64_t panels = f.n * f.panels_per_image(), panel_size = kProducts * f.v_step(), threads = omp_get_max_threads();
+  // Calls work(first panel, count) for [begin, end), `most` panels at a time.
+  const auto in_steps = [](int64_t begin, int64_t end, int64_t most, const auto& work) {
+    const int64_t step = ceil_div(end - begin, ceil_div(end - begin, most));
+    for (int64_t first = begin; first < end; first += step) work(first, std::min(step, end - first));
+  };
+  if (panels >= threads && (panels * f.width >= 4 * f.rows || f.rows < threads * kTileRows)) {
+    // Large pictures: each thread has panels of its own and transforms all filters, group after group.
+    parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
+      const int64_t most = std::min(kGroupPanels, end - begin);
+      const Workspace<float> v(most * panel_size);
+      in_steps(begin, end, most, [&](int64_t first, int64_t count) {
+        transform_picture(f, first, count, v.data());
+        multiply_part(f, v.data(), first, count, 0, f.rows);
+      });
     });
-    if (count >= threads && (count * f.width >= f.rows || f.rows < threads * kTileRows)) {
-      parallel_for(count, 1, [&](int64_t begin, int64_t end) {
-        multiply_part(f, v.data(), first, 0, f.rows, first + begin, first + end);
-      });
-    } else {
-      parallel_for(f.rows, kTileRows, [&](int64_t begin, int64_t end) {
-        multiply_part(f, v.data(), first, begin, end, first, first + count);
-      });
-    }
+    return;
   }
+  // Large filters: the transformed picture is shared, each thread has output channels of its own.
+  const int64_t most = std::min(panels, kGroupPanels * kWidth / f.width);
+  const Workspace<float> v(most * panel_size);
+  in_steps(0, panels, most, [&](int64_t first, int64_t count) {
+    transform_picture(f, first, count, v.data());
+    parallel_for(f.rows, kTileRows, [&](int64_t begin, int64_t end) {
+      multiply_part(f, v.data(), first, count, begin, end);
+    });
+  });
 }
 
 }  // namespace
