@@ -233,6 +233,7 @@ TEST_CASE("every: due at multiples of steps or epochs, never with 0") {
 TEST_CASE("nearest name: case and separators don't count") {
   const std::vector<std::string> known{"--batch-size", "--num-d", "--ndf", "--norm-d"};
   CHECK(nearest_name("--batchsise", known) == "--batch-size");
+  CHECK(nearest_name("--bach", {"--data", "--batch-size"}) == "--batch-size");
   CHECK(nearest_name("--numD", known) == "--num-d");
   CHECK(nearest_name("--ndff", known) == "--ndf");
   CHECK(nearest_name("x", {}) == "");

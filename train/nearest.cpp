@@ -16,8 +16,10 @@ std::string letters_of(const std::string& name) {
   return letters;
 }
 
-// Levenshtein distance: insertions, deletions and replacements, one row of the table at a time.
+// Levenshtein distance: insertions, deletions and replacements, one row of the table at a time. A name that was cut
+// short ("bach" for "batchsize") counts as its distance to the best beginning, plus one.
 size_t edit_distance(const std::string& a, const std::string& b) {
+  if (b.empty()) return a.size();
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
   for (size_t i = 1; i <= a.size(); ++i) {
@@ -29,7 +31,7 @@ size_t edit_distance(const std::string& a, const std::string& b) {
       row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
     }
   }
-  return row.back();
+  return std::min(row.back(), 1 + *std::min_element(row.begin() + 1, row.end()));
 }
 
 }  // namespace

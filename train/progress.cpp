@@ -12,7 +12,7 @@
 namespace asap::train {
 namespace {
 
-constexpr int kBarWidth = 24;
+constexpr int kBarWidth = 16;
 
 std::string formatted(const char* format, double value) {
   char text[48];
@@ -53,13 +53,15 @@ Progress::~Progress() {
   if (bar_shown_) std::cout << std::endl;
 }
 
+// "epoch 1/9 step 5/90 | 3.10 it/s | 27 s left | GAN 0.512 ...": a narrow terminal cuts losses off, not the time.
 std::string Progress::line(const LogEntry& entry) const {
-  std::string text = str("epoch ", entry.epoch, "/", epochs_, " step ", entry.step, "/", total_steps_);
-  for (const auto& [name, value] : entry.losses) text += " " + name + formatted(" %.3f", value);
   const double left = seconds_per_step_ * static_cast<double>(total_steps_ - entry.step);
   const std::string speed =
       seconds_per_step_ < 1 ? formatted("%.2f it/s", 1 / seconds_per_step_) : formatted("%.2f s/it", seconds_per_step_);
-  return text + " | " + speed + " | " + duration_text(left) + " left";
+  std::string text = str("epoch ", entry.epoch, "/", epochs_, " step ", entry.step, "/", total_steps_, " | ", speed,
+                         " | ", duration_text(left), " left |");
+  for (const auto& [name, value] : entry.losses) text += " " + name + formatted(" %.3f", value);
+  return text;
 }
 
 void Progress::update(const LogEntry& entry, bool print) {
