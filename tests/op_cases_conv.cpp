@@ -61,8 +61,8 @@ std::vector<OpCase> small_cases() {
 std::vector<OpCase> medium_cases() {
   const std::vector<Geometry> geometries{
       {"blocks_1x1", {1, 67, 13, 11}, {83, 67, 1, 1}},
-      {"blocks_3x3_p1", {1, 37, 19, 23}, {35, 37, 3, 3}, {.padding = 1}},
-      {"blocks_3x3_p0", {2, 33, 18, 18}, {40, 33, 3, 3}},
+      {"blocks_3x3_p1", {1, 69, 19, 23}, {67, 69, 3, 3}, {.padding = 1}},
+      {"blocks_3x3_p0", {2, 65, 18, 18}, {72, 65, 3, 3}},
       {"blocks_3x3_s2", {1, 36, 33, 35}, {21, 36, 3, 3}, {.stride = 2, .padding = 1}},
       {"blocks_4x4_s2", {2, 19, 33, 31}, {37, 19, 4, 4}, {.stride = 2, .padding = 2}},
       {"blocks_4x4_s1", {1, 20, 14, 15}, {17, 20, 4, 4}, {.padding = 2}},
