@@ -445,25 +445,3 @@ TEST_CASE("loader: an error surfaces at next(), in order, and names the file") {
   CHECK(contains(error_of([&] { PrefetchLoader(pairs, {}, {.batch_size = 7}); }), "enough samples for one batch of 7, came 6"));
   CHECK(contains(error_of([&] { PrefetchLoader(pairs, {}, {.threads = 0}); }), "at least 1"));
 }
-
-TEST_CASE("real facades: every published pair loads") {
-  const std::string data = asap::tests::data_folder();
-  if (data.empty()) return asap::tests::skip("ASAP_DATA is not set");
-  int count = 0;
-  std::vector<int64_t> pixels(13, 0);
-  for (const char* phase : {"train", "test"}) {
-    const auto pairs = list_pairs({.root = fs::path(data) / "facades", .phase = phase});
-    PrefetchLoader loader(pairs, {.load_size = 286, .crop_size = 256}, {});
-    loader.start_epoch(1);
-    while (auto batch = loader.next()) {
-      const Sample& s = batch->at(0);
-      REQUIRE(s.photo.width == 256);
-      REQUIRE(s.label.height == 256);
-      for (int32_t v : s.label.values) ++pixels[size_t(v)];
-      ++count;
-    }
-  }
-  CHECK(count == 378);
-  CHECK(pixels[0] == 0);  // the classes are 1 .. 12
-  for (int c = 1; c <= 12; ++c) CHECK(pixels[size_t(c)] > 0);
-}

@@ -334,11 +334,3 @@ TEST_CASE("printable: file text in error messages stays short and harmless") {
   CHECK(printable("a\x1b[31m\n") == "a?[31m?");
   CHECK(printable(std::string(500, 'x')).size() == 103);
 }
-
-TEST_CASE("safetensors: real weights load") {
-  if (data_folder().empty()) return skip("ASAP_DATA is not set: no real weights to read");
-  ran();
-  const StateDict vgg = read_state_dict(std::filesystem::path(data_folder()) / "weights/vgg19_distilled16x_relu5_1.safetensors");
-  REQUIRE(vgg.contains("features.0.weight"));
-  CHECK(vgg.find("features.0.weight")->shape() == Shape{16, 3, 3, 3});
-}
