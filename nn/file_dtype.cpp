@@ -130,6 +130,7 @@ const char* safetensors_name(DType dtype) {
     case DType::f64: return "F64";
     case DType::i32: return "I32";
     case DType::u8: return "U8";
+    case DType::bf16: return "BF16";
   }
   fail("safetensors: unknown dtype ", static_cast<int>(dtype));
 }

@@ -6,18 +6,20 @@
 #include <cstdint>
 #include <ostream>
 
+#include "tensor/bfloat16.h"
 #include "tensor/error.h"
 
 namespace asap {
 
-// f32 is the working type; f64 is for gradient checks; i32 and u8 hold labels, indices and pictures.
-enum class DType : uint8_t { f32, f64, i32, u8 };
+// f32 is the working type; f64 is for gradient checks; i32 and u8 hold labels, indices and pictures; bf16 only stores
+// (packed weights, activations of inference): copy converts it, and only kernels that say so compute on it.
+enum class DType : uint8_t { f32, f64, i32, u8, bf16 };
 
 enum class Device : uint8_t { cpu, cuda };
 inline constexpr int kDeviceCount = 2;
 
 inline const char* name(DType dtype) {
-  constexpr const char* names[] = {"f32", "f64", "i32", "u8"};
+  constexpr const char* names[] = {"f32", "f64", "i32", "u8", "bf16"};
   return names[static_cast<int>(dtype)];
 }
 inline const char* name(Device device) { return device == Device::cpu ? "cpu" : "cuda"; }
@@ -26,7 +28,7 @@ inline std::ostream& operator<<(std::ostream& out, Device device) { return out <
 
 // Bytes of one element.
 inline size_t size_of(DType dtype) {
-  constexpr size_t sizes[] = {4, 8, 4, 1};
+  constexpr size_t sizes[] = {4, 8, 4, 1, 2};
   return sizes[static_cast<int>(dtype)];
 }
 inline bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
@@ -41,6 +43,8 @@ template <>
 struct DTypeOf<int32_t> { static constexpr DType value = DType::i32; };
 template <>
 struct DTypeOf<uint8_t> { static constexpr DType value = DType::u8; };
+template <>
+struct DTypeOf<asap::bf16> { static constexpr DType value = DType::bf16; };
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
 
@@ -62,6 +66,7 @@ decltype(auto) dispatch_all(DType dtype, F&& f) {
     case DType::f64: return f(double{});
     case DType::i32: return f(int32_t{});
     case DType::u8: return f(uint8_t{});
+    case DType::bf16: return f(bf16{});
   }
   fail("dispatch_all: unknown dtype ", static_cast<int>(dtype));
 }

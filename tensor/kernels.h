@@ -5,6 +5,7 @@
 // Shapes: N pictures, C channels, H x W, OH x OW output size.  Next: ops.h; cpu/ for the implementations.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "tensor/kernel_slot.h"
@@ -129,12 +130,54 @@ using TileMlpForwardFn = void(const Tensor& x, const Tensor& phi, const TileMlpP
 using TileMlpBackwardFn = void(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams&, Tensor& dx,
                                Tensor& dphi);
 
+// ---- inference: what asapnet/session.h runs; no gradients ------------------------------------------------------------
+// Activations [N,C,H,W] or [N,H,W,C], whichever suits the device; f32, or bf16 where the precision allows it.
+enum class Layout { nchw, nhwc };
+
+// The low-res stream's input from class numbers: one-hot planes, then the instance channel, downsampled by the tent filter
+// of SPEC section 2 (factor 1: as they are). labels u8 [N,H,W], a label outside 0..classes-1 gives all zeros; instance f32
+// [N,1,H,W] or undefined. y has H/factor x W/factor pixels and `channels` channels, those behind the input's are zero.
+struct LabelPlanesParams {
+  int64_t classes = 13, factor = 1;
+  int64_t channels = 13;  // of y
+  Layout layout = Layout::nchw;
+};
+using LabelPlanesFn = void(const Tensor& labels, const Tensor& instance, const LabelPlanesParams&, Tensor& y);
+
+// One layer of the low-res stream: pad, convolve (square kernel; no further padding), then instance norm and activation
+//   y = act(gamma * (h - mean) * rstd + beta)   over the H*W of each (n,c); NormParams has eps and slope
+// or, without norm, y = h + bias. x and y in `layout`, each f32 or bf16.
+struct ConvLayerParams {
+  PadMode pad_mode = PadMode::zero;
+  int64_t pad = 0, stride = 1;  // pad on each side
+  Layout layout = Layout::nchw;
+  bool norm = true;
+  NormParams norm_params;
+};
+// w of x's dtype: nchw [O,C,K,K], nhwc [O,K,K,C] (made so once). norm: scale = gamma, shift = beta; else scale is
+// undefined and shift = bias; f32 [O].
+using ConvLayerFn = void(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift,
+                         const ConvLayerParams&, Tensor& y);
+
+// tile_mlp_forward from class numbers: x = one-hot(labels) [+ instance], never written out (the first layer is a gather).
+// labels u8 [N,H,W]; instance f32 [N,1,H,W] or undefined; phi [N,P,H/tile,W/tile] or nhwc [N,H/tile,W/tile,P], f32 or
+// bf16. y: f32 [N,out,H,W] in [-1,1], or u8 [N,H,W,out] = trunc(clip((v + 1) / 2 * 255)) (SPEC section 6).
+struct TileMlpLabelsParams {
+  TileMlpParams mlp;
+  int64_t classes = 13;
+  Layout phi_layout = Layout::nchw;
+};
+using TileMlpLabelsFn = void(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams&,
+                             Tensor& y);
+
 // ---- optimisers: in place on param and state; all of one shape ------------------------------------------------------
+// Any number of parameters in one call, so that a device steps them all at once; grads[i], params[i], m[i], v[i] are alike.
 struct AdamParams {  // Kingma & Ba 2015, algorithm 1
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
   int64_t step = 1;  // counts from 1
 };
-using AdamFn = void(const Tensor& grad, const AdamParams&, Tensor& param, Tensor& m, Tensor& v);
+using AdamFn = void(std::span<const Tensor> grads, const AdamParams&, std::span<Tensor> params, std::span<Tensor> m,
+                    std::span<Tensor> v);
 struct SgdParams {
   double lr = 1e-2, momentum = 0, weight_decay = 0;
   bool nesterov = false;
@@ -176,6 +219,9 @@ inline KernelSlot<Resize2dForwardFn> resize2d_forward{"resize2d_forward"};
 inline KernelSlot<Resize2dBackwardFn> resize2d_backward{"resize2d_backward"};
 inline KernelSlot<TileMlpForwardFn> tile_mlp_forward{"tile_mlp_forward"};
 inline KernelSlot<TileMlpBackwardFn> tile_mlp_backward{"tile_mlp_backward"};
+inline KernelSlot<LabelPlanesFn> label_planes{"label_planes"};
+inline KernelSlot<ConvLayerFn> conv_layer{"conv_layer"};
+inline KernelSlot<TileMlpLabelsFn> tile_mlp_labels{"tile_mlp_labels"};
 inline KernelSlot<AdamFn> adam{"adam"};
 inline KernelSlot<SgdFn> sgd{"sgd"};
 }  // namespace kernels

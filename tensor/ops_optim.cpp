@@ -49,7 +49,8 @@ void adam_step(const Tensor& grad, const AdamParams& params, Tensor& param, Tens
   ASAP_CHECK(params.step >= 1, "adam_step: expected step to count from 1, got ", params.step);
   ASAP_CHECK(is_decay_rate(params.beta1) && is_decay_rate(params.beta2),
              "adam_step: expected beta1 and beta2 in [0, 1), got ", params.beta1, " and ", params.beta2);
-  kernels::adam.run(param.device(), grad.contiguous(), params, param, m, v);
+  const Tensor packed = grad.contiguous();
+  kernels::adam.run(param.device(), {&packed, 1}, params, {&param, 1}, {&m, 1}, {&v, 1});
   param.bump_version();
   m.bump_version();
   v.bump_version();

@@ -9,7 +9,7 @@
 namespace asap::cpu {
 namespace {
 
-void adam_naive(const Tensor& grad, const AdamParams& params, Tensor& param, Tensor& m, Tensor& v) {
+void adam_one_naive(const Tensor& grad, const AdamParams& params, Tensor& param, Tensor& m, Tensor& v) {
   dispatch_floating(param.dtype(), "adam", [&](auto zero) {
     using T = decltype(zero);
     const double correction1 = 1 - std::pow(params.beta1, params.step), correction2 = 1 - std::pow(params.beta2, params.step);
@@ -61,7 +61,7 @@ void adam_run(const T* __restrict grad, const AdamParams& params, T* __restrict 
   }
 }
 
-void adam_vectorized(const Tensor& grad, const AdamParams& params, Tensor& param, Tensor& m, Tensor& v) {
+void adam_one_vectorized(const Tensor& grad, const AdamParams& params, Tensor& param, Tensor& m, Tensor& v) {
   dispatch_floating(param.dtype(), "adam", [&](auto zero) {
     using T = decltype(zero);
     const T* g = grad.data<T>();
@@ -70,6 +70,13 @@ void adam_vectorized(const Tensor& grad, const AdamParams& params, Tensor& param
       adam_run(g + begin, params, p + begin, mean + begin, square + begin, end - begin);
     });
   });
+}
+
+// A core works through one parameter after the other; only devices gain by taking them together.
+template <auto step_one>
+void adam_each(std::span<const Tensor> grads, const AdamParams& params, std::span<Tensor> values, std::span<Tensor> m,
+               std::span<Tensor> v) {
+  for (size_t i = 0; i < grads.size(); ++i) step_one(grads[i], params, values[i], m[i], v[i]);
 }
 
 template <class T>
@@ -109,8 +116,8 @@ void sgd_vectorized(const Tensor& grad, const SgdParams& params, Tensor& param, 
 }  // namespace
 
 void register_optim() {
-  kernels::adam.add(Device::cpu, "vectorized", adam_vectorized);
-  kernels::adam.add(Device::cpu, "naive", adam_naive);
+  kernels::adam.add(Device::cpu, "vectorized", adam_each<adam_one_vectorized>);
+  kernels::adam.add(Device::cpu, "naive", adam_each<adam_one_naive>);
   kernels::sgd.add(Device::cpu, "vectorized", sgd_vectorized);
   kernels::sgd.add(Device::cpu, "naive", sgd_naive);
 }

@@ -1,0 +1,34 @@
+// Precision: how exactly the products inside matrix products and convolutions of f32 tensors are computed. float32 means
+// float32 unless a caller asks for less, for the life of a ScopedPrecision on this thread:
+//   tf32   operands rounded to 10 bits of significand, sums in f32 (about 3e-4 of the result)
+//   bf16   operands rounded to 7 bits of significand, sums in f32 (about 3e-3 of the result)
+// A less exact precision is a permission: a device without a fitting variant computes more exactly.
+// Variants that round their operands end in _tf32 or _bf16 and take nothing unless the precision allows it.
+#pragma once
+
+#include <string>
+
+namespace asap {
+
+enum class Precision { f32, tf32, bf16 };
+
+const char* name(Precision precision);
+Precision parse_precision(const std::string& text);  // throws naming the three
+
+// The precision of the running thread.
+Precision current_precision();
+// Whether products may be computed as `wanted`: the current precision is `wanted` or less exact.
+inline bool precision_allows(Precision wanted) { return current_precision() >= wanted; }
+
+class ScopedPrecision {
+ public:
+  explicit ScopedPrecision(Precision precision);
+  ~ScopedPrecision();
+  ScopedPrecision(const ScopedPrecision&) = delete;
+  ScopedPrecision& operator=(const ScopedPrecision&) = delete;
+
+ private:
+  Precision before_;
+};
+
+}  // namespace asap
