@@ -40,6 +40,17 @@ Tensor draw_tensor(const OpInput& input, DType dtype, Device device, std::mt1993
   return Tensor::from(std::vector<double>(values.begin(), values.end()), input.shape, device);
 }
 
+// f64: sums in another order differ by a few roundings of 1e-16.
+double tolerance(const OpCase& row, DType dtype) {
+  if (dtype == DType::f64) return 1e-12;
+  switch (current_precision()) {
+    case Precision::f32: return row.tolerance;
+    case Precision::tf32: return std::max(row.tolerance, row.tf32_tolerance);
+    case Precision::bf16: return std::max(row.tolerance, row.bf16_tolerance);
+  }
+  fail("op_cases: unknown precision");
+}
+
 std::vector<double> host_values(const Tensor& x) {
   return dispatch_all(x.dtype(), [&](auto tag) {
     const auto values = x.to_vector<decltype(tag)>();
@@ -121,6 +132,11 @@ NaiveEverywhere::~NaiveEverywhere() {
 QuietErrors::QuietErrors() : before_(std::cerr.rdbuf(nowhere_.rdbuf())) {}
 QuietErrors::~QuietErrors() { std::cerr.rdbuf(before_); }
 
+Precision precision_of(const std::string& variant) {
+  if (variant.ends_with("_tf32")) return Precision::tf32;
+  return variant.ends_with("_bf16") ? Precision::bf16 : Precision::f32;
+}
+
 std::vector<Tensor> reference(const OpCase& row) {
   const NaiveEverywhere naive;
   return evaluate(row, DType::f64, Device::cpu);
@@ -132,12 +148,12 @@ VariantCheck check_variant(const OpCase& row, const std::vector<Tensor>& expecte
   const ForcedVariant forced(slot, variant);
   const PoisonedMemory poisoned;
   const QuietErrors quiet;
+  const ScopedPrecision precision(precision_of(variant));
   slot.forget_last_variant();
   const std::vector<Tensor> results = evaluate(row, dtype, device);
-  // f64: sums in another order differ by a few roundings of 1e-16.
   return {.ran = slot.last_variant() == variant,
           .difference = relative_difference(results, expected),
-          .tolerance = dtype == DType::f32 ? row.tolerance : 1e-12};
+          .tolerance = tolerance(row, dtype)};
 }
 
 }  // namespace asap::tests

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "autograd/ops.h"
+#include "tensor/precision.h"
 
 namespace asap::tests {
 
@@ -55,6 +56,9 @@ struct OpCase {
   // f32 against naive in f64: largest difference over largest magnitude of each result. 2e-6 is 16 roundings; rows
   // that set more say why.
   double tolerance = 2e-6;
+  // The same for variants that round their operands (names ending in _tf32, _bf16): a rounding of 2^-11 or 2^-8 in each
+  // factor of a product.
+  double tf32_tolerance = 2e-3, bf16_tolerance = 2e-2;
   bool gradcheck = true;  // false where the function has kinks at these inputs, or for size
   bool large = false;
   double flops = 0;  // floating-point operations of the definition, large rows only
@@ -111,6 +115,9 @@ class QuietErrors {
   std::streambuf* before_;
 };
 
+// What a variant's name says of its products: f32 unless it ends in _tf32 or _bf16.
+Precision precision_of(const std::string& variant);
+
 // naive everywhere, in f64 on the CPU: what everything else is compared with.
 std::vector<Tensor> reference(const OpCase& row);
 
@@ -119,7 +126,7 @@ struct VariantCheck {
   double difference = 0, tolerance = 0;
   bool passed() const { return difference <= tolerance; }
 };
-// Runs the row with this variant of this slot, naive elsewhere, on poisoned memory. Also used with kernels of your own.
+// Runs the row with this variant of this slot, at its precision, naive elsewhere, on poisoned memory. Also used with kernels of your own.
 VariantCheck check_variant(const OpCase& row, const std::vector<Tensor>& expected, KernelSlotBase& slot,
                            const std::string& variant, DType dtype, Device device);
 

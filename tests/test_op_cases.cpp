@@ -1,9 +1,11 @@
 // Walks the table of op cases: every variant of every kernel on every device against `naive`, forward and backward, f32
 // and f64, on memory full of NaN between guard bytes; then the float64 gradient check of every row.
+// ASAP_ROWS=TEXT looks at the rows whose name contains TEXT alone, while a kernel is being written.
 // Next: op_cases.h; test_op_goldens.cpp compares with PyTorch.
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <set>
 
@@ -21,6 +23,9 @@ std::vector<Device> devices() {
   if (is_available(Device::cuda)) found.push_back(Device::cuda);
   return found;
 }
+
+const char* wanted_rows() { return std::getenv("ASAP_ROWS"); }
+bool is_wanted(const OpCase& row) { return !wanted_rows() || row.name.find(wanted_rows()) != std::string::npos; }
 
 std::string variant_name(const KernelSlotBase& slot, Device device, const std::string& variant) {
   return str(slot.name(), "=", variant, " on ", device);
@@ -68,7 +73,7 @@ TEST_CASE("every variant of every kernel gives what naive gives") {
   const int64_t guards_before = overwritten_guards();
   std::map<std::string, std::pair<double, std::string>> worst;  // by variant: largest share of its tolerance used, row
   for (const OpCase& row : op_cases()) {
-    if (row.large) continue;
+    if (row.large || !is_wanted(row)) continue;
     INFO(row.name);
     const std::vector<Tensor> expected = reference(row);
     for (const Device device : devices()) {
@@ -94,7 +99,7 @@ TEST_CASE("every variant of every kernel gives what naive gives") {
     }
     CHECK_MESSAGE(overwritten_guards() == guards_before, "a kernel of this row wrote behind its output");
   }
-  for (const std::string& name : waiting) FAIL_CHECK("ran in no row of op_cases: ", name);
+  for (const std::string& name : wanted_rows() ? std::set<std::string>() : waiting) FAIL_CHECK("ran in no row of op_cases: ", name);
   for (const auto& [name, record] : worst) {
     if (record.first > 0.5) MESSAGE(name, " uses ", record.first, " of the tolerance, in ", record.second);
   }
@@ -104,7 +109,7 @@ TEST_CASE("gradients match central differences") {
   ran();
   const NaiveEverywhere naive;  // the other variants were compared with it above
   for (const OpCase& row : op_cases()) {
-    if (!wants_gradcheck(row)) continue;
+    if (!wants_gradcheck(row) || !is_wanted(row)) continue;
     const std::vector<Variable> inputs = make_inputs(row, DType::f64, Device::cpu);
     INFO(row.name);
     const GradcheckResult result = gradcheck(row.run, inputs, {.step = 1e-6, .max_elements = 60});
