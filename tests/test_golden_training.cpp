@@ -168,7 +168,7 @@ TEST_CASE("the first step's gradients match the golden") {
     Training training(golden, dtype);
     RandomStream noise;
     const Batch batch = batch_of_step(data, 0);
-    training.model.generator_losses(batch, noise).total.backward();
+    training.model.generator_losses(batch, noise).losses.total().backward();
     for (const auto& [key, parameter] : training.model.generator().named_parameters()) {
       CAPTURE(key);
       // The golden's worst distance from float64: 3.7e-7 over all of G.

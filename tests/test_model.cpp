@@ -133,8 +133,8 @@ TEST_CASE("the discriminator's two passes give the numbers of one joint batch") 
   const Batch batch = random_batch(config, 2);
   RandomStream noise;
   AsapNet model(config, 5), joint(config, 5);
-  auto split_result = model.generator_losses(batch, noise);
-  split_result.total.backward();
+  const Losses losses = model.generator_losses(batch, noise).losses;
+  losses.total().backward();
 
   const Tensor input = encode_input(config, batch);
   const Variable fake = joint.generator().forward(input).y;
@@ -152,8 +152,9 @@ TEST_CASE("the discriminator's two passes give the numbers of one joint batch") 
   const Variable gan = generator_gan_loss(config.gan_mode, fakes);
   const Variable matching = feature_matching_loss(fakes, reals) * config.lambda_feat;
   (gan + matching).backward();
-  CHECK(split_result.values[0].second == doctest::Approx(gan.item()).epsilon(1e-5));
-  CHECK(split_result.values[1].second == doctest::Approx(matching.item()).epsilon(1e-5));
+  const LossValues values = losses.values();
+  CHECK(values[0].second == doctest::Approx(gan.item()).epsilon(1e-5));
+  CHECK(values[1].second == doctest::Approx(matching.item()).epsilon(1e-5));
   const auto a = model.generator().named_parameters(), b = joint.generator().named_parameters();
   for (size_t i = 0; i < a.size(); ++i) {
     CAPTURE(a[i].first);
