@@ -10,14 +10,14 @@ namespace asap {
 struct bf16 {
   uint16_t bits = 0;
 
-  bf16() = default;
+  constexpr bf16() = default;
   // Rounds to nearest, ties to even; a NaN stays one.
-  explicit bf16(float value) {
+  explicit constexpr bf16(float value) {
     const auto word = std::bit_cast<uint32_t>(value);
     const bool nan = (word & 0x7FFFFFFFu) > 0x7F800000u;
     bits = static_cast<uint16_t>(nan ? (word >> 16) | 0x40u : (word + 0x7FFFu + ((word >> 16) & 1u)) >> 16);
   }
-  operator float() const { return std::bit_cast<float>(uint32_t{bits} << 16); }
+  constexpr operator float() const { return std::bit_cast<float>(uint32_t{bits} << 16); }
 };
 
 }  // namespace asap

@@ -8,7 +8,7 @@
 namespace asap {
 
 // Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3, SC 2011).
-inline std::array<uint32_t, 4> philox4x32(uint64_t seed, uint64_t counter) {
+constexpr std::array<uint32_t, 4> philox4x32(uint64_t seed, uint64_t counter) {
   uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
   std::array<uint32_t, 4> c{static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), 0, 0};
   for (int round = 0; round < 10; ++round) {

@@ -13,6 +13,8 @@
 #include <new>
 #include <vector>
 
+#include "tensor/kernel_slot.h"
+
 namespace asap {
 namespace {
 
@@ -25,7 +27,7 @@ class CpuBackend final : public DeviceBackend {
     const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
     const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     void* memory = std::aligned_alloc(alignment, rounded);
-    ASAP_CHECK(memory != nullptr, "memory: could not get ", bytes, " bytes on the cpu");
+    if (!memory) throw OutOfMemory(str("memory: could not get ", bytes, " bytes on the cpu"), bytes, 0, 0);
 #ifdef MADV_HUGEPAGE
     if (bytes >= kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);  // fewer page faults; a refusal is harmless
 #endif
@@ -44,23 +46,81 @@ DeviceBackend*& backend_slot(Device device) {
   return backends[static_cast<int>(device)];
 }
 
+std::string& reason_slot(Device device) {
+  static std::string reasons[kDeviceCount];
+  return reasons[static_cast<int>(device)];
+}
+
+class RepeatedWork final : public DeviceGraph {
+ public:
+  explicit RepeatedWork(std::function<void()> work) : work_(std::move(work)) {}
+  void replay() override { work_(); }
+
+ private:
+  std::function<void()> work_;
+};
+
 }  // namespace
 
-bool is_available(Device device) { return backend_slot(device) != nullptr; }
+std::unique_ptr<DeviceGraph> DeviceBackend::capture(const std::function<void()>& work) {
+  work();
+  return std::make_unique<RepeatedWork>(work);
+}
+
+bool is_available(Device device) {
+  if (device != Device::cpu) ensure_kernels_registered();  // which finds the devices
+  return backend_slot(device) != nullptr;
+}
+void set_unavailable(Device device, const std::string& reason) { reason_slot(device) = reason; }
+std::string unavailable_reason(Device device) {
+  const std::string& reason = reason_slot(device);
+  return reason.empty() ? "this build has no CUDA backend; build with -DASAP_CUDA=ON where nvcc is, or use the cpu" : reason;
+}
 void set_backend(Device device, DeviceBackend* backend) { backend_slot(device) = backend; }
 
 DeviceBackend& backend(Device device) {
+  if (device != Device::cpu) ensure_kernels_registered();
   DeviceBackend* found = backend_slot(device);
-  ASAP_CHECK(found, "device: ", device,
-             " is not available; build with -DASAP_CUDA=ON on a machine with an NVIDIA GPU, or use the cpu");
+  ASAP_CHECK(found, "device: ", device, " is not available: ", unavailable_reason(device));
   return *found;
 }
 
 struct CachingAllocator::Impl {
+  using Block = CachingAllocator::Block;
   Device device;
   mutable std::mutex mutex;
   std::multimap<size_t, void*> free_blocks;  // by rounded size
   MemoryUse use;
+  bool is_private = false;
+  std::map<void*, size_t> private_blocks;            // all of them; bytes
+  std::multimap<size_t, void*> free_private_blocks;  // by size
+
+  // A free block of about `size` bytes, taken out of `blocks`; no memory if there is none.
+  static Block take(std::multimap<size_t, void*>& blocks, size_t size) {
+    const auto found = blocks.lower_bound(size);
+    if (found == blocks.end() || found->first > size + size / 4) return {};
+    const Block block{found->second, found->first};
+    blocks.erase(found);
+    return block;
+  }
+  void count_in(size_t bytes) {
+    use.current += bytes;
+    use.peak = std::max(use.peak, use.current);
+  }
+  // Fresh memory; where there is none, the cache may hold what is missing: it is given back first.
+  void* fresh(size_t size) {
+    try {
+      return backend(device).allocate(size);
+    } catch (const OutOfMemory&) {
+      release_free_blocks();
+      return backend(device).allocate(size);
+    }
+  }
+  void release_free_blocks() noexcept {
+    for (auto& [size, memory] : free_blocks) backend(device).deallocate(memory, size);
+    free_blocks.clear();
+    use.cached = 0;
+  }
 
   // Steps of an eighth of the power of two below: at most 12.5 % is lost to rounding.
   static size_t rounded(size_t bytes) {
@@ -86,34 +146,27 @@ CachingAllocator::Block CachingAllocator::allocate(size_t bytes) {
   const size_t size = Impl::rounded(bytes);
   ASAP_CHECK(size >= bytes, "memory: ", bytes, " bytes are more than any machine has");
   std::lock_guard lock(impl_->mutex);
-  void* memory = nullptr;
-  auto found = impl_->free_blocks.lower_bound(size);
-  if (found != impl_->free_blocks.end() && found->first <= size + size / 4) {
-    memory = found->second;
-    impl_->use.cached -= found->first;
-    const size_t actual = found->first;
-    impl_->free_blocks.erase(found);
-    impl_->use.current += actual;
-    impl_->use.peak = std::max(impl_->use.peak, impl_->use.current);
-    return {memory, actual};
+  if (impl_->is_private) {
+    if (const Block block = Impl::take(impl_->free_private_blocks, size); block.memory) return block;
   }
-  try {
-    memory = backend(impl_->device).allocate(size);
-  } catch (const Error&) {
-    // The cache may hold what is missing: give it back and try once more.
-    for (auto& [cached_size, cached] : impl_->free_blocks) backend(impl_->device).deallocate(cached, cached_size);
-    impl_->free_blocks.clear();
-    impl_->use.cached = 0;
-    memory = backend(impl_->device).allocate(size);
+  Block block = Impl::take(impl_->free_blocks, size);
+  if (block.memory) {
+    impl_->use.cached -= block.bytes;
+  } else {
+    block = {impl_->fresh(size), size};
   }
-  impl_->use.current += size;
-  impl_->use.peak = std::max(impl_->use.peak, impl_->use.current);
-  return {memory, size};
+  impl_->count_in(block.bytes);
+  if (impl_->is_private) impl_->private_blocks[block.memory] = block.bytes;
+  return block;
 }
 
 void CachingAllocator::deallocate(Block block) noexcept {
   if (!block.memory) return;
   std::lock_guard lock(impl_->mutex);
+  if (impl_->is_private && impl_->private_blocks.contains(block.memory)) {
+    impl_->free_private_blocks.emplace(block.bytes, block.memory);
+    return;
+  }
   impl_->use.current -= block.bytes;
   if (!Impl::caching()) {
     backend(impl_->device).deallocate(block.memory, block.bytes);
@@ -121,6 +174,28 @@ void CachingAllocator::deallocate(Block block) noexcept {
   }
   impl_->use.cached += block.bytes;
   impl_->free_blocks.emplace(block.bytes, block.memory);
+}
+
+void CachingAllocator::begin_private() {
+  std::lock_guard lock(impl_->mutex);
+  ASAP_CHECK(!impl_->is_private, "memory: a graph is being captured already");
+  impl_->is_private = true;
+}
+
+std::vector<CachingAllocator::Block> CachingAllocator::end_private() {
+  std::lock_guard lock(impl_->mutex);
+  std::vector<Block> blocks;
+  for (const auto& [memory, bytes] : impl_->private_blocks) blocks.push_back({memory, bytes});
+  const bool all_free = impl_->free_private_blocks.size() == blocks.size();
+  impl_->is_private = false;
+  impl_->private_blocks.clear();
+  impl_->free_private_blocks.clear();
+  ASAP_CHECK(all_free, "memory: a tensor made while a graph was captured outlives the capture");
+  return blocks;
+}
+
+void CachingAllocator::release_private(const std::vector<Block>& blocks) noexcept {
+  for (const Block& block : blocks) deallocate(block);
 }
 
 MemoryUse CachingAllocator::use() const {
@@ -135,9 +210,7 @@ void CachingAllocator::reset_peak() {
 
 void CachingAllocator::release_cached() noexcept {
   std::lock_guard lock(impl_->mutex);
-  for (auto& [size, memory] : impl_->free_blocks) backend(impl_->device).deallocate(memory, size);
-  impl_->free_blocks.clear();
-  impl_->use.cached = 0;
+  impl_->release_free_blocks();
 }
 
 // Never destroyed: tensors in static objects may outlive any order of destruction we could pick.

@@ -5,31 +5,64 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "tensor/dtype.h"
 
 namespace asap {
 
+// Memory that a device does not have: what a program may answer with smaller settings.
+class OutOfMemory : public Error {
+ public:
+  // `text` is the whole sentence. asked, free, total: bytes.
+  OutOfMemory(const std::string& text, size_t asked, size_t free, size_t total)
+      : Error(text), asked_(asked), free_(free), total_(total) {}
+  size_t asked() const { return asked_; }
+  size_t free() const { return free_; }
+  size_t total() const { return total_; }
+
+ private:
+  size_t asked_, free_, total_;
+};
+
+// Work that was recorded once and can be done again, on the same memory.
+class DeviceGraph {
+ public:
+  virtual ~DeviceGraph() = default;
+  virtual void replay() = 0;
+};
+
 // What a device must offer below the kernels. The CPU's is built in; a CUDA build registers its own.
 class DeviceBackend {
  public:
   virtual ~DeviceBackend() = default;
-  // At least `bytes` of memory aligned to 64; throws Error naming bytes asked and free.
+  // At least `bytes` of memory aligned to 64; throws OutOfMemory naming bytes asked and free.
   virtual void* allocate(size_t bytes) = 0;
   virtual void deallocate(void* memory, size_t bytes) noexcept = 0;
-  // Blocking copies between this device and host memory.
+  // Waits for the queued work and the copy.
   virtual void copy_to_host(const void* device, void* host, size_t bytes) = 0;
+  // In order with the queued work, without waiting for it; the host memory may be written again on return.
   virtual void copy_from_host(const void* host, void* device, size_t bytes) = 0;
   virtual void copy_within(const void* from, void* to, size_t bytes) = 0;
   // Waits for all queued work.
   virtual void synchronize() = 0;
+  // Does work() and records it. What work() allocates belongs to the graph and must be freed when work() returns: tensors
+  // that go in or come out are made before. work() must always do the same, and must not read from or write to the host.
+  // Here, where there is no queue: a graph whose replay() calls work().
+  virtual std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work);
 };
 
 // The device's backend; throws Error saying what to do when there is none (no CUDA build, no GPU).
 DeviceBackend& backend(Device device);
 bool is_available(Device device);
 void set_backend(Device device, DeviceBackend* backend);
+// Why a backend that was built cannot be used (no driver, no card): part of the error of backend().
+void set_unavailable(Device device, const std::string& reason);
+// The clause that says so: "this build has no CUDA backend; ...".
+std::string unavailable_reason(Device device);
 
 // Bytes handed to live storages on a device: now, at the most so far, and kept for reuse by the allocator.
 struct MemoryUse {
@@ -55,6 +88,12 @@ class CachingAllocator {
   MemoryUse use() const;
   void reset_peak();
   void release_cached() noexcept;
+
+  // Between the two calls (one pair at a time), blocks that are allocated and freed stay apart from all others, to be used
+  // by nothing but a captured graph; end_private() hands them over. The caller gives them back with release_private().
+  void begin_private();
+  std::vector<Block> end_private();
+  void release_private(const std::vector<Block>& blocks) noexcept;
 
  private:
   struct Impl;

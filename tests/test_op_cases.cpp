@@ -49,8 +49,11 @@ TEST_CASE("every kernel slot has a row in the table and a naive variant") {
   for (const KernelSlotBase* slot : all_kernel_slots()) {
     INFO(slot->name());
     CHECK_MESSAGE(covered.count(slot) == 1, "no small row of op_cases exercises this kernel");
-    const auto variants = slot->variants(Device::cpu);
-    CHECK(std::find(variants.begin(), variants.end(), "naive") != variants.end());
+    for (const Device device : devices()) {
+      INFO(device);
+      const auto variants = slot->variants(device);
+      CHECK(std::find(variants.begin(), variants.end(), "naive") != variants.end());
+    }
   }
 }
 

@@ -358,7 +358,7 @@ Device available_device(const std::string& name) {
   const Device device = name == "cpu" ? Device::cpu : Device::cuda;
   ensure_kernels_registered();
   ASAP_CHECK(is_available(device),
-             "device: cuda is not available (this build has no CUDA backend, or there is no GPU); use --device cpu");
+             "device: ", name, " is not available: ", unavailable_reason(device));
   return device;
 }
 

@@ -1,0 +1,272 @@
+// The card as a device: finding it, its memory, copies, and graphs. Declared in context.h and tensor/storage.h; the kernels'
+// common ground is common.cuh. Next: register.cu, then any kernel family.
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+#include <mutex>
+#include <set>
+
+#include "cuda/common.cuh"
+#include "tensor/storage.h"
+
+namespace asap::cuda {
+namespace {
+
+constexpr int kOldestCapability = 70;  // warps whose lanes run independently
+
+std::string error_text(cudaError_t error, const char* expression, const std::source_location& where) {
+  return str("cuda: ", expression, " failed: ", cudaGetErrorString(error), " (", where.file_name(), ":", where.line(), ")");
+}
+
+double mib(size_t bytes) { return static_cast<double>(bytes >> 10) / 1024; }
+
+// Page-locked host memory that copies go through, so that the caller's memory is free again at once and the copy itself
+// needs no waiting for. A ring: a slot is written again when its last copy is done.
+class StagingRing {
+ public:
+  void upload(const void* host, void* device, size_t bytes) {
+    const auto* from = static_cast<const char*>(host);
+    auto* to = static_cast<char*>(device);
+    for (size_t done = 0; done < bytes;) {
+      const size_t piece = std::min(kSlotBytes, bytes - done);
+      Slot& slot = next_slot();
+      std::memcpy(slot.memory, from + done, piece);
+      ASAP_CUDA_CHECK(cudaMemcpyAsync(to + done, slot.memory, piece, cudaMemcpyHostToDevice, stream()));
+      ASAP_CUDA_CHECK(cudaEventRecord(slot.copied, stream()));
+      done += piece;
+    }
+  }
+
+ private:
+  static constexpr size_t kSlotBytes = size_t{4} << 20;
+  struct Slot {
+    void* memory = nullptr;
+    cudaEvent_t copied = nullptr;
+  };
+  Slot& next_slot() {
+    Slot& slot = slots_[next_++ % slots_.size()];
+    if (slot.memory) {
+      ASAP_CUDA_CHECK(cudaEventSynchronize(slot.copied));
+    } else {
+      ASAP_CUDA_CHECK(cudaHostAlloc(&slot.memory, kSlotBytes, cudaHostAllocDefault));
+      ASAP_CUDA_CHECK(cudaEventCreateWithFlags(&slot.copied, cudaEventDisableTiming));
+    }
+    return slot;
+  }
+  std::array<Slot, 4> slots_;
+  size_t next_ = 0;
+};
+
+class CapturedGraph final : public DeviceGraph {
+ public:
+  CapturedGraph(cudaGraph_t graph, std::vector<CachingAllocator::Block> blocks) : graph_(graph), blocks_(std::move(blocks)) {
+    ASAP_CUDA_CHECK(cudaGraphInstantiate(&executable_, graph_, 0));
+  }
+  ~CapturedGraph() override {
+    cudaStreamSynchronize(stream());
+    cudaGraphExecDestroy(executable_);
+    cudaGraphDestroy(graph_);
+    caching_allocator(Device::cuda).release_private(blocks_);
+  }
+  void replay() override { ASAP_CUDA_CHECK(cudaGraphLaunch(executable_, stream())); }
+
+ private:
+  cudaGraph_t graph_;
+  cudaGraphExec_t executable_ = nullptr;
+  std::vector<CachingAllocator::Block> blocks_;
+};
+
+class CudaBackend final : public DeviceBackend {
+ public:
+  void* allocate(size_t bytes) override {
+    void* memory = nullptr;
+    const cudaError_t error = cudaMalloc(&memory, bytes);
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError();  // not sticky: the program may go on with less
+      size_t free = 0, total = 0;
+      ASAP_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+      throw OutOfMemory(str("memory: could not get ", mib(bytes), " MiB on the cuda device: ", mib(free), " of ", mib(total),
+                            " MiB are free, ", mib(memory_use(Device::cuda).current), " MiB are in use by this program's tensors"),
+                        bytes, free, total);
+    }
+    ASAP_CUDA_CHECK(error);
+    return memory;
+  }
+  // Work that still uses the memory is in the queue; cudaFree waits for it.
+  void deallocate(void* memory, size_t) noexcept override { cudaFree(memory); }
+  void copy_to_host(const void* device, void* host, size_t bytes) override {
+    if (bytes > 0) ASAP_CUDA_CHECK(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream()));
+    synchronize();
+  }
+  void copy_from_host(const void* host, void* device, size_t bytes) override {
+    const std::lock_guard lock(staging_mutex_);
+    staging_.upload(host, device, bytes);
+  }
+  void copy_within(const void* from, void* to, size_t bytes) override {
+    if (bytes > 0) ASAP_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()));
+  }
+  void synchronize() override { ASAP_CUDA_CHECK(cudaStreamSynchronize(stream())); }
+
+  // Once for real: so the allocator holds every block that the capture will ask for, since cudaMalloc cannot be captured.
+  std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work) override {
+    CachingAllocator& allocator = caching_allocator(Device::cuda);
+    allocator.begin_private();
+    cudaGraph_t graph = nullptr;
+    bool capturing = false;
+    try {
+      work();
+      ASAP_CUDA_CHECK(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed));
+      capturing = true;
+      work();
+      ASAP_CUDA_CHECK(cudaStreamEndCapture(stream(), &graph));
+    } catch (...) {
+      if (capturing) cudaStreamEndCapture(stream(), &graph);
+      if (graph) cudaGraphDestroy(graph);
+      allocator.release_private(allocator.end_private());
+      throw;
+    }
+    return std::make_unique<CapturedGraph>(graph, allocator.end_private());
+  }
+
+ private:
+  StagingRing staging_;
+  std::mutex staging_mutex_;
+};
+
+Card& card_slot() {
+  static Card card;
+  return card;
+}
+cudaStream_t& stream_slot() {
+  static cudaStream_t stream = nullptr;
+  return stream;
+}
+
+// Why there is no card to use; empty if there is one.
+std::string find_card() {
+  int driver = 0, runtime = 0, count = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  if (driver == 0) return "there is no NVIDIA driver on this machine; install one, or use the cpu";
+  const auto version = [](int v) { return str(v / 1000, ".", v % 1000 / 10); };
+  if (driver / 1000 < runtime / 1000) {
+    return str("the NVIDIA driver supports CUDA ", version(driver), ", but this program was built with CUDA ", version(runtime),
+               "; install a newer driver, or use the cpu");
+  }
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  cudaGetLastError();
+  if (error != cudaSuccess || count == 0) {
+    return str("the NVIDIA driver finds no card (", cudaGetErrorString(error == cudaSuccess ? cudaErrorNoDevice : error),
+               "); check nvidia-smi and CUDA_VISIBLE_DEVICES, or use the cpu");
+  }
+  cudaDeviceProp properties;
+  ASAP_CUDA_CHECK(cudaGetDeviceProperties(&properties, 0));
+  Card& card = card_slot();
+  card = {.name = properties.name,
+          .capability = 10 * properties.major + properties.minor,
+          .multiprocessors = properties.multiProcessorCount,
+          .shared_bytes = properties.sharedMemPerBlockOptin,
+          .memory_bytes = properties.totalGlobalMem,
+          .l2_bytes = static_cast<size_t>(properties.l2CacheSize)};
+  if (card.capability < kOldestCapability) {
+    return str("the card ", card.name, " has compute capability ", properties.major, ".", properties.minor,
+               ", and 7.0 is the oldest that these kernels run on; use the cpu");
+  }
+  return "";
+}
+
+}  // namespace
+
+void check(cudaError_t error, const char* expression, std::source_location where) {
+  if (error != cudaSuccess) fail(error_text(error, expression, where));
+}
+
+void check_launch(const Launch& launch) {
+  static const bool wait = [] {
+    const char* text = std::getenv("ASAP_CUDA_SYNC");
+    return text && std::string(text) == "1";
+  }();
+  const auto text = [&] {
+    return str("launch of a kernel in ", launch.where.function_name(), " with ", launch.blocks.x, "x", launch.blocks.y, "x",
+               launch.blocks.z, " blocks of ", launch.threads.x, "x", launch.threads.y, "x", launch.threads.z, " threads, ",
+               launch.shared_bytes, " bytes of shared memory");
+  };
+  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) check(error, text().c_str(), launch.where);
+  if (!wait) return;
+  if (const cudaError_t error = cudaStreamSynchronize(stream()); error != cudaSuccess) check(error, text().c_str(), launch.where);
+}
+
+cudaStream_t stream() { return stream_slot(); }
+
+const Card& card() {
+  ASAP_CHECK(is_available(Device::cuda), "device: cuda is not available: ", unavailable_reason(Device::cuda));
+  return card_slot();
+}
+
+bool is_emulated() {
+#if defined(ASAP_CUDA_EMULATE)
+  return true;
+#else
+  return false;
+#endif
+}
+
+bool card_has(int capability, const char* variant) {
+  if (card().capability >= capability) return true;
+  static std::mutex mutex;
+  static std::set<std::string> said;
+  const std::lock_guard lock(mutex);
+  if (said.insert(variant).second) {
+    std::cerr << "cuda: " << variant << " needs compute capability " << capability / 10 << "." << capability % 10 << "; "
+              << card().name << " has " << card().capability / 10 << "." << card().capability % 10
+              << ", so the next variant on the card is used\n";
+  }
+  return false;
+}
+
+unsigned blocks_for(int64_t count, int64_t per_thread, int threads) {
+  constexpr int64_t kBlocksEach = 16;  // for each multiprocessor: enough to hide each other's waiting
+  const int64_t needed = ceil_div(count, per_thread * threads), most = kBlocksEach * card().multiprocessors;
+  return static_cast<unsigned>(std::max<int64_t>(1, std::min(needed, most)));
+}
+
+Timer::Timer() {
+  cudaEvent_t begin, end;
+  ASAP_CUDA_CHECK(cudaEventCreateWithFlags(&begin, 0));
+  ASAP_CUDA_CHECK(cudaEventCreateWithFlags(&end, 0));
+  begin_ = begin;
+  end_ = end;
+}
+Timer::~Timer() {
+  cudaEventDestroy(static_cast<cudaEvent_t>(begin_));
+  cudaEventDestroy(static_cast<cudaEvent_t>(end_));
+}
+void Timer::start() { ASAP_CUDA_CHECK(cudaEventRecord(static_cast<cudaEvent_t>(begin_), stream())); }
+double Timer::stop() {
+  float milliseconds = 0;
+  ASAP_CUDA_CHECK(cudaEventRecord(static_cast<cudaEvent_t>(end_), stream()));
+  ASAP_CUDA_CHECK(cudaEventSynchronize(static_cast<cudaEvent_t>(end_)));
+  ASAP_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(begin_), static_cast<cudaEvent_t>(end_)));
+  return static_cast<double>(milliseconds) / 1000;
+}
+
+void register_kernels();
+
+}  // namespace asap::cuda
+
+namespace asap {
+
+void register_cuda_backend() {
+  if (const std::string reason = cuda::find_card(); !reason.empty()) {
+    set_unavailable(Device::cuda, reason);
+    return;
+  }
+  ASAP_CUDA_CHECK(cudaSetDevice(0));
+  ASAP_CUDA_CHECK(cudaStreamCreateWithFlags(&cuda::stream_slot(), cudaStreamNonBlocking));
+  static cuda::CudaBackend* cuda_backend = new cuda::CudaBackend;  // never destroyed: tensors in static objects may outlive it
+  set_backend(Device::cuda, cuda_backend);
+  cuda::register_kernels();
+}
+
+}  // namespace asap

@@ -1,0 +1,135 @@
+// What every .cu file stands on: the runtime's header or its emulation, launches, error checks, shared memory, warp and
+// block sums. Kernels are plain CUDA C++ but for three things that a host compiler cannot read and that stand behind names
+// here and in mma.cuh: launches, shared memory, and inline PTX. The card and its queue are context.h's.
+// Rules for kernels: a warp operation takes all 32 lanes (kAllLanes); every thread of a block reaches every barrier, so no
+// early return before one; no floating-point atomics (the order of a sum would change from run to run).
+#pragma once
+
+#if defined(ASAP_CUDA_EMULATE)
+#include "cuda/emulate/cuda_runtime.h"
+#include "cuda/emulate/shared_array.h"
+#else
+#include <cuda_runtime.h>
+#endif
+
+#include <source_location>
+#include <tuple>
+#include <utility>
+
+#include "cuda/context.h"
+#include "tensor/kernels.h"
+
+namespace asap::cuda {
+
+constexpr unsigned kAllLanes = 0xFFFFFFFFu;
+constexpr int kWarp = 32;
+constexpr int kBlock = 256;  // threads of a block where nothing speaks for another number
+
+// Throws asap::Error with expression, file, line and the runtime's text.
+void check(cudaError_t error, const char* expression, std::source_location where);
+#define ASAP_CUDA_CHECK(expression) ::asap::cuda::check((expression), #expression, std::source_location::current())
+
+// The queue that all work of this process goes to, in order.
+cudaStream_t stream();
+
+// ---- launching ------------------------------------------------------------------------------------------------------
+
+// Blocks, threads a block, bytes of dynamic shared memory; remembers where the launch stands for error texts.
+struct Launch {
+  dim3 blocks, threads;
+  size_t shared_bytes;
+  std::source_location where;
+  Launch(dim3 blocks_, dim3 threads_, size_t shared_bytes_ = 0, std::source_location where_ = std::source_location::current())
+      : blocks(blocks_), threads(threads_), shared_bytes(shared_bytes_), where(where_) {}
+};
+// Throws if the launch that was just made failed; with ASAP_CUDA_SYNC=1 waits for it, so that its own errors show here.
+void check_launch(const Launch& launch);
+
+#if defined(ASAP_CUDA_EMULATE)
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), const Launch& shape, Arguments&&... arguments) {
+  static_assert((!std::is_reference_v<Parameters> && ...), "kernels take their parameters by value");
+  std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
+  emulate::submit({.grid = shape.blocks, .block = shape.threads, .shared_bytes = shape.shared_bytes, .name = shape.where.function_name()},
+                  [kernel, values] { std::apply(kernel, values); });
+}
+#else
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), const Launch& shape, Arguments&&... arguments) {
+  constexpr size_t kAlwaysAllowed = 48 << 10;
+  if (shape.shared_bytes > kAlwaysAllowed) {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shape.shared_bytes)),
+          "cudaFuncSetAttribute(MaxDynamicSharedMemorySize)", shape.where);
+  }
+  kernel<<<shape.blocks, shape.threads, shape.shared_bytes, stream()>>>(static_cast<Parameters>(std::forward<Arguments>(arguments))...);
+  check_launch(shape);
+}
+#endif
+
+// Enough blocks of kBlock threads for `count` elements, each thread taking `per_thread` of them; at most a few for each
+// multiprocessor, so that kernels walk on with for_each_index.
+unsigned blocks_for(int64_t count, int64_t per_thread = 1, int threads = kBlock);
+
+// f(i) for the calling thread's share of 0..count-1, neighbours to neighbouring threads.
+template <class F>
+__device__ __forceinline__ void for_each_index(int64_t count, F&& f) {
+  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) f(i);
+}
+
+// ---- shared memory --------------------------------------------------------------------------------------------------
+// ASAP_SHARED(float, tile, [32][33]);  is  __shared__ float tile[32][33];  emulated: indices are checked, a block starts
+// with NaN. Larger amounts: dynamic_shared<T>(), as many bytes as the launch says, aligned to 128.
+#if defined(ASAP_CUDA_EMULATE)
+#define ASAP_SHARED(type, name, dimensions)  \
+  using name##_array = type dimensions;      \
+  static thread_local ::asap::emulate::SharedArray<name##_array> name
+template <class T>
+T* dynamic_shared() {
+  size_t bytes = 0;
+  return static_cast<T*>(emulate::dynamic_shared(bytes));
+}
+#else
+#define ASAP_SHARED(type, name, dimensions) __shared__ __align__(16) type name dimensions
+template <class T>
+__device__ __forceinline__ T* dynamic_shared() {
+  extern __shared__ __align__(128) unsigned char asap_dynamic_shared[];
+  return reinterpret_cast<T*>(asap_dynamic_shared);
+}
+#endif
+
+// ---- sums and maxima of a warp or block -----------------------------------------------------------------------------
+
+struct Add {
+  template <class T>
+  __device__ __forceinline__ T operator()(T a, T b) const { return a + b; }
+};
+struct Max {
+  template <class T>
+  __device__ __forceinline__ T operator()(T a, T b) const { return a > b || a != a ? a : b; }  // a NaN stays
+};
+
+// Every lane gets the warp's result. The order is fixed: equal inputs give equal bits.
+template <class T, class Op = Add>
+__device__ __forceinline__ T warp_reduce(T value, Op op = {}) {
+#pragma unroll
+  for (int bits = kWarp / 2; bits > 0; bits /= 2) value = op(value, __shfl_xor_sync(kAllLanes, value, bits));
+  return value;
+}
+
+// Every thread gets the block's result. blockDim.x threads in x alone, a multiple of 32; all threads must call it.
+template <class T, class Op = Add>
+__device__ __forceinline__ T block_reduce(T value, T neutral, Op op = {}) {
+  ASAP_SHARED(T, partial, [kWarp]);
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
+  value = warp_reduce(value, op);
+  __syncthreads();  // an earlier call's partial results may still be read
+  if (lane == 0) partial[warp] = value;
+  __syncthreads();
+  value = lane < static_cast<int>(blockDim.x) / kWarp ? partial[lane] : neutral;
+  return warp_reduce(value, op);
+}
+
+__host__ __device__ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace asap::cuda

@@ -1,0 +1,47 @@
+// The card this process computes on, what it can do, and scratch memory for kernels. Plain C++: tests and benchmarks
+// include it too. Next: common.cuh; backend.cu, which sets the card up.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "tensor/tensor.h"
+
+namespace asap::cuda {
+
+struct Card {
+  std::string name;
+  int capability = 0;  // 90 for compute capability 9.0
+  int multiprocessors = 0;
+  size_t shared_bytes = 0;  // of one block, at most
+  size_t memory_bytes = 0, l2_bytes = 0;
+};
+// The card in use; asap::Error if there is none.
+const Card& card();
+// Whether the kernels are executed by the emulator on the CPU.
+bool is_emulated();
+
+// For a variant's `supports`: whether the card has at least this compute capability. If not, says so once on stderr for each
+// variant: the next one on the same device then runs.
+bool card_has(int capability, const char* variant);
+
+// Uninitialised scratch memory for the kernels of one call: a tensor, so that the caching allocator keeps it.
+inline Tensor scratch(int64_t elements, DType dtype = DType::f32) { return Tensor::empty({elements}, dtype, Device::cuda); }
+
+// Seconds of device work between two points of the queue, for benchmarks.
+class Timer {
+ public:
+  Timer();
+  ~Timer();
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+  void start();
+  double stop();  // waits
+
+ private:
+  void* begin_;
+  void* end_;
+};
+
+}  // namespace asap::cuda

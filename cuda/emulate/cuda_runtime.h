@@ -1,0 +1,189 @@
+// Stands in for CUDA's <cuda_runtime.h> when the .cu files are compiled by the host compiler (ASAP_CUDA=EMULATE and the
+// emulated tests): qualifiers, built-in variables, vector types, intrinsics and the few runtime calls that cuda/ uses.
+// Only what kernels of this project need; a missing name is a compile error. Next: fibers.h, the engine.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "cuda/emulate/fibers.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+#define __align__(n) alignas(n)
+#define __grid_constant__
+
+using dim3 = asap::emulate::Dim3;
+
+// ---- what a thread knows of itself --------------------------------------------------------------------------------
+#define threadIdx (::asap::emulate::this_thread().thread)
+#define blockIdx (::asap::emulate::this_thread().block)
+#define blockDim (::asap::emulate::this_thread().block_size)
+#define gridDim (::asap::emulate::this_thread().grid_size)
+constexpr int warpSize = asap::emulate::kWarpSize;
+
+// ---- vector types -------------------------------------------------------------------------------------------------
+struct alignas(8) float2 { float x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(16) double2 { double x, y; };
+struct alignas(8) int2 { int x, y; };
+struct alignas(16) int4 { int x, y, z, w; };
+struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(4) uchar4 { unsigned char x, y, z, w; };
+struct uchar3 { unsigned char x, y, z; };
+inline float2 make_float2(float x, float y) { return {x, y}; }
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+inline double2 make_double2(double x, double y) { return {x, y}; }
+inline int2 make_int2(int x, int y) { return {x, y}; }
+inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
+inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
+inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+inline uchar4 make_uchar4(unsigned char x, unsigned char y, unsigned char z, unsigned char w) { return {x, y, z, w}; }
+
+// ---- barriers and warp operations ---------------------------------------------------------------------------------
+#define __syncthreads() ::asap::emulate::block_barrier(__LINE__)
+inline void __syncwarp(unsigned mask = ~0u) { asap::emulate::exchange(mask, nullptr, 0); }
+
+namespace asap::emulate {
+template <class T>
+T lane_value(const unsigned char* payloads, int lane) {
+  T value;
+  std::memcpy(&value, payloads + static_cast<size_t>(lane) * kLanePayload, sizeof(T));
+  return value;
+}
+// The value of lane `source`, or the caller's own where that lies outside of its group of `width` lanes.
+template <class T, class Source>
+T shuffle(unsigned mask, T value, int width, const Source& source) {
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 8);
+  const auto* payloads = exchange(mask, &value, sizeof(T));
+  const int lane = static_cast<int>(this_thread().linear % kWarpSize), first = lane / width * width;
+  const int from = source(lane, first);
+  return from < first || from >= first + width ? value : lane_value<T>(payloads, from);
+}
+}  // namespace asap::emulate
+
+template <class T>
+T __shfl_sync(unsigned mask, T value, int source, int width = warpSize) {
+  return asap::emulate::shuffle(mask, value, width, [=](int, int first) { return first + (source & (width - 1)); });
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int bits, int width = warpSize) {
+  return asap::emulate::shuffle(mask, value, width, [=](int lane, int) { return lane ^ bits; });
+}
+template <class T>
+T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = warpSize) {
+  return asap::emulate::shuffle(mask, value, width, [=](int lane, int) { return lane + static_cast<int>(delta); });
+}
+template <class T>
+T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = warpSize) {
+  return asap::emulate::shuffle(mask, value, width, [=](int lane, int) { return lane - static_cast<int>(delta); });
+}
+unsigned __ballot_sync(unsigned mask, int predicate);
+inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
+int __all_sync(unsigned mask, int predicate);
+
+// ---- atomics and fences: blocks run side by side ------------------------------------------------------------------
+template <class T>
+T atomicAdd(T* address, T value) { return std::atomic_ref<T>(*address).fetch_add(value); }
+inline unsigned atomicInc(unsigned* address, unsigned limit) {
+  std::atomic_ref<unsigned> target(*address);
+  unsigned old = target.load();
+  while (!target.compare_exchange_weak(old, old >= limit ? 0 : old + 1)) {}
+  return old;
+}
+template <class T>
+T atomicMax(T* address, T value) {
+  std::atomic_ref<T> target(*address);
+  T old = target.load();
+  while (old < value && !target.compare_exchange_weak(old, value)) {}
+  return old;
+}
+template <class T>
+T atomicExch(T* address, T value) { return std::atomic_ref<T>(*address).exchange(value); }
+inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+
+// ---- arithmetic ---------------------------------------------------------------------------------------------------
+template <class T>
+T __ldg(const T* address) { return *address; }
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
+inline float __fdividef(float a, float b) { return a / b; }
+inline float __expf(float x) { return std::exp(x); }
+inline float __logf(float x) { return std::log(x); }
+inline float sinpif(float x) { return static_cast<float>(std::sin(M_PI * static_cast<double>(x))); }
+inline float cospif(float x) { return static_cast<float>(std::cos(M_PI * static_cast<double>(x))); }
+inline double sinpi(double x) { return std::sin(M_PI * x); }
+inline double cospi(double x) { return std::cos(M_PI * x); }
+inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
+inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
+inline int __float_as_int(float x) { return std::bit_cast<int>(x); }
+inline float __int_as_float(int x) { return std::bit_cast<float>(x); }
+inline int __popc(unsigned x) { return std::popcount(x); }
+inline int __ffs(int x) { return __builtin_ffs(x); }
+inline int __clz(int x) { return std::countl_zero(static_cast<unsigned>(x)); }
+inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>((uint64_t{a} * b) >> 32); }
+using std::max;
+using std::min;
+
+// ---- the runtime: one card, one queue, everything done when the call returns ----------------------------------------
+enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100 };
+enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
+struct cudaDeviceProp {
+  char name[256];
+  int major, minor, multiProcessorCount;
+  size_t totalGlobalMem, sharedMemPerBlockOptin;
+  int l2CacheSize;
+};
+struct CUstream_st;
+struct CUevent_st;
+struct CUgraph_st;
+struct CUgraphExec_st;
+using cudaStream_t = CUstream_st*;
+using cudaEvent_t = CUevent_st*;
+using cudaGraph_t = CUgraph_st*;
+using cudaGraphExec_t = CUgraphExec_st*;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
+constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0;
+
+const char* cudaGetErrorString(cudaError_t error);
+cudaError_t cudaGetLastError();
+cudaError_t cudaGetDeviceCount(int* count);
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
+cudaError_t cudaDriverGetVersion(int* version);
+cudaError_t cudaRuntimeGetVersion(int* version);
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaMalloc(void** memory, size_t bytes);
+cudaError_t cudaFree(void* memory);
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
+cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned flags);
+cudaError_t cudaFreeHost(void* memory);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end);
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
+
+namespace asap::emulate {
+// Runs the kernel now, or, while a graph is being captured, adds it to the graph.
+void submit(const LaunchShape& shape, std::function<void()> thread);
+}  // namespace asap::emulate
