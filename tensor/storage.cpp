@@ -38,6 +38,15 @@ class CpuBackend final : public DeviceBackend {
   void synchronize() override {}
 };
 
+class RepeatedWork final : public DeviceGraph {
+ public:
+  explicit RepeatedWork(std::function<void()> work) : work_(std::move(work)) {}
+  void replay() override { work_(); }
+
+ private:
+  std::function<void()> work_;
+};
+
 DeviceBackend*& backend_slot(Device device) {
   static CpuBackend cpu;
   static DeviceBackend* backends[kDeviceCount] = {&cpu, nullptr};
@@ -45,6 +54,11 @@ DeviceBackend*& backend_slot(Device device) {
 }
 
 }  // namespace
+
+std::unique_ptr<DeviceGraph> DeviceBackend::capture(const std::function<void()>& work) {
+  work();
+  return std::make_unique<RepeatedWork>(work);
+}
 
 bool is_available(Device device) { return backend_slot(device) != nullptr; }
 void set_backend(Device device, DeviceBackend* backend) { backend_slot(device) = backend; }

@@ -5,11 +5,19 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "tensor/dtype.h"
 
 namespace asap {
+
+// Work on one device that can be run again: see DeviceBackend::capture.
+class DeviceGraph {
+ public:
+  virtual ~DeviceGraph() = default;
+  virtual void replay() = 0;
+};
 
 // What a device must offer below the kernels. The CPU's is built in; a CUDA build registers its own.
 class DeviceBackend {
@@ -24,6 +32,9 @@ class DeviceBackend {
   virtual void copy_within(const void* from, void* to, size_t bytes) = 0;
   // Waits for all queued work.
   virtual void synchronize() = 0;
+  // Runs `work` once. replay() runs it again on the same memory, which must still be there: by calling it again, unless the
+  // device can record it (a CUDA graph).
+  virtual std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work);
 };
 
 // The device's backend; throws Error saying what to do when there is none (no CUDA build, no GPU).
