@@ -5,6 +5,12 @@ namespace asap::cuda {
 
 void register_kernels() {
   register_copy();
+  register_random();
+  register_elementwise();
+  register_reduce();
+  register_softmax();
+  register_gather();
+  register_optim();
 }
 
 }  // namespace asap::cuda
