@@ -5,6 +5,8 @@ namespace asap::cuda {
 
 void register_kernels() {
   register_copy();
+  register_gemm();
+  register_conv2d();
 }
 
 }  // namespace asap::cuda

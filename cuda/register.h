@@ -4,6 +4,8 @@
 
 namespace asap::cuda {
 
-void register_copy();         // copy.cu: fill, copy
+void register_copy();    // copy.cu: fill, copy
+void register_gemm();    // gemm.cu
+void register_conv2d();  // conv2d.cu, conv2d_*.cu: forward, input gradient, weight gradient
 
 }  // namespace asap::cuda
