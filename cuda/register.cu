@@ -10,6 +10,8 @@ void register_kernels() {
   register_reduce();
   register_softmax();
   register_gather();
+  register_gemm();
+  register_conv2d();
   register_optim();
 }
 
