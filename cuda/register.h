@@ -4,6 +4,7 @@
 
 namespace asap::cuda {
 
-void register_copy();         // copy.cu: fill, copy
+void register_copy();      // copy.cu: fill, copy
+void register_tile_mlp();  // tile_mlp.cu: the per-tile MLP, forward, backward and from labels
 
 }  // namespace asap::cuda
