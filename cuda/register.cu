@@ -12,6 +12,7 @@ void register_kernels() {
   register_gather();
   register_gemm();
   register_conv2d();
+  register_tile_mlp();
   register_optim();
 }
 
