@@ -13,6 +13,7 @@ void register_kernels() {
   register_gemm();
   register_conv2d();
   register_tile_mlp();
+  register_conv_layer();
   register_optim();
 }
 

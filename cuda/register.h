@@ -13,6 +13,7 @@ void register_gather();       // gather.cu: gather_forward, gather_backward, one
 void register_gemm();         // gemm*.cu
 void register_conv2d();       // conv2d*.cu: conv2d_forward, conv2d_input_grad, conv2d_weight_grad
 void register_tile_mlp();     // tile_mlp*.cu: tile_mlp_forward, tile_mlp_backward, tile_mlp_labels
+void register_conv_layer();   // conv_layer*.cu
 void register_optim();        // optim.cu: adam, sgd
 
 }  // namespace asap::cuda
