@@ -96,7 +96,7 @@ LowresStream::LowresStream(const Config& config) : config_(config) {
   if (config.condition_on_z) z_to_features_ = &register_module<nn::Linear>("z_fc", config.z_dim, channels);
 }
 
-// The weights are kept: making them copies from the host, and that waits for the device.
+// The weights are kept: made anew they would cross from the host in every forward.
 Variable LowresStream::downsample(const Variable& x) {
   const int64_t factor = config_.fixed_downsampling();
   if (factor == 1) return x;
