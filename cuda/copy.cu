@@ -67,19 +67,22 @@ void copy_naive(const Tensor& x, Tensor& y) {
 
 bool takes_16_bytes(const Tensor& x, const Tensor& y) {
   const auto aligned = [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.raw()) % 16 == 0; };
-  return x.dtype() == y.dtype() && x.is_contiguous() && y.is_contiguous() && x.bytes() % 16 == 0 && aligned(x) && aligned(y);
+  return x.dtype() == y.dtype() && x.is_contiguous() && y.is_contiguous() && x.bytes() % 16 == 0 && aligned(x) &&
+         aligned(y);
 }
 
 void copy_vectorized(const Tensor& x, Tensor& y) {
   const auto count = static_cast<int64_t>(x.bytes() / 16);
-  launch(copy_16_bytes_kernel, {blocks_for(count), kBlock}, static_cast<const uint4*>(x.raw()), count, static_cast<uint4*>(y.raw()));
+  launch(copy_16_bytes_kernel, {blocks_for(count), kBlock}, static_cast<const uint4*>(x.raw()), count,
+         static_cast<uint4*>(y.raw()));
 }
 
 }  // namespace
 
 void register_copy() {
   kernels::fill.add(Device::cuda, "naive", fill_naive);
-  kernels::copy.add(Device::cuda, "vectorized", copy_vectorized, [](const Tensor& x, const Tensor& y) { return takes_16_bytes(x, y); });
+  kernels::copy.add(Device::cuda, "vectorized", copy_vectorized,
+                    [](const Tensor& x, const Tensor& y) { return takes_16_bytes(x, y); });
   kernels::copy.add(Device::cuda, "naive", copy_naive);
 }
 

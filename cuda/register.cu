@@ -5,8 +5,14 @@ namespace asap::cuda {
 
 void register_kernels() {
   register_copy();
+  register_random();
+  register_elementwise();
+  register_reduce();
+  register_softmax();
+  register_gather();
   register_gemm();
   register_conv2d();
+  register_optim();
 }
 
 }  // namespace asap::cuda
