@@ -5,6 +5,10 @@ namespace asap::cuda {
 
 void register_kernels() {
   register_copy();
+  register_norm();
+  register_pad();
+  register_pool();
+  register_resize();
 }
 
 }  // namespace asap::cuda

@@ -4,6 +4,10 @@
 
 namespace asap::cuda {
 
-void register_copy();         // copy.cu: fill, copy
+void register_copy();    // copy.cu: fill, copy
+void register_norm();    // norm*.cu: instance and batch norm
+void register_pad();     // pad.cu
+void register_pool();    // pool.cu: average and maximum
+void register_resize();  // resize.cu
 
 }  // namespace asap::cuda
