@@ -6,6 +6,7 @@
 
 #include "nn/checkpoint_file.h"
 #include "nn/file_io.h"
+#include "tensor/precision.h"
 #include "tensor/threads.h"
 #include "train/batch.h"
 #include "train/config_json.h"
@@ -170,6 +171,7 @@ LogEntry Trainer::train_step() {
 
 // One generator step, then one discriminator step on the same batch, against the pictures of the updated generator.
 asapnet::LossValues Trainer::optimise(const asapnet::Batch& batch) {
+  const ScopedPrecision precision(parse_precision(options_.train.precision));
   asapnet::LossValues losses;
   if (step_ % options_.train.D_steps_per_G == 0) append(losses, gan_.generator_step(batch).values);
   append(losses, gan_.discriminator_step(batch).values);
