@@ -36,12 +36,26 @@ __global__ void input_kernel(const T* x, TileMlpSizes s, T* z) {
   });
 }
 
-// y [B,out,H,W] = act(z W + b), W and b of the pixel's tile.
+// The same from class numbers [B,H,W]: one-hot planes, then the instance channel [B,1,H,W] if there is one.
 template <class T>
-__global__ void layer_kernel(const T* z, PhiView<const T> phi, TileMlpLayer layer, bool last, TileMlpSizes s, T* y) {
+__global__ void label_input_kernel(const uint8_t* labels, const float* instance, int classes, TileMlpSizes s, T* z) {
+  for_each_index(s.batch * s.inputs * s.plane(), [&](int64_t i) {
+    const Pixel p(i, s.inputs, s);
+    const int64_t at = p.at(0, 1, s);
+    z[i] = p.channel < classes ? static_cast<T>(labels[at] == p.channel)
+           : p.channel < s.channels
+               ? static_cast<T>(instance[at])
+               : positional_input<T>(p.channel - s.channels, p.column & (s.tile - 1), p.row & (s.tile - 1), s.tile);
+  });
+}
+
+// y [B,out,H,W] = act(z W + b), W and b of the pixel's tile, stored as Weight.
+template <class T, class Weight>
+__global__ void layer_kernel(const T* z, PhiView<const Weight> phi, TileMlpLayer layer, bool last, TileMlpSizes s,
+                             T* y) {
   for_each_index(s.batch * layer.out * s.plane(), [&](int64_t i) {
     const Pixel p(i, layer.out, s);
-    const T* weights = phi.tile(p.b, s.cell_of(p.row, p.column));
+    const Weight* weights = phi.tile(p.b, s.cell_of(p.row, p.column));
     double sum = weights[(layer.bias + p.channel) * phi.step];
     for (int c = 0; c < layer.in; ++c) {
       sum +=
@@ -49,6 +63,15 @@ __global__ void layer_kernel(const T* z, PhiView<const T> phi, TileMlpLayer laye
     }
     const T value = static_cast<T>(sum);
     y[i] = last ? std::tanh(value) : value > 0 ? value : static_cast<T>(s.slope) * value;
+  });
+}
+
+// y [B,out,H,W] in [-1,1] to a picture [B,H,W,out].
+template <class T>
+__global__ void picture_kernel(const T* y, TileMlpSizes s, uint8_t* picture) {
+  for_each_index(s.batch * s.out * s.plane(), [&](int64_t i) {
+    const Pixel p(i, s.out, s);
+    picture[p.at(0, 1, s) * s.out + p.channel] = picture_value(y[i]);
   });
 }
 
@@ -99,11 +122,22 @@ Tensor picture(const TileMlpSizes& s, int channels, DType dtype) {
   return scratch(s.batch * channels * s.plane(), dtype);
 }
 
-template <class T>
-void run_layer(const Tensor& z, const PhiView<const T>& phi, int l, const TileMlpSizes& s, Tensor& y) {
+template <class T, class Weight>
+void run_layer(const Tensor& z, const PhiView<const Weight>& phi, int l, const TileMlpSizes& s, Tensor& y) {
   const TileMlpLayer layer = s.layer(l);
-  launch(layer_kernel<T>, {blocks_for(s.batch * layer.out * s.plane()), kBlock}, z.data<T>(), phi, layer,
+  launch(layer_kernel<T, Weight>, {blocks_for(s.batch * layer.out * s.plane()), kBlock}, z.data<T>(), phi, layer,
          l + 1 == s.depth, s, y.data<T>());
+}
+
+// y = the MLP of z [B,inputs,H,W].
+template <class T, class Weight>
+void run_layers(Tensor z, const PhiView<const Weight>& phi, const TileMlpSizes& s, Tensor& y) {
+  for (int l = 0; l + 1 < s.depth; ++l) {
+    Tensor next = picture(s, s.hidden, z.dtype());
+    run_layer<T>(z, phi, l, s, next);
+    z = next;
+  }
+  run_layer<T>(z, phi, s.depth - 1, s, y);
 }
 
 template <class T>
@@ -117,15 +151,30 @@ void forward_naive(const Tensor& x, const Tensor& phi, const TileMlpParams& para
   dispatch_floating(x.dtype(), "tile_mlp", [&](auto zero) {
     using T = decltype(zero);
     const TileMlpSizes s(x, params);
-    const PhiView<const T> weights(phi.data<T>(), s, Layout::nchw);
-    Tensor z = mlp_input<T>(x, s);
-    for (int l = 0; l + 1 < s.depth; ++l) {
-      Tensor next = picture(s, s.hidden, x.dtype());
-      run_layer(z, weights, l, s, next);
-      z = next;
-    }
-    run_layer(z, weights, s.depth - 1, s, y);
+    run_layers<T>(mlp_input<T>(x, s), PhiView<const T>(phi, Layout::nchw), s, y);
   });
+}
+
+// Weight: how phi is stored; f64 phi is computed in f64, others in f32.
+template <class Weight>
+void labels_naive(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
+                  Tensor& y) {
+  using T = std::conditional_t<std::is_same_v<Weight, double>, double, float>;
+  const TileMlpSizes s(labels, instance, params);
+  Tensor z = picture(s, s.inputs, dtype_of<T>);
+  launch(label_input_kernel<T>, {blocks_for(z.numel()), kBlock}, labels.data<uint8_t>(),
+         instance.defined() ? instance.data<float>() : nullptr, static_cast<int>(params.classes), s, z.data<T>());
+  const bool to_picture = y.dtype() == DType::u8;
+  Tensor values = to_picture ? picture(s, s.out, dtype_of<T>) : y;
+  run_layers<T>(z, PhiView<const Weight>(phi, params.phi_layout), s, values);
+  if (to_picture) launch(picture_kernel<T>, {blocks_for(y.numel()), kBlock}, values.data<T>(), s, y.data<uint8_t>());
+}
+
+void labels_naive_any(const Tensor& labels, const Tensor& instance, const Tensor& phi,
+                      const TileMlpLabelsParams& params, Tensor& y) {
+  if (phi.dtype() == DType::bf16) return labels_naive<bf16>(labels, instance, phi, params, y);
+  dispatch_floating(phi.dtype(), "tile_mlp_labels",
+                    [&](auto zero) { labels_naive<decltype(zero)>(labels, instance, phi, params, y); });
 }
 
 void backward_naive(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams& params, Tensor& dx,
@@ -133,11 +182,11 @@ void backward_naive(const Tensor& x, const Tensor& phi, const Tensor& dy, const 
   dispatch_floating(x.dtype(), "tile_mlp_backward", [&](auto zero) {
     using T = decltype(zero);
     const TileMlpSizes s(x, params);
-    const PhiView<const T> weights(phi.data<T>(), s, Layout::nchw);
+    const PhiView<const T> weights(phi, Layout::nchw);
     std::vector<Tensor> z{mlp_input<T>(x, s)};
     for (int l = 0; l < s.depth; ++l) {
       z.push_back(picture(s, s.layer(l).out, x.dtype()));
-      run_layer(z[l], weights, l, s, z[l + 1]);
+      run_layer<T>(z[l], weights, l, s, z[l + 1]);
     }
     Tensor dz = picture(s, s.out, x.dtype());
     launch(output_grad_kernel<T>, {blocks_for(dz.numel()), kBlock}, z.back().data<T>(), dy.data<T>(), dz.numel(),
@@ -146,7 +195,7 @@ void backward_naive(const Tensor& x, const Tensor& phi, const Tensor& dy, const 
       const TileMlpLayer layer = s.layer(l);
       launch(weight_grad_kernel<T>,
              {blocks_for(static_cast<int64_t>(s.batch) * layer.out * (1 + layer.in) * s.cells), kBlock}, z[l].data<T>(),
-             dz.data<T>(), layer, s, PhiView<T>(dphi.data<T>(), s, Layout::nchw));
+             dz.data<T>(), layer, s, PhiView<T>(dphi, Layout::nchw));
       if (l == 0 && !dx.defined()) break;
       const int wanted = l == 0 ? s.channels : layer.in;
       Tensor below = l == 0 ? dx : picture(s, layer.in, x.dtype());
@@ -160,8 +209,11 @@ void backward_naive(const Tensor& x, const Tensor& phi, const Tensor& dy, const 
 }  // namespace
 
 void register_tile_mlp() {
+  kernels::tile_mlp_forward.add(Device::cuda, "fused", tile_mlp_forward_fused, tile_mlp_forward_fused_takes);
   kernels::tile_mlp_forward.add(Device::cuda, "naive", forward_naive);
   kernels::tile_mlp_backward.add(Device::cuda, "naive", backward_naive);
+  kernels::tile_mlp_labels.add(Device::cuda, "fused", tile_mlp_labels_fused, tile_mlp_labels_fused_takes);
+  kernels::tile_mlp_labels.add(Device::cuda, "naive", labels_naive_any);
 }
 
 }  // namespace asap::cuda

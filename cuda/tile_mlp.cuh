@@ -36,6 +36,8 @@ struct TileMlpSizes {
     const TileMlpLayer last = layer(depth - 1);
     parameters = last.weight + last.in * last.out;
   }
+  TileMlpSizes(const Tensor& labels, const Tensor& instance, const TileMlpLabelsParams& p)
+      : TileMlpSizes(labels.size(0), p.classes + (instance.defined() ? 1 : 0), labels.size(1), labels.size(2), p.mlp) {}
   TileMlpSizes(const Tensor& x, const TileMlpParams& p) : TileMlpSizes(x.size(0), x.size(1), x.size(2), x.size(3), p) {}
 
   __host__ __device__ TileMlpLayer layer(int l) const {
@@ -50,17 +52,21 @@ struct TileMlpSizes {
   }
 };
 
-// phi [B,P,cells] or, tile by tile, [B,cells,P].
+// phi [B,P,H/tile,W/tile] or, tile by tile, [B,H/tile,W/tile,P]; P may be more than the MLP's parameters.
 template <class T>
 struct PhiView {
   T* first;
   int64_t batch_stride, cell_stride, step;  // step: from a tile's number to its next one
 
-  PhiView(T* data, const TileMlpSizes& s, Layout layout)
-      : first(data),
-        batch_stride(static_cast<int64_t>(s.parameters) * s.cells),
-        cell_stride(layout == Layout::nchw ? 1 : s.parameters),
-        step(layout == Layout::nchw ? s.cells : 1) {}
+  template <class AnyTensor>
+  PhiView(AnyTensor& phi, Layout layout) : first(phi.template data<std::remove_const_t<T>>()) {
+    const bool nchw = layout == Layout::nchw;
+    const int64_t cells = nchw ? phi.size(2) * phi.size(3) : phi.size(1) * phi.size(2),
+                  channels = phi.size(nchw ? 1 : 3);
+    batch_stride = channels * cells;
+    cell_stride = nchw ? 1 : channels;
+    step = nchw ? cells : 1;
+  }
   __device__ __forceinline__ T* tile(int b, int cell) const { return first + b * batch_stride + cell * cell_stride; }
 };
 
@@ -73,9 +79,19 @@ __device__ __forceinline__ T positional_input(int k, int column, int row, int ti
   return static_cast<T>(k % 2 == 0 ? cospi(turns) : sinpi(turns));
 }
 
-// SPEC section 6: [-1, 1] to a byte.
-__device__ __forceinline__ uint8_t to_byte(float v) {
-  return static_cast<uint8_t>(min(max((v + 1.0f) / 2.0f * 255.0f, 0.0f), 255.0f));
+// SPEC section 6: [-1, 1] to 8 bits; the fraction is cut off, a NaN becomes 0.
+template <class T>
+__device__ __forceinline__ uint8_t picture_value(T v) {
+  const T scaled = (v + 1) / 2 * 255;
+  return static_cast<uint8_t>(scaled >= 0 ? min(scaled, T(255)) : T(0));
 }
+
+// The variants in other files and what they take; registered by tile_mlp.cu.
+void tile_mlp_forward_fused(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y);
+bool tile_mlp_forward_fused_takes(const Tensor& x, const Tensor& phi, const TileMlpParams& params, const Tensor& y);
+void tile_mlp_labels_fused(const Tensor& labels, const Tensor& instance, const Tensor& phi,
+                           const TileMlpLabelsParams& params, Tensor& y);
+bool tile_mlp_labels_fused_takes(const Tensor& labels, const Tensor& instance, const Tensor& phi,
+                                 const TileMlpLabelsParams& params, const Tensor& y);
 
 }  // namespace asap::cuda
