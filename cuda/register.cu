@@ -5,6 +5,7 @@ namespace asap::cuda {
 
 void register_kernels() {
   register_copy();
+  register_conv_layer();
 }
 
 }  // namespace asap::cuda

@@ -5,5 +5,6 @@
 namespace asap::cuda {
 
 void register_copy();         // copy.cu: fill, copy
+void register_conv_layer();   // conv_layer*.cu
 
 }  // namespace asap::cuda
