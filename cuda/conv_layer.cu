@@ -19,7 +19,8 @@ Strides strides_of(Layout layout, int64_t channels, int64_t height, int64_t widt
 
 // h = convolution of padded x with w, h in y's layout.
 template <class T, class Sum>
-__global__ void convolve_naive_kernel(const T* x, const T* w, ConvLayerShape s, Strides xs, Strides ws, Strides hs, Sum* h) {
+__global__ void convolve_naive_kernel(const T* x, const T* w, ConvLayerShape s, Strides xs, Strides ws, Strides hs,
+                                      Sum* h) {
   for_each_index(int64_t{s.pictures} * s.pixels() * s.outputs, [&](int64_t i) {
     const int o = static_cast<int>(i % s.outputs), pixel = static_cast<int>(i / s.outputs % s.pixels());
     const int64_t n = i / s.outputs / s.pixels();
@@ -41,8 +42,8 @@ __global__ void convolve_naive_kernel(const T* x, const T* w, ConvLayerShape s, 
 
 // One block for each plane: its mean, its variance, then its values.
 template <class Sum, class T>
-__global__ void instance_norm_naive_kernel(const Sum* h, const Sum* scale, const Sum* shift, ConvLayerShape s, Strides strides,
-                                           Sum eps, Sum slope, T* y) {
+__global__ void instance_norm_naive_kernel(const Sum* h, const float* scale, const float* shift, ConvLayerShape s,
+                                           Strides strides, Sum eps, Sum slope, T* y) {
   const int o = static_cast<int>(blockIdx.x) % s.outputs, n = static_cast<int>(blockIdx.x) / s.outputs;
   const auto at = [&](int i) {
     return n * strides.picture + o * strides.channel + i / s.out_width * strides.row + i % s.out_width * strides.column;
@@ -53,14 +54,16 @@ __global__ void instance_norm_naive_kernel(const Sum* h, const Sum* scale, const
   const double mean = block_reduce(sum, 0.0) / s.pixels();
   for (int i = first; i < s.pixels(); i += step) squares += (h[at(i)] - mean) * (h[at(i)] - mean);
   const double variance = block_reduce(squares, 0.0) / s.pixels();
-  const Sum center = static_cast<Sum>(mean), factor = scale[o] * static_cast<Sum>(1 / sqrt(variance + static_cast<double>(eps)));
+  const Sum center = static_cast<Sum>(mean),
+            factor = scale[o] * static_cast<Sum>(1 / sqrt(variance + static_cast<double>(eps)));
   for (int i = first; i < s.pixels(); i += step) {
     store_number(activate((h[at(i)] - center) * factor + shift[o], slope), y + at(i));
   }
 }
 
 template <class Sum, class T>
-__global__ void bias_naive_kernel(const Sum* h, const Sum* shift, int64_t count, int64_t channel_stride, int outputs, T* y) {
+__global__ void bias_naive_kernel(const Sum* h, const float* shift, int64_t count, int64_t channel_stride, int outputs,
+                                  T* y) {
   for_each_index(count, [&](int64_t i) { store_number(h[i] + shift[i / channel_stride % outputs], y + i); });
 }
 
@@ -72,21 +75,21 @@ void convolve_naive(const Tensor& x, const Tensor& w, const ConvLayerShape& s, L
 }
 
 template <class Sum, class T>
-void finish_naive(const Tensor& h, const Tensor& scale, const Tensor& shift, const ConvLayerShape& s, const ConvLayerParams& p,
-                  Tensor& y) {
+void finish_naive(const Tensor& h, const Tensor& scale, const Tensor& shift, const ConvLayerShape& s,
+                  const ConvLayerParams& p, Tensor& y) {
   const Strides strides = strides_of(p.layout, s.outputs, s.out_height, s.out_width);
   if (p.norm) {
     launch(instance_norm_naive_kernel<Sum, T>, {static_cast<unsigned>(s.pictures * s.outputs), kBlock}, h.data<Sum>(),
-           scale.data<Sum>(), shift.data<Sum>(), s, strides, static_cast<Sum>(p.norm_params.eps),
+           scale.data<float>(), shift.data<float>(), s, strides, static_cast<Sum>(p.norm_params.eps),
            static_cast<Sum>(p.norm_params.activation_slope), y.data<T>());
   } else {
-    launch(bias_naive_kernel<Sum, T>, {blocks_for(y.numel()), kBlock}, h.data<Sum>(), shift.data<Sum>(), y.numel(),
+    launch(bias_naive_kernel<Sum, T>, {blocks_for(y.numel()), kBlock}, h.data<Sum>(), shift.data<float>(), y.numel(),
            strides.channel, s.outputs, y.data<T>());
   }
 }
 
-void conv_layer_naive(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift, const ConvLayerParams& p,
-                      Tensor& y) {
+void conv_layer_naive(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift,
+                      const ConvLayerParams& p, Tensor& y) {
   const ConvLayerShape s = conv_layer_shape(x, w, p, y);
   Tensor h = scratch(y.numel(), x.dtype() == DType::f64 ? DType::f64 : DType::f32);
   switch (x.dtype()) {

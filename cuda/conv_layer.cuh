@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cuda/mma.cuh"
+#include "tensor/precision.h"
 
 namespace asap::cuda {
 
@@ -20,9 +21,17 @@ inline ConvLayerShape conv_layer_shape(const Tensor& x, const Tensor& w, const C
   const auto size = [&](const Tensor& t, int nchw_dim, int nhwc_dim) {
     return static_cast<int>(t.size(nhwc ? nhwc_dim : nchw_dim));
   };
-  return {.pictures = size(x, 0, 0), .height = size(x, 2, 1), .width = size(x, 3, 2), .channels = size(x, 1, 3),
-          .outputs = size(y, 1, 3), .side = size(w, 2, 1), .stride = static_cast<int>(p.stride), .pad = static_cast<int>(p.pad),
-          .out_height = size(y, 2, 1), .out_width = size(y, 3, 2), .mode = p.pad_mode};
+  return {.pictures = size(x, 0, 0),
+          .height = size(x, 2, 1),
+          .width = size(x, 3, 2),
+          .channels = size(x, 1, 3),
+          .outputs = size(y, 1, 3),
+          .side = size(w, 2, 1),
+          .stride = static_cast<int>(p.stride),
+          .pad = static_cast<int>(p.pad),
+          .out_height = size(y, 2, 1),
+          .out_width = size(y, 3, 2),
+          .mode = p.pad_mode};
 }
 
 // Which of 0..n-1 the position i of the padded axis reads; negative where it reads zero.
@@ -39,6 +48,28 @@ __device__ __forceinline__ float as_number(bf16 x) { return to_float(x); }
 __device__ __forceinline__ void store_number(float x, float* y) { *y = x; }
 __device__ __forceinline__ void store_number(double x, double* y) { *y = x; }
 __device__ __forceinline__ void store_number(float x, bf16* y) { *y = to_bf16(x); }
+
+// Four neighbouring outputs of a pixel, of which those from `outputs` on are not there; o is a multiple of four.
+__device__ __forceinline__ void store_four(float4 v, int o, int outputs, float* y) {
+  if (outputs % 4 == 0) {
+    *reinterpret_cast<float4*>(y) = v;
+    return;
+  }
+  y[0] = v.x;
+  if (o + 1 < outputs) y[1] = v.y;
+  if (o + 2 < outputs) y[2] = v.z;
+  if (o + 3 < outputs) y[3] = v.w;
+}
+__device__ __forceinline__ void store_four(float4 v, int o, int outputs, bf16* y) {
+  if (outputs % 4 == 0) {
+    *reinterpret_cast<uint2*>(y) = make_uint2(pack_bf16(v.x, v.y), pack_bf16(v.z, v.w));
+    return;
+  }
+  y[0] = to_bf16(v.x);
+  if (o + 1 < outputs) y[1] = to_bf16(v.y);
+  if (o + 2 < outputs) y[2] = to_bf16(v.z);
+  if (o + 3 < outputs) y[3] = to_bf16(v.w);
+}
 
 template <class T>
 __device__ __forceinline__ T activate(T v, T slope) {
