@@ -149,7 +149,8 @@ Pieces pieces_of(const Sizes& p) {
   const int64_t blocks = int64_t{p.outer} * pieces.strips,
                 wanted = ceil_div(kBlocksEach * card().multiprocessors, blocks);
   const int64_t most = ceil_div(int64_t{p.n} * pieces.width, kShortest);
-  pieces.rows = static_cast<int>(std::max<int64_t>(ceil_div(p.n, std::max<int64_t>(std::min(wanted, most), 1)), 1));
+  const int64_t count = std::max<int64_t>(std::min(wanted, most), 1);
+  pieces.rows = static_cast<int>(std::max<int64_t>(ceil_div(ceil_div(p.n, count), kWarp), 1) * kWarp);  // whole lines
   pieces.count = static_cast<int>(std::max<int64_t>(ceil_div(p.n, pieces.rows), 1));
   return pieces;
 }
