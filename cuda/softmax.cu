@@ -111,8 +111,9 @@ __device__ __forceinline__ void softmax_slice(const float* x, int n, int stride,
     float values[kInFlight], before = largest, added = 0;
 #pragma unroll
     for (int k = 0; k < kInFlight; ++k) {
-      const int at = j + k * group.size;
-      values[k] = at < n ? x[at * stride] : -std::numeric_limits<float>::infinity();
+      const int at = j + k * group.size;  // behind the end: loads without branches can all be under way together
+      values[k] = x[(at < n ? at : j) * stride];
+      if (at >= n) values[k] = -std::numeric_limits<float>::infinity();
     }
 #pragma unroll
     for (int k = 0; k < kInFlight; ++k) largest = Max{}(values[k], largest);
