@@ -20,6 +20,16 @@ Tensor tent_weights(int64_t channels, int64_t factor, DType dtype, Device device
   return Tensor::from(weights, {channels, 1, 1, 2 * factor}).to(dtype).to(device);
 }
 
+// along_w as tent_weights makes it.
+Variable filter(const Variable& x, int64_t factor, const Tensor& along_w) {
+  const int64_t channels = x.size(1), border = factor / 2;
+  const Variable padded =
+      pad2d(x, {.mode = PadMode::reflect, .left = border, .right = border, .top = border, .bottom = border});
+  const Tensor along_h = along_w.reshape({channels, 1, 2 * factor, 1});
+  const Variable narrow = conv2d(padded, along_w, {}, {.stride = {1, factor}, .groups = channels});
+  return conv2d(narrow, along_h, {}, {.stride = {factor, 1}, .groups = channels});
+}
+
 // Holds the published Sequential's children under their published numbers: with padding layers a convolution takes three
 // places (pad, conv+norm, ReLU), without them two, and a residual-style block one.
 class NumberedLayers : public nn::Module {
@@ -44,14 +54,7 @@ class Block : public nn::Layer {
 }  // namespace
 
 Variable tent_downsample(const Variable& x, int64_t factor) {
-  if (factor == 1) return x;
-  const int64_t channels = x.size(1), border = factor / 2;
-  const Variable padded =
-      pad2d(x, {.mode = PadMode::reflect, .left = border, .right = border, .top = border, .bottom = border});
-  const Tensor along_w = tent_weights(channels, factor, x.dtype(), x.device());
-  const Tensor along_h = along_w.reshape({channels, 1, 2 * factor, 1});
-  const Variable narrow = conv2d(padded, along_w, {}, {.stride = {1, factor}, .groups = channels});
-  return conv2d(narrow, along_h, {}, {.stride = {factor, 1}, .groups = channels});
+  return factor == 1 ? x : filter(x, factor, tent_weights(x.size(1), factor, x.dtype(), x.device()));
 }
 
 ConvNormRelu::ConvNormRelu(int64_t in, int64_t out, int64_t stride, const Config& config)
@@ -93,12 +96,22 @@ LowresStream::LowresStream(const Config& config) : config_(config) {
   if (config.condition_on_z) z_to_features_ = &register_module<nn::Linear>("z_fc", config.z_dim, channels);
 }
 
+// The weights are kept: made anew they would cross from the host in every forward.
+Variable LowresStream::downsample(const Variable& x) {
+  const int64_t factor = config_.fixed_downsampling();
+  if (factor == 1) return x;
+  if (!tent_.defined() || tent_.dtype() != x.dtype() || tent_.device() != x.device()) {
+    tent_ = tent_weights(x.size(1), factor, x.dtype(), x.device());
+  }
+  return filter(x, factor, tent_);
+}
+
 Variable LowresStream::forward(const Variable& x, const Variable& z) {
   return forward(x, z, [](const Variable&) {});
 }
 
 Variable LowresStream::forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit) {
-  Variable h = tent_downsample(x, config_.fixed_downsampling());
+  Variable h = downsample(x);
   for (nn::Layer* conv : convs_) visit(h = conv->forward(h));
   if (z_to_features_ && z.defined()) {
     // Behind the last instance norm, which would remove a constant added to a channel before it.

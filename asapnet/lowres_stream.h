@@ -35,10 +35,13 @@ class LowresStream : public nn::Module {
   Variable forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit);
 
  private:
+  Variable downsample(const Variable& x);
+
   Config config_;
   std::vector<nn::Layer*> convs_;
   nn::Conv2d* to_phi_;
   nn::Linear* z_to_features_ = nullptr;
+  Tensor tent_;  // weights of the fixed downsampling, of the last forward's type and device
 };
 
 // Channels of phi: the parameters of one tile's MLP.

@@ -10,6 +10,10 @@ void register_kernels() {
   register_reduce();
   register_softmax();
   register_gather();
+  register_gemm();
+  register_conv2d();
+  register_tile_mlp();
+  register_conv_layer();
   register_optim();
 }
 

@@ -1,4 +1,4 @@
-// Walks the table of op cases: every variant of every kernel on every device against `naive`, forward and backward, f32
+// Walks the table of op cases: every variant of every kernel of a device against `naive` on the CPU, forward and backward, f32
 // and f64, on memory full of NaN between guard bytes; then the float64 gradient check of every row.
 // ASAP_ROWS=TEXT looks at the rows whose name contains TEXT alone, while a kernel is being written.
 // Next: op_cases.h; test_op_goldens.cpp compares with PyTorch.
@@ -18,11 +18,8 @@ using namespace asap::tests;
 
 namespace {
 
-std::vector<Device> devices() {
-  std::vector<Device> found{Device::cpu};
-  if (is_available(Device::cuda)) found.push_back(Device::cuda);
-  return found;
-}
+// The table is walked on the device that this run is about; the reference is always the CPU's naive in f64.
+std::vector<Device> devices() { return {test_device()}; }
 
 const char* wanted_rows() { return std::getenv("ASAP_ROWS"); }
 bool is_wanted(const OpCase& row) { return !wanted_rows() || row.name.find(wanted_rows()) != std::string::npos; }

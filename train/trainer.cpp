@@ -11,6 +11,7 @@
 #include "train/config_json.h"
 #include "train/files.h"
 #include "train/image_files.h"
+#include "train/memory_advice.h"
 #include "train/random.h"
 #include "train/report.h"
 
@@ -157,6 +158,8 @@ LogEntry Trainer::train_step() {
   const asapnet::Batch batch = next_batch();
   try {
     entry.losses = optimise(batch);
+  } catch (const OutOfMemory& error) {
+    fail("step ", step_ + 1, ": ", error.what(), "; ", smaller_settings(options_, error), "; ", last_checkpoint_text(run_));
   } catch (const Error& error) {
     stop_at_bad_step(error);
   }
