@@ -54,18 +54,18 @@ __device__ __forceinline__ float finish(typename Op::Acc acc, double scale) {
 
 constexpr int kInFlight = 8;  // values that a thread asks for before it needs the first
 
-// value(first), value(first + step), .. before `end`, combined in this order onto acc.
+// value(first), value(first + step), .. before `end`, combined in this order onto acc. Where the values run out, the first
+// one is read again and not used: loads without branches can all be under way together.
 template <class Op, class F>
 __device__ __forceinline__ typename Op::Acc combine_run(typename Op::Acc acc, int first, int end, int step,
                                                         const F& value) {
-  using Acc = typename Op::Acc;
   for (int j = first; j < end; j += kInFlight * step) {
-    Acc values[kInFlight];
+    decltype(value(j)) values[kInFlight];
+#pragma unroll
+    for (int k = 0; k < kInFlight; ++k) values[k] = value(j + k * step < end ? j + k * step : j);
 #pragma unroll
     for (int k = 0; k < kInFlight; ++k)
-      values[k] = j + k * step < end ? static_cast<Acc>(value(j + k * step)) : Op::kNeutral;
-#pragma unroll
-    for (int k = 0; k < kInFlight; ++k) acc = Op{}(acc, values[k]);
+      acc = Op{}(acc, j + k * step < end ? static_cast<typename Op::Acc>(values[k]) : Op::kNeutral);
   }
   return acc;
 }
@@ -149,7 +149,8 @@ Pieces pieces_of(const Sizes& p) {
   const int64_t blocks = int64_t{p.outer} * pieces.strips,
                 wanted = ceil_div(kBlocksEach * card().multiprocessors, blocks);
   const int64_t most = ceil_div(int64_t{p.n} * pieces.width, kShortest);
-  pieces.rows = static_cast<int>(std::max<int64_t>(ceil_div(p.n, std::max<int64_t>(std::min(wanted, most), 1)), 1));
+  const int64_t count = std::max<int64_t>(std::min(wanted, most), 1);
+  pieces.rows = static_cast<int>(std::max<int64_t>(ceil_div(ceil_div(p.n, count), kWarp), 1) * kWarp);  // whole lines
   pieces.count = static_cast<int>(std::max<int64_t>(ceil_div(p.n, pieces.rows), 1));
   return pieces;
 }

@@ -155,6 +155,7 @@ struct FastIndex {
   // Step i's offsets; the outermost dimension needs no division.
   __device__ __forceinline__ void offsets(unsigned i, int (&offset)[Operands]) const {
     for (int k = 0; k < Operands; ++k) offset[k] = 0;
+#pragma unroll 1
     for (int d = rank - 1; d > 0; --d) {
       const unsigned next = sizes[d].quotient(i);
       const int position = static_cast<int>(i - next * sizes[d].value);
