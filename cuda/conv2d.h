@@ -4,6 +4,7 @@
 #pragma once
 
 #include "tensor/kernels.h"
+#include "tensor/precision.h"
 
 namespace asap::cuda {
 
@@ -40,5 +41,22 @@ inline Conv2dSizes conv2d_sizes(const Tensor& x, const Tensor& w, const Conv2dPa
 void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
 void conv2d_input_grad_naive(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_naive(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
+
+// As matrix products, in a precision. may_split: K may be cut over blocks; the weight gradient decides for itself.
+void conv2d_forward_implicit_gemm(Precision, bool may_split, const Tensor& x, const Tensor& w, const Conv2dParams&,
+                                  Tensor& y);
+void conv2d_input_grad_implicit_gemm(Precision, bool may_split, const Tensor& dy, const Tensor& w, const Conv2dParams&,
+                                     Tensor& dx);
+void conv2d_weight_grad_implicit_gemm(Precision, const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
+// Whether these tensors fit the 32-bit offsets and the windows of the three above.
+bool takes_implicit_gemm(const Tensor& x, const Tensor& w, const Conv2dParams&, const Tensor& y);
+// Whether K would be split.
+bool splits_conv2d_forward(Precision, const Tensor& x, const Tensor& w, const Conv2dParams&, const Tensor& y);
+bool splits_conv2d_input_grad(Precision, const Tensor& dy, const Tensor& w, const Conv2dParams&, const Tensor& dx);
+
+// Only f32 and where groups == C == O.
+void conv2d_forward_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
+void conv2d_input_grad_depthwise(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
+void conv2d_weight_grad_depthwise(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
 }  // namespace asap::cuda
