@@ -55,7 +55,7 @@ def medians(file):
 
 def plain_name(run_name):
     how = re.compile(r"^(repeats|min_time|min_warmup_time|iterations|threads):|^(process_time|real_time|manual_time)$")
-    return "/".join(part for part in run_name.split("/") if not how.search(part))
+    return "/".join(part for part in run_name.removeprefix("cuda/").split("/") if not how.search(part))
 
 
 def milliseconds(row):

@@ -21,6 +21,11 @@ Shape reduce_shape(const Shape& x, const std::vector<int>& dims, bool keepdim);
 // Channels of phi that an MLP on `channels` inputs per pixel reads; throws unless tile is a power of two.
 int64_t tile_mlp_parameters(int64_t channels, const TileMlpParams&);
 Shape tile_mlp_shape(const Shape& x, const Shape& phi, const TileMlpParams&);
+Shape label_planes_shape(const Shape& labels, const LabelPlanesParams&);
+Shape conv_layer_shape(const Shape& x, const Shape& w, const ConvLayerParams&);
+// Of float values; pictures have their channels last.
+Shape tile_mlp_labels_shape(const Shape& labels, bool instance, const Shape& phi, const TileMlpLabelsParams&);
+Shape picture_shape(const Shape& values);  // [N,C,H,W] -> [N,H,W,C]
 
 // ---- elementwise ------------------------------------------------------------------------------------------------------
 Tensor unary(UnaryOp op, const Tensor& x, const UnaryParams& params = {});
@@ -100,6 +105,14 @@ struct TileMlpGrads {
 // dx is left undefined unless wanted.
 TileMlpGrads tile_mlp_backward(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams& params,
                                bool want_dx);
+
+// ---- inference: into outputs that the caller planned (asapnet/session.h) --------------------------------------------------
+// Shapes, types and layouts as in kernels.h; y must be contiguous and of the op's shape.
+void label_planes(const Tensor& labels, const Tensor& instance, const LabelPlanesParams& params, Tensor& y);
+void conv_layer(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift, const ConvLayerParams& params,
+                Tensor& y);
+void tile_mlp_labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
+                     Tensor& y);
 
 // ---- random numbers and optimiser steps ----------------------------------------------------------------------------------
 Tensor random_uniform(const Shape& shape, const RandomParams& params, DType dtype = DType::f32, Device device = Device::cpu);

@@ -34,7 +34,13 @@ Tensor draw_tensor(const OpInput& input, DType dtype, Device device, std::mt1993
   std::vector<float> values(static_cast<size_t>(input.shape.numel()));
   for (float& value : values) value = static_cast<float>(draw(input, random));
   if (input.values == Values::indices) {
+    if (input.compact) return Tensor::from(std::vector<uint8_t>(values.begin(), values.end()), input.shape, device);
     return Tensor::from(std::vector<int32_t>(values.begin(), values.end()), input.shape, device);
+  }
+  if (input.compact) {
+    const std::vector<bf16> rounded(values.begin(), values.end());
+    if (dtype == DType::f32) return Tensor::from(rounded, input.shape, device);
+    values.assign(rounded.begin(), rounded.end());
   }
   if (dtype == DType::f32) return Tensor::from(values, input.shape, device);
   return Tensor::from(std::vector<double>(values.begin(), values.end()), input.shape, device);
@@ -53,7 +59,7 @@ const std::vector<OpCase>& op_cases() {
   static const std::vector<OpCase> all = [] {
     std::vector<OpCase> rows;
     for (const auto& family : {elementwise_cases, reduce_cases, shape_cases, linear_cases, conv_cases, norm_cases,
-                               spatial_cases, tile_mlp_cases, loss_cases, optim_cases}) {
+                               spatial_cases, tile_mlp_cases, inference_cases, loss_cases, optim_cases}) {
       for (OpCase& row : family()) rows.push_back(std::move(row));
     }
     return rows;

@@ -27,7 +27,9 @@ class FencedDevice final : public DeviceBackend {
       free_.erase(found);
       return memory;
     }
-    ASAP_CHECK(bytes <= kBytes - used_, "fenced device: out of memory, asked for ", bytes);
+    if (bytes > kBytes - used_) {
+      throw OutOfMemory(str("fenced device: ", bytes, " bytes do not fit"), bytes, kBytes - used_, kBytes);
+    }
     void* memory = memory_ + used_;
     used_ += (bytes + 63) / 64 * 64;
     return memory;
