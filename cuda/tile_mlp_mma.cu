@@ -43,14 +43,15 @@ struct Operand<PackFormat::bf16> {
   }
 };
 
-// A lane's part of 32 pixels x 64 channels: two blocks of 16 pixels, eight of 8 channels.
+// A lane's part of 32 pixels x 8 kCount channels: two blocks of 16 pixels, kCount of 8 channels.
+template <int kCount>
 struct Sums {
-  float d[2][kBlocks][4];
+  float d[2][kCount][4];
 
   __device__ __forceinline__ explicit Sums(const float* bias) {
     const int t = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
-    for (int n = 0; n < kBlocks; ++n) {
+    for (int n = 0; n < kCount; ++n) {
       const float2 two = *reinterpret_cast<const float2*>(bias + 8 * n + 2 * t);
 #pragma unroll
       for (int m = 0; m < 2; ++m) d[m][n][0] = d[m][n][2] = two.x, d[m][n][1] = d[m][n][3] = two.y;
@@ -59,12 +60,12 @@ struct Sums {
 };
 
 // sums += A W for one step; w: the step's words.
-template <PackFormat kFormat>
+template <PackFormat kFormat, int kCount>
 __device__ __forceinline__ void multiply_step(const uint32_t (&a0)[4], const uint32_t (&a1)[4], const float* w,
-                                              Sums& sums) {
+                                              Sums<kCount>& sums) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
 #pragma unroll
-  for (int n = 0; n < kBlocks; n += 2) {
+  for (int n = 0; n < kCount; n += 2) {
     const uint4 words = reinterpret_cast<const uint4*>(w)[n / 2 * kWarp + lane];
     const uint32_t left[2] = {words.x, words.y}, right[2] = {words.z, words.w};
     Operand<kFormat>::multiply(sums.d[0][n], a0, left);
@@ -75,25 +76,46 @@ __device__ __forceinline__ void multiply_step(const uint32_t (&a0)[4], const uin
 }
 constexpr int kStepWords = kBlocks / 2 * kWarp * 4;
 
-// LeakyReLU of the sums of 16 pixels, as operand A of the next layer.
+// Operand A of a layer: 32 pixels x 64 channels.
 template <PackFormat kFormat>
-__device__ __forceinline__ void activate(const float (&d)[kBlocks][4], float slope,
-                                         uint32_t (&a)[Operand<kFormat>::kSteps][4]) {
-  constexpr int kColumns = Operand<kFormat>::kColumns;
+struct Activations {
+  using Math = Operand<kFormat>;
+  uint32_t a[2][Math::kSteps][4];
+
+  // LeakyReLU of sums, which are the channels from block kFirst on.
+  template <int kFirst, int kCount>
+  __device__ __forceinline__ void activate(const Sums<kCount>& sums, float slope) {
+    constexpr int kColumns = Math::kColumns;
 #pragma unroll
-  for (int step = 0; step < Operand<kFormat>::kSteps; ++step) {
-    float v[2][kColumns];
+    for (int m = 0; m < 2; ++m) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
+      for (int step = 0; step < kCount * 2 / kColumns; ++step) {
+        float v[2][kColumns];
 #pragma unroll
-      for (int j = 0; j < kColumns; ++j) {
-        const float sum = d[step * kColumns / 2 + j / 2][2 * half + j % 2];
-        v[half][j] = sum > 0 ? sum : slope * sum;
+        for (int half = 0; half < 2; ++half) {
+#pragma unroll
+          for (int j = 0; j < kColumns; ++j) {
+            const float sum = sums.d[m][step * kColumns / 2 + j / 2][2 * half + j % 2];
+            v[half][j] = sum > 0 ? sum : slope * sum;
+          }
+        }
+        Math::round(v, a[m][kFirst * 2 / kColumns + step]);
       }
     }
-    Operand<kFormat>::round(v, a[step]);
   }
-}
+
+  // next = a hidden layer's channels from block kFirst on, half of them: sums of all would take too many registers.
+  template <int kFirst>
+  __device__ __forceinline__ void half_layer(const float* packed, float slope, Activations& next) const {
+    Sums<kBlocks / 2> sums(packed + 8 * kFirst);
+#pragma unroll
+    for (int step = 0; step < Math::kSteps; ++step) {
+      multiply_step<kFormat>(a[0][step], a[1][step], packed + kHidden + step * kStepWords + kFirst / 2 * kWarp * 4,
+                             sums);
+    }
+    next.template activate<kFirst>(sums, slope);
+  }
+};
 
 // The four pixels of a lane: numbers g, g + 8, g + 16, g + 24 from q on, the tile's last one where it has no more.
 struct FourPixels {
@@ -162,7 +184,7 @@ __device__ __forceinline__ void fill_waves(const TileMlpSizes& s, float* waves) 
 template <PackFormat kFormat, class Input>
 __device__ __forceinline__ void first_layer(const Input& input, const typename Input::Pixels& own,
                                             const FourPixels& pixels, const float* waves, const float* w,
-                                            const TileMlpSizes& s, Sums& sums) {
+                                            const TileMlpSizes& s, Sums<kBlocks>& sums) {
   constexpr int kColumns = Operand<kFormat>::kColumns;
   const int steps = (s.inputs + rows_of_step(kFormat) - 1) / rows_of_step(kFormat);
 #pragma unroll 1
@@ -196,8 +218,7 @@ __device__ __forceinline__ float quick_tanh(float x) { return 1.0f - __fdividef(
 
 // The last layer, 8 outputs: lane t of four has outputs 2t and 2t + 1.
 template <PackFormat kFormat>
-__device__ __forceinline__ void last_layer(const uint32_t (&a)[2][Operand<kFormat>::kSteps][4], const float* packed,
-                                           float (&y)[2][4]) {
+__device__ __forceinline__ void last_layer(const Activations<kFormat>& z, const float* packed, float (&y)[2][4]) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const float2 bias = *reinterpret_cast<const float2*>(packed + lane % 4 * 2);
 #pragma unroll
@@ -208,8 +229,28 @@ __device__ __forceinline__ void last_layer(const uint32_t (&a)[2][Operand<kForma
     const uint32_t upper[2] = {words.x, words.y}, lower[2] = {words.z, words.w};
 #pragma unroll
     for (int m = 0; m < 2; ++m) {
-      Operand<kFormat>::multiply(y[m], a[m][step], upper);
-      Operand<kFormat>::multiply(y[m], a[m][step + 1], lower);
+      Operand<kFormat>::multiply(y[m], z.a[m][step], upper);
+      Operand<kFormat>::multiply(y[m], z.a[m][step + 1], lower);
+    }
+  }
+}
+
+// tanh and out: each lane fetches the outputs of one pixel, so that neighbouring lanes write neighbouring pixels.
+__device__ __forceinline__ void write_outputs(const float (&y)[2][4], const TilePlace& place, int first,
+                                              const TileMlpSizes& s, const MlpOutput& out) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, q = first + lane;
+#pragma unroll 1
+  for (int pair = 0; 2 * pair < s.out; ++pair) {
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      float value = 0;
+#pragma unroll
+      for (int block = 0; block < 4; ++block) {  // of 8 pixels
+        const float fetched = __shfl_sync(kAllLanes, y[block / 2][block % 2 * 2 + j], lane % 8 * 4 + pair);
+        if (lane / 8 == block) value = fetched;
+      }
+      const int channel = 2 * pair + j;
+      if (channel < s.out && q < s.tile * s.tile) out.write(place.b, channel, place.pixel(q, s), quick_tanh(value), s);
     }
   }
 }
@@ -218,36 +259,24 @@ template <PackFormat kFormat, class Input>
 __device__ __forceinline__ void mlp_of_32_pixels(const Input& input, const TilePlace& place, int first,
                                                  const float* own, const float* waves, const TileMlpSizes& s,
                                                  const PackedMlp& packed, const MlpOutput& out) {
-  using Math = Operand<kFormat>;
   const auto slope = static_cast<float>(s.slope);
-  uint32_t a[2][Math::kSteps][4];
+  Activations<kFormat> z;
   {
     const FourPixels pixels(first, s);
-    Sums sums(own);
+    Sums<kBlocks> sums(own);
     first_layer<kFormat>(input, input.load(place, pixels, s), pixels, waves, own + kHidden, s, sums);
-    activate<kFormat>(sums.d[0], slope, a[0]);
-    activate<kFormat>(sums.d[1], slope, a[1]);
+    z.template activate<0>(sums, slope);
   }
 #pragma unroll 1
   for (int l = 1; l + 1 < s.depth; ++l) {
-    const float* layer = own + packed.offset(l);
-    Sums sums(layer);
-#pragma unroll
-    for (int step = 0; step < Math::kSteps; ++step) {
-      multiply_step<kFormat>(a[0][step], a[1][step], layer + kHidden + step * kStepWords, sums);
-    }
-    activate<kFormat>(sums.d[0], slope, a[0]);
-    activate<kFormat>(sums.d[1], slope, a[1]);
+    Activations<kFormat> next;
+    z.template half_layer<0>(own + packed.offset(l), slope, next);
+    z.template half_layer<kBlocks / 2>(own + packed.offset(l), slope, next);
+    z = next;
   }
   float y[2][4];
-  last_layer<kFormat>(a, own + packed.offset(s.depth - 1), y);
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
-#pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    const int q = first + lane / 4 + i / 2 * 8, channel = lane % 4 * 2 + i % 2;
-    if (channel < s.out && q < s.tile * s.tile)
-      out.write(place.b, channel, place.pixel(q, s), quick_tanh(y[i / 4][i % 4]), s);
-  }
+  last_layer<kFormat>(z, own + packed.offset(s.depth - 1), y);
+  write_outputs(y, place, first, s, out);
 }
 
 // Block (tile, part); shared: packed weights, waves.
