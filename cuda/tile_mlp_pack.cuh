@@ -109,6 +109,11 @@ struct LabelInput {
   const uint8_t* labels;  // [B,H,W]
   const float* instance;  // [B,1,H,W] or null
   int classes;
+
+  LabelInput(const Tensor& l, const Tensor& i, const TileMlpLabelsParams& params)
+      : labels(l.data<uint8_t>()),
+        instance(i.defined() ? i.data<float>() : nullptr),
+        classes(static_cast<int>(params.classes)) {}
 };
 
 }  // namespace asap::cuda
