@@ -16,8 +16,8 @@ void register_kernels() {
   register_pad();
   register_pool();
   register_resize();
-  register_label_planes();
   register_tile_mlp();
+  register_label_planes();
   register_conv_layer();
   register_optim();
 }

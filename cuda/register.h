@@ -16,8 +16,8 @@ void register_norm();          // norm*.cu: instance_norm and batch_norm, forwar
 void register_pad();           // pad.cu
 void register_pool();          // pool.cu: average and max pooling
 void register_resize();        // resize.cu
-void register_label_planes();  // label_planes.cu
 void register_tile_mlp();      // tile_mlp*.cu: tile_mlp_forward, tile_mlp_backward, tile_mlp_labels
+void register_label_planes();  // label_planes.cu
 void register_conv_layer();    // conv_layer*.cu
 void register_optim();         // optim.cu: adam, sgd
 
