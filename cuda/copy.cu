@@ -69,19 +69,22 @@ void copy_naive(const Tensor& x, Tensor& y) {
 
 bool is_aligned(const Tensor& x) { return reinterpret_cast<uintptr_t>(x.raw()) % 16 == 0; }
 
-__global__ void copy_16_bytes_kernel(const uint4* x, int64_t count, uint4* y) {
-  for_each_index(count, [&](int64_t i) { y[i] = x[i]; });
+__global__ void copy_16_bytes_kernel(const uint4* x, int64_t bytes, uint4* y) {
+  const int64_t whole = bytes / 16;
+  for_each_index(whole, [&](int64_t i) { y[i] = x[i]; });
+  for_each_index(bytes % 16, [&](int64_t i) {
+    reinterpret_cast<uint8_t*>(y + whole)[i] = reinterpret_cast<const uint8_t*>(x + whole)[i];
+  });
 }
 
 void copy_vectorized(const Tensor& x, Tensor& y) {
-  const auto count = static_cast<int64_t>(x.bytes() / 16);
-  launch(copy_16_bytes_kernel, {blocks_for(count), kBlock}, static_cast<const uint4*>(x.raw()), count,
+  const auto bytes = static_cast<int64_t>(x.bytes());
+  launch(copy_16_bytes_kernel, {blocks_for(bytes, 16), kBlock}, static_cast<const uint4*>(x.raw()), bytes,
          static_cast<uint4*>(y.raw()));
 }
 
 bool is_plain_copy(const Tensor& x, const Tensor& y) {
-  return x.dtype() == y.dtype() && x.is_contiguous() && y.is_contiguous() && x.bytes() % 16 == 0 && is_aligned(x) &&
-         is_aligned(y);
+  return x.dtype() == y.dtype() && x.is_contiguous() && y.is_contiguous() && is_aligned(x) && is_aligned(y);
 }
 
 template <class T>
