@@ -52,6 +52,7 @@ inline bool packs(const TileMlpSizes& s) { return s.depth >= 2 && s.hidden <= kH
 
 // Starts the copy of a tile's words into shared memory; done after copy_wait<0>() and a barrier.
 __device__ __forceinline__ void copy_packed(const float* from, int words, float* to) {
+#pragma unroll 1
   for (int i = 4 * static_cast<int>(threadIdx.x); i < words; i += 4 * static_cast<int>(blockDim.x))
     copy_async<16>(to + i, from + i);
   copy_commit();
