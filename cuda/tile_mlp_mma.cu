@@ -277,11 +277,11 @@ template <PackFormat kFormat, class Input>
 __device__ __forceinline__ void mlp_of_32_pixels(const Input& input, int tile, int first, const float* own,
                                                  const float* waves, const TileMlpSizes& s, const PackedMlp& packed,
                                                  const MlpOutput& out) {
-  const auto slope = static_cast<float>(s.slope);
   const int steps = (s.inputs + rows_of_step(kFormat) - 1) / rows_of_step(kFormat);
-  Activations<kFormat> z = mlp_input<kFormat>(input, tile, first, waves, s).template layer<false>(own, steps, slope);
+  Activations<kFormat> z =
+      mlp_input<kFormat>(input, tile, first, waves, s).template layer<false>(own, steps, packed.slope);
 #pragma unroll 1
-  for (int l = 1; l + 1 < s.depth; ++l) z = z.template layer<true>(own + packed.offset(l), 0, slope);
+  for (int l = 1; l + 1 < s.depth; ++l) z = z.template layer<true>(own + packed.offset(l), 0, packed.slope);
   float y[2][4];
   last_layer<kFormat>(z, own + packed.offset(s.depth - 1), y);
   write_outputs(y, tile, first, s, out);
