@@ -104,16 +104,26 @@ struct Activations {
     }
   }
 
-  // next = a hidden layer's channels from block kFirst on, half of them: sums of all would take too many registers.
-  template <int kFirst>
-  __device__ __forceinline__ void half_layer(const float* packed, float slope, Activations& next) const {
+  // next = a layer's channels from block kFirst on, half of them: the sums of all would take too many registers. w: the
+  // layer's weights, `steps` of them where they are not kSteps.
+  template <int kFirst, bool kFull>
+  __device__ __forceinline__ void half_layer(const float* packed, int steps, float slope, Activations& next) const {
     Sums<kBlocks / 2> sums(packed + 8 * kFirst);
 #pragma unroll
     for (int step = 0; step < Math::kSteps; ++step) {
-      multiply_step<kFormat>(a[0][step], a[1][step], packed + kHidden + step * kStepWords + kFirst / 2 * kWarp * 4,
-                             sums);
+      if (kFull || step < steps) {
+        multiply_step<kFormat>(a[0][step], a[1][step], packed + kHidden + step * kStepWords + kFirst / 2 * kWarp * 4,
+                               sums);
+      }
     }
     next.template activate<kFirst>(sums, slope);
+  }
+  template <bool kFull>
+  __device__ __forceinline__ Activations layer(const float* packed, int steps, float slope) const {
+    Activations next;
+    half_layer<0, kFull>(packed, steps, slope, next);
+    half_layer<kBlocks / 2, kFull>(packed, steps, slope, next);
+    return next;
   }
 };
 
@@ -132,18 +142,18 @@ struct PictureInput {
   const float* x;
 
   struct Pixels {
-    const float* at[4];
+    const float* plane;  // of channel 0
+    int at[4];
   };
   __device__ __forceinline__ Pixels load(const TilePlace& place, const FourPixels& pixels,
                                          const TileMlpSizes& s) const {
-    Pixels result;
+    Pixels result{x + static_cast<int64_t>(place.b) * s.channels * s.plane(), {}};
 #pragma unroll
-    for (int i = 0; i < 4; ++i)
-      result.at[i] = x + static_cast<int64_t>(place.b) * s.channels * s.plane() + place.pixel(pixels.q[i], s);
+    for (int i = 0; i < 4; ++i) result.at[i] = place.pixel(pixels.q[i], s);
     return result;
   }
-  __device__ __forceinline__ float value(const Pixels& pixels, int i, int channel, const TileMlpSizes& s) const {
-    return pixels.at[i][channel * s.plane()];
+  __device__ __forceinline__ float value(const Pixels& own, int i, int channel, const TileMlpSizes& s) const {
+    return own.plane[channel * s.plane() + own.at[i]];
   }
 };
 
@@ -152,22 +162,21 @@ struct ClassInput {
   LabelInput input;
 
   struct Pixels {
-    int label[4];
-    float instance[4];
+    const float* instance;  // of the picture
+    int at[4], label[4];
   };
   __device__ __forceinline__ Pixels load(const TilePlace& place, const FourPixels& pixels,
                                          const TileMlpSizes& s) const {
-    Pixels result;
+    Pixels result{input.instance + (input.instance ? place.b * s.plane() : 0), {}, {}};
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const int64_t at = place.b * s.plane() + place.pixel(pixels.q[i], s);
-      result.label[i] = input.labels[at];
-      result.instance[i] = input.instance ? input.instance[at] : 0.0f;
+      result.at[i] = place.pixel(pixels.q[i], s);
+      result.label[i] = input.labels[place.b * s.plane() + result.at[i]];
     }
     return result;
   }
-  __device__ __forceinline__ float value(const Pixels& pixels, int i, int channel, const TileMlpSizes&) const {
-    return channel < input.classes ? (pixels.label[i] == channel ? 1.0f : 0.0f) : pixels.instance[i];
+  __device__ __forceinline__ float value(const Pixels& own, int i, int channel, const TileMlpSizes&) const {
+    return channel < input.classes ? (own.label[i] == channel ? 1.0f : 0.0f) : own.instance[own.at[i]];
   }
 };
 
@@ -180,37 +189,45 @@ __device__ __forceinline__ void fill_waves(const TileMlpSizes& s, float* waves) 
   }
 }
 
-// Adds layer 0 without its bias.
+// The value itself, of which the compiler knows nothing any more: what is computed from it is computed where it is used, and
+// not once, outside of the loop over pixels, to wait in a register.
+__device__ __forceinline__ int hidden_from_compiler(int value) {
+#if !defined(ASAP_CUDA_EMULATE)
+  asm volatile("" : "+r"(value));
+#endif
+  return value;
+}
+
+// Operand A of layer 0: the input's channels, then the positional ones.
 template <PackFormat kFormat, class Input>
-__device__ __forceinline__ void first_layer(const Input& input, const typename Input::Pixels& own,
-                                            const FourPixels& pixels, const float* waves, const float* w,
-                                            const TileMlpSizes& s, Sums<kBlocks>& sums) {
+__device__ __forceinline__ Activations<kFormat> mlp_input(const Input& input, int tile, int first, const float* waves,
+                                                          const TileMlpSizes& s) {
   constexpr int kColumns = Operand<kFormat>::kColumns;
-  const int steps = (s.inputs + rows_of_step(kFormat) - 1) / rows_of_step(kFormat);
-#pragma unroll 1
-  for (int step = 0; step < steps; ++step) {
-    float v[2][2][kColumns];
+  const TilePlace place(hidden_from_compiler(tile), s);
+  const FourPixels pixels(first, s);
+  const typename Input::Pixels own = input.load(place, pixels, s);
+  Activations<kFormat> z;
+  int t = hidden_from_compiler(static_cast<int>(threadIdx.x) % 4);
+#pragma unroll
+  for (int step = 0; step < Operand<kFormat>::kSteps; ++step) {
+    float v[2][2][kColumns] = {};
 #pragma unroll
     for (int j = 0; j < kColumns; ++j) {
-      const int c = Operand<kFormat>::column(step, j, static_cast<int>(threadIdx.x) % 4), k = c - s.channels;
+      const int c = Operand<kFormat>::column(step, j, t), k = c - s.channels;
+      const float* wave = waves + ((k / 4 * 2 + k % 2) << s.log_tile);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        float& value = v[i / 2][i % 2][j];
         if (c < s.channels) {
-          value = input.value(own, i, c, s);
+          v[i / 2][i % 2][j] = input.value(own, i, c, s);
         } else if (c < s.inputs) {
-          const int place = k % 4 < 2 ? pixels.q[i] & (s.tile - 1) : pixels.q[i] >> s.log_tile;
-          value = waves[((k / 4 * 2 + k % 2) << s.log_tile) + place];
-        } else {
-          value = 0;
+          v[i / 2][i % 2][j] = wave[k % 4 < 2 ? pixels.q[i] & (s.tile - 1) : pixels.q[i] >> s.log_tile];
         }
       }
     }
-    uint32_t a[2][4];
-    Operand<kFormat>::round(v[0], a[0]);
-    Operand<kFormat>::round(v[1], a[1]);
-    multiply_step<kFormat>(a[0], a[1], w + step * kStepWords, sums);
+    Operand<kFormat>::round(v[0], z.a[0][step]);
+    Operand<kFormat>::round(v[1], z.a[1][step]);
   }
+  return z;
 }
 
 // To 1e-6 of 1, far below the rounding of the operands.
@@ -236,8 +253,9 @@ __device__ __forceinline__ void last_layer(const Activations<kFormat>& z, const 
 }
 
 // tanh and out: each lane fetches the outputs of one pixel, so that neighbouring lanes write neighbouring pixels.
-__device__ __forceinline__ void write_outputs(const float (&y)[2][4], const TilePlace& place, int first,
-                                              const TileMlpSizes& s, const MlpOutput& out) {
+__device__ __forceinline__ void write_outputs(const float (&y)[2][4], int tile, int first, const TileMlpSizes& s,
+                                              const MlpOutput& out) {
+  const TilePlace place(hidden_from_compiler(tile), s);
   const int lane = static_cast<int>(threadIdx.x) % kWarp, q = first + lane;
 #pragma unroll 1
   for (int pair = 0; 2 * pair < s.out; ++pair) {
@@ -256,27 +274,17 @@ __device__ __forceinline__ void write_outputs(const float (&y)[2][4], const Tile
 }
 
 template <PackFormat kFormat, class Input>
-__device__ __forceinline__ void mlp_of_32_pixels(const Input& input, const TilePlace& place, int first,
-                                                 const float* own, const float* waves, const TileMlpSizes& s,
-                                                 const PackedMlp& packed, const MlpOutput& out) {
-  const auto slope = static_cast<float>(s.slope);
-  Activations<kFormat> z;
-  {
-    const FourPixels pixels(first, s);
-    Sums<kBlocks> sums(own);
-    first_layer<kFormat>(input, input.load(place, pixels, s), pixels, waves, own + kHidden, s, sums);
-    z.template activate<0>(sums, slope);
-  }
+__device__ __forceinline__ void mlp_of_32_pixels(const Input& input, int tile, int first, const float* own,
+                                                 const float* waves, const TileMlpSizes& s, const PackedMlp& packed,
+                                                 const MlpOutput& out) {
+  const int steps = (s.inputs + rows_of_step(kFormat) - 1) / rows_of_step(kFormat);
+  Activations<kFormat> z =
+      mlp_input<kFormat>(input, tile, first, waves, s).template layer<false>(own, steps, packed.slope);
 #pragma unroll 1
-  for (int l = 1; l + 1 < s.depth; ++l) {
-    Activations<kFormat> next;
-    z.template half_layer<0>(own + packed.offset(l), slope, next);
-    z.template half_layer<kBlocks / 2>(own + packed.offset(l), slope, next);
-    z = next;
-  }
+  for (int l = 1; l + 1 < s.depth; ++l) z = z.template layer<true>(own + packed.offset(l), 0, packed.slope);
   float y[2][4];
   last_layer<kFormat>(z, own + packed.offset(s.depth - 1), y);
-  write_outputs(y, place, first, s, out);
+  write_outputs(y, tile, first, s, out);
 }
 
 // Block (tile, part); shared: packed weights, waves.
@@ -290,11 +298,10 @@ __global__ void __launch_bounds__(kWarps* kWarp, Operand<kFormat>::kResident)
   fill_waves(s, waves);
   copy_wait<0>();
   __syncthreads();
-  const TilePlace place(tile, s);
 #pragma unroll 1
   for (int chunk = static_cast<int>(blockIdx.y) * kWarps + warp; chunk < chunks;
        chunk += static_cast<int>(gridDim.y) * kWarps) {
-    mlp_of_32_pixels<kFormat>(input, place, chunk * kWarp, own, waves, s, packed, y);
+    mlp_of_32_pixels<kFormat>(input, tile, chunk * kWarp, own, waves, s, packed, y);
   }
 }
 
@@ -314,7 +321,8 @@ void run(const Input& input, const Tensor& phi, Layout layout, const TileMlpSize
 template <PackFormat kFormat>
 bool takes(const TileMlpSizes& s, const char* variant) {
   if (!precision_allows(kFormat == PackFormat::bf16 ? Precision::bf16 : Precision::tf32)) return false;
-  return packs(s) && shared_bytes(s, PackedMlp(s, kFormat)) <= card().shared_bytes && card_has(80, variant);
+  return packs(s) && s.inputs <= kHidden && shared_bytes(s, PackedMlp(s, kFormat)) <= card().shared_bytes &&
+         card_has(80, variant);
 }
 
 template <PackFormat kFormat>
