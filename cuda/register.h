@@ -4,7 +4,7 @@
 
 namespace asap::cuda {
 
-void register_copy();         // copy.cu: fill, copy
-void register_conv_layer();   // conv_layer*.cu
+void register_copy();        // copy.cu: fill, copy
+void register_conv_layer();  // conv_layer*.cu
 
 }  // namespace asap::cuda
