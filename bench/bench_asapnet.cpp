@@ -10,6 +10,7 @@
 
 #include "asapnet/highres_stream.h"
 #include "asapnet/model.h"
+#include "asapnet/session.h"
 #include "nn/init.h"
 #include "tensor/storage.h"
 #include "tensor/threads.h"
@@ -83,6 +84,19 @@ void inference(benchmark::State& state, const std::string& preset_name) {
   report_memory(state);
 }
 
+// The same through a session: labels as bytes in, picture as bytes out.
+void session(benchmark::State& state, const std::string& preset_name) {
+  const Config config = preset(preset_name);
+  reset_peaks();
+  const Generator generator(config);
+  InferenceSession session(generator, {.batch = 1, .height = config.height(), .width = config.crop_size});
+  const Batch batch = random_batch(config);
+  const SessionInput input{.labels = batch.labels.to(DType::u8), .instance = batch.instance, .z = {}};
+  session.run(input);
+  for (auto _ : state) benchmark::DoNotOptimize(session.run(input).raw());
+  report_memory(state);
+}
+
 void lowres_stream(benchmark::State& state, const std::string& preset_name) {
   const NoGrad no_grad;
   AsapNet model(preset(preset_name), 1);
@@ -139,6 +153,7 @@ int main(int argc, char** argv) {
   };
   for (const char* name : {"facades256", "facades512", "facades1024", "cityscapes256", "cityscapes512"}) {
     add("inference", name, inference, 7);
+    add("session", name, session, 7);
     add("lowres_stream", name, lowres_stream, 7);
     add("highres_stream", name, highres_stream_only, 7);
   }

@@ -3,6 +3,7 @@
 // The same names with gradients are in autograd/ops.h. Errors: asap::Error `op: what was expected, what came`.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "tensor/kernels.h"
@@ -92,7 +93,7 @@ struct MaxPoolResult {
   Tensor y, index;
 };
 MaxPoolResult max_pool2d(const Tensor& x, const Pool2dParams& params);
-Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x_shape);
+Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x_shape, const Pool2dParams& params);
 Tensor resize2d(const Tensor& x, Size2 size, ResizeMode mode);
 Tensor resize2d_backward(const Tensor& dy, const Shape& x_shape, ResizeMode mode);
 
@@ -116,7 +117,10 @@ void tile_mlp_labels(const Tensor& labels, const Tensor& instance, const Tensor&
 // ---- random numbers and optimiser steps ----------------------------------------------------------------------------------
 Tensor random_uniform(const Shape& shape, const RandomParams& params, DType dtype = DType::f32, Device device = Device::cpu);
 Tensor random_normal(const Shape& shape, const RandomParams& params, DType dtype = DType::f32, Device device = Device::cpu);
-void adam_step(const Tensor& grad, const AdamParams& params, Tensor& param, Tensor& m, Tensor& v);
+// One step of any number of parameters, in one kernel call: entry i of each list belongs to parameter i. All must be of one
+// dtype and device, no parameter may be listed twice.
+void adam_step(std::span<const Tensor> grads, const AdamParams& params, std::span<Tensor> values, std::span<Tensor> m,
+               std::span<Tensor> v);
 void sgd_step(const Tensor& grad, const SgdParams& params, Tensor& param, Tensor& velocity);
 
 }  // namespace asap

@@ -125,6 +125,9 @@ class QuietErrors {
 // What a variant's name says of its products: f32 unless it ends in _tf32 or _bf16.
 Precision precision_of(const std::string& variant);
 
+// What f32 results of a row may differ by at a precision.
+double tolerance_at(const OpCase& row, Precision precision);
+
 // naive everywhere, in f64 on the CPU: what everything else is compared with.
 std::vector<Tensor> reference(const OpCase& row);
 

@@ -52,6 +52,7 @@ std::vector<OpCase> products() {
   row("matrix_vector", {37, 19}, {19, 1});
   row("vector_matrix", {1, 19}, {19, 37});
   row("dot", {1, 67}, {67, 1});
+  rows.back().tf32_tolerance = 1.5e-2;  // one sum, which cancels: 7.8e-3 measured
   row("outer", {13, 1}, {1, 17});
   row("one_element", {1, 1}, {1, 1});
   row("tiles", {2, 64, 33}, {2, 33, 64});
