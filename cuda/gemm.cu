@@ -132,6 +132,9 @@ void register_gemm() {
   add_tiled<Precision::tf32, false>("tiled_tf32", "gemm=tiled_tf32");
   add_tiled<Precision::f32, true>("split_k", "gemm=split_k");
   add_tiled<Precision::f32, false>("tiled", "gemm=tiled");
+#if defined(ASAP_CUBLAS)
+  register_gemm_cublas();
+#endif
   kernels::gemm.add(Device::cuda, "naive", gemm_naive);
 }
 
