@@ -1,5 +1,5 @@
 // One layer of the low-res stream in inference: pad, convolve, then instance norm and activation, or bias. This is the
-// definition: a plain convolution into scratch memory and a plain norm, in either layout and every dtype of the contract.
+// definition: a plain convolution into scratch memory and a plain norm, in either layout; f32, bf16 and, as on the CPU, f64.
 // Next: conv_layer_split_k.cuh, which fills a card at batch 1.
 #include "cuda/conv_layer.cuh"
 #include "cuda/register.h"

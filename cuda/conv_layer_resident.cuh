@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(ResidentTile::kThreads, 1)
   const auto pixels_of = [&](int step) { return pixels + slice_of(step) % 2 * window.bytes(); };
   const auto load = [&](int step) { loader.load(slice_of(step), step % taps, weights_of(step), pixels_of(step)); };
 
-  // This lane's rows of the window, one for each of its four fragments of pixels, at the first tap.
+  // This lane's pixels of the window at the first tap, one for each of its four fragments of pixels.
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   int corner[4];
 #pragma unroll
@@ -119,8 +119,8 @@ __global__ void __launch_bounds__(ResidentTile::kThreads, 1)
   const auto read = [&](int step, int part) {
     const char* from = pixels_of(step);
     const int tap = step % taps / s.side * window.columns + step % taps % s.side;
-    load_fragments([&](int i, int, int chunk) { return from + swizzled(corner[i] + tap, chunk); }, weights_of(step),
-                   part, a[part % 2], b[part % 2]);
+    const auto pixel_at = [&](int i, int p) { return from + (swizzled(corner[i] + tap, lane / 16) ^ p * kPartBytes); };
+    load_fragments(pixel_at, weights_of(step), part, a[part % 2], b[part % 2]);
   };
   copy_wait<kStages - 2>();
   __syncthreads();
@@ -132,11 +132,7 @@ __global__ void __launch_bounds__(ResidentTile::kThreads, 1)
     copy_commit();
 #pragma unroll
     for (int part = 0; part < kStepParts; ++part) {
-      if (part + 1 < kStepParts) {
-        read(step, part + 1);
-      } else if (step + 1 < steps) {
-        read(step + 1, 0);
-      }
+      part + 1 < kStepParts ? read(step, part + 1) : read(min(step + 1, steps - 1), 0);  // the last: in vain
       multiply_part<T>(a[part % 2], b[part % 2], sums);
     }
   }

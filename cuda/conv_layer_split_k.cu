@@ -141,46 +141,48 @@ void conv_layer_resident(const Tensor& x, const Tensor& w, const Tensor& scale, 
   run_layer(convolve, s, plan, scale, shift, p, y);
 }
 
+// ---- which layers ---------------------------------------------------------------------------------------------------
+
 // 16-byte copies need whole chunks of channels; windows are packed into 16 bits a side; grids reach 65535 in y and z.
-bool fits_split_k(const Tensor& x, const Tensor& w, const ConvLayerParams& p, const Tensor& y, DType operands) {
-  if (p.layout != Layout::nhwc || x.dtype() != operands || w.dtype() != operands) return false;
-  if (y.dtype() != DType::f32 && y.dtype() != DType::bf16) return false;
+bool takes_split_k(const Tensor& x, const Tensor& w, const ConvLayerParams& p, const Tensor& y) {
+  if (p.layout != Layout::nhwc || (y.dtype() != DType::f32 && y.dtype() != DType::bf16)) return false;
   const auto aligned = [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.raw()) % kChunkBytes == 0; };
-  constexpr int64_t kSide = INT16_MAX, kOffsets = INT32_MAX;
-  const int64_t row_bytes = x.size(3) * static_cast<int64_t>(size_of(operands));
-  return row_bytes % kChunkBytes == 0 && aligned(x) && aligned(w) && aligned(y) &&
+  constexpr int64_t kSide = INT16_MAX, kOffsets = INT32_MAX, kGrid = 65535;
+  const int64_t pixel_bytes = x.size(3) * static_cast<int64_t>(size_of(x.dtype()));
+  return pixel_bytes % kChunkBytes == 0 && aligned(x) && aligned(w) && aligned(y) &&
          std::max(x.size(1), x.size(2)) + 2 * p.pad < kSide && p.stride < kSide &&
-         x.size(1) * x.size(2) * row_bytes / kChunkBytes < kOffsets && w.numel() < kOffsets && y.numel() < kOffsets &&
-         x.size(0) <= 65535 && y.size(3) <= 65535 * int64_t{64} && kSplitSharedBytes<MediumTile> <= card().shared_bytes;
+         x.size(1) * x.size(2) * pixel_bytes / kChunkBytes < kOffsets && w.numel() < kOffsets && y.numel() < kOffsets &&
+         x.size(0) <= kGrid && y.size(3) <= kGrid * SmallTile::kOutputs;
+}
+size_t split_k_shared(const ConvLayerShape&) { return kSplitSharedBytes<MediumTile>; }
+
+// Whole slices of channels and kernels of enough taps; shared memory limits the length of a row of y.
+bool takes_resident(const Tensor& x, const Tensor& w, const ConvLayerParams& p, const Tensor& y) {
+  return takes_split_k(x, w, p, y) && p.stride == 1 && w.size(1) * w.size(1) >= kResidentLeastTaps &&
+         x.size(3) * static_cast<int64_t>(size_of(x.dtype())) % kStepBytes == 0;
 }
 
-// Whole slices of channels, kernels of enough taps, and rows of y short enough that the window of 256 pixels fits.
-bool fits_resident(const Tensor& x, const Tensor& w, const ConvLayerParams& p, const Tensor& y, DType operands) {
-  if (!fits_split_k(x, w, p, y, operands) || p.stride != 1 || w.size(1) * w.size(1) < kResidentLeastTaps) return false;
-  return x.size(3) * static_cast<int64_t>(size_of(operands)) % kStepBytes == 0 &&
-         resident_shared_bytes(conv_layer_shape(x, w, p, y)) <= card().shared_bytes;
-}
+using Takes = bool(const Tensor& x, const Tensor& w, const ConvLayerParams& p, const Tensor& y);
+using SharedBytes = size_t(const ConvLayerShape& s);
 
-using Fits = bool(const Tensor& x, const Tensor& w, const ConvLayerParams& p, const Tensor& y, DType operands);
-
-void add(const char* variant, ConvLayerFn* run, Fits* fits, Precision precision) {
+void add(const char* variant, ConvLayerFn* run, Precision precision, Takes* takes, SharedBytes* shared_bytes) {
   const DType operands = precision == Precision::bf16 ? DType::bf16 : DType::f32;
-  kernels::conv_layer.add(Device::cuda, variant, run,
-                          [=, label = str("conv_layer=", variant)](const Tensor& x, const Tensor& w, const Tensor&,
-                                                                   const Tensor&, const ConvLayerParams& p, Tensor& y) {
-                            return precision_allows(precision) && fits(x, w, p, y, operands) &&
-                                   card_has(80, label.c_str());
-                          });
+  const auto supports = [=, label = str("conv_layer=", variant)](const Tensor& x, const Tensor& w, const Tensor&,
+                                                                 const Tensor&, const ConvLayerParams& p, Tensor& y) {
+    return precision_allows(precision) && x.dtype() == operands && takes(x, w, p, y) && card_has(80, label.c_str()) &&
+           shared_bytes(conv_layer_shape(x, w, p, y)) <= card().shared_bytes;
+  };
+  kernels::conv_layer.add(Device::cuda, variant, run, supports);
 }
 
 }  // namespace
 
 void register_conv_layer_split_k() {
-  add("resident_bf16", conv_layer_resident<bf16>, fits_resident, Precision::bf16);
-  add("split_k_bf16", conv_layer_split_k<bf16, false>, fits_split_k, Precision::bf16);
-  add("resident_tf32", conv_layer_resident<float>, fits_resident, Precision::tf32);
-  add("split_k_tf32", conv_layer_split_k<float, false>, fits_split_k, Precision::tf32);
-  add("split_k", conv_layer_split_k<float, true>, fits_split_k, Precision::f32);
+  add("resident_bf16", conv_layer_resident<bf16>, Precision::bf16, takes_resident, resident_shared_bytes);
+  add("split_k_bf16", conv_layer_split_k<bf16, false>, Precision::bf16, takes_split_k, split_k_shared);
+  add("resident_tf32", conv_layer_resident<float>, Precision::tf32, takes_resident, resident_shared_bytes);
+  add("split_k_tf32", conv_layer_split_k<float, false>, Precision::tf32, takes_split_k, split_k_shared);
+  add("split_k", conv_layer_split_k<float, true>, Precision::f32, takes_split_k, split_k_shared);
 }
 
 }  // namespace asap::cuda

@@ -120,11 +120,10 @@ __global__ void __launch_bounds__(Tile::kThreads, kSplitBlocks<Tile>)
     copy_commit();
     const char* pixels = shared + stage * kSplitStageBytes<Tile> + place.warp_pixel * kStepBytes;
     const char* weights = shared + stage * kSplitStageBytes<Tile> + (Tile::kPixels + place.warp_output) * kStepBytes;
-    const auto pixel_at = [pixels](int i, int row, int chunk) { return pixels + swizzled(16 * i + row, chunk); };
     if constexpr (kFma) {
-      multiply_step_fma(pixel_at, weights, sums);
+      multiply_step_fma(pixels, weights, sums);
     } else {
-      multiply_step_mma<T>(pixel_at, weights, sums);
+      multiply_step_mma<T>(pixels, weights, sums);
     }
     free_stage = stage;
     stage = stage + 1 == kSplitStages ? 0 : stage + 1;

@@ -60,33 +60,48 @@ __device__ __forceinline__ void copy_weights(const char* w, int first_output, in
                                              char* stage) {
   constexpr int kRowStep = Tile::kThreads / kStepChunks;
   const int column = static_cast<int>(threadIdx.x) % kStepChunks, row = static_cast<int>(threadIdx.x) / kStepChunks;
+  const int first = first_output + row;
+  const char* from = w + (int64_t{first} * k_chunks + chunk + column) * kChunkBytes;
   const bool in_k = chunk + column < k_chunks;
 #pragma unroll
   for (int i = 0; i < Tile::kOutputs / kRowStep; ++i) {
-    const int o = first_output + row + kRowStep * i;
-    const bool valid = in_k && o < outputs;
-    const char* from = valid ? w + (int64_t{o} * k_chunks + chunk + column) * kChunkBytes : w;
-    copy_async<kChunkBytes>(stage + swizzled(row, column) + kRowStep * i * kStepBytes, from, valid);
+    const bool valid = in_k && first + kRowStep * i < outputs;
+    copy_async<kChunkBytes>(stage + swizzled(row, column) + kRowStep * i * kStepBytes, valid ? from : w, valid);
+    from += int64_t{kRowStep} * k_chunks * kChunkBytes;
   }
 }
 
 // ---- one step's products ----------------------------------------------------------------------------------------------
-// sums[i][j] is the 16 pixels x 8 outputs fragment i, j of the warp, laid out as mma's D (mma.cuh). `weights` is the warp's
-// first row of the stage; pixel_at(i, row, chunk) is the address of 16 bytes of pixel `row` of the warp's fragments i.
+// sums[i][j] is the 16 pixels x 8 outputs fragment i, j of the warp, laid out as mma's D (mma.cuh). `pixels` and `weights` are
+// the warp's first rows of the stage. For tensor cores a step has four parts of 32 bytes, each one mma of either type: 16 bf16
+// or 8 tf32. The places of part p differ from those of part 0 in two bits: offset ^ p * 32.
 
-// Shared memory is what limits the products: a warp of 64 x 64 reads 4 KiB for 32 of them, one of 64 x 32 3 KiB for 16.
+constexpr int kStepParts = kStepChunks / 2, kPartBytes = 2 * kChunkBytes;
+
+// Where this lane's row and chunk of a fragment of pixels lie, for ldmatrix: rows 0-7 and 8-15 of the first chunk, then of
+// the second.
+__device__ __forceinline__ int pixel_offset() {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  return swizzled(lane % 16, lane / 16);
+}
+// The same for two fragments of outputs: first and second chunk of rows 0-7, then of rows 8-15.
+__device__ __forceinline__ int weight_offset() {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  return swizzled(lane / 16 * 8 + lane % 8, lane / 8 % 2);
+}
+
+// pixel_at(i, part): this lane's address for fragment i of the pixels. Shared memory is what limits the products: a warp of
+// 64 x 64 reads 4 KiB for 32 of them, one of 64 x 32 3 KiB for 16.
 template <int kFragments, class PixelAt>
 __device__ __forceinline__ void load_fragments(PixelAt&& pixel_at, const char* weights, int part, uint32_t (&a)[4][4],
                                                uint32_t (&b)[kFragments][2]) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const char* weight = weights + (weight_offset() ^ part * kPartBytes);
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {  // matrices: rows 0-7 and 8-15 of the first chunk, then of the second
-    load_matrices(a[i], pixel_at(i, lane % 16, 2 * part + lane / 16));
-  }
+  for (int i = 0; i < 4; ++i) load_matrices(a[i], pixel_at(i, part));
 #pragma unroll
-  for (int j = 0; j < kFragments; j += 2) {  // matrices: first and second chunk of rows 0-7, then of rows 8-15
+  for (int j = 0; j < kFragments; j += 2) {
     uint32_t pair[4];
-    load_matrices(pair, weights + swizzled(8 * j + lane / 16 * 8 + lane % 8, 2 * part + lane / 8 % 2));
+    load_matrices(pair, weight + 8 * j * kStepBytes);
     b[j][0] = pair[0], b[j][1] = pair[1], b[j + 1][0] = pair[2], b[j + 1][1] = pair[3];
   }
 }
@@ -97,7 +112,6 @@ __device__ __forceinline__ void round_to_tf32(uint32_t (&words)[kWords]) {
   for (uint32_t& word : words) word = to_tf32(__uint_as_float(word));
 }
 
-// A 32-byte part of the step is one mma of either type, of 16 bf16 or 8 tf32.
 template <class T, int kFragments>
 __device__ __forceinline__ void multiply_part(uint32_t (&a)[4][4], uint32_t (&b)[kFragments][2],
                                               float (&sums)[4][kFragments][4]) {
@@ -119,12 +133,13 @@ __device__ __forceinline__ void multiply_part(uint32_t (&a)[4][4], uint32_t (&b)
   }
 }
 
-constexpr int kStepParts = kStepChunks / 2;
-
 // The next part's fragments are read while the tensor cores work on this one's.
-template <class T, int kFragments, class PixelAt>
-__device__ __forceinline__ void multiply_step_mma(PixelAt&& pixel_at, const char* weights,
+template <class T, int kFragments>
+__device__ __forceinline__ void multiply_step_mma(const char* pixels, const char* weights,
                                                   float (&sums)[4][kFragments][4]) {
+  const auto pixel_at = [&](int i, int part) {
+    return pixels + (pixel_offset() ^ part * kPartBytes) + 16 * i * kStepBytes;
+  };
   uint32_t a[2][4][4], b[2][kFragments][2];
   load_fragments(pixel_at, weights, 0, a[0], b[0]);
 #pragma unroll
@@ -136,8 +151,8 @@ __device__ __forceinline__ void multiply_step_mma(PixelAt&& pixel_at, const char
 }
 
 // The same fragments by float32 FMA: lane (g, t) has pixels g + 8 i and outputs 8 j + 2 t, + 1, and reads four k at once.
-template <int kFragments, class PixelAt>
-__device__ __forceinline__ void multiply_step_fma(PixelAt&& pixel_at, const char* weights,
+template <int kFragments>
+__device__ __forceinline__ void multiply_step_fma(const char* pixels, const char* weights,
                                                   float (&sums)[4][kFragments][4]) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
 #pragma unroll 1
@@ -152,7 +167,7 @@ __device__ __forceinline__ void multiply_step_fma(PixelAt&& pixel_at, const char
     }
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      const float4 a = *reinterpret_cast<const float4*>(pixel_at(i / 2, i % 2 * 8 + g, chunk));
+      const float4 a = *reinterpret_cast<const float4*>(pixels + swizzled(8 * i + g, chunk));
 #pragma unroll
       for (int j = 0; j < kFragments; ++j) {
 #pragma unroll

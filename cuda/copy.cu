@@ -69,19 +69,22 @@ void copy_naive(const Tensor& x, Tensor& y) {
 
 bool is_aligned(const Tensor& x) { return reinterpret_cast<uintptr_t>(x.raw()) % 16 == 0; }
 
-__global__ void copy_16_bytes_kernel(const uint4* x, int64_t count, uint4* y) {
-  for_each_index(count, [&](int64_t i) { y[i] = x[i]; });
+__global__ void copy_16_bytes_kernel(const uint4* x, int64_t bytes, uint4* y) {
+  const int64_t whole = bytes / 16;
+  for_each_index(whole, [&](int64_t i) { y[i] = x[i]; });
+  for_each_index(bytes % 16, [&](int64_t i) {
+    reinterpret_cast<uint8_t*>(y + whole)[i] = reinterpret_cast<const uint8_t*>(x + whole)[i];
+  });
 }
 
 void copy_vectorized(const Tensor& x, Tensor& y) {
-  const auto count = static_cast<int64_t>(x.bytes() / 16);
-  launch(copy_16_bytes_kernel, {blocks_for(count), kBlock}, static_cast<const uint4*>(x.raw()), count,
+  const auto bytes = static_cast<int64_t>(x.bytes());
+  launch(copy_16_bytes_kernel, {blocks_for(bytes, 16), kBlock}, static_cast<const uint4*>(x.raw()), bytes,
          static_cast<uint4*>(y.raw()));
 }
 
 bool is_plain_copy(const Tensor& x, const Tensor& y) {
-  return x.dtype() == y.dtype() && x.is_contiguous() && y.is_contiguous() && x.bytes() % 16 == 0 && is_aligned(x) &&
-         is_aligned(y);
+  return x.dtype() == y.dtype() && x.is_contiguous() && y.is_contiguous() && is_aligned(x) && is_aligned(y);
 }
 
 template <class T>
@@ -105,13 +108,20 @@ void fill_vectorized(double value, Tensor& y) {
 
 // Copies of one dtype: Unit is as much as lies side by side and aligned in both tensors, whatever it holds.
 template <class Unit>
+constexpr int kBatch = std::min<int>(16 / sizeof(Unit), 4);
+
+template <class Unit>
 __global__ void copy_units_kernel(const char* x, int element_bytes, FastIndex<2> index, char* y) {
-  for_each_index(index.count, [&](int64_t i) {
+  Unit units[kBatch<Unit>];
+  int to[kBatch<Unit>];
+  const auto load = [&](unsigned b, unsigned i) {
     int offset[2];
-    index.offsets(static_cast<unsigned>(i), offset);
-    *reinterpret_cast<Unit*>(y + int64_t{offset[1]} * element_bytes) =
-        *reinterpret_cast<const Unit*>(x + int64_t{offset[0]} * element_bytes);
-  });
+    index.offsets(i, offset);
+    units[b] = *reinterpret_cast<const Unit*>(x + int64_t{offset[0]} * element_bytes);
+    to[b] = offset[1];
+  };
+  const auto store = [&](unsigned b) { *reinterpret_cast<Unit*>(y + int64_t{to[b]} * element_bytes) = units[b]; };
+  for_each_batch<kBatch<Unit>>(index.count, load, store);
 }
 
 template <int Width, class From, class To>
@@ -137,8 +147,8 @@ bool copy_units(const Tensor& x, FastIndex<2> index, Tensor& y) {
   const int element_bytes = static_cast<int>(size_of(x.dtype())), by = static_cast<int>(sizeof(Unit)) / element_bytes;
   if (by == 0 || !takes_width(index, by, x, y)) return false;
   if (by > 1) index.widen(by);
-  launch(copy_units_kernel<Unit>, {blocks_for(index.count), kBlock}, static_cast<const char*>(x.raw()), element_bytes,
-         index, static_cast<char*>(y.raw()));
+  launch(copy_units_kernel<Unit>, {blocks_for(index.count, kBatch<Unit>), kBlock}, static_cast<const char*>(x.raw()),
+         element_bytes, index, static_cast<char*>(y.raw()));
   return true;
 }
 

@@ -106,32 +106,42 @@ __device__ __forceinline__ float apply(const F& f, const float (&x)[2]) {
   return f(x[0], x[1]);
 }
 
-// y may be one of the inputs: a thread reads its elements before it writes them.
+// Steps of Width elements, and as many of them at once as make four elements. y may be one of the inputs: a thread reads
+// its elements before it writes them.
+template <int Width>
+constexpr int kBatch = 4 / Width;
+
 template <int Width, int Inputs, class F>
 __global__ void map_kernel(F f, Sources<Inputs> sources, FastIndex<Inputs + 1> index, float* y) {
   using Floats = Vector<float, Width>;
-  for_each_index(index.count, [&](int64_t i) {
+  Floats in[kBatch<Width>][Inputs];
+  int to[kBatch<Width>];
+  const auto load = [&](unsigned b, unsigned i) {
     int offset[Inputs + 1];
-    index.offsets(static_cast<unsigned>(i), offset);
-    Floats in[Inputs], out;
+    index.offsets(i, offset);
 #pragma unroll
     for (int k = 0; k < Inputs; ++k) {
       const float* x = sources.x[k] + offset[k];
       if (Width > 1 && index.repeats(k)) {
         const float value = *x;
-        for (float& v : in[k].v) v = value;
+        for (float& v : in[b][k].v) v = value;
       } else {
-        in[k] = *reinterpret_cast<const Floats*>(x);
+        in[b][k] = *reinterpret_cast<const Floats*>(x);
       }
     }
+    to[b] = offset[Inputs];
+  };
+  const auto store = [&](unsigned b) {
+    Floats out;
 #pragma unroll
     for (int j = 0; j < Width; ++j) {
       float x[Inputs];
-      for (int k = 0; k < Inputs; ++k) x[k] = in[k].v[j];
+      for (int k = 0; k < Inputs; ++k) x[k] = in[b][k].v[j];
       out.v[j] = apply(f, x);
     }
-    *reinterpret_cast<Floats*>(y + offset[Inputs]) = out;
-  });
+    *reinterpret_cast<Floats*>(y + to[b]) = out;
+  };
+  for_each_batch<kBatch<Width>>(index.count, load, store);
   if (Width == 1) return;
   for_each_index(index.tail(), [&](int64_t i) {
     int offset[Inputs + 1];
@@ -153,7 +163,7 @@ void map(const F& f, const std::array<const Tensor*, Tensors>& tensors, Tensor& 
     index.widen(kWidth);
     launch(map_kernel<kWidth, kInputs, F>, {blocks_for(index.count), kBlock}, f, sources, index, y.data<float>());
   } else {
-    launch(map_kernel<1, kInputs, F>, {blocks_for(index.count), kBlock}, f, sources, index, y.data<float>());
+    launch(map_kernel<1, kInputs, F>, {blocks_for(index.count, kBatch<1>), kBlock}, f, sources, index, y.data<float>());
   }
 }
 

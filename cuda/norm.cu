@@ -21,7 +21,7 @@ bool is_vectorizable(const Groups& groups, std::initializer_list<const Tensor*> 
   for (const Tensor* t : tensors) {
     if (t->dtype() != DType::f32 || offset(*t) != offset(first)) return false;
   }
-  return groups.size() <= INT32_MAX;
+  return groups.size() <= INT32_MAX && groups.count * groups.segments <= INT32_MAX;
 }
 
 Chunks chunks_of(const Groups& groups) {
@@ -45,7 +45,7 @@ __device__ __forceinline__ float activate(float v, float slope) { return v > 0 ?
 
 // Sum, then squares of the differences, then the result, all from registers. share: 1 / length.
 template <int Threads, int Vectors>
-__global__ void __launch_bounds__(Threads == kWarp ? 4 * kWarp : Threads, Vectors <= 9 ? 2 : 1)
+__global__ void __launch_bounds__(Threads == kWarp ? 4 * kWarp : Threads, Threads <= 512 && Vectors <= 8 ? 2 : 1)
     norm_plane_kernel(ForwardArguments a, Groups groups, float share) {
   const int rank = static_cast<int>(threadIdx.x) % Threads;
   const int64_t plane = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / Threads;
@@ -57,11 +57,16 @@ __global__ void __launch_bounds__(Threads == kWarp ? 4 * kWarp : Threads, Vector
   float sum = 0, squares = 0;
   r.for_each(run, rank, [&](float& v) { sum += v; });
   const float mean = sum_over<Threads>(sum) * share;
-  r.for_each(run, rank, [&](float& v) { squares += (v - mean) * (v - mean); });
+  const ScaleShift<float> parameters(a.gamma, a.beta,
+                                     groups.channel(plane));  // on their way while the squares are added up
+  r.for_each(run, rank, [&](float& v) {
+    v -= mean;
+    squares += v * v;
+  });
   const float rstd = rsqrtf(sum_over<Threads>(squares) * share + a.eps);
   if (rank == 0) a.mean[plane] = mean, a.rstd[plane] = rstd;
-  const auto affine = affine_of(a.gamma, a.beta, mean, rstd, plane % groups.channels);
-  r.for_each(run, rank, [&](float& v) { v = activate(affine(v), a.slope); });
+  const auto affine = parameters.affine(mean, rstd);
+  r.for_each(run, rank, [&](float& v) { v = activate(affine.of_difference(v), a.slope); });
   r.store(a.y + plane * groups.length, run, rank);
 }
 
@@ -82,8 +87,9 @@ void forward_block(const ForwardArguments& a, const Groups& groups) {
   const int64_t n = groups.length;
   if (n <= Registers<256, 1>::kCapacity) return run_planes<256, 1>(a, groups);
   if (n <= Registers<256, 2>::kCapacity) return run_planes<256, 2>(a, groups);
-  if (n <= Registers<256, 5>::kCapacity) return run_planes<256, 5>(a, groups);  // 64 x 64 .. 71 x 71
-  if (n <= Registers<512, 9>::kCapacity) return run_planes<512, 9>(a, groups);  // 128 x 128 .. 135 x 135
+  if (n <= Registers<256, 5>::kCapacity) return run_planes<256, 5>(a, groups);    // 64 x 64 .. 71 x 71
+  if (n <= Registers<512, 8>::kCapacity) return run_planes<512, 8>(a, groups);    // 128 x 128
+  if (n <= Registers<1024, 5>::kCapacity) return run_planes<1024, 5>(a, groups);  // 143 x 143
   run_planes<512, 16>(a, groups);
 }
 
@@ -96,8 +102,8 @@ struct Moments {
 template <int Vectors>
 __global__ void __launch_bounds__(kBlock) norm_chunk_kernel(const float* x, Chunks chunks, Moments* moments) {
   const int rank = static_cast<int>(threadIdx.x);
-  const float* from = x + chunks.start(blockIdx.x);
-  const Run run(from, chunks.length(blockIdx.x));
+  const float* from = x + chunks.start(static_cast<int>(blockIdx.x));
+  const Run run(from, chunks.length(static_cast<int>(blockIdx.x)));
   Registers<kBlock, Vectors> r;
   r.load(from, run, rank);
   float sum = 0, squares = 0;
@@ -109,16 +115,16 @@ __global__ void __launch_bounds__(kBlock) norm_chunk_kernel(const float* x, Chun
 }
 
 // The moments of group g from those of its chunks (Chan et al. 1979), as differences from the first chunk's mean.
-__device__ Moments merge(const Moments* moments, const Chunks& chunks, int64_t g) {
+__device__ Moments merge(const Moments* moments, const Chunks& chunks, int g) {
   const float first = moments[chunks.of_group(g, 0)].mean;
   float sum = 0, squares = 0;
   for (int k = static_cast<int>(threadIdx.x); k < chunks.per_group(); k += kBlock) {
-    const int64_t chunk = chunks.of_group(g, k);
+    const int chunk = chunks.of_group(g, k);
     sum += static_cast<float>(chunks.length(chunk)) * (moments[chunk].mean - first);
   }
   const float shift = block_reduce(sum, 0.0f) / static_cast<float>(chunks.groups.size());
   for (int k = static_cast<int>(threadIdx.x); k < chunks.per_group(); k += kBlock) {
-    const int64_t chunk = chunks.of_group(g, k);
+    const int chunk = chunks.of_group(g, k);
     const float difference = moments[chunk].mean - first - shift;
     squares += moments[chunk].squares + static_cast<float>(chunks.length(chunk)) * difference * difference;
   }
@@ -127,17 +133,19 @@ __device__ Moments merge(const Moments* moments, const Chunks& chunks, int64_t g
 
 // Chunks from the last to the first: what the first kernel read last is still in the cache.
 template <int Vectors>
-__global__ void __launch_bounds__(kBlock) norm_apply_kernel(ForwardArguments a, Chunks chunks, const Moments* moments) {
+__global__ void __launch_bounds__(kBlock, 4)
+    norm_apply_kernel(ForwardArguments a, Chunks chunks, const Moments* moments) {
   const int rank = static_cast<int>(threadIdx.x);
   const int64_t chunk = static_cast<int64_t>(gridDim.x) - 1 - blockIdx.x, g = chunks.group(chunk),
                 start = chunks.start(chunk);
+  const ScaleShift<float> parameters(a.gamma, a.beta, chunks.groups.channel(g));
   const Run run(a.x + start, chunks.length(chunk));
   Registers<kBlock, Vectors> r;
   r.load(a.x + start, run, rank);
   const Moments total = merge(moments, chunks, g);
   const float rstd = rsqrtf(total.squares / static_cast<float>(chunks.groups.size()) + a.eps);
   if (rank == 0 && chunk == chunks.of_group(g, 0)) a.mean[g] = total.mean, a.rstd[g] = rstd;
-  const auto affine = affine_of(a.gamma, a.beta, total.mean, rstd, g % chunks.groups.channels);
+  const auto affine = parameters.affine(total.mean, rstd);
   r.for_each(run, rank, [&](float& v) { v = activate(affine(v), a.slope); });
   r.store(a.y + start, run, rank);
 }

@@ -13,6 +13,9 @@ namespace asap::cuda {
 struct Groups {
   int64_t count, segments, length, channels;
   __host__ __device__ int64_t size() const { return segments * length; }
+  __device__ int channel(int64_t g) const {
+    return static_cast<int>(static_cast<uint32_t>(g) % static_cast<uint32_t>(channels));
+  }
   __device__ int64_t offset(int64_t g, int64_t k) const { return (k / length * count + g) * length + k % length; }
 };
 Groups instance_groups(const Tensor& x);
@@ -32,12 +35,17 @@ T* data_or_null(Tensor& x) {
 template <class T>
 struct Affine {
   T mean, scale, shift;
-  __device__ T operator()(T x) const { return std::fma(x - mean, scale, shift); }
+  __device__ T operator()(T x) const { return of_difference(x - mean); }
+  __device__ T of_difference(T d) const { return std::fma(d, scale, shift); }
 };
+// gamma and beta of one channel.
 template <class T>
-__device__ Affine<T> affine_of(const T* gamma, const T* beta, T mean, T rstd, int64_t channel) {
-  return {mean, gamma ? gamma[channel] * rstd : rstd, beta ? beta[channel] : T(0)};
-}
+struct ScaleShift {
+  T scale, shift;
+  __device__ ScaleShift(const T* gamma, const T* beta, int channel)
+      : scale(gamma ? gamma[channel] : T(1)), shift(beta ? beta[channel] : T(0)) {}
+  __device__ Affine<T> affine(T mean, T rstd) const { return {mean, scale * rstd, shift}; }
+};
 
 // ---- what the fast variants share: f32, a run of elements held in registers ------------------------------------------
 
@@ -110,16 +118,13 @@ __device__ __forceinline__ float sum_over(float value) {
 struct Chunks {
   int size, per_run;
   Groups groups;
-  __host__ __device__ int64_t count() const { return groups.count * groups.segments * per_run; }
-  __device__ int64_t run(int64_t chunk) const { return chunk / per_run; }
-  __device__ int64_t group(int64_t chunk) const { return run(chunk) % groups.count; }
-  __device__ int64_t start(int64_t chunk) const { return run(chunk) * groups.length + chunk % per_run * size; }
-  __device__ int length(int64_t chunk) const {
-    return static_cast<int>(min(static_cast<int64_t>(size), groups.length - chunk % per_run * size));
-  }
+  int count() const { return static_cast<int>(groups.count * groups.segments) * per_run; }
+  __device__ int group(int chunk) const { return chunk / per_run % static_cast<int>(groups.count); }
+  __device__ int64_t start(int chunk) const { return chunk / per_run * groups.length + chunk % per_run * size; }
+  __device__ int length(int chunk) const { return min(size, static_cast<int>(groups.length) - chunk % per_run * size); }
   // Number k of the chunks of group g.
-  __device__ int64_t of_group(int64_t g, int k) const {
-    return (k / per_run * groups.count + g) * per_run + k % per_run;
+  __device__ int of_group(int g, int k) const {
+    return (k / per_run * static_cast<int>(groups.count) + g) * per_run + k % per_run;
   }
   __device__ int per_group() const { return static_cast<int>(groups.segments) * per_run; }
 };

@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(Threads == kWarp ? 4 * kWarp : Threads)
   if (Threads == kWarp && plane >= groups.count) return;  // a whole warp, and there are no barriers
   const int64_t start = plane * groups.length;
   const float rstd = a.rstd[plane];
-  const auto affine = affine_of(a.gamma, a.beta, a.mean[plane], rstd, plane % groups.channels);
+  const auto affine = ScaleShift<float>(a.gamma, a.beta, groups.channel(plane)).affine(a.mean[plane], rstd);
   const Run run(a.x + start, static_cast<int>(groups.length));
   Gradient<Threads, Vectors> gradient;
   const Sums total = sum_both<Threads>(gradient.load(a.x + start, a.dy + start, run, rank, affine, rstd, a.slope));
@@ -85,13 +85,14 @@ template <int Vectors>
 __global__ void __launch_bounds__(kBlock)
     norm_backward_chunk_kernel(BackwardArguments a, Chunks chunks, Sums* partial) {
   const int rank = static_cast<int>(threadIdx.x);
-  const int64_t g = chunks.group(blockIdx.x), start = chunks.start(blockIdx.x);
+  const int chunk = static_cast<int>(blockIdx.x), g = chunks.group(chunk);
+  const int64_t start = chunks.start(chunk);
   const float rstd = a.rstd[g];
-  const auto affine = affine_of(a.gamma, a.beta, a.mean[g], rstd, g % chunks.groups.channels);
-  const Run run(a.x + start, chunks.length(blockIdx.x));
+  const auto affine = ScaleShift<float>(a.gamma, a.beta, chunks.groups.channel(g)).affine(a.mean[g], rstd);
+  const Run run(a.x + start, chunks.length(chunk));
   Gradient<kBlock, Vectors> gradient;
   const Sums sums = sum_both<kBlock>(gradient.load(a.x + start, a.dy + start, run, rank, affine, rstd, a.slope));
-  if (rank == 0) partial[blockIdx.x] = sums;
+  if (rank == 0) partial[chunk] = sums;
 }
 
 // Chunks from the last to the first: what the first kernel read last is still in the cache.
@@ -102,7 +103,7 @@ __global__ void __launch_bounds__(kBlock)
   const int64_t chunk = static_cast<int64_t>(gridDim.x) - 1 - blockIdx.x, g = chunks.group(chunk),
                 start = chunks.start(chunk);
   const float rstd = a.rstd[g], size = static_cast<float>(chunks.groups.size());
-  const auto affine = affine_of(a.gamma, a.beta, a.mean[g], rstd, g % chunks.groups.channels);
+  const auto affine = ScaleShift<float>(a.gamma, a.beta, chunks.groups.channel(g)).affine(a.mean[g], rstd);
   const Run run(a.x + start, chunks.length(chunk));
   Gradient<kBlock, Vectors> gradient;
   gradient.load(a.x + start, a.dy + start, run, rank, affine, rstd, a.slope);

@@ -28,7 +28,7 @@ __global__ void norm_forward_kernel(const T* x, const T* gamma, const T* beta, c
                                     Groups groups, T slope, int64_t count, T* y) {
   for_each_index(count, [=](int64_t i) {
     const int64_t g = i / groups.length % groups.count;
-    const T v = affine_of(gamma, beta, mean[g], rstd[g], g % groups.channels)(x[i]);
+    const T v = ScaleShift<T>(gamma, beta, groups.channel(g)).affine(mean[g], rstd[g])(x[i]);
     y[i] = v > 0 ? v : slope * v;
   });
 }
@@ -38,7 +38,7 @@ template <class T>
 __global__ void norm_gradient_sums_kernel(const T* x, const T* gamma, const T* beta, const T* mean, const T* rstd,
                                           const T* dy, Groups groups, T slope, double* sums) {
   const int64_t g = blockIdx.x;
-  const auto affine = affine_of(gamma, beta, mean[g], rstd[g], g % groups.channels);
+  const auto affine = ScaleShift<T>(gamma, beta, groups.channel(g)).affine(mean[g], rstd[g]);
   const T r = rstd[g];
   const auto u = [=](int64_t i) { return static_cast<double>(affine(x[i]) > 0 ? dy[i] : slope * dy[i]); };
   const double sum_u = group_sum(groups, u);
@@ -54,7 +54,7 @@ __global__ void norm_backward_kernel(const T* x, const T* gamma, const T* beta, 
                                      const T* dy, const double* sums, Groups groups, T slope, int64_t count, T* dx) {
   for_each_index(count, [=](int64_t i) {
     const int64_t g = i / groups.length % groups.count;
-    const auto affine = affine_of(gamma, beta, mean[g], rstd[g], g % groups.channels);
+    const auto affine = ScaleShift<T>(gamma, beta, groups.channel(g)).affine(mean[g], rstd[g]);
     const double size = static_cast<double>(groups.size());
     const T u = affine(x[i]) > 0 ? dy[i] : slope * dy[i], xhat = (x[i] - mean[g]) * rstd[g];
     dx[i] = static_cast<T>(affine.scale * (u - sums[g] / size - xhat * (sums[groups.count + g] / size)));

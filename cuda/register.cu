@@ -17,6 +17,7 @@ void register_kernels() {
   register_pool();
   register_resize();
   register_tile_mlp();
+  register_label_planes();
   register_conv_layer();
   register_optim();
 }

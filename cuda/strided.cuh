@@ -172,4 +172,19 @@ struct FastIndex {
   }
 };
 
+// The calling thread's share of steps 0..count-1, Batch at a time, so that their loads are under way together: load(b, i)
+// for b < Batch, then store(b). Behind the end a batch loads its first step again and does not store it.
+template <int Batch, class Load, class Store>
+__device__ __forceinline__ void for_each_batch(int count, Load&& load, Store&& store) {
+  const unsigned n = static_cast<unsigned>(count), step = gridDim.x * blockDim.x;
+  for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += Batch * step) {
+#pragma unroll
+    for (unsigned b = 0; b < Batch; ++b) load(b, i + b * step < n ? i + b * step : i);
+#pragma unroll
+    for (unsigned b = 0; b < Batch; ++b) {
+      if (i + b * step < n) store(b);
+    }
+  }
+}
+
 }  // namespace asap::cuda

@@ -209,10 +209,11 @@ void backward_naive(const Tensor& x, const Tensor& phi, const Tensor& dy, const 
 }  // namespace
 
 void register_tile_mlp() {
-  kernels::tile_mlp_forward.add(Device::cuda, "fused", tile_mlp_forward_fused, tile_mlp_forward_fused_takes);
+  add_tile_mlp_mma();
+  add_tile_mlp_fused();
+  add_tile_mlp_backward();
   kernels::tile_mlp_forward.add(Device::cuda, "naive", forward_naive);
   kernels::tile_mlp_backward.add(Device::cuda, "naive", backward_naive);
-  kernels::tile_mlp_labels.add(Device::cuda, "fused", tile_mlp_labels_fused, tile_mlp_labels_fused_takes);
   kernels::tile_mlp_labels.add(Device::cuda, "naive", labels_naive_any);
 }
 

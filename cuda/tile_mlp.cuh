@@ -86,12 +86,9 @@ __device__ __forceinline__ uint8_t picture_value(T v) {
   return static_cast<uint8_t>(scaled >= 0 ? min(scaled, T(255)) : T(0));
 }
 
-// The variants in other files and what they take; registered by tile_mlp.cu.
-void tile_mlp_forward_fused(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y);
-bool tile_mlp_forward_fused_takes(const Tensor& x, const Tensor& phi, const TileMlpParams& params, const Tensor& y);
-void tile_mlp_labels_fused(const Tensor& labels, const Tensor& instance, const Tensor& phi,
-                           const TileMlpLabelsParams& params, Tensor& y);
-bool tile_mlp_labels_fused_takes(const Tensor& labels, const Tensor& instance, const Tensor& phi,
-                                 const TileMlpLabelsParams& params, const Tensor& y);
+// Each adds the variants of a file to the slots; called by register_tile_mlp.
+void add_tile_mlp_mma();       // tile_mlp_mma.cu: fused_bf16, fused_tf32
+void add_tile_mlp_fused();     // tile_mlp_fused.cu: fused
+void add_tile_mlp_backward();  // tile_mlp_backward.cu: fused_tf32, fused
 
 }  // namespace asap::cuda

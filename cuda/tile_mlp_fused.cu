@@ -239,25 +239,28 @@ bool fits(const TileMlpSizes& s) {
   return packs(s) && shared_bytes(s, PackedMlp(s, PackFormat::f32)) <= card().shared_bytes;
 }
 
-}  // namespace
-
-void tile_mlp_forward_fused(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y) {
+void forward(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y) {
   run(PictureInput{x.data<float>()}, phi, Layout::nchw, TileMlpSizes(x, params), y);
 }
-bool tile_mlp_forward_fused_takes(const Tensor& x, const Tensor&, const TileMlpParams& params, const Tensor&) {
+bool takes_forward(const Tensor& x, const Tensor&, const TileMlpParams& params, const Tensor&) {
   return x.dtype() == DType::f32 && x.size(1) <= kHidden - 3 && fits(TileMlpSizes(x, params));
 }
 
-void tile_mlp_labels_fused(const Tensor& labels, const Tensor& instance, const Tensor& phi,
-                           const TileMlpLabelsParams& params, Tensor& y) {
-  const TileMlpSizes s(labels, instance, params);
-  const ClassInput input{{labels.data<uint8_t>(), instance.defined() ? instance.data<float>() : nullptr,
-                          static_cast<int>(params.classes)}};
-  run(input, phi, params.phi_layout, s, y);
+void labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
+            Tensor& y) {
+  const ClassInput input{LabelInput(labels, instance, params)};
+  run(input, phi, params.phi_layout, TileMlpSizes(labels, instance, params), y);
 }
-bool tile_mlp_labels_fused_takes(const Tensor& labels, const Tensor& instance, const Tensor& phi,
-                                 const TileMlpLabelsParams& params, const Tensor&) {
+bool takes_labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
+                  const Tensor&) {
   return phi.dtype() != DType::f64 && fits(TileMlpSizes(labels, instance, params));
+}
+
+}  // namespace
+
+void add_tile_mlp_fused() {
+  kernels::tile_mlp_forward.add(Device::cuda, "fused", forward, takes_forward);
+  kernels::tile_mlp_labels.add(Device::cuda, "fused", labels, takes_labels);
 }
 
 }  // namespace asap::cuda

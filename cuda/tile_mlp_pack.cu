@@ -15,6 +15,8 @@ __device__ __forceinline__ float packed_word(int i, const TileMlpLayer& layer, i
   };
   if constexpr (kFormat == PackFormat::f32) {
     return weight(i / outputs, i % outputs);
+  } else if constexpr (kFormat == PackFormat::tf32_rows) {
+    return __uint_as_float(to_tf32(weight(i / outputs, i % outputs)));
   } else {
     // Words of a lane: registers 0 and 1 of one block, then of the next block of columns, or of rows where there is but one.
     const int lane = i / 4 % kWarp, second = i / 2 % 2, r = i % 2;
@@ -55,6 +57,37 @@ __global__ void pack_kernel(PhiView<const Weight> phi, TileMlpSizes s, PackedMlp
   }
 }
 
+// Number of phi that word `i` of a packed layer in rows belongs to, or -1.
+__device__ __forceinline__ int channel_of_word(int i, const TileMlpLayer& layer, int outputs) {
+  const int row = i / outputs - 1, column = i % outputs;  // row -1 is the bias
+  if (column >= layer.out || row >= layer.in) return -1;
+  return row < 0 ? layer.bias + column : layer.weight + row * layer.out + column;
+}
+
+__global__ void unpack_kernel(const float* partial, int parts, TileMlpSizes s, PackedMlp packed, PhiView<float> dphi) {
+  ASAP_SHARED(float, square, [kSquare][kSquare + 1]);  // [word][tile]
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
+  const int first_word = static_cast<int>(blockIdx.x) * kSquare, first_tile = static_cast<int>(blockIdx.y) * kSquare;
+  const int tiles = s.batch * s.cells, warps = static_cast<int>(blockDim.x) / kWarp;
+  for (int tile = warp; tile < kSquare; tile += warps) {
+    if (first_word + lane >= packed.words || first_tile + tile >= tiles) continue;
+    float sum = 0;
+    for (int part = 0; part < parts; ++part) {
+      sum += partial[(static_cast<int64_t>(part) * tiles + first_tile + tile) * packed.words + first_word + lane];
+    }
+    square[lane][tile] = sum;
+  }
+  __syncthreads();
+  for (int word = warp; word < kSquare; word += warps) {
+    if (first_word + word >= packed.words || first_tile + lane >= tiles) continue;
+    const int l = packed.layer_of(first_word + word);
+    const int p =
+        channel_of_word(first_word + word - packed.offset(l), s.layer(l), l + 1 == s.depth ? kOutputs : kHidden);
+    if (p >= 0)
+      dphi.tile((first_tile + lane) / s.cells, (first_tile + lane) % s.cells)[p * dphi.step] = square[word][lane];
+  }
+}
+
 template <PackFormat kFormat>
 void pack(const Tensor& phi, Layout layout, const TileMlpSizes& s, const PackedMlp& packed, Tensor& to) {
   const dim3 blocks(static_cast<unsigned>(ceil_div(packed.words, kSquare)),
@@ -75,9 +108,17 @@ Tensor pack_phi(const Tensor& phi, Layout layout, const TileMlpSizes& s, PackFor
   switch (format) {
     case PackFormat::f32: pack<PackFormat::f32>(phi, layout, s, packed, to); break;
     case PackFormat::tf32: pack<PackFormat::tf32>(phi, layout, s, packed, to); break;
+    case PackFormat::tf32_rows: pack<PackFormat::tf32_rows>(phi, layout, s, packed, to); break;
     case PackFormat::bf16: pack<PackFormat::bf16>(phi, layout, s, packed, to); break;
   }
   return to;
+}
+
+void unpack_grads(const Tensor& partial, int parts, const TileMlpSizes& s, Tensor& dphi) {
+  const PackedMlp packed(s, PackFormat::f32);
+  const dim3 blocks(static_cast<unsigned>(ceil_div(packed.words, kSquare)),
+                    static_cast<unsigned>(ceil_div(s.batch * s.cells, kSquare)));
+  launch(unpack_kernel, {blocks, kBlock}, partial.data<float>(), parts, s, packed, PhiView<float>(dphi, Layout::nchw));
 }
 
 }  // namespace asap::cuda

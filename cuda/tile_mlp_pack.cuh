@@ -16,7 +16,8 @@ constexpr int kHidden = 64, kOutputs = 8;  // channels of the packed layers
 //         Row t of a block is channel 2t, row t + 4 is channel 2t + 1, so that the sums of one layer are, in place,
 //         operand A of the next one
 // bf16    operand B of mma_bf16, the same for two blocks of 16 x 8, two rows a word
-enum class PackFormat { f32, tf32, bf16 };
+// tf32_rows  rows of W as they are, numbers rounded
+enum class PackFormat { f32, tf32, bf16, tf32_rows };
 
 // Rows that one step of a product takes: inputs are padded to as many.
 __host__ __device__ constexpr int rows_of_step(PackFormat format) {
@@ -27,9 +28,10 @@ __host__ __device__ constexpr int rows_of_step(PackFormat format) {
 struct PackedMlp {
   int first, hidden, last;  // words of layer 0, of each layer between, of the last one
   int depth, words;         // words: of a tile
+  float slope;
 
   // depth must be at least 2.
-  PackedMlp(const TileMlpSizes& s, PackFormat format) : depth(s.depth) {
+  PackedMlp(const TileMlpSizes& s, PackFormat format) : depth(s.depth), slope(static_cast<float>(s.slope)) {
     const int step = rows_of_step(format), in = static_cast<int>(ceil_div(s.inputs, step)) * step;
     const int rows_a_word = format == PackFormat::bf16 ? 2 : 1;
     first = kHidden + in * kHidden / rows_a_word;
@@ -47,11 +49,16 @@ struct PackedMlp {
 // [tiles, words], f32 by name: words of the format. phi f32 or bf16.
 Tensor pack_phi(const Tensor& phi, Layout layout, const TileMlpSizes& s, PackFormat format);
 
+// dphi [B,P,cells], all of it, from the sums of `parts` parts of every tile, [parts, tiles, words] in the order of
+// PackFormat::f32: the parts are added in order.
+void unpack_grads(const Tensor& partial, int parts, const TileMlpSizes& s, Tensor& dphi);
+
 // Whether the sizes are those that the packed layers hold.
 inline bool packs(const TileMlpSizes& s) { return s.depth >= 2 && s.hidden <= kHidden && s.out <= kOutputs; }
 
 // Starts the copy of a tile's words into shared memory; done after copy_wait<0>() and a barrier.
 __device__ __forceinline__ void copy_packed(const float* from, int words, float* to) {
+#pragma unroll 1
   for (int i = 4 * static_cast<int>(threadIdx.x); i < words; i += 4 * static_cast<int>(blockDim.x))
     copy_async<16>(to + i, from + i);
   copy_commit();
@@ -109,6 +116,11 @@ struct LabelInput {
   const uint8_t* labels;  // [B,H,W]
   const float* instance;  // [B,1,H,W] or null
   int classes;
+
+  LabelInput(const Tensor& l, const Tensor& i, const TileMlpLabelsParams& params)
+      : labels(l.data<uint8_t>()),
+        instance(i.defined() ? i.data<float>() : nullptr),
+        classes(static_cast<int>(params.classes)) {}
 };
 
 }  // namespace asap::cuda

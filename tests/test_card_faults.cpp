@@ -50,8 +50,6 @@ std::string in_child(const char* variable, const char* value, const std::functio
   return text;
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
 // How often `part` stands in `text`.
 int count(const std::string& text, const std::string& part) {
   int found = 0;
