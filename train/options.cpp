@@ -361,7 +361,7 @@ Device available_device(const std::string& name) {
   const Device device = name == "cpu" ? Device::cpu : Device::cuda;
   ensure_kernels_registered();
   ASAP_CHECK(is_available(device),
-             "device: ", name, " is not available: ", unavailable_reason(device));
+             "device: ", name, " is not available: ", unavailable_reason(device), " (--device cpu)");
   return device;
 }
 
