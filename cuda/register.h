@@ -11,6 +11,7 @@ void register_reduce();       // reduce.cu
 void register_softmax();      // softmax.cu: softmax and log_softmax, forward and backward
 void register_gather();       // gather.cu: gather, one_hot
 void register_gemm();         // gemm.cu
+void register_gemm_cublas();  // gemm_cublas.cu, called by register_gemm where the build has cuBLAS
 void register_conv2d();       // conv2d.cu, conv2d_*.cu: forward, input gradient, weight gradient
 void register_optim();        // optim.cu: adam, sgd
 
