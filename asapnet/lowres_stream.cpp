@@ -20,6 +20,16 @@ Tensor tent_weights(int64_t channels, int64_t factor, DType dtype, Device device
   return Tensor::from(weights, {channels, 1, 1, 2 * factor}).to(dtype).to(device);
 }
 
+// along_w as tent_weights makes it.
+Variable filter(const Variable& x, int64_t factor, const Tensor& along_w) {
+  const int64_t channels = x.size(1), border = factor / 2;
+  const Variable padded =
+      pad2d(x, {.mode = PadMode::reflect, .left = border, .right = border, .top = border, .bottom = border});
+  const Tensor along_h = along_w.reshape({channels, 1, 2 * factor, 1});
+  const Variable narrow = conv2d(padded, along_w, {}, {.stride = {1, factor}, .groups = channels});
+  return conv2d(narrow, along_h, {}, {.stride = {factor, 1}, .groups = channels});
+}
+
 // Holds the published Sequential's children under their published numbers: with padding layers a convolution takes three
 // places (pad, conv+norm, ReLU), without them two, and a residual-style block one.
 class NumberedLayers : public nn::Module {
@@ -31,31 +41,22 @@ class NumberedLayers : public nn::Module {
 };
 
 // The published block: its convolution sits in a Sequential named conv_block, behind the padding layer if there is one.
-class Block : public nn::Layer {
+class Block : public nn::Module {
  public:
   Block(int64_t channels, int64_t number, const Config& config)
-      : conv_(register_module<NumberedLayers>("conv_block").add<ConvNormRelu>(number, channels, channels, 1, config)) {}
-  Variable forward(const Variable& x) override { return conv_.forward(x); }
-
- private:
-  ConvNormRelu& conv_;
+      : conv(register_module<NumberedLayers>("conv_block").add<ConvNormRelu>(number, channels, channels, 1, config)) {}
+  ConvNormRelu& conv;
 };
 
 }  // namespace
 
 Variable tent_downsample(const Variable& x, int64_t factor) {
-  if (factor == 1) return x;
-  const int64_t channels = x.size(1), border = factor / 2;
-  const Variable padded =
-      pad2d(x, {.mode = PadMode::reflect, .left = border, .right = border, .top = border, .bottom = border});
-  const Tensor along_w = tent_weights(channels, factor, x.dtype(), x.device());
-  const Tensor along_h = along_w.reshape({channels, 1, 2 * factor, 1});
-  const Variable narrow = conv2d(padded, along_w, {}, {.stride = {1, factor}, .groups = channels});
-  return conv2d(narrow, along_h, {}, {.stride = {factor, 1}, .groups = channels});
+  return factor == 1 ? x : filter(x, factor, tent_weights(x.size(1), factor, x.dtype(), x.device()));
 }
 
 ConvNormRelu::ConvNormRelu(int64_t in, int64_t out, int64_t stride, const Config& config)
     : pad_{.mode = config.reflection_pad ? PadMode::reflect : config.replicate_pad ? PadMode::replicate : PadMode::zero},
+      stride_(stride),
       conv_(register_module<nn::Conv2d>("0", nn::Conv2dOptions{.in = in,
                                                                .out = out,
                                                                .kernel = 3,
@@ -87,10 +88,22 @@ LowresStream::LowresStream(const Config& config) : config_(config) {
     channels = out;
   }
   const int64_t first_block = places * (halvings + 1);
-  for (int64_t b = 0; b < config.lr_depth; ++b) convs_.push_back(&layers.add<Block>(first_block + b, channels, place, config));
+  for (int64_t b = 0; b < config.lr_depth; ++b) {
+    convs_.push_back(&layers.add<Block>(first_block + b, channels, place, config).conv);
+  }
   to_phi_ = &layers.add<nn::Conv2d>(first_block + config.lr_depth,
                                     nn::Conv2dOptions{.in = channels, .out = phi_channels(config), .kernel = 1});
   if (config.condition_on_z) z_to_features_ = &register_module<nn::Linear>("z_fc", config.z_dim, channels);
+}
+
+// The weights are kept: made anew they would cross from the host in every forward.
+Variable LowresStream::downsample(const Variable& x) {
+  const int64_t factor = config_.fixed_downsampling();
+  if (factor == 1) return x;
+  if (!tent_.defined() || tent_.dtype() != x.dtype() || tent_.device() != x.device()) {
+    tent_ = tent_weights(x.size(1), factor, x.dtype(), x.device());
+  }
+  return filter(x, factor, tent_);
 }
 
 Variable LowresStream::forward(const Variable& x, const Variable& z) {
@@ -98,8 +111,8 @@ Variable LowresStream::forward(const Variable& x, const Variable& z) {
 }
 
 Variable LowresStream::forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit) {
-  Variable h = tent_downsample(x, config_.fixed_downsampling());
-  for (nn::Layer* conv : convs_) visit(h = conv->forward(h));
+  Variable h = downsample(x);
+  for (ConvNormRelu* conv : convs_) visit(h = conv->forward(h));
   if (z_to_features_ && z.defined()) {
     // Behind the last instance norm, which would remove a constant added to a channel before it.
     h = h + reshape(z_to_features_->forward(z), {x.size(0), h.size(1), 1, 1});

@@ -33,11 +33,6 @@ Variable discriminator_input(const Tensor& input, const Variable& picture) {
   return cat(std::vector<Variable>{input, picture}, 1);
 }
 
-void add_term(Variable& total, LossValues& values, const char* name, const Variable& term) {
-  total = total.defined() ? total + term : term;
-  values.emplace_back(name, term.item());
-}
-
 // Throws before a non-finite loss can reach any weight.
 void check_finite(const LossValues& values) {
   for (const auto& [name, value] : values) {
@@ -58,6 +53,19 @@ class Frozen {
 };
 
 }  // namespace
+
+void Losses::add(const char* name, const Variable& term) {
+  total_ = total_.defined() ? total_ + term : term;
+  names_.push_back(name);
+  terms_.push_back(term.value().reshape({1}));
+}
+
+LossValues Losses::values() const {
+  const std::vector<double> read = cat(terms_, 0).to(Device::cpu).to(DType::f64).to_vector<double>();
+  LossValues values;
+  for (size_t i = 0; i < read.size(); ++i) values.emplace_back(names_[i], read[i]);
+  return values;
+}
 
 AsapNet::AsapNet(const Config& config, uint64_t seed, SpectralInit spectral) : config_(config) {
   config_.validate();
@@ -94,7 +102,7 @@ Variable AsapNet::generate(const Batch& batch, const Tensor& input, RandomStream
     const EncoderResult encoded = encoder_->forward(batch.image.to(input.dtype()));
     const Shape shape = encoded.mu.shape();
     const uint64_t offset = noise.take(static_cast<uint64_t>(shape.numel()));
-    z = reparameterize(encoded, random_normal(shape, {.seed = noise.seed, .offset = offset}, input.dtype()).to(input.device()));
+    z = reparameterize(encoded, random_normal(shape, {.seed = noise.seed, .offset = offset}, input.dtype(), input.device()));
     if (kld) *kld = kl_divergence(encoded);
   }
   const GeneratorResult result = generator_->forward(input, z);
@@ -102,18 +110,18 @@ Variable AsapNet::generate(const Batch& batch, const Tensor& input, RandomStream
   return result.y;
 }
 
-GeneratorStepResult AsapNet::generator_losses(const Batch& batch, RandomStream& noise) {
+GeneratorLosses AsapNet::generator_losses(const Batch& batch, RandomStream& noise) {
   const DType dtype = generator_->parameters().front().dtype();
   const Tensor input = encode_input(config_, batch, dtype), real = batch.image.to(dtype);
-  Variable phi, kld, total;
-  LossValues values;
+  Variable phi, kld;
+  Losses losses;
   const Variable fake = generate(batch, input, noise, &phi, &kld);
 
   // The published code runs one batch cat(fake, real). Every layer works picture by picture, so two passes give the same
   // numbers; the real half then records no graph, and sharing one power iteration needs evaluation mode in the second.
   const Frozen frozen(*discriminator_);
   const auto fake_outputs = discriminator_->forward(discriminator_input(input, fake));
-  add_term(total, values, "GAN", generator_gan_loss(config_.gan_mode, fake_outputs));
+  losses.add("GAN", generator_gan_loss(config_.gan_mode, fake_outputs));
   if (!config_.no_ganFeat_loss) {
     discriminator_->eval();
     std::vector<ScaleOutputs> real_outputs;
@@ -122,20 +130,20 @@ GeneratorStepResult AsapNet::generator_losses(const Batch& batch, RandomStream& 
       real_outputs = discriminator_->forward(discriminator_input(input, real));
     }
     discriminator_->train();
-    add_term(total, values, "GAN_Feat", feature_matching_loss(fake_outputs, real_outputs) * config_.lambda_feat);
+    losses.add("GAN_Feat", feature_matching_loss(fake_outputs, real_outputs) * config_.lambda_feat);
   }
   if (!config_.no_vgg_loss) {
     ASAP_CHECK(vgg_, "model: the perceptual loss needs VGG-19 weights: pass them, or switch it off with no_vgg_loss");
-    add_term(total, values, "VGG", perceptual_loss(*vgg_, fake, real) * config_.lambda_vgg);
+    losses.add("VGG", perceptual_loss(*vgg_, fake, real) * config_.lambda_vgg);
   }
-  if (config_.lambda_L1 > 0) add_term(total, values, "L1", l1_loss(fake, real) * config_.lambda_L1);
-  if (config_.lambda_MSE > 0) add_term(total, values, "MSE", mse_loss(fake, real) * config_.lambda_MSE);
-  if (config_.lambda_phi > 0) add_term(total, values, "PHI", sum(square(phi)) * config_.lambda_phi);
-  if (kld.defined()) add_term(total, values, "KLD", kld * config_.lambda_kld);
-  return {total, values, fake.value()};
+  if (config_.lambda_L1 > 0) losses.add("L1", l1_loss(fake, real) * config_.lambda_L1);
+  if (config_.lambda_MSE > 0) losses.add("MSE", mse_loss(fake, real) * config_.lambda_MSE);
+  if (config_.lambda_phi > 0) losses.add("PHI", sum(square(phi)) * config_.lambda_phi);
+  if (kld.defined()) losses.add("KLD", kld * config_.lambda_kld);
+  return {losses, fake.value()};
 }
 
-DiscriminatorStepResult AsapNet::discriminator_losses(const Batch& batch, RandomStream& noise) {
+Losses AsapNet::discriminator_losses(const Batch& batch, RandomStream& noise) {
   const DType dtype = generator_->parameters().front().dtype();
   const Tensor input = encode_input(config_, batch, dtype), real = batch.image.to(dtype);
   Tensor fake;
@@ -151,11 +159,10 @@ DiscriminatorStepResult AsapNet::discriminator_losses(const Batch& batch, Random
     fake_outputs.push_back({halves[0]});
     real_outputs.push_back({halves[1]});
   }
-  Variable total;
-  LossValues values;
-  add_term(total, values, "D_Fake", discriminator_gan_loss(config_.gan_mode, fake_outputs, GanTarget::fake));
-  add_term(total, values, "D_real", discriminator_gan_loss(config_.gan_mode, real_outputs, GanTarget::real));
-  return {total, values};
+  Losses losses;
+  losses.add("D_Fake", discriminator_gan_loss(config_.gan_mode, fake_outputs, GanTarget::fake));
+  losses.add("D_real", discriminator_gan_loss(config_.gan_mode, real_outputs, GanTarget::real));
+  return losses;
 }
 
 EncoderResult AsapNet::encode(const Tensor& image) {
@@ -213,24 +220,25 @@ void GanStep::set_lr(double lr) {
   optimizer_D_->set_lr(config_.no_TTUR ? lr : lr * 2);
 }
 
+// The losses are read behind the queued backward pass, so that the device never waits for the host to queue it. If one is
+// not finite, the gradients are of no use, and the next zero_grad drops them.
+LossValues GanStep::minimise(const Losses& losses, nn::Adam& optimizer) {
+  optimizer.zero_grad();
+  losses.total().backward();
+  const LossValues values = losses.values();
+  check_finite(values);
+  optimizer.step();
+  optimizer.zero_grad();
+  return values;
+}
+
 GeneratorStepResult GanStep::generator_step(const Batch& batch) {
-  GeneratorStepResult result = model_.generator_losses(batch, noise_);
-  check_finite(result.values);
-  optimizer_G_->zero_grad();
-  result.total.backward();
-  optimizer_G_->step();
-  optimizer_G_->zero_grad();
-  return result;
+  const GeneratorLosses result = model_.generator_losses(batch, noise_);
+  return {minimise(result.losses, *optimizer_G_), result.fake};
 }
 
 DiscriminatorStepResult GanStep::discriminator_step(const Batch& batch) {
-  DiscriminatorStepResult result = model_.discriminator_losses(batch, noise_);
-  check_finite(result.values);
-  optimizer_D_->zero_grad();
-  result.total.backward();
-  optimizer_D_->step();
-  optimizer_D_->zero_grad();
-  return result;
+  return {minimise(model_.discriminator_losses(batch, noise_), *optimizer_D_)};
 }
 
 }  // namespace asap::asapnet

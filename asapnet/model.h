@@ -28,14 +28,32 @@ struct Batch {
 // Loss values by the published names, in the order they are logged.
 using LossValues = std::vector<std::pair<std::string, double>>;
 
+// The weighted loss terms of one pass. They stay on the device until values() is called: looking at a loss waits for all
+// work queued so far, so it is done once, when there is nothing left to queue that does not depend on it.
+class Losses {
+ public:
+  void add(const char* name, const Variable& term);  // one element
+  const Variable& total() const { return total_; }   // their sum: what is minimised
+  // All terms in one copy to the host.
+  LossValues values() const;
+
+ private:
+  Variable total_;
+  std::vector<std::string> names_;
+  std::vector<Tensor> terms_;  // [1] each
+};
+
+struct GeneratorLosses {
+  Losses losses;  // GAN, GAN_Feat, VGG, and L1, MSE, PHI, KLD where used
+  Tensor fake;    // [N,3,H,W]
+};
+
 struct GeneratorStepResult {
-  Variable total;   // what is minimised
-  LossValues values;  // GAN, GAN_Feat, VGG, and L1, MSE, PHI, KLD where used
-  Tensor fake;      // [N,3,H,W]
+  LossValues values;
+  Tensor fake;  // [N,3,H,W], from before the step
 };
 struct DiscriminatorStepResult {
-  Variable total;
-  LossValues values;  // D_Fake, D_real
+  LossValues values;
 };
 
 enum class SpectralInit { pytorch_default, xavier };  // SPEC section 5, init
@@ -57,9 +75,9 @@ class AsapNet {
   Vgg19* vgg() { return vgg_.get(); }
 
   // Mode generator. `noise` gives the VAE's normal numbers.
-  GeneratorStepResult generator_losses(const Batch& batch, RandomStream& noise);
-  // Mode discriminator: the fake comes from the current generator, without gradient.
-  DiscriminatorStepResult discriminator_losses(const Batch& batch, RandomStream& noise);
+  GeneratorLosses generator_losses(const Batch& batch, RandomStream& noise);
+  // Mode discriminator: D_Fake, D_real. The fake comes from the current generator, without gradient.
+  Losses discriminator_losses(const Batch& batch, RandomStream& noise);
   // Mode encode: mu, logvar [N,z_dim]; throws without use_vae.
   EncoderResult encode(const Tensor& image);
   // Mode inference: [N,output_nc,H,W] in [-1,1], without gradient. z [N,z_dim] may be undefined.
@@ -92,6 +110,8 @@ class GanStep {
 
   // Each computes losses, gradients and one Adam step. Throws asap::Error naming the loss if one is not finite, before
   // any weight changes.
+  // On a device the host waits once in each: behind the queued backward pass and before the Adam step, to read the losses.
+  // Nothing else crosses between host and device, but for constants that the first step places.
   GeneratorStepResult generator_step(const Batch& batch);
   DiscriminatorStepResult discriminator_step(const Batch& batch);
 
@@ -103,6 +123,8 @@ class GanStep {
   RandomStream& noise() { return noise_; }
 
  private:
+  LossValues minimise(const Losses& losses, nn::Adam& optimizer);
+
   AsapNet& model_;
   OptimizerConfig config_;
   double lr_;

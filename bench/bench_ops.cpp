@@ -1,6 +1,7 @@
 // Times every variant of every kernel on the large rows of the op table: shapes of the model, forward and gradients apart.
 // Options beside Google Benchmark's (--benchmark_filter=REGEX, --benchmark_min_time=SECONDS, ...):
 //   --threads=N     how many threads the kernels use
+//   --device=NAME   cpu (default) or cuda: whose kernels
 //   --verify_only   compare the variants, time nothing
 // Exit status 1 if a variant gives wrong values or is faster than the machine can be.
 #include <benchmark/benchmark.h>
@@ -16,21 +17,18 @@ namespace {
 using namespace asap;
 using namespace asap::bench;
 
-// f(row, slot, variant, device) for each variant of each large row's one slot.
+// f(row, slot, variant) for each variant of each large row's one slot.
 template <class F>
-void for_each_timing(const F& f) {
+void for_each_timing(Device device, const F& f) {
   for (const tests::OpCase& row : tests::op_cases()) {
     if (!row.large) continue;
-    for (const Device device : {Device::cpu, Device::cuda}) {
-      if (!is_available(device)) continue;
-      for (const std::string& variant : row.slots[0]->variants(device)) f(row, *row.slots[0], variant, device);
-    }
+    for (const std::string& variant : row.slots[0]->variants(device)) f(row, *row.slots[0], variant);
   }
 }
 
-int verify_all() {
+int verify_all(Device device) {
   int wrong = 0;
-  for_each_timing([&](const tests::OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device) {
+  for_each_timing(device, [&](const tests::OpCase& row, KernelSlotBase& slot, const std::string& variant) {
     if (variant == "naive") return;
     try {
       const std::string verdict = verify(row, slot, variant, device);
@@ -48,21 +46,28 @@ int verify_all() {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   bool verify_only = false;
+  Device device = Device::cpu;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     if (argument.starts_with("--threads=")) {
       set_num_threads(std::stoi(argument.substr(10)));
+    } else if (argument == "--device=cuda" || argument == "--device=cpu") {
+      device = argument == "--device=cuda" ? Device::cuda : Device::cpu;
     } else if (argument == "--verify_only") {
       verify_only = true;
     } else {
-      std::fprintf(stderr, "bench_ops: unknown option %s (options: --threads=N, --verify_only, Google Benchmark's)\n", argv[i]);
+      std::fprintf(stderr, "bench_ops: unknown option %s (options: --threads=N, --device=cpu|cuda, --verify_only, Google Benchmark's)\n", argv[i]);
       return 2;
     }
   }
-  if (verify_only) return verify_all();
-  const MachinePeak peak = measure_machine_peak();
+  if (!is_available(device)) {
+    std::fprintf(stderr, "bench_ops: cuda is not available: %s\n", unavailable_reason(device).c_str());
+    return 1;
+  }
+  if (verify_only) return verify_all(device);
+  const MachinePeak peak = device == Device::cpu ? measure_machine_peak() : measure_card_peak();
   std::printf("%s\n", peak.str().c_str());
-  for_each_timing([&](const tests::OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device) {
+  for_each_timing(device, [&](const tests::OpCase& row, KernelSlotBase& slot, const std::string& variant) {
     register_timing(row, slot, variant, device, peak);
   });
   return run_timings();

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "cuda/context.h"
+#include "cuda/peak.h"
 #include "tensor/error.h"
 #include "tensor/tensor.h"
 #include "tensor/threads.h"
@@ -108,26 +110,41 @@ double MachinePeak::bandwidth(double bytes) const {
   return found;
 }
 
-double MachinePeak::seconds(double flop_count, double bytes) const {
-  return std::max(flop_count / flops, bytes / bandwidth(bytes));
+double MachinePeak::seconds(double flop_count, double bytes, Precision precision) const {
+  const double rate = precision == Precision::f32 ? flops : precision == Precision::tf32 ? tf32_flops : bf16_flops;
+  return std::max(flop_count / rate, bytes / bandwidth(bytes));
 }
 
 std::string MachinePeak::str() const {
-  std::string text = asap::str("threads ", num_threads(), ", float32 peak ", flops / 1e9, " GFLOP/s, reads");
+  std::string text = asap::str(name, ", float32 peak ", flops / 1e9, " GFLOP/s");
+  if (bf16_flops > 0) text += asap::str(", tf32 ", tf32_flops / 1e9, ", bf16 ", bf16_flops / 1e9);
+  text += ", memory";
   for (const Bandwidth& level : read) {
-    text += asap::str("  ", level.working_set / 1024, " KiB: ", level.bytes_per_second / 1e9, " GB/s");
+    if (level.working_set > 0) text += asap::str("  ", level.working_set / 1024, " KiB:");
+    text += asap::str(" ", level.bytes_per_second / 1e9, " GB/s");
   }
   return text;
 }
 
 MachinePeak measure_machine_peak() {
   MachinePeak peak;
+  peak.name = asap::str("this processor, threads ", num_threads());
   peak.flops = measure_flops();
   const int64_t threads = num_threads();
   for (const int64_t bytes : {threads << 14, threads << 19, int64_t{8} << 20, int64_t{256} << 20}) {
     peak.read.push_back({static_cast<double>(bytes), measure_read(bytes)});
   }
   return peak;
+}
+
+// Timings begin with an empty cache, so that memory is the one level.
+MachinePeak measure_card_peak() {
+  const cuda::CardPeak card = cuda::measure_card_peak();
+  return {.name = cuda::card().name,
+          .flops = card.f32_flops,
+          .tf32_flops = card.tf32_flops,
+          .bf16_flops = card.bf16_flops,
+          .read = {{0, card.bytes_per_second}}};
 }
 
 }  // namespace asap::bench

@@ -4,10 +4,14 @@
 #include <string>
 #include <vector>
 
+#include "tensor/precision.h"
+
 namespace asap::bench {
 
 struct MachinePeak {
+  std::string name;  // of the machine or card
   double flops = 0;  // float32 operations per second, a fused multiply-add counting two
+  double tf32_flops = 0, bf16_flops = 0;  // of tensor cores; 0 where there are none
   struct Bandwidth {
     double working_set = 0, bytes_per_second = 0;  // reading a buffer of so many bytes again and again
   };
@@ -16,11 +20,13 @@ struct MachinePeak {
   // An upper bound for a kernel that touches `bytes`: the bandwidth of the largest measured set that is not larger.
   double bandwidth(double bytes) const;
   // The least time for so much work: whichever of arithmetic and memory takes longer.
-  double seconds(double flop_count, double bytes) const;
+  double seconds(double flop_count, double bytes, Precision precision = Precision::f32) const;
   std::string str() const;
 };
 
 // About two seconds; the best rates seen, since other load only ever makes a machine look slower.
 MachinePeak measure_machine_peak();
+// The card's (cuda/peak.h). asap::Error without one.
+MachinePeak measure_card_peak();
 
 }  // namespace asap::bench

@@ -10,8 +10,8 @@
 
 namespace asap::bench {
 
-// Rows of more operations are compared with a fast variant, as naive would take seconds; naive itself is timed, several
-// times over, up to a tenth of it.
+// On the CPU, rows of more operations are compared with a fast variant, as naive would take seconds; naive itself is timed,
+// several times over, up to a tenth of it. On a card naive is fast enough for all rows.
 inline constexpr double kNaiveFlops = 2e9;
 
 // Runs the variant on the row and compares: naive up to kNaiveFlops, else the first other variant that takes the row.

@@ -5,8 +5,7 @@
 if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   message(FATAL_ERROR "ASAP_BUILD_FUZZ needs clang (libFuzzer), not ${CMAKE_CXX_COMPILER_ID}: -DCMAKE_CXX_COMPILER=clang++")
 endif()
-find_package(PkgConfig REQUIRED)
-pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
+find_package(LIBZIP REQUIRED)
 find_package(PNG REQUIRED)
 find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb REQUIRED)
 
@@ -19,7 +18,7 @@ target_compile_options(asap_readers PUBLIC ${fuzz_flags} PRIVATE -fsanitize=fuzz
 target_compile_definitions(asap_readers PRIVATE __SANITIZE_ADDRESS__=1)  # as GCC does: storage.cpp then caches no blocks
 target_include_directories(asap_readers SYSTEM PRIVATE ${STB_INCLUDE_DIR})
 target_link_options(asap_readers PUBLIC ${fuzz_flags})
-target_link_libraries(asap_readers PUBLIC asap_flags PRIVATE asap_warnings nlohmann_json::nlohmann_json PkgConfig::LIBZIP PNG::PNG)
+target_link_libraries(asap_readers PUBLIC asap_flags PRIVATE asap_warnings nlohmann_json::nlohmann_json LIBZIP::LIBZIP PNG::PNG)
 
 file(GLOB fuzzers CONFIGURE_DEPENDS nn/fuzz_*.cpp train/fuzz_*.cpp)
 foreach(source ${fuzzers})

@@ -20,4 +20,5 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/asapnet-config.cmake.in 
                               INSTALL_DESTINATION ${package_folder})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/asapnet-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/asapnet-config.cmake ${PROJECT_BINARY_DIR}/asapnet-config-version.cmake
+              ${CMAKE_CURRENT_LIST_DIR}/FindLIBZIP.cmake
         DESTINATION ${package_folder})

@@ -40,8 +40,8 @@ class Timer {
   double stop();  // waits
 
  private:
-  void* begin_;
-  void* end_;
+  void* begin_ = nullptr;
+  void* end_ = nullptr;
 };
 
 }  // namespace asap::cuda

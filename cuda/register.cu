@@ -12,6 +12,13 @@ void register_kernels() {
   register_gather();
   register_gemm();
   register_conv2d();
+  register_norm();
+  register_pad();
+  register_pool();
+  register_resize();
+  register_tile_mlp();
+  register_label_planes();
+  register_conv_layer();
   register_optim();
 }
 

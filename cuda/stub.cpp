@@ -1,5 +1,7 @@
 // Stands in for the CUDA backend when it is not built: registers nothing, so that asking for Device::cuda throws an
 // Error that says how to get it. Keeps #ifdefs out of the rest of the library.
+#include "cuda/context.h"
+#include "cuda/peak.h"
 #include "tensor/backend.h"
 
 namespace asap {
@@ -7,3 +9,23 @@ namespace asap {
 void register_cuda_backend() {}
 
 }  // namespace asap
+
+namespace asap::cuda {
+namespace {
+
+[[noreturn]] void fail_unavailable() { fail("device: cuda is not available: ", unavailable_reason(Device::cuda)); }
+
+}  // namespace
+
+const Card& card() { fail_unavailable(); }
+bool is_emulated() { return false; }
+bool card_has(int, const char*) { return false; }
+Timer::Timer() { fail_unavailable(); }
+Timer::~Timer() = default;
+void Timer::start() {}
+double Timer::stop() { return 0; }
+CardPeak measure_card_peak() { fail_unavailable(); }
+std::string CardPeak::str() const { return ""; }
+void flush_cache() { fail_unavailable(); }
+
+}  // namespace asap::cuda

@@ -65,7 +65,7 @@ Variable BatchNorm2d::forward(const Variable& x) {
   Tensor running_mean = running_mean_.value(), running_var = running_var_.value(), batches = batches_.value();
   running_mean.copy_from((running_mean_ * (1 - momentum_) + Variable(mean) * momentum_).value());
   running_var.copy_from((running_var_ * (1 - momentum_) + variance * momentum_).value());
-  batches.fill(batches.item() + 1);
+  batches.copy_from(affine(batches.to(DType::f64), 1, 1));  // on the device; f64 counts exactly
   return y;
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numbers>
 
 namespace asap::nn {
@@ -47,21 +48,30 @@ void Optimizer::zero_grad() {
 Adam::Adam(NamedVariables parameters, const AdamOptions& options)
     : Optimizer(std::move(parameters)), options_(options), m_(parameters_.size()), v_(parameters_.size()) {}
 
+// One kernel call for all parameters of one type and device: on a device a call a parameter would cost more than its work.
 void Adam::step() {
   ++step_;
+  struct Group {
+    std::vector<Tensor> grads, values, m, v;
+  };
+  std::map<std::pair<DType, Device>, Group> groups;
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Variable& parameter = parameters_[i].second;
     if (!parameter.grad().defined()) continue;
-    Tensor value = parameter.value();
+    const Tensor& value = parameter.value();
     if (!m_[i].defined()) {
       m_[i] = Tensor::zeros(value.shape(), value.dtype(), value.device());
       v_[i] = Tensor::zeros(value.shape(), value.dtype(), value.device());
     }
-    adam_step(parameter.grad(),
-              {.lr = options_.lr, .beta1 = options_.beta1, .beta2 = options_.beta2, .eps = options_.eps,
-               .weight_decay = options_.weight_decay, .step = step_},
-              value, m_[i], v_[i]);
+    Group& group = groups[{value.dtype(), value.device()}];
+    group.grads.push_back(parameter.grad());
+    group.values.push_back(value);
+    group.m.push_back(m_[i]);
+    group.v.push_back(v_[i]);
   }
+  const AdamParams params{.lr = options_.lr, .beta1 = options_.beta1, .beta2 = options_.beta2, .eps = options_.eps,
+                          .weight_decay = options_.weight_decay, .step = step_};
+  for (auto& [kind, group] : groups) adam_step(group.grads, params, group.values, group.m, group.v);
 }
 
 StateDict Adam::state_dict() const {

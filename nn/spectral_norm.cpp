@@ -1,8 +1,7 @@
 // Spectrally normalised convolution. Declared in spectral_norm.h.
 #include "nn/spectral_norm.h"
 
-#include <algorithm>
-#include <cmath>
+#include <limits>
 
 #include "nn/init.h"
 
@@ -11,10 +10,10 @@ namespace {
 
 constexpr double kNormFloor = 1e-12;
 
-// x / max(|x|, 1e-12)
+// x / max(|x|, 1e-12), where x lies: reading the norm would make every forward wait for the device.
 Tensor normalize(const Tensor& x) {
-  const double norm = std::sqrt(sum(mul(x, x)).item());
-  return affine(x, 1 / std::max(norm, kNormFloor), 0);
+  const Tensor norm = unary(UnaryOp::sqrt, sum(mul(x, x)));
+  return div(x, unary(UnaryOp::clamp, norm, {.a = kNormFloor, .b = std::numeric_limits<double>::infinity()}));
 }
 
 Tensor random_direction(int64_t size) {

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "tensor/kernels.h"
 
@@ -74,6 +75,21 @@ template <class T>
     case BinaryOp::greater: return a > b ? T(1) : T(0);
   }
   return std::numeric_limits<T>::quiet_NaN();
+}
+
+// Calls f with the operation as a compile-time constant: one of the enumerators 0, 1, ..
+template <class Op, class F, int... i>
+void with_constant(Op op, const F& f, std::integer_sequence<int, i...>) {
+  const bool found = ((op == Op{i} && (f(std::integral_constant<Op, Op{i}>{}), true)) || ...);
+  ASAP_CHECK(found, "elementwise: unknown operation ", static_cast<int>(op));
+}
+template <class F>
+void with_constant(UnaryOp op, const F& f) {
+  with_constant(op, f, std::make_integer_sequence<int, static_cast<int>(UnaryOp::sign) + 1>{});
+}
+template <class F>
+void with_constant(BinaryOp op, const F& f) {
+  with_constant(op, f, std::make_integer_sequence<int, static_cast<int>(BinaryOp::greater) + 1>{});
 }
 
 }  // namespace asap

@@ -109,7 +109,7 @@ using AvgPool2dForwardFn = void(const Tensor& x, const Pool2dParams&, Tensor& y)
 using AvgPool2dBackwardFn = void(const Tensor& dy, const Pool2dParams&, Tensor& dx);
 // index i32 like y: position h*W + w of the maximum (the first one on ties) in its plane.
 using MaxPool2dForwardFn = void(const Tensor& x, const Pool2dParams&, Tensor& y, Tensor& index);
-using MaxPool2dBackwardFn = void(const Tensor& dy, const Tensor& index, Tensor& dx);
+using MaxPool2dBackwardFn = void(const Tensor& dy, const Tensor& index, const Pool2dParams&, Tensor& dx);
 
 // Sizes come from x and y. nearest: source = floor(i * H / OH). bilinear: half-pixel centres, or corners aligned.
 enum class ResizeMode { nearest, bilinear, bilinear_align_corners };
@@ -131,7 +131,8 @@ using TileMlpBackwardFn = void(const Tensor& x, const Tensor& phi, const Tensor&
                                Tensor& dphi);
 
 // ---- inference: what asapnet/session.h runs; no gradients ------------------------------------------------------------
-// Activations [N,C,H,W] or [N,H,W,C], whichever suits the device; f32, or bf16 where the precision allows it.
+// Activations [N,C,H,W] or [N,H,W,C], whichever suits the device; f32, or bf16 where the precision allows it. Where f32 is
+// said below, except for instance, scale and shift, the CPU's `naive` also takes f64: the tests' reference.
 enum class Layout { nchw, nhwc };
 
 // The low-res stream's input from class numbers: one-hot planes, then the instance channel, downsampled by the tent filter
@@ -152,7 +153,7 @@ struct ConvLayerParams {
   int64_t pad = 0, stride = 1;  // pad on each side
   Layout layout = Layout::nchw;
   bool norm = true;
-  NormParams norm_params;
+  NormParams norm_params = {};
 };
 // w of x's dtype: nchw [O,C,K,K], nhwc [O,K,K,C] (made so once). norm: scale = gamma, shift = beta; else scale is
 // undefined and shift = bias; f32 [O].
@@ -160,10 +161,11 @@ using ConvLayerFn = void(const Tensor& x, const Tensor& w, const Tensor& scale, 
                          const ConvLayerParams&, Tensor& y);
 
 // tile_mlp_forward from class numbers: x = one-hot(labels) [+ instance], never written out (the first layer is a gather).
-// labels u8 [N,H,W]; instance f32 [N,1,H,W] or undefined; phi [N,P,H/tile,W/tile] or nhwc [N,H/tile,W/tile,P], f32 or
-// bf16. y: f32 [N,out,H,W] in [-1,1], or u8 [N,H,W,out] = trunc(clip((v + 1) / 2 * 255)) (SPEC section 6).
+// labels u8 [N,H,W], outside 0..classes-1 all zeros; instance f32 [N,1,H,W] or undefined; phi [N,P,H/tile,W/tile] or nhwc
+// [N,H/tile,W/tile,P], f32 or bf16. P may exceed the MLP's parameters (so that rows are aligned): the rest is not read.
+// y: f32 [N,out,H,W] in [-1,1], or u8 [N,H,W,out] = trunc(clip((v + 1) / 2 * 255)), 0 for a NaN (SPEC section 6).
 struct TileMlpLabelsParams {
-  TileMlpParams mlp;
+  TileMlpParams mlp = {};
   int64_t classes = 13;
   Layout phi_layout = Layout::nchw;
 };

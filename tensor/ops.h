@@ -3,6 +3,7 @@
 // The same names with gradients are in autograd/ops.h. Errors: asap::Error `op: what was expected, what came`.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "tensor/kernels.h"
@@ -20,6 +21,11 @@ Shape reduce_shape(const Shape& x, const std::vector<int>& dims, bool keepdim);
 // Channels of phi that an MLP on `channels` inputs per pixel reads; throws unless tile is a power of two.
 int64_t tile_mlp_parameters(int64_t channels, const TileMlpParams&);
 Shape tile_mlp_shape(const Shape& x, const Shape& phi, const TileMlpParams&);
+Shape label_planes_shape(const Shape& labels, const LabelPlanesParams&);
+Shape conv_layer_shape(const Shape& x, const Shape& w, const ConvLayerParams&);
+// Of float values; pictures have their channels last.
+Shape tile_mlp_labels_shape(const Shape& labels, bool instance, const Shape& phi, const TileMlpLabelsParams&);
+Shape picture_shape(const Shape& values);  // [N,C,H,W] -> [N,H,W,C]
 
 // ---- elementwise ------------------------------------------------------------------------------------------------------
 Tensor unary(UnaryOp op, const Tensor& x, const UnaryParams& params = {});
@@ -87,7 +93,7 @@ struct MaxPoolResult {
   Tensor y, index;
 };
 MaxPoolResult max_pool2d(const Tensor& x, const Pool2dParams& params);
-Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x_shape);
+Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x_shape, const Pool2dParams& params);
 Tensor resize2d(const Tensor& x, Size2 size, ResizeMode mode);
 Tensor resize2d_backward(const Tensor& dy, const Shape& x_shape, ResizeMode mode);
 
@@ -100,10 +106,21 @@ struct TileMlpGrads {
 TileMlpGrads tile_mlp_backward(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams& params,
                                bool want_dx);
 
+// ---- inference: into outputs that the caller planned (asapnet/session.h) --------------------------------------------------
+// Shapes, types and layouts as in kernels.h; y must be contiguous and of the op's shape.
+void label_planes(const Tensor& labels, const Tensor& instance, const LabelPlanesParams& params, Tensor& y);
+void conv_layer(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift, const ConvLayerParams& params,
+                Tensor& y);
+void tile_mlp_labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
+                     Tensor& y);
+
 // ---- random numbers and optimiser steps ----------------------------------------------------------------------------------
 Tensor random_uniform(const Shape& shape, const RandomParams& params, DType dtype = DType::f32, Device device = Device::cpu);
 Tensor random_normal(const Shape& shape, const RandomParams& params, DType dtype = DType::f32, Device device = Device::cpu);
-void adam_step(const Tensor& grad, const AdamParams& params, Tensor& param, Tensor& m, Tensor& v);
+// One step of any number of parameters, in one kernel call: entry i of each list belongs to parameter i. All must be of one
+// dtype and device, no parameter may be listed twice.
+void adam_step(std::span<const Tensor> grads, const AdamParams& params, std::span<Tensor> values, std::span<Tensor> m,
+               std::span<Tensor> v);
 void sgd_step(const Tensor& grad, const SgdParams& params, Tensor& param, Tensor& velocity);
 
 }  // namespace asap

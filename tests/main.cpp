@@ -2,11 +2,20 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include <iostream>
+
+#include "tensor/storage.h"
 #include "tests/support/skip.h"
 
 int main(int argc, char** argv) {
+  constexpr int kSkipped = 77;
+  const asap::Device device = asap::tests::test_device();
+  if (!asap::is_available(device)) {
+    std::cout << "SKIPPED: " << asap::unavailable_reason(device) << "\n";
+    return kSkipped;
+  }
   doctest::Context context(argc, argv);
   const int failed = context.run();
   if (context.shouldExit() || failed) return failed;
-  return asap::tests::all_skipped() ? 77 : 0;
+  return asap::tests::all_skipped() ? kSkipped : 0;
 }

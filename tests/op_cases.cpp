@@ -34,21 +34,16 @@ Tensor draw_tensor(const OpInput& input, DType dtype, Device device, std::mt1993
   std::vector<float> values(static_cast<size_t>(input.shape.numel()));
   for (float& value : values) value = static_cast<float>(draw(input, random));
   if (input.values == Values::indices) {
+    if (input.compact) return Tensor::from(std::vector<uint8_t>(values.begin(), values.end()), input.shape, device);
     return Tensor::from(std::vector<int32_t>(values.begin(), values.end()), input.shape, device);
+  }
+  if (input.compact) {
+    const std::vector<bf16> rounded(values.begin(), values.end());
+    if (dtype == DType::f32) return Tensor::from(rounded, input.shape, device);
+    values.assign(rounded.begin(), rounded.end());
   }
   if (dtype == DType::f32) return Tensor::from(values, input.shape, device);
   return Tensor::from(std::vector<double>(values.begin(), values.end()), input.shape, device);
-}
-
-// f64: sums in another order differ by a few roundings of 1e-16.
-double tolerance(const OpCase& row, DType dtype) {
-  if (dtype == DType::f64) return 1e-12;
-  switch (current_precision()) {
-    case Precision::f32: return row.tolerance;
-    case Precision::tf32: return std::max(row.tolerance, row.tf32_tolerance);
-    case Precision::bf16: return std::max(row.tolerance, row.bf16_tolerance);
-  }
-  fail("op_cases: unknown precision");
 }
 
 std::vector<double> host_values(const Tensor& x) {
@@ -64,7 +59,7 @@ const std::vector<OpCase>& op_cases() {
   static const std::vector<OpCase> all = [] {
     std::vector<OpCase> rows;
     for (const auto& family : {elementwise_cases, reduce_cases, shape_cases, linear_cases, conv_cases, norm_cases,
-                               spatial_cases, tile_mlp_cases, loss_cases, optim_cases}) {
+                               spatial_cases, tile_mlp_cases, inference_cases, loss_cases, optim_cases}) {
       for (OpCase& row : family()) rows.push_back(std::move(row));
     }
     return rows;
@@ -137,6 +132,15 @@ Precision precision_of(const std::string& variant) {
   return variant.ends_with("_bf16") ? Precision::bf16 : Precision::f32;
 }
 
+double tolerance_at(const OpCase& row, Precision precision) {
+  switch (precision) {
+    case Precision::f32: return row.tolerance;
+    case Precision::tf32: return std::max(row.tolerance, row.tf32_tolerance);
+    case Precision::bf16: return std::max(row.tolerance, row.bf16_tolerance);
+  }
+  fail("op_cases: unknown precision");
+}
+
 std::vector<Tensor> reference(const OpCase& row) {
   const NaiveEverywhere naive;
   return evaluate(row, DType::f64, Device::cpu);
@@ -153,7 +157,8 @@ VariantCheck check_variant(const OpCase& row, const std::vector<Tensor>& expecte
   const std::vector<Tensor> results = evaluate(row, dtype, device);
   return {.ran = slot.last_variant() == variant,
           .difference = relative_difference(results, expected),
-          .tolerance = tolerance(row, dtype)};
+          // f64: sums in another order differ by a few roundings of 1e-16.
+          .tolerance = dtype == DType::f64 ? 1e-12 : tolerance_at(row, current_precision())};
 }
 
 }  // namespace asap::tests

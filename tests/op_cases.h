@@ -30,6 +30,7 @@ struct OpInput {
   double scale = 1;
   int64_t classes = 0;
   bool differentiable = true;
+  bool compact = false;  // numbers are bf16 (in f64 runs rounded to bf16), indices u8
 };
 
 inline OpInput normal(const Shape& shape, double scale = 1) { return {.shape = shape, .scale = scale}; }
@@ -43,6 +44,11 @@ inline OpInput indices(const Shape& shape, int64_t classes) {
 inline OpInput constant(OpInput input) {
   input.differentiable = false;
   return input;
+}
+
+inline OpInput compact(OpInput input) {
+  input.compact = true;
+  return constant(input);
 }
 
 // A row is small (compared and gradient-checked) or large (the benchmark's: one slot, nothing differentiable, so that
@@ -75,6 +81,7 @@ std::vector<OpCase> conv_cases();
 std::vector<OpCase> norm_cases();
 std::vector<OpCase> spatial_cases();
 std::vector<OpCase> tile_mlp_cases();
+std::vector<OpCase> inference_cases();
 std::vector<OpCase> loss_cases();
 std::vector<OpCase> optim_cases();
 
@@ -117,6 +124,9 @@ class QuietErrors {
 
 // What a variant's name says of its products: f32 unless it ends in _tf32 or _bf16.
 Precision precision_of(const std::string& variant);
+
+// What f32 results of a row may differ by at a precision.
+double tolerance_at(const OpCase& row, Precision precision);
 
 // naive everywhere, in f64 on the CPU: what everything else is compared with.
 std::vector<Tensor> reference(const OpCase& row);

@@ -6,8 +6,7 @@ namespace asap::tests {
 namespace {
 
 using Inputs = std::vector<Variable>;
-const std::vector<KernelSlotBase*> kConv{&kernels::conv2d_forward, &kernels::conv2d_input_grad,
-                                         &kernels::conv2d_weight_grad};
+const std::vector<KernelSlotBase*> kConv{&kernels::conv2d_forward, &kernels::conv2d_input_grad, &kernels::conv2d_weight_grad};
 
 struct Geometry {
   const char* name;
@@ -43,22 +42,17 @@ std::vector<OpCase> small_cases() {
   };
   std::vector<OpCase> rows;
   for (const Geometry& g : geometries) {
-    rows.push_back({.name = str("conv2d/", g.name),
-                    .inputs = {normal(g.x), normal(g.w, 0.5)},
-                    .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], {}, p); },
-                    .slots = kConv});
+    rows.push_back({.name = str("conv2d/", g.name), .inputs = {normal(g.x), normal(g.w, 0.5)},
+                    .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], {}, p); }, .slots = kConv});
   }
-  rows.push_back({.name = "conv2d/bias",
-                  .inputs = {normal({2, 3, 5, 6}), normal({4, 3, 3, 3}), normal({4})},
+  rows.push_back({.name = "conv2d/bias", .inputs = {normal({2, 3, 5, 6}), normal({4, 3, 3, 3}), normal({4})},
                   .run = [](const Inputs& in) { return conv2d(in[0], in[1], in[2], {.padding = 1}); },
                   .slots = {&kernels::conv2d_forward, &kernels::conv2d_input_grad, &kernels::conv2d_weight_grad,
                             &kernels::add_bias}});
-  rows.push_back({.name = "conv2d/permuted",
-                  .inputs = {normal({2, 6, 5, 3}), normal({3, 3, 3, 4})},
-                  .run =
-                      [](const Inputs& in) {
-                        return conv2d(permute(in[0], {0, 3, 1, 2}), permute(in[1], {3, 0, 1, 2}), {}, {.padding = 1});
-                      },
+  rows.push_back({.name = "conv2d/permuted", .inputs = {normal({2, 6, 5, 3}), normal({3, 3, 3, 4})},
+                  .run = [](const Inputs& in) {
+                    return conv2d(permute(in[0], {0, 3, 1, 2}), permute(in[1], {3, 0, 1, 2}), {}, {.padding = 1});
+                  },
                   .slots = kConv});
   return rows;
 }
@@ -80,8 +74,8 @@ std::vector<OpCase> medium_cases() {
       {"blocks_depthwise", {2, 13, 61, 59}, {13, 1, 3, 3}, {.stride = 2, .padding = 1, .groups = 13}},
       {"blocks_dilated", {1, 19, 27, 31}, {23, 19, 3, 3}, {.padding = 2, .dilation = 2}},
       {"blocks_even", {1, 64, 16, 16}, {64, 64, 3, 3}, {.padding = 1}},
-      // Of the CUDA tiles: two tiles of few rows; a deep product with few tiles, whose inner dimension is split, in each kernel:
-      // of several pictures, of strided phases (with as many taps each, and with 4, 2, 2 and 1), in groups.
+      // Of the CUDA tiles: two tiles of few rows; a deep product with few tiles, whose inner dimension is split, in each
+      // kernel: of several pictures, of strided phases (with as many taps each, and with 4, 2, 2 and 1), in groups.
       {"tiles_few_rows", {1, 8, 20, 15}, {13, 8, 3, 3}, {.padding = 1}},
       {"tiles_deep_1x1", {2, 130, 4, 6}, {20, 130, 1, 1}},
       {"tiles_deep_4x4_s2", {2, 20, 9, 7}, {40, 20, 4, 4}, {.stride = 2, .padding = 2}},
@@ -91,10 +85,8 @@ std::vector<OpCase> medium_cases() {
   };
   std::vector<OpCase> rows;
   for (const Geometry& g : geometries) {
-    rows.push_back({.name = str("conv2d/", g.name),
-                    .inputs = {normal(g.x), normal(g.w, 0.1)},
-                    .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], {}, p); },
-                    .slots = kConv,
+    rows.push_back({.name = str("conv2d/", g.name), .inputs = {normal(g.x), normal(g.w, 0.1)},
+                    .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], {}, p); }, .slots = kConv,
                     .gradcheck = false});
   }
   return rows;

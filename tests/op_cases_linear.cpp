@@ -23,9 +23,8 @@ struct Product {
 
 std::vector<OpCase> products() {
   std::vector<OpCase> rows;
-  for (const Product& p :
-       {Product{"odd", 5, 7, 3}, Product{"batched", 4, 3, 5, 3, 3}, Product{"batch_of_a_is_1", 4, 3, 5, 1, 3},
-        Product{"batch_of_b_is_1", 4, 3, 5, 3, 1}, Product{"blocks_and_rest", 33, 70, 130}}) {
+  for (const Product& p : {Product{"odd", 5, 7, 3}, Product{"batched", 4, 3, 5, 3, 3}, Product{"batch_of_a_is_1", 4, 3, 5, 1, 3},
+                           Product{"batch_of_b_is_1", 4, 3, 5, 3, 1}, Product{"blocks_and_rest", 33, 70, 130}}) {
     for (const bool ta : {false, true}) {
       for (const bool tb : {false, true}) {
         rows.push_back({.name = str("gemm/", p.name, ta ? "_t" : "_n", tb ? "t" : "n"),
@@ -54,10 +53,8 @@ std::vector<OpCase> products() {
     }
   }
   auto row = [&rows](const char* name, const Shape& a, const Shape& b) {
-    rows.push_back({.name = str("gemm/", name),
-                    .inputs = {normal(a), normal(b)},
-                    .run = [](const Inputs& in) { return matmul(in[0], in[1]); },
-                    .slots = {&kernels::gemm}});
+    rows.push_back({.name = str("gemm/", name), .inputs = {normal(a), normal(b)},
+                    .run = [](const Inputs& in) { return matmul(in[0], in[1]); }, .slots = {&kernels::gemm}});
   };
   row("matrix_vector", {37, 19}, {19, 1});
   row("vector_matrix", {1, 19}, {19, 37});
@@ -66,56 +63,44 @@ std::vector<OpCase> products() {
   row("outer", {13, 1}, {1, 17});
   row("one_element", {1, 1}, {1, 1});
   row("tiles", {2, 64, 33}, {2, 33, 64});
-  rows.push_back({.name = "gemm/permuted",
-                  .inputs = {normal({5, 2, 7}), normal({2, 4, 5})},
-                  .run =
-                      [](const Inputs& in) {
-                        return matmul(permute(in[0], {1, 2, 0}), transpose(in[1], 1, 2));
-                      },
+  rows.push_back({.name = "gemm/permuted", .inputs = {normal({5, 2, 7}), normal({2, 4, 5})},
+                  .run = [](const Inputs& in) { return matmul(permute(in[0], {1, 2, 0}), transpose(in[1], 1, 2)); },
                   .slots = {&kernels::gemm}});
   for (const bool transpose_b : {false, true}) {
     rows.push_back({.name = str("gemm/accumulate", transpose_b ? "_nt" : "_nn"),
                     .inputs = {constant(normal({2, 5, 9})), constant(normal(matrix(1, 9, 6, transpose_b))),
                                constant(normal({2, 5, 6}))},
-                    .run =
-                        [transpose_b](const Inputs& in) {
-                          Tensor y = in[2].value().clone();
-                          kernels::gemm.run(y.device(), in[0].value(), in[1].value(),
-                                            {.transpose_b = transpose_b, .accumulate = true}, y);
-                          return Variable(y);
-                        },
+                    .run = [transpose_b](const Inputs& in) {
+                      Tensor y = in[2].value().clone();
+                      kernels::gemm.run(y.device(), in[0].value(), in[1].value(),
+                                        {.transpose_b = transpose_b, .accumulate = true}, y);
+                      return Variable(y);
+                    },
                     .slots = {&kernels::gemm}});
   }
-  rows.push_back(
-      {.name = "gemm/accumulate_deep",  // deep enough for split-K
-       .inputs = {constant(normal({1, 20, 150})), constant(normal({1, 150, 24})), constant(normal({1, 20, 24}))},
-       .run =
-           [](const Inputs& in) {
-             Tensor y = in[2].value().clone();
-             kernels::gemm.run(y.device(), in[0].value(), in[1].value(), {.accumulate = true}, y);
-             return Variable(y);
-           },
-       .slots = {&kernels::gemm}});
-  rows.push_back({.name = "linear/bias",
-                  .inputs = {normal({5, 7}), normal({3, 7}), normal({3})},
-                  .run = [](const Inputs& in) { return linear(in[0], in[1], in[2]); },
+  rows.push_back({.name = "gemm/accumulate_deep",  // deep enough for split-K
+                  .inputs = {constant(normal({1, 20, 150})), constant(normal({1, 150, 24})), constant(normal({1, 20, 24}))},
+                  .run = [](const Inputs& in) {
+                    Tensor y = in[2].value().clone();
+                    kernels::gemm.run(y.device(), in[0].value(), in[1].value(), {.accumulate = true}, y);
+                    return Variable(y);
+                  },
                   .slots = {&kernels::gemm}});
-  rows.push_back({.name = "linear/no_bias",
-                  .inputs = {normal({5, 7}), normal({3, 7})},
-                  .run = [](const Inputs& in) { return linear(in[0], in[1], {}); },
-                  .slots = {&kernels::gemm}});
+  rows.push_back({.name = "linear/bias", .inputs = {normal({5, 7}), normal({3, 7}), normal({3})},
+                  .run = [](const Inputs& in) { return linear(in[0], in[1], in[2]); }, .slots = {&kernels::gemm}});
+  rows.push_back({.name = "linear/no_bias", .inputs = {normal({5, 7}), normal({3, 7})},
+                  .run = [](const Inputs& in) { return linear(in[0], in[1], {}); }, .slots = {&kernels::gemm}});
   return rows;
 }
 
 OpCase large(const Product& p, bool ta, bool tb) {
-  return {
-      .name = str("gemm/", p.name, ta ? "_t" : "_n", tb ? "t" : "n"),
-      .inputs = {constant(normal(matrix(p.batch_a, p.m, p.k, ta))), constant(normal(matrix(p.batch_b, p.k, p.n, tb)))},
-      .run = [ta, tb](const Inputs& in) { return Variable(matmul(in[0].value(), in[1].value(), ta, tb)); },
-      .slots = {&kernels::gemm},
-      .tolerance = 1e-5,  // up to 9216 products a sum
-      .large = true,
-      .flops = 2.0 * static_cast<double>(p.m * p.n * p.k * std::max<int64_t>(1, std::max(p.batch_a, p.batch_b)))};
+  return {.name = str("gemm/", p.name, ta ? "_t" : "_n", tb ? "t" : "n"),
+          .inputs = {constant(normal(matrix(p.batch_a, p.m, p.k, ta))), constant(normal(matrix(p.batch_b, p.k, p.n, tb)))},
+          .run = [ta, tb](const Inputs& in) { return Variable(matmul(in[0].value(), in[1].value(), ta, tb)); },
+          .slots = {&kernels::gemm},
+          .tolerance = 1e-5,  // up to 9216 products a sum
+          .large = true,
+          .flops = 2.0 * static_cast<double>(p.m * p.n * p.k * std::max<int64_t>(1, std::max(p.batch_a, p.batch_b)))};
 }
 
 }  // namespace

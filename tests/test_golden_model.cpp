@@ -9,6 +9,7 @@
 #include "asapnet/losses.h"
 #include "asapnet/model.h"
 #include "tests/support/golden.h"
+#include "tests/support/skip.h"
 
 namespace asap {
 namespace {
@@ -16,6 +17,7 @@ namespace {
 using namespace asapnet;
 using tests::Golden;
 using tests::golden_difference;
+using tests::test_device;
 
 // Two float32 runs differ by at most the sum of their distances from the exact numbers; ours may round elsewhere.
 constexpr double kFloat32Factor = 4;
@@ -40,7 +42,9 @@ void check_generator(const std::string& name, DType dtype) {
   Generator generator(config);
   generator.load_state_dict(golden.with_prefix("w."), name);
   generator.to(dtype);
-  const Variable x(golden.at("x").to(dtype), true);
+  generator.to(test_device());
+  const auto at = [&](const char* key) { return golden.at(key).to(dtype).to(test_device()); };
+  const Variable x(at("x"), true);
 
   auto gap = [&](const char* item) { return golden.meta_number("f32_vs_f64_reldiff", item); };
   CHECK(golden_difference(tent_downsample(x, config.fixed_downsampling()).value(), golden.at("lowres")) < 3e-7);
@@ -49,7 +53,7 @@ void check_generator(const std::string& name, DType dtype) {
   CHECK(golden_difference(phi.value(), golden.at("lr_features")) < allowance(dtype, gap("lr_features")));
   CHECK(golden_difference(y.value(), golden.at("y")) < allowance(dtype, gap("y")));
 
-  const Variable loss = sum(y * golden.at("c").to(dtype));
+  const Variable loss = sum(y * at("c"));
   CHECK(loss.item() == doctest::Approx(golden.meta_number("sum")).epsilon(1e-4));
   loss.backward();
   CHECK(golden_difference(x.grad(), golden.at("gx")) < gradient_allowance(dtype, gap("gx")));
@@ -73,10 +77,11 @@ TEST_CASE("every low-res layer matches the golden") {
   const Golden golden("gen_zero_ds4");
   Generator generator(golden.config());
   generator.load_state_dict(golden.with_prefix("w."));
+  generator.to(test_device());
   // The published Sequential: convolutions with their norm at 0, 2, 4, each with its ReLU behind it, then the blocks.
   const std::vector<std::string> keys{"layer.1", "layer.3", "layer.5", "layer.6", "layer.7", "lr_features"};
   size_t layer = 0;
-  generator.lowres_stream().forward(golden.at("x"), {}, [&](const Variable& output) {
+  generator.lowres_stream().forward(golden.at("x").to(test_device()), {}, [&](const Variable& output) {
     const std::string& key = keys.at(layer++);
     CAPTURE(key);
     CHECK(golden_difference(output.value(), golden.at(key)) < 3e-6);
@@ -90,7 +95,7 @@ TEST_CASE("S1 resampling and positional encodings match the goldens") {
     const std::string n = std::to_string(factor);
     CAPTURE(factor);
     // Sums of at most 256 products in float32.
-    CHECK(golden_difference(tent_downsample(golden.at("x" + n), factor).value(), golden.at("y" + n)) < 5e-7);
+    CHECK(golden_difference(tent_downsample(golden.at("x" + n).to(test_device()), factor).value(), golden.at("y" + n)) < 5e-7);
   }
   for (int64_t tile : {4, 16, 32}) {
     CAPTURE(tile);
@@ -107,7 +112,8 @@ void check_discriminator(const std::string& name, DType dtype, double tolerance)
   Discriminator discriminator(golden.config());
   discriminator.load_state_dict(golden.with_prefix("before."), name);
   discriminator.to(dtype);
-  const Variable x(golden.at("x").to(dtype), true);
+  discriminator.to(test_device());
+  const Variable x(golden.at("x").to(dtype).to(test_device()), true);
 
   const auto outputs = discriminator.forward(x);
   Variable loss;
@@ -116,7 +122,7 @@ void check_discriminator(const std::string& name, DType dtype, double tolerance)
       const std::string key = std::to_string(scale) + "." + std::to_string(layer);
       CAPTURE(key);
       CHECK(golden_difference(outputs[scale][layer].value(), golden.at("out." + key)) < tolerance);
-      const Variable term = sum(outputs[scale][layer] * golden.at("c." + key).to(dtype));
+      const Variable term = sum(outputs[scale][layer] * golden.at("c." + key).to(dtype).to(test_device()));
       loss = loss.defined() ? loss + term : term;
     }
   }
@@ -150,6 +156,7 @@ TEST_CASE("discriminators match the goldens, power iterations included") {
 
 TEST_CASE("GAN losses and their gradients match the goldens in every mode") {
   const Golden golden("losses");
+  const auto on_device = [&](const std::string& key) { return golden.at(key).to(test_device()); };
   for (GanMode mode : {GanMode::hinge, GanMode::ls, GanMode::original, GanMode::w}) {
     const std::string prefix = name(mode);
     CAPTURE(prefix);
@@ -158,7 +165,7 @@ TEST_CASE("GAN losses and their gradients match the goldens in every mode") {
       std::vector<ScaleOutputs> outputs;
       for (int scale = 0; scale < 2; ++scale) {
         const std::string key = side + "." + std::to_string(scale) + ".";
-        outputs.push_back({Variable(golden.at(key + "0")), Variable(golden.at(key + "1"), true)});
+        outputs.push_back({Variable(on_device(key + "0")), Variable(on_device(key + "1"), true)});
       }
       const Variable value = loss(outputs);
       value.backward();
@@ -178,7 +185,7 @@ TEST_CASE("feature matching matches the golden") {
   const Golden golden("losses");
   std::vector<ScaleOutputs> fake, real;
   for (const char* scale : {"0", "1"}) {
-    auto at = [&](const char* side, const char* layer) { return golden.at(str(side, ".", scale, ".", layer)); };
+    auto at = [&](const char* side, const char* layer) { return golden.at(str(side, ".", scale, ".", layer)).to(test_device()); };
     fake.push_back({Variable(at("fake", "0"), true), Variable(at("fake", "1"))});
     real.push_back({Variable(at("real", "0")), Variable(at("real", "1"))});
   }
@@ -198,15 +205,16 @@ nn::StateDict torchvision_names(const nn::StateDict& slices) {
 
 TEST_CASE("the perceptual loss matches the golden") {
   const Golden golden("losses");
-  const Vgg19 vgg(torchvision_names(golden.with_prefix("vgg.w.")), false);
-  const Variable x(golden.at("vgg.x"), true);
+  Vgg19 vgg(torchvision_names(golden.with_prefix("vgg.w.")), false);
+  vgg.to(test_device());
+  const Variable x(golden.at("vgg.x").to(test_device()), true);
   const auto features = vgg.forward(x);
   for (size_t i = 0; i < features.size(); ++i) {
     CAPTURE(i);
     CHECK(golden_difference(features[i].value(), golden.at("vgg.feat." + std::to_string(i))) < 3e-6);
   }
   // The golden is the sum without its weight lambda_vgg.
-  const Variable loss = perceptual_loss(vgg, x, golden.at("vgg.y"));
+  const Variable loss = perceptual_loss(vgg, x, golden.at("vgg.y").to(test_device()));
   loss.backward();
   CHECK(loss.item() == doctest::Approx(golden.at("vgg.loss").item()).epsilon(1e-6));
   // A ReLU or a sign whose argument is within rounding of zero flips: measured 2e-6 in float32.

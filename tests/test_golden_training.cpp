@@ -5,6 +5,7 @@
 
 #include "asapnet/model.h"
 #include "tests/support/golden.h"
+#include "tests/support/skip.h"
 #include "train/image.h"
 #include "train/instance_maps.h"
 
@@ -14,6 +15,7 @@ namespace {
 using namespace asapnet;
 using tests::Golden;
 using tests::golden_difference;
+using tests::test_device;
 
 TEST_CASE("Adam matches PyTorch's over gradients from 1e3 down to 0") {
   const Golden golden("adam");
@@ -23,12 +25,12 @@ TEST_CASE("Adam matches PyTorch's over gradients from 1e3 down to 0") {
   };
   for (const Run& run : {Run{"ttur_G", 1e-4, 0, 0.9}, Run{"ttur_D", 4e-4, 0, 0.9}, Run{"no_ttur", 2e-4, 0.5, 0.999}}) {
     CAPTURE(run.name);
-    const Variable weights(golden.at("start").clone(), true);
+    const Variable weights(golden.at("start").clone().to(test_device()), true);
     Variable parameter = weights;
     nn::Adam adam({{"w", parameter}}, {.lr = run.lr, .beta1 = run.beta1, .beta2 = run.beta2});
     for (int step = 0; step < 6; ++step) {
       CAPTURE(step);
-      parameter.set_grad(golden.at("grad." + std::to_string(step)));
+      parameter.set_grad(golden.at("grad." + std::to_string(step)).to(test_device()));
       adam.step();
       CHECK(golden_difference(parameter.value(), golden.at(str(run.name, ".", step))) < 3e-7);  // 2 ulp of the largest
     }
@@ -68,8 +70,8 @@ TEST_CASE("instance edges and 8-bit pictures match the goldens") {
 // The batch of one step: label (5,2,1,64,64), image (5,2,3,64,64), both in the file train5.
 Batch batch_of_step(const Golden& data, int64_t step) {
   Batch batch;
-  batch.labels = data.at("label").select(0, step).contiguous().reshape({2, 64, 64}).to(DType::i32);
-  batch.image = data.at("image").select(0, step).contiguous();
+  batch.labels = data.at("label").select(0, step).contiguous().reshape({2, 64, 64}).to(DType::i32).to(test_device());
+  batch.image = data.at("image").select(0, step).contiguous().to(test_device());
   return batch;
 }
 
@@ -90,6 +92,7 @@ struct Training {
     model.discriminator().load_state_dict(golden.with_prefix("start.D."));
     model.set_vgg(std::make_shared<Vgg19>(torchvision_names(golden.with_prefix("start.V.")), false));
     model.to(dtype);
+    model.to(test_device());
   }
   static OptimizerConfig optimizer(const Golden& golden) {
     OptimizerConfig config = OptimizerConfig::defaults(false);
@@ -116,7 +119,7 @@ double loss_difference(const std::vector<double>& losses, const Tensor& golden, 
 }
 
 double largest_difference(const Tensor& a, const Tensor& b) {
-  return max(unary(UnaryOp::abs, sub(a.to(DType::f64), b.to(DType::f64)))).item();
+  return max(unary(UnaryOp::abs, sub(a.to(Device::cpu).to(DType::f64), b.to(DType::f64)))).item();
 }
 
 // The weights' largest absolute distance from the golden's final ones.
@@ -168,7 +171,7 @@ TEST_CASE("the first step's gradients match the golden") {
     Training training(golden, dtype);
     RandomStream noise;
     const Batch batch = batch_of_step(data, 0);
-    training.model.generator_losses(batch, noise).total.backward();
+    training.model.generator_losses(batch, noise).losses.total().backward();
     for (const auto& [key, parameter] : training.model.generator().named_parameters()) {
       CAPTURE(key);
       // The golden's worst distance from float64: 3.7e-7 over all of G.

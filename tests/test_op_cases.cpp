@@ -1,4 +1,4 @@
-// Walks the table of op cases: every variant of every kernel on every device against `naive`, forward and backward, f32
+// Walks the table of op cases: every variant of every kernel of a device against `naive` on the CPU, forward and backward, f32
 // and f64, on memory full of NaN between guard bytes; then the float64 gradient check of every row.
 // ASAP_ROWS=TEXT looks at the rows whose name contains TEXT alone, while a kernel is being written.
 // Next: op_cases.h; test_op_goldens.cpp compares with PyTorch.
@@ -18,11 +18,8 @@ using namespace asap::tests;
 
 namespace {
 
-std::vector<Device> devices() {
-  std::vector<Device> found{Device::cpu};
-  if (is_available(Device::cuda)) found.push_back(Device::cuda);
-  return found;
-}
+// The table is walked on the device that this run is about; the reference is always the CPU's naive in f64.
+std::vector<Device> devices() { return {test_device()}; }
 
 const char* wanted_rows() { return std::getenv("ASAP_ROWS"); }
 bool is_wanted(const OpCase& row) { return !wanted_rows() || row.name.find(wanted_rows()) != std::string::npos; }
@@ -102,6 +99,25 @@ TEST_CASE("every variant of every kernel gives what naive gives") {
   for (const std::string& name : wanted_rows() ? std::set<std::string>() : waiting) FAIL_CHECK("ran in no row of op_cases: ", name);
   for (const auto& [name, record] : worst) {
     if (record.first > 0.5) MESSAGE(name, " uses ", record.first, " of the tolerance, in ", record.second);
+  }
+}
+
+TEST_CASE("random numbers do not depend on the device") {
+  if (test_device() == Device::cpu) return;
+  ran();
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    INFO(dtype);
+    // The second one's bounds are so close that most values round to the upper one.
+    for (const RandomParams& params : {RandomParams{.seed = 7, .offset = 1ull << 33, .a = -1, .b = 3},
+                                       RandomParams{.seed = 1ull << 40, .a = 1, .b = 1.0000001}}) {
+      const Tensor there = random_uniform({4099}, params, dtype, Device::cuda).to(Device::cpu);
+      CHECK(relative_difference(there, random_uniform({4099}, params, dtype)) == 0);
+    }
+    // The card's log and cos are good to a rounding or two of f64: where one value lies next to a rounding of f32, that differs.
+    const RandomParams params{.seed = 7, .offset = 5, .a = 0.5, .b = 2};
+    const Tensor there = random_normal({4099}, params, dtype, Device::cuda).to(Device::cpu);
+    const double rounding = dtype == DType::f32 ? 0x1p-23 : 0x1p-50;
+    CHECK(relative_difference(there, random_normal({4099}, params, dtype)) <= rounding);
   }
 }
 

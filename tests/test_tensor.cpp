@@ -413,6 +413,38 @@ TEST_CASE("empty tensors pass through") {
   CHECK(x.transpose(1, 2).contiguous().shape() == Shape{0, 8, 3, 8});
 }
 
+TEST_CASE("adam_step takes any list of parameters, and refuses one that does not fit together") {
+  tests::ran();
+  using List = std::vector<Tensor>;
+  const auto step = [](const List& grads, List values, List m, List v) {
+    adam_step(grads, {.lr = 0.5, .beta1 = 0, .beta2 = 0}, values, m, v);
+  };
+  const auto zeros = [](const Shape& shape) { return Tensor::zeros(shape); };
+  step({}, {}, {}, {});
+  // Empty parameters, and a gradient that is not packed; the step is lr * sign(gradient).
+  const Tensor a = counting({2, 2}), b = counting({3}), empty = zeros({0, 4});
+  const Tensor a_grad = Tensor::from(Floats{1, -2, -3, 4}, {2, 2}).transpose(0, 1), b_grad = Tensor::from(Floats{-1, 1, 1}, {3});
+  const Tensor m = zeros({2, 2});
+  step({empty, a_grad, empty, b_grad}, {empty, a, empty, b}, {empty, m, empty, zeros({3})},
+       {empty, zeros({2, 2}), empty, zeros({3})});
+  CHECK(floats(a) == Floats{-0.5f, 1.5f, 2.5f, 2.5f});
+  CHECK(floats(b) == Floats{0.5f, 0.5f, 1.5f});
+  CHECK(a.version() == 1);
+  CHECK(m.version() == 1);
+
+  const Tensor x = zeros({3}), y = zeros({3});
+  CHECK(error_of([&] { step({x}, {x, y}, {x, y}, {x, y}); }) ==
+        "adam_step: expected equally many gradients, parameters and moments, got 1, 2, 2 and 2");
+  CHECK(error_of([&] { step({x, y}, {x, y}, {x, zeros({4})}, {x, y}); }) ==
+        "adam_step, parameter 1: expected m of shape (3), got (4)");
+  CHECK(error_of([&] { step({x, Tensor()}, {x, y}, {x, y}, {x, y}); }) ==
+        "adam_step, parameter 1: expected a tensor for grad, got an undefined one");
+  const Tensor wide = Tensor::zeros({3}, DType::f64);
+  CHECK(error_of([&] { step({x, wide}, {x, wide}, {x, wide}, {x, wide}); }) ==
+        "adam_step, parameter 1: expected equal dtypes, got f64 and f32");
+  CHECK(error_of([&] { step({x, y}, {x, x}, {x, y}, {x, y}); }) == "adam_step: expected every parameter once, got one twice");
+}
+
 TEST_CASE("error texts name the op, what was expected and what came") {
   tests::ran();
   const Tensor x = counting({1, 3, 4, 4});

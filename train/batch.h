@@ -11,7 +11,8 @@ namespace asap::train {
 
 // labels [N,H,W] (with no_one_hot f32 [N,3,H,W]), instance [N,1,H,W] if the model takes it, image [N,3,H,W] if the
 // samples have photos. asap::Error naming the sample: sizes that differ within the batch or do not suit the model's
-// tiles, no instance map where the model takes one.
+// tiles, no instance map where the model takes one. That the labels are classes was checked by load_sample: on a device,
+// one_hot does not look at them again.
 asapnet::Batch make_batch(const std::vector<Sample>& samples, const asapnet::Config& config,
                           Device device = Device::cpu);
 

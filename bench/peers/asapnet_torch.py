@@ -7,6 +7,7 @@ Next: bench_torch.py, which times it.
 """
 import argparse
 import ast
+import contextlib
 import dataclasses
 import json
 import math
@@ -86,7 +87,7 @@ def tent_downsample(x, factor):
     """Fixed S1 downsampling: the tent [1, 3, .., 3, 1] along W, then along H, on the reflected picture."""
     if factor == 1:
         return x
-    rising = torch.arange(1, 2 * factor, 2, dtype=x.dtype)
+    rising = torch.arange(1, 2 * factor, 2, dtype=x.dtype, device=x.device)
     tent = torch.cat([rising, rising.flip(0)]) / (2 * factor * factor)
     channels = x.shape[1]
     x = F.pad(x, [factor // 2] * 4, mode="reflect")
@@ -135,8 +136,9 @@ class LowresStream(nn.Module):
 
 def positional_encoding(height, width, tile, like):
     """[1, 4 log2(tile), H, W]: for f = tile, tile/2, .., 2 the cosine and sine of 2 pi X/f, then of 2 pi Y/f."""
-    x = torch.arange(width, dtype=like.dtype).expand(height, width)
-    y = torch.arange(height, dtype=like.dtype).view(-1, 1).expand(height, width)
+    dtype = torch.promote_types(like.dtype, torch.float32)  # bfloat16 cannot count pixels
+    x = torch.arange(width, dtype=dtype, device=like.device).expand(height, width)
+    y = torch.arange(height, dtype=dtype, device=like.device).view(-1, 1).expand(height, width)
     planes = []
     period = tile
     while period >= 2:
@@ -144,7 +146,7 @@ def positional_encoding(height, width, tile, like):
             angle = 2 * math.pi * (position % period) / period
             planes += [torch.cos(angle), torch.sin(angle)]
         period //= 2
-    return torch.stack(planes).unsqueeze(0)
+    return torch.stack(planes).unsqueeze(0).to(like.dtype)
 
 
 def highres_stream(config, x, phi):
@@ -276,20 +278,26 @@ def perceptual_loss(vgg, fake, real):
 # ---- one training iteration -----------------------------------------------------------------------------------------
 
 
-def one_hot_input(config, labels, instance=None):
+def one_hot_input(config, labels, instance=None, dtype=torch.float32):
     """labels [N,H,W] -> [N,C,H,W], with the instance channel last."""
     shape = (labels.shape[0], config.label_nc, *labels.shape[1:])
-    x = torch.zeros(shape).scatter_(1, labels.unsqueeze(1), 1.0)
-    return x if instance is None else torch.cat([x, instance], 1)
+    x = torch.zeros(shape, dtype=dtype, device=labels.device).scatter_(1, labels.unsqueeze(1), 1.0)
+    return x if instance is None else torch.cat([x, instance.to(dtype)], 1)
 
 
 class TrainingStep:
-    """G step, then D step on the same batch, with the default losses and TTUR Adam."""
+    """G step, then D step on the same batch, with the default losses and TTUR Adam. `autocast` makes the context in which
+    the forward passes run."""
 
-    def __init__(self, config, generator, discriminator, vgg, lean=False, lr=2e-4, eps=1e-8):
+    def __init__(self, config, generator, discriminator, vgg, lean=False, lr=2e-4, eps=1e-8,
+                 autocast=contextlib.nullcontext):
         self.config, self.G, self.D, self.vgg, self.lean = config, generator, discriminator, vgg, lean
-        self.adam_G = torch.optim.Adam(self.G.parameters(), lr=lr / 2, betas=(0.0, 0.9), eps=eps)
-        self.adam_D = torch.optim.Adam(self.D.parameters(), lr=lr * 2, betas=(0.0, 0.9), eps=eps)
+        self.autocast = autocast
+        settings = {"betas": (0.0, 0.9), "eps": eps}
+        if next(generator.parameters()).is_cuda:
+            settings.update(fused=True, capturable=True)
+        self.adam_G = torch.optim.Adam(self.G.parameters(), lr=lr / 2, **settings)
+        self.adam_D = torch.optim.Adam(self.D.parameters(), lr=lr * 2, **settings)
 
     def discriminate(self, x, fake, real):
         both = torch.cat([torch.cat([x, fake], 1), torch.cat([x, real], 1)])
@@ -297,30 +305,36 @@ class TrainingStep:
         n = x.shape[0]
         return [[f[:n] for f in fs] for fs in scales], [[f[n:] for f in fs] for fs in scales]
 
-    def __call__(self, labels, real, instance=None):
+    def run(self, labels, real, instance=None):
+        """The losses as tensors: nothing here waits for the device."""
         x = one_hot_input(self.config, labels, instance)
         losses = {}
         if self.lean:  # no weight gradients of D, which the G step does not need
             self.D.requires_grad_(False)
-        fake, _ = self.G(x)
-        on_fake, on_real = self.discriminate(x, fake, real)
-        losses["GAN"] = generator_hinge(on_fake)
-        losses["GAN_Feat"] = 10 * feature_matching(on_fake, on_real)
-        losses["VGG"] = 10 * perceptual_loss(self.vgg, fake, real)
+        with self.autocast():
+            fake, _ = self.G(x)
+            on_fake, on_real = self.discriminate(x, fake, real)
+            losses["GAN"] = generator_hinge(on_fake)
+            losses["GAN_Feat"] = 10 * feature_matching(on_fake, on_real)
+            losses["VGG"] = 10 * perceptual_loss(self.vgg, fake, real)
         self.adam_G.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
         self.adam_G.step()
         self.D.requires_grad_(True)
 
-        with torch.no_grad():
-            fake, _ = self.G(x)
-        on_fake, on_real = self.discriminate(x, fake, real)
-        losses["D_Fake"] = discriminator_hinge(on_fake, real=False)
-        losses["D_real"] = discriminator_hinge(on_real, real=True)
+        with self.autocast():
+            with torch.no_grad():
+                fake, _ = self.G(x)
+            on_fake, on_real = self.discriminate(x, fake, real)
+            losses["D_Fake"] = discriminator_hinge(on_fake, real=False)
+            losses["D_real"] = discriminator_hinge(on_real, real=True)
         self.adam_D.zero_grad(set_to_none=True)
         (losses["D_Fake"] + losses["D_real"]).backward()
         self.adam_D.step()
-        return {name: value.item() for name, value in losses.items()}
+        return losses
+
+    def __call__(self, labels, real, instance=None):
+        return {name: value.item() for name, value in self.run(labels, real, instance).items()}
 
 
 # ---- the golden numbers ---------------------------------------------------------------------------------------------

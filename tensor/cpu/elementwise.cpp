@@ -2,7 +2,6 @@
 // `naive` evaluates the definitions (../elementwise_functions.h) element by element; `vectorized` compiles one loop per
 // operation out of the same definitions (float exp, tanh, log and their kin from vector_math.h). Next: strided.h.
 #include <type_traits>
-#include <utility>
 
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
@@ -59,21 +58,6 @@ void add_bias_naive(const Tensor& bias, Tensor& y) {
 }
 
 // ---- vectorized ---------------------------------------------------------------------------------------------------
-
-// Calls f with the operation as a compile-time constant: one of the enumerators 0, 1, ..
-template <class Op, class F, int... i>
-void with_constant(Op op, const F& f, std::integer_sequence<int, i...>) {
-  const bool found = ((op == Op{i} && (f(std::integral_constant<Op, Op{i}>{}), true)) || ...);
-  ASAP_CHECK(found, "elementwise: unknown operation ", static_cast<int>(op));
-}
-template <class F>
-void with_constant(UnaryOp op, const F& f) {
-  with_constant(op, f, std::make_integer_sequence<int, static_cast<int>(UnaryOp::sign) + 1>{});
-}
-template <class F>
-void with_constant(BinaryOp op, const F& f) {
-  with_constant(op, f, std::make_integer_sequence<int, static_cast<int>(BinaryOp::greater) + 1>{});
-}
 
 // evaluate() and derivative() with the branchless float functions where there is one.
 template <UnaryOp op, class T>

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "tensor/cpu/norm.h"
 #include "tensor/cpu/reduce_run.h"
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
@@ -275,6 +276,11 @@ void add_variants(const char* variant, ForwardImpl* forward, BackwardImpl* backw
 }
 
 }  // namespace
+
+void instance_norm_in_place(const Tensor& gamma, const Tensor& beta, const NormParams& params, Tensor& y, Tensor& mean,
+                            Tensor& rstd) {
+  norm_forward_chunked(instance_groups(y), y, gamma, beta, params, y, mean, rstd);
+}
 
 void register_norm() {
   add_variants("chunked", norm_forward_chunked, norm_backward_chunked);

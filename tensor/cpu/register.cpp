@@ -19,6 +19,7 @@ void register_kernels() {
   register_pool();
   register_resize();
   register_tile_mlp();
+  register_inference();
   register_optim();
 }
 

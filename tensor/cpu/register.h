@@ -17,6 +17,7 @@ void register_pad();          // pad.cpp
 void register_pool();         // pool.cpp: average and max pooling
 void register_resize();       // resize.cpp
 void register_tile_mlp();     // tile_mlp*.cpp
+void register_inference();    // inference*.cpp: label_planes, conv_layer, tile_mlp_labels
 void register_optim();        // optim.cpp: adam, sgd
 
 }  // namespace asap::cpu

@@ -21,8 +21,9 @@ struct TileMlpSizes {
   int64_t parameters;                      // channels of phi
   std::vector<TileMlpLayer> layers;
 
-  TileMlpSizes(const Tensor& x, const TileMlpParams& params)
-      : batch(x.size(0)), channels(x.size(1)), height(x.size(2)), width(x.size(3)), tile(params.tile),
+  TileMlpSizes(const Tensor& x, const TileMlpParams& params) : TileMlpSizes(x.shape(), params) {}
+  TileMlpSizes(const Shape& x, const TileMlpParams& params)
+      : batch(x[0]), channels(x[1]), height(x[2]), width(x[3]), tile(params.tile),
         grid_h(height / tile), grid_w(width / tile), inputs(channels), parameters(0) {
     for (int64_t f = tile; f > 1; f /= 2) inputs += 4;
     for (int64_t l = 0, in = inputs; l < params.depth; ++l) {

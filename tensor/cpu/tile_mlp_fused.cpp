@@ -10,7 +10,7 @@ template <class T>
 void forward(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y) {
   const TileMlpSizes sizes(x, params);
   const TilePixels<T> pixels(sizes, PositionalEncoding<T>(sizes.tile));
-  const LeakyRelu<T> leaky_relu{static_cast<T>(params.slope)};
+  const T slope = static_cast<T>(params.slope);
   const TileGroups groups(sizes, panels::kLanes<T>);
   const int64_t column_stride = panels::round_up(sizes.parameters, panels::kLanes<T>);
   const int64_t plane = sizes.height * sizes.width;
@@ -29,18 +29,7 @@ void forward(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Te
         for (int64_t panel = 0; panel < pixels.panels(); ++panel) {
           pixels.read(x_first + group.picture * sizes.channels * plane, sizes.channels, cell, panel, input);
           pixels.encode(panel, input + sizes.channels * pixels.kPanel);
-          const T* z = input;
-          for (const TileMlpLayer& layer : sizes.layers) {
-            T* out = z == even ? odd : even;
-            const T *bias = weights + layer.bias, *weight = weights + layer.weight;
-            if (&layer != &sizes.layers.back()) {
-              panels::linear(z, bias, weight, layer.in, layer.out, out, leaky_relu);
-            } else {
-              panels::linear(z, bias, weight, layer.in, layer.out, out, [](panels::Vec<T> v) { return v; });
-              panels::tanh_in_place(out, layer.out * pixels.kPanel);
-            }
-            z = out;
-          }
+          const T* z = run_layers<T>(sizes, weights, slope, 0, input, even, odd);
           pixels.write(z, params.out, cell, panel, y_first + group.picture * params.out * plane);
         }
       }

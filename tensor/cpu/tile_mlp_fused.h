@@ -95,6 +95,12 @@ class TilePixels {
 
   int64_t panels() const { return (sizes_.pixels() + kPanel - 1) / kPanel; }
 
+  // Calls f(first place in the panel, place of its pixel in the picture, count) for the rows of a panel.
+  template <class F>
+  void for_runs(int64_t cell, int64_t panel, const F& f) const {
+    for (int64_t start = 0; start < used_; start += run_) f(start, offset(cell, panel * kPanel + start), run_);
+  }
+
   // Panel number `panel` of tile `cell` of `channels` planes [channels,H,W] -> [channels][kPanel]. The next panel is
   // prefetched: short rows of many planes are no pattern that the processor foresees.
   void read(const T* planes, int64_t channels, int64_t cell, int64_t panel, T* to) const {
@@ -111,10 +117,10 @@ class TilePixels {
     for (int64_t c = 0; used_ < kPanel && c < channels; ++c) std::fill(to + c * kPanel + used_, to + (c + 1) * kPanel, T{0});
   }
   void write(const T* from, int64_t channels, int64_t cell, int64_t panel, T* planes) const {
-    for (int64_t start = 0; start < used_; start += run_) {
-      T* to = planes + offset(cell, panel * kPanel + start);
-      for (int64_t c = 0; c < channels; ++c) std::copy_n(from + c * kPanel + start, run_, to + c * sizes_.height * sizes_.width);
-    }
+    for_runs(cell, panel, [&](int64_t start, int64_t at, int64_t count) {
+      T* to = planes + at;
+      for (int64_t c = 0; c < channels; ++c) std::copy_n(from + c * kPanel + start, count, to + c * sizes_.height * sizes_.width);
+    });
   }
   // The positional features of a panel, [inputs - channels][kPanel].
   void encode(int64_t panel, T* to) const {
@@ -146,5 +152,24 @@ struct LeakyRelu {
   T slope;
   panels::Vec<T> operator()(panels::Vec<T> v) const { return v > T{0} ? v : slope * v; }
 };
+
+// Runs a panel through the layers from number `first` on: z [layers[first].in][kPanel] is one tile's, `weights` its column
+// of phi. Returns the result, one of `even` and `odd`, which each hold the widest layer; z may be either, too.
+template <class T>
+T* run_layers(const TileMlpSizes& sizes, const T* weights, T slope, size_t first, const T* z, T* even, T* odd) {
+  T* out = nullptr;
+  for (size_t l = first; l < sizes.layers.size(); ++l, z = out) {
+    const TileMlpLayer& layer = sizes.layers[l];
+    const T *bias = weights + layer.bias, *weight = weights + layer.weight;
+    out = z == even ? odd : even;
+    if (l + 1 < sizes.layers.size()) {
+      panels::linear(z, bias, weight, layer.in, layer.out, out, LeakyRelu<T>{slope});
+    } else {
+      panels::linear(z, bias, weight, layer.in, layer.out, out, [](panels::Vec<T> v) { return v; });
+      panels::tanh_in_place(out, layer.out * panels::kPanel<T>);
+    }
+  }
+  return out;
+}
 
 }  // namespace asap::cpu

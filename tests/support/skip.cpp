@@ -16,6 +16,13 @@ void skip(const std::string& reason) {
 void ran() { ++ran_count; }
 bool all_skipped() { return skipped_count > 0 && ran_count == 0; }
 
+Device test_device() {
+  const char* text = std::getenv("ASAP_TEST_DEVICE");
+  const std::string name = text ? text : "cpu";
+  ASAP_CHECK(name == "cpu" || name == "cuda", "ASAP_TEST_DEVICE: expected cpu or cuda, came '", name, "'");
+  return name == "cpu" ? Device::cpu : Device::cuda;
+}
+
 std::string data_folder() {
   const char* folder = std::getenv("ASAP_DATA");
   return folder ? folder : "";

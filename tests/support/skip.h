@@ -4,11 +4,17 @@
 
 #include <string>
 
+#include "tensor/dtype.h"
+
 namespace asap::tests {
 
 void skip(const std::string& reason);
 void ran();
 bool all_skipped();
+
+// The device that this run of a test program is about: the environment variable ASAP_TEST_DEVICE, cpu (default) or cuda. A
+// program that is asked for a card and finds none skips itself (main.cpp).
+Device test_device();
 
 // The folder of the real data (facades/, weights/) from the environment variable ASAP_DATA; "" when it is not set.
 std::string data_folder();

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "tests/support/scratch.h"
+#include "tests/support/skip.h"
 #include "train/options.h"
 #include "train/synth.h"
 
@@ -39,6 +40,7 @@ inline train::Options tiny_options(const std::filesystem::path& data) {
   options.train.steps = 6;
   options.train.threads = 1;
   options.train.seed = 7;
+  options.train.device = name(test_device());
   return options;
 }
 
