@@ -91,7 +91,7 @@ inline ChannelRows output_channels(const Conv2dSizes& s) {
   return {.pixels = s.oh * s.ow, .picture_step = s.o * s.oh * s.ow, .by_pixels = Divider(s.oh * s.ow)};
 }
 
-inline bool is_aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
+// A 1x1 window that steps over nothing.
 inline bool is_pointwise(const Conv2dSizes& s) {
   return s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 && s.padding_h == 0 && s.padding_w == 0 &&
          s.groups == 1;

@@ -66,8 +66,6 @@ struct MatrixResult {
   __device__ __forceinline__ int column(int n) const { return n; }
 };
 
-bool is_aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
-
 Matrix matrix(const float* data, int64_t rows, int64_t depth, bool k_outermost, int64_t step) {
   const int64_t length = k_outermost ? rows : depth;  // of what lies side by side
   return {.data = data,
@@ -80,25 +78,17 @@ Matrix matrix(const float* data, int64_t rows, int64_t depth, bool k_outermost, 
           .vector = length % 4 == 0 && is_aligned(data) && step % 4 == 0 ? 4 : 1};
 }
 
-template <bool Split>
-void gemm_tiled(Precision precision, const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
-  matrix_product(precision, Split, product_of(a, b, p, y), y);
-}
-
-template <Precision P>
-bool is_allowed(const char* variant) {
-  return P == Precision::f32 || (precision_allows(P) && card_has(80, variant));
-}
-
-template <Precision P, bool Split>
-void add_tiled(const char* name, const char* full_name) {
+void add_tiled(Precision precision, bool split) {
+  const std::string name = variant_name(split ? "split_k" : "tiled", precision);
   kernels::gemm.add(
       Device::cuda, name,
-      [](const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) { gemm_tiled<Split>(P, a, b, p, y); },
-      [full_name](const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
-        if (a.dtype() != DType::f32 || !is_allowed<P>(full_name)) return false;
+      [=](const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
+        matrix_product(precision, split, product_of(a, b, p, y), y);
+      },
+      [=](const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
+        if (a.dtype() != DType::f32 || !may_use(precision, kernels::gemm, name)) return false;
         const MatrixProduct product = product_of(a, b, p, y);
-        return takes_matrix_product(product) && (!Split || splits_matrix_product(P, product));
+        return takes_matrix_product(product) && (!split || splits_matrix_product(precision, product));
       });
 }
 
@@ -126,12 +116,9 @@ void matrix_product(Precision precision, bool may_split, const MatrixProduct& s,
 }
 
 void register_gemm() {
-  add_tiled<Precision::bf16, true>("split_k_bf16", "gemm=split_k_bf16");
-  add_tiled<Precision::bf16, false>("tiled_bf16", "gemm=tiled_bf16");
-  add_tiled<Precision::tf32, true>("split_k_tf32", "gemm=split_k_tf32");
-  add_tiled<Precision::tf32, false>("tiled_tf32", "gemm=tiled_tf32");
-  add_tiled<Precision::f32, true>("split_k", "gemm=split_k");
-  add_tiled<Precision::f32, false>("tiled", "gemm=tiled");
+  for (const Precision precision : {Precision::bf16, Precision::tf32, Precision::f32}) {
+    for (const bool split : {true, false}) add_tiled(precision, split);
+  }
 #if defined(ASAP_CUBLAS)
   register_gemm_cublas();
 #endif

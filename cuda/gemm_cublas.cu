@@ -3,9 +3,9 @@
 // Compiled by nvcc alone, where the toolkit has cuBLAS; the emulator cannot execute it. See gemm.cu.
 #include <cublas_v2.h>
 
-#include "cuda/common.cuh"
+#include "cuda/gemm.h"
 #include "cuda/register.h"
-#include "tensor/precision.h"
+#include "cuda/tile_gemm.cuh"
 
 namespace asap::cuda {
 namespace {
@@ -59,13 +59,12 @@ void gemm_cublas(Precision precision, const Tensor& a, const Tensor& b, const Ge
 
 void register_gemm_cublas() {
   for (const Precision precision : {Precision::bf16, Precision::tf32, Precision::f32}) {
-    const std::string name = precision == Precision::f32 ? "cublas" : str("cublas_", asap::name(precision));
+    const std::string name = variant_name("cublas", precision);
     kernels::gemm.add(
         Device::cuda, name,
         [=](const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) { gemm_cublas(precision, a, b, p, y); },
         [=](const Tensor& a, const Tensor& b, const GemmParams&, Tensor& y) {
-          if (a.dtype() != DType::f32 || !precision_allows(precision) || !fits(a, b, y)) return false;
-          return precision == Precision::f32 || card_has(80, ("gemm=" + name).c_str());
+          return a.dtype() == DType::f32 && may_use(precision, kernels::gemm, name) && fits(a, b, y);
         });
   }
 }

@@ -51,17 +51,25 @@ TilePlan plan_tiles(Precision precision, int64_t m, int64_t n, int64_t k, int64_
   plan.tiles_m = static_cast<int>(ceil_div(m, tile.rows));
   plan.tiles_n = static_cast<int>(ceil_div(n, tile.columns));
   if (!may_split) return plan;
-  // One block a place: a second, partly filled round would take as long as the first. On tensor cores half of the places are
-  // enough to keep the memory busy, and fewer pieces mean fewer partial sums.
+  // One block a place: a second, partly filled round would take as long as the first.
   constexpr int64_t kFewestTiles = 4;  // of K in a piece: the pipeline has to fill first
-  const int64_t places = int64_t{card().multiprocessors} * tile.blocks_each / (precision == Precision::f32 ? 1 : 2);
+  const int64_t places = int64_t{card().multiprocessors} * tile.blocks_each;
   const int64_t blocks = plan.tiles_m * plan.tiles_n * parts, k_tiles = ceil_div(k, kTileDepth);
   plan.splits = static_cast<int>(std::max<int64_t>(1, std::min(places / blocks, k_tiles / kFewestTiles)));
   return plan;
 }
 
+std::string variant_name(const std::string& base, Precision precision) {
+  return precision == Precision::f32 ? base : base + "_" + name(precision);
+}
+
+bool may_use(Precision precision, const KernelSlotBase& slot, const std::string& variant) {
+  if (precision == Precision::f32) return true;
+  return precision_allows(precision) && card_has(80, (slot.name() + "=" + variant).c_str());
+}
+
 void sum_partials(const Tensor& partials, int splits, bool accumulate, Tensor& y) {
-  const bool by_four = y.numel() % 4 == 0 && reinterpret_cast<uintptr_t>(y.raw()) % 16 == 0;
+  const bool by_four = y.numel() % 4 == 0 && is_aligned(y.raw());
   if (by_four) {
     launch(sum_partials_kernel<Four>, {blocks_for(y.numel() / 4), kBlock}, static_cast<const Four*>(partials.raw()),
            splits, y.numel() / 4, accumulate, static_cast<Four*>(y.raw()));

@@ -68,13 +68,26 @@ void sum_partials(const Tensor& partials, int splits, bool accumulate, Tensor& y
 
 constexpr int kStages = 4;
 
-template <class Product>
+template <class A, class B, class Result>
+struct TileProblem {
+  A a;
+  B b;
+  Result y;
+  int tiles_m, splits;
+  int64_t split_step;  // floats from one split's partial sums to the next's
+};
+
+template <class Product, class A, class B, class Result>
 struct alignas(128) TileShared {
   static constexpr int kRing = kStages * kTileDepth;
   float a[kStages][Product::kRows * Product::kPitchA];
   float b[kStages][kTileDepth * Product::kPitchB];
   Place a_places[Product::kRows > kRing ? Product::kRows : kRing];
   Place b_places[Product::kColumns > kRing ? Product::kColumns : kRing];
+  // The operands of the block's part. All threads share them, and the registers are for sums.
+  A operand_a;
+  B operand_b;
+  Result result;
 };
 
 // Moves tiles of one operand, Rows x kTileDepth, into shared memory. Where its memory runs along k, a thread stays with one
@@ -146,11 +159,12 @@ class TileCopy {
   }
 
   template <int Width>
-  __device__ __forceinline__ void copy_elements(float* to, Place row, Place k) {
+  __device__ __forceinline__ static void copy_elements(float* to, const float* data, Place row, Place k) {
     const bool valid = (row.bits & k.bits) == 0;
-    copy_async<4 * Width>(to, operand_.data + (valid ? row.offset + k.offset : 0), valid);
+    copy_async<4 * Width>(to, data + (valid ? row.offset + k.offset : 0), valid);
   }
 
+  // Both read a few places at a time and then copy: the waits for shared memory overlap.
   template <int Width>
   __device__ __forceinline__ void copy_along_k(int first_k, float* to) {
     constexpr int kLaneDepth = IsA ? kTileDepth / Width : 8, kLaneRows = kWarp / kLaneDepth;
@@ -159,10 +173,20 @@ class TileCopy {
     const int k = (warp % kPatches * kLaneDepth + lane % kLaneDepth) * Width;
     const int first = warp / kPatches * kLaneRows + lane / kLaneDepth;
     const Place place = depth_place(first_k + k);
+    const float* const data = operand_.data;
+    constexpr int kCopies = (Rows + kRowsAtOnce - 1) / kRowsAtOnce, kBatch = kCopies < 4 ? kCopies : 4;
+    to += first * kRowStep + k * kStep;
 #pragma unroll
-    for (int i = 0; i < (Rows + kRowsAtOnce - 1) / kRowsAtOnce; ++i) {
-      const int r = first + i * kRowsAtOnce;
-      if (Rows % kRowsAtOnce == 0 || r < Rows) copy_elements<Width>(to + r * kRowStep + k * kStep, table_[r], place);
+    for (int i = 0; i < kCopies; i += kBatch) {
+      Place places[kBatch];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) places[j] = table_[first + (i + j) * kRowsAtOnce];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        const int r = (i + j) * kRowsAtOnce;
+        if (Rows % kRowsAtOnce == 0 || first + r < Rows)
+          copy_elements<Width>(to + r * kRowStep, data, places[j], place);
+      }
     }
   }
 
@@ -172,12 +196,22 @@ class TileCopy {
     constexpr int kAtOnce = Lanes::kGroups * Lanes::kLaneDepth;
     static_assert(kTileDepth % kAtOnce == 0);
     const int thread = fresh_thread();
+    const float* const data = operand_.data;
+    constexpr int kCopies = kTileDepth / kAtOnce, kBatch = kCopies < 4 ? kCopies : 4;
+    ks += Lanes::depth(thread);
+    to += Lanes::depth(thread) * kStep;
 #pragma unroll
-    for (int i = 0; i < Lanes::kOwned; ++i) {
+    for (int i = 0; i < kCopies; i += kBatch) {
+      Place places[kBatch];
 #pragma unroll
-      for (int j = 0; j < kTileDepth / kAtOnce; ++j) {
-        const int k = Lanes::depth(thread) + j * kAtOnce;
-        copy_elements<Width>(to + Lanes::row(thread, i) * kRowStep + k * kStep, own_[i], ks[k]);
+      for (int j = 0; j < kBatch; ++j) places[j] = ks[(i + j) * kAtOnce];
+#pragma unroll
+      for (int owned = 0; owned < Lanes::kOwned; ++owned) {
+        float* const column = to + Lanes::row(thread, owned) * kRowStep;
+#pragma unroll
+        for (int j = 0; j < kBatch; ++j) {
+          copy_elements<Width>(column + (i + j) * kAtOnce * kStep, data, own_[owned], places[j]);
+        }
       }
     }
   }
@@ -187,18 +221,9 @@ class TileCopy {
   Place own_[kMostOwned];
 };
 
-template <class A, class B, class Result>
-struct TileProblem {
-  A a;
-  B b;
-  Result y;
-  int tiles_m, splits;
-  int64_t split_step;  // floats from one split's partial sums to the next's
-};
-
 // Writes the block's sums, a run of columns at a time.
 template <class Product, class Result>
-__device__ __forceinline__ void store_tile(const Product& product, const Result& y, int first_m, int rows, int first_n,
+__device__ __forceinline__ void store_tile(const Product& product, const Result y, int first_m, int rows, int first_n,
                                            int columns) {
   constexpr int kRun = Product::kRun;
 #pragma unroll
@@ -230,18 +255,28 @@ __device__ __forceinline__ void store_tile(const Product& product, const Result&
 template <class Product, class A, class B, class Result>
 __global__ void __launch_bounds__(Product::kThreads, Product::kBlocksEach)
     tile_gemm_kernel(TileProblem<A, B, Result> p) {
-  auto& shared = *dynamic_shared<TileShared<Product>>();
+  auto& shared = *dynamic_shared<TileShared<Product, A, B, Result>>();
   const int part = static_cast<int>(blockIdx.z) / p.splits, split = static_cast<int>(blockIdx.z) % p.splits;
-  p.a.begin(part);
-  p.b.begin(part);
+  if (threadIdx.x == 0) {
+    shared.operand_a = p.a;
+    shared.operand_b = p.b;
+    shared.result = p.y;
+    shared.operand_a.begin(part);
+    shared.operand_b.begin(part);
+    shared.result.begin(part);
+    shared.result.data += split * p.split_step;
+  }
+  __syncthreads();
+  const A& a = shared.operand_a;
+  const B& b = shared.operand_b;
   // Neighbouring blocks share columns: pixels, of which there are more than there are weights.
   const int first_m = static_cast<int>(blockIdx.x) % p.tiles_m * Product::kRows;
   const int first_n = static_cast<int>(blockIdx.x) / p.tiles_m * Product::kColumns;
-  if (first_m >= p.a.rows || first_n >= p.b.rows) return;  // the whole block: this part is smaller than the largest
+  if (first_m >= a.rows || first_n >= b.rows) return;  // the whole block: this part is smaller than the largest
 
-  TileCopy<A, Product::kRows, Product::kThreads, true, Product::kPitchA> copy_a(p.a, first_m, shared.a_places);
-  TileCopy<B, Product::kColumns, Product::kThreads, false, Product::kPitchB> copy_b(p.b, first_n, shared.b_places);
-  const int tiles = (p.b.depth + kTileDepth - 1) / kTileDepth;
+  TileCopy<A, Product::kRows, Product::kThreads, true, Product::kPitchA> copy_a(a, first_m, shared.a_places);
+  TileCopy<B, Product::kColumns, Product::kThreads, false, Product::kPitchB> copy_b(b, first_n, shared.b_places);
+  const int tiles = (b.depth + kTileDepth - 1) / kTileDepth;
   const int first = static_cast<int>(static_cast<int64_t>(tiles) * split / p.splits);
   const int last = static_cast<int>(static_cast<int64_t>(tiles) * (split + 1) / p.splits);
   const auto copy = [&](int tile) {
@@ -269,10 +304,17 @@ __global__ void __launch_bounds__(Product::kThreads, Product::kBlocksEach)
     copy_b.prepare(tile + kStages, slot);
     product.add(shared.a[slot], shared.b[slot]);
   }
-  p.y.begin(part);
-  p.y.data += split * p.split_step;
-  store_tile(product, p.y, first_m, p.a.rows, first_n, p.b.rows);
+  store_tile(product, shared.result, first_m, a.rows, first_n, b.rows);
 }
+
+// ---- what the variants share ------------------------------------------------------------------------------------------
+
+// "tiled", "tiled_tf32" or "tiled_bf16" for "tiled".
+std::string variant_name(const std::string& base, Precision precision);
+// Whether a variant that multiplies in `precision` may run: the caller allows it, and the card can.
+bool may_use(Precision precision, const KernelSlotBase& slot, const std::string& variant);
+// To 16 bytes.
+inline bool is_aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 
 // ---- launching --------------------------------------------------------------------------------------------------------
 
@@ -316,7 +358,8 @@ void tile_gemm(Precision precision, const TilePlan& plan, int64_t parts, const A
   const TileProblem<A, B, Result> problem{a, b, result, plan.tiles_m, plan.splits, y.numel()};
   const dim3 blocks(static_cast<unsigned>(plan.tiles_m * plan.tiles_n), 1, static_cast<unsigned>(parts * plan.splits));
   with_product(precision, plan.size, [&]<class Product>(std::type_identity<Product>) {
-    launch(tile_gemm_kernel<Product, A, B, Result>, {blocks, Product::kThreads, sizeof(TileShared<Product>)}, problem);
+    launch(tile_gemm_kernel<Product, A, B, Result>,
+           {blocks, Product::kThreads, sizeof(TileShared<Product, A, B, Result>)}, problem);
   });
   if (plan.splits > 1) sum_partials(partials, plan.splits, accumulate, y);
 }
