@@ -18,6 +18,8 @@ class Generator : public nn::Module {
   // x [N,C,H,W]; H and W must be multiples of the tile. z [N,z_dim] matters only with condition_on_z.
   GeneratorResult forward(const Variable& x, const Variable& z = {});
   LowresStream& lowres_stream() { return lowres_; }
+  const LowresStream& lowres_stream() const { return lowres_; }
+  const Config& config() const { return config_; }
 
  private:
   Config config_;

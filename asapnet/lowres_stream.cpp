@@ -41,14 +41,11 @@ class NumberedLayers : public nn::Module {
 };
 
 // The published block: its convolution sits in a Sequential named conv_block, behind the padding layer if there is one.
-class Block : public nn::Layer {
+class Block : public nn::Module {
  public:
   Block(int64_t channels, int64_t number, const Config& config)
-      : conv_(register_module<NumberedLayers>("conv_block").add<ConvNormRelu>(number, channels, channels, 1, config)) {}
-  Variable forward(const Variable& x) override { return conv_.forward(x); }
-
- private:
-  ConvNormRelu& conv_;
+      : conv(register_module<NumberedLayers>("conv_block").add<ConvNormRelu>(number, channels, channels, 1, config)) {}
+  ConvNormRelu& conv;
 };
 
 }  // namespace
@@ -59,6 +56,7 @@ Variable tent_downsample(const Variable& x, int64_t factor) {
 
 ConvNormRelu::ConvNormRelu(int64_t in, int64_t out, int64_t stride, const Config& config)
     : pad_{.mode = config.reflection_pad ? PadMode::reflect : config.replicate_pad ? PadMode::replicate : PadMode::zero},
+      stride_(stride),
       conv_(register_module<nn::Conv2d>("0", nn::Conv2dOptions{.in = in,
                                                                .out = out,
                                                                .kernel = 3,
@@ -90,13 +88,15 @@ LowresStream::LowresStream(const Config& config) : config_(config) {
     channels = out;
   }
   const int64_t first_block = places * (halvings + 1);
-  for (int64_t b = 0; b < config.lr_depth; ++b) convs_.push_back(&layers.add<Block>(first_block + b, channels, place, config));
+  for (int64_t b = 0; b < config.lr_depth; ++b) {
+    convs_.push_back(&layers.add<Block>(first_block + b, channels, place, config).conv);
+  }
   to_phi_ = &layers.add<nn::Conv2d>(first_block + config.lr_depth,
                                     nn::Conv2dOptions{.in = channels, .out = phi_channels(config), .kernel = 1});
   if (config.condition_on_z) z_to_features_ = &register_module<nn::Linear>("z_fc", config.z_dim, channels);
 }
 
-// The weights are kept: making them copies from the host, and that waits for the device.
+// The weights are kept: made anew they would cross from the host in every forward.
 Variable LowresStream::downsample(const Variable& x) {
   const int64_t factor = config_.fixed_downsampling();
   if (factor == 1) return x;
@@ -112,7 +112,7 @@ Variable LowresStream::forward(const Variable& x, const Variable& z) {
 
 Variable LowresStream::forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit) {
   Variable h = downsample(x);
-  for (nn::Layer* conv : convs_) visit(h = conv->forward(h));
+  for (ConvNormRelu* conv : convs_) visit(h = conv->forward(h));
   if (z_to_features_ && z.defined()) {
     // Behind the last instance norm, which would remove a constant added to a channel before it.
     h = h + reshape(z_to_features_->forward(z), {x.size(0), h.size(1), 1, 1});

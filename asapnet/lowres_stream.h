@@ -20,8 +20,15 @@ class ConvNormRelu : public nn::Layer {
   ConvNormRelu(int64_t in, int64_t out, int64_t stride, const Config& config);
   Variable forward(const Variable& x) override;
 
+  // For inference without gradients (session.h).
+  PadMode pad_mode() const { return pad_.mode; }
+  int64_t stride() const { return stride_; }
+  const nn::Conv2d& conv() const { return conv_; }
+  const nn::InstanceNorm2d& norm() const { return norm_; }
+
  private:
   Pad2dParams pad_;  // zero padding is the convolution's own
+  int64_t stride_;
   nn::Conv2d& conv_;
   nn::InstanceNorm2d& norm_;
 };
@@ -34,11 +41,14 @@ class LowresStream : public nn::Module {
   // The same; hands every layer's output, the last one phi, to `visit`: to compare with a reference layer by layer.
   Variable forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit);
 
+  const std::vector<ConvNormRelu*>& convs() const { return convs_; }
+  const nn::Conv2d& to_phi() const { return *to_phi_; }
+
  private:
   Variable downsample(const Variable& x);
 
   Config config_;
-  std::vector<nn::Layer*> convs_;
+  std::vector<ConvNormRelu*> convs_;
   nn::Conv2d* to_phi_;
   nn::Linear* z_to_features_ = nullptr;
   Tensor tent_;  // weights of the fixed downsampling, of the last forward's type and device

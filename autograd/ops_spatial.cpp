@@ -22,9 +22,9 @@ Variable avg_pool2d(const Variable& x, const Pool2dParams& params) {
 Variable max_pool2d(const Variable& x, const Pool2dParams& params) {
   const MaxPoolResult result = max_pool2d(x.value(), params);
   return make_result("max_pool2d", result.y, {x},
-                     [index = Saved(result.index), x_shape = x.shape()](
+                     [params, index = Saved(result.index), x_shape = x.shape()](
                          const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
-                       return {max_pool2d_backward(dy, index.get("max_pool2d"), x_shape)};
+                       return {max_pool2d_backward(dy, index.get("max_pool2d"), x_shape, params)};
                      });
 }
 

@@ -1,6 +1,7 @@
 // Times the whole model: inference and its two streams, and a training iteration (G step + D step, SPEC section 5), with
 // the names that peers/bench_torch.py prints for PyTorch. Batch 1, random weights, VGG-19 of torchvision's widths.
 // Each row: median and spread over the repetitions, peak memory of our allocator and of the process.
+// --device=cuda: the same on the card, and larger, in batches of 8, in tf32 and bf16.
 //   bench_asapnet --benchmark_filter=inference/facades512 --benchmark_repetitions=9
 #include <benchmark/benchmark.h>
 
@@ -10,7 +11,9 @@
 
 #include "asapnet/highres_stream.h"
 #include "asapnet/model.h"
+#include "asapnet/session.h"
 #include "nn/init.h"
+#include "tensor/precision.h"
 #include "tensor/storage.h"
 #include "tensor/threads.h"
 
@@ -19,10 +22,41 @@ namespace {
 using namespace asap;
 using namespace asap::asapnet;
 
+// What a row is about; the device is the program's.
+struct Setting {
+  std::string preset;
+  int64_t batch = 1;
+  Precision precision = Precision::f32;
+
+  Config config() const {
+    if (preset != "facades2048") return asapnet::preset(preset);
+    Config config = asapnet::preset("facades1024");  // larger than any published one
+    config.crop_size = 2048;
+    return config;
+  }
+  // The row's name as peers/bench_torch.py prints it.
+  std::string name(const std::string& kind) const {
+    const std::string precision_name = precision == Precision::f32 ? "float32" : asap::name(precision);
+    return kind + "/" + preset + (batch > 1 ? "/batch" + std::to_string(batch) : "") + "/" + precision_name;
+  }
+};
+Device device = Device::cpu;
+
+// On a card a run is over when its queue is empty.
+template <class F>
+void time_runs(benchmark::State& state, const F& run) {
+  run();  // takes fresh memory, loads kernels
+  backend(device).synchronize();
+  for (auto _ : state) {
+    run();
+    backend(device).synchronize();
+  }
+}
+
 // Starts the process's resident peak anew (Linux) and empties our cache, so that rows do not see each other's memory.
 void reset_peaks() {
-  release_cached_memory(Device::cpu);
-  reset_peak_memory(Device::cpu);
+  release_cached_memory(device);
+  reset_peak_memory(device);
   std::ofstream("/proc/self/clear_refs") << "5";
 }
 
@@ -36,22 +70,19 @@ double peak_resident_mib() {
 }
 
 void report_memory(benchmark::State& state) {
-  state.counters["tensors_MiB"] = static_cast<double>(memory_use(Device::cpu).peak) / (1 << 20);
+  state.counters["tensors_MiB"] = static_cast<double>(memory_use(device).peak) / (1 << 20);
   state.counters["process_MiB"] = peak_resident_mib();
 }
 
-Tensor random_labels(const Config& config) {
-  const Shape shape{1, config.height(), config.crop_size};
+Batch random_batch(const Config& config, int64_t count, Device place) {
+  const int64_t h = config.height(), w = config.crop_size;
   const double classes = static_cast<double>(config.label_channels());
-  return random_uniform(shape, {.seed = 1, .a = 0, .b = classes}).to(DType::i32);
-}
-
-Batch random_batch(const Config& config) {
   Batch batch;
-  batch.labels = random_labels(config);
-  const Shape plane{1, 1, config.height(), config.crop_size};
-  if (config.instance_channel()) batch.instance = random_uniform(plane, {.seed = 2}).to(DType::i32).to(DType::f32);
-  batch.image = random_uniform({1, 3, config.height(), config.crop_size}, {.seed = 3, .a = -1, .b = 1});
+  batch.labels = random_uniform({count, h, w}, {.seed = 1, .a = 0, .b = classes}).to(DType::i32).to(place);
+  if (config.instance_channel()) {
+    batch.instance = random_uniform({count, 1, h, w}, {.seed = 2, .b = 2}).to(DType::i32).to(DType::f32).to(place);
+  }
+  batch.image = random_uniform({count, 3, h, w}, {.seed = 3, .a = -1, .b = 1}).to(place);
   return batch;
 }
 
@@ -71,48 +102,93 @@ std::shared_ptr<Vgg19> random_vgg() {
   return std::make_shared<Vgg19>(weights, false);
 }
 
-void inference(benchmark::State& state, const std::string& preset_name) {
-  const Config config = preset(preset_name);
+void inference(benchmark::State& state, const Setting& setting) {
+  const Config config = setting.config();
   reset_peaks();
+  const ScopedPrecision precision(setting.precision);
   Generator generator(config);  // alone: a discriminator's memory is no part of inference
+  generator.to(device);
   const NoGrad no_grad;
-  const Batch batch = random_batch(config);
-  auto run = [&] { return generator.forward(encode_input(config, batch)).y.value(); };
-  run();
-  for (auto _ : state) benchmark::DoNotOptimize(run().raw());
+  const Batch batch = random_batch(config, setting.batch, device);
+  time_runs(state, [&] { benchmark::DoNotOptimize(generator.forward(encode_input(config, batch)).y.value().raw()); });
   report_memory(state);
 }
 
-void lowres_stream(benchmark::State& state, const std::string& preset_name) {
-  const NoGrad no_grad;
-  AsapNet model(preset(preset_name), 1);
-  const Tensor input = encode_input(model.config(), random_batch(model.config()));
-  model.generator().lowres_stream().forward(input);
-  for (auto _ : state) benchmark::DoNotOptimize(model.generator().lowres_stream().forward(input).value().raw());
-}
-
-void highres_stream_only(benchmark::State& state, const std::string& preset_name) {
-  const NoGrad no_grad;
-  AsapNet model(preset(preset_name), 1);
-  const Tensor input = encode_input(model.config(), random_batch(model.config()));
-  const Tensor phi = model.generator().lowres_stream().forward(input).value();
-  for (auto _ : state) benchmark::DoNotOptimize(highres_stream(input, phi, model.config()).value().raw());
-}
-
-void train_step(benchmark::State& state, const std::string& preset_name) {
-  const Config config = preset(preset_name);
+// The same through a session: labels as bytes in, picture as bytes out, both on the host.
+void session(benchmark::State& state, const Setting& setting) {
+  const Config config = setting.config();
   reset_peaks();
+  const Generator generator(config);
+  InferenceSession session(generator, {.batch = setting.batch,
+                                       .height = config.height(),
+                                       .width = config.crop_size,
+                                       .precision = setting.precision,
+                                       .device = device});
+  const Batch batch = random_batch(config, setting.batch, Device::cpu);
+  const SessionInput input{.labels = batch.labels.to(DType::u8), .instance = batch.instance, .z = {}};
+  time_runs(state, [&] { benchmark::DoNotOptimize(session.run(input).raw()); });
+  report_memory(state);
+}
+
+void lowres_stream(benchmark::State& state, const Setting& setting) {
+  const NoGrad no_grad;
+  const ScopedPrecision precision(setting.precision);
+  Generator generator(setting.config());
+  generator.to(device);
+  const Tensor input = encode_input(setting.config(), random_batch(setting.config(), setting.batch, device));
+  time_runs(state, [&] { benchmark::DoNotOptimize(generator.lowres_stream().forward(input).value().raw()); });
+}
+
+void highres_stream_only(benchmark::State& state, const Setting& setting) {
+  const NoGrad no_grad;
+  const ScopedPrecision precision(setting.precision);
+  const Config config = setting.config();
+  Generator generator(config);
+  generator.to(device);
+  const Tensor input = encode_input(config, random_batch(config, setting.batch, device));
+  const Tensor phi = generator.lowres_stream().forward(input).value();
+  time_runs(state, [&] { benchmark::DoNotOptimize(highres_stream(input, phi, config).value().raw()); });
+}
+
+void train_step(benchmark::State& state, const Setting& setting) {
+  const Config config = setting.config();
+  reset_peaks();
+  const ScopedPrecision precision(setting.precision);
   AsapNet model(config, 1);
   model.set_vgg(random_vgg());
+  model.to(device);
   GanStep step(model, OptimizerConfig::defaults(false), 1);
-  const Batch batch = random_batch(config);
-  auto iterate = [&] {
+  const Batch batch = random_batch(config, setting.batch, device);
+  time_runs(state, [&] {  // the first one also makes Adam's moments
     step.generator_step(batch);
     step.discriminator_step(batch);
-  };
-  iterate();  // the first one also takes fresh memory from the system and makes Adam's moments
-  for (auto _ : state) iterate();
+  });
   report_memory(state);
+}
+
+void add(const std::string& kind, const Setting& setting, void (*function)(benchmark::State&, const Setting&), int repetitions) {
+  benchmark::RegisterBenchmark(setting.name(kind).c_str(), [=](benchmark::State& state) { function(state, setting); })
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime()
+      ->MeasureProcessCPUTime()
+      ->Repetitions(repetitions)
+      ->ReportAggregatesOnly(true);
+}
+
+void add_all(Precision precision) {
+  std::vector<std::string> presets{"facades256", "facades512", "facades1024", "cityscapes256", "cityscapes512"};
+  if (device == Device::cuda) presets.push_back("facades2048");
+  for (const std::string& name : presets) {
+    const Setting setting{name, 1, precision};
+    add("inference", setting, inference, 7);
+    add("session", setting, session, 7);
+    add("lowres_stream", setting, lowres_stream, 7);
+    add("highres_stream", setting, highres_stream_only, 7);
+  }
+  for (const char* name : {"facades256", "facades512"}) add("train_step", {name, 1, precision}, train_step, 5);
+  if (device == Device::cpu) return;
+  add("train_step", {"facades1024", 1, precision}, train_step, 5);
+  for (const char* name : {"facades256", "facades512", "facades1024"}) add("train_step", {name, 8, precision}, train_step, 3);
 }
 
 }  // namespace
@@ -123,27 +199,23 @@ int main(int argc, char** argv) {
     const std::string argument = argv[i];
     if (argument.starts_with("--threads=")) {
       set_num_threads(std::stoi(argument.substr(10)));
+    } else if (argument == "--device=cuda" || argument == "--device=cpu") {
+      device = argument == "--device=cuda" ? Device::cuda : Device::cpu;
     } else {
-      std::fprintf(stderr, "bench_asapnet: unknown option %s (options: --threads=N and Google Benchmark's)\n", argv[i]);
+      std::fprintf(stderr, "bench_asapnet: unknown option %s (options: --threads=N, --device=cpu|cuda and Google Benchmark's)\n", argv[i]);
       return 2;
     }
   }
-  auto add = [](const std::string& kind, const std::string& name, auto function, int repetitions) {
-    benchmark::RegisterBenchmark((kind + "/" + name + "/float32").c_str(),
-                                 [function, name](benchmark::State& state) { function(state, name); })
-        ->Unit(benchmark::kMillisecond)
-        ->UseRealTime()
-        ->MeasureProcessCPUTime()
-        ->Repetitions(repetitions)
-        ->ReportAggregatesOnly(true);
-  };
-  for (const char* name : {"facades256", "facades512", "facades1024", "cityscapes256", "cityscapes512"}) {
-    add("inference", name, inference, 7);
-    add("lowres_stream", name, lowres_stream, 7);
-    add("highres_stream", name, highres_stream_only, 7);
+  if (!is_available(device)) {
+    std::fprintf(stderr, "bench_asapnet: cuda is not available: %s\n", unavailable_reason(device).c_str());
+    return 1;
   }
-  for (const char* name : {"facades256", "facades512"}) add("train_step", name, train_step, 5);
-  std::printf("threads: %d\n", num_threads());
+  add_all(Precision::f32);
+  if (device == Device::cuda) {
+    add_all(Precision::tf32);
+    add_all(Precision::bf16);
+  }
+  std::printf("device: %s, threads: %d\n", name(device), num_threads());
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }

@@ -55,7 +55,7 @@ def medians(file):
 
 def plain_name(run_name):
     how = re.compile(r"^(repeats|min_time|min_warmup_time|iterations|threads):|^(process_time|real_time|manual_time)$")
-    return "/".join(part for part in run_name.split("/") if not how.search(part))
+    return "/".join(part for part in run_name.removeprefix("cuda/").split("/") if not how.search(part))
 
 
 def milliseconds(row):
@@ -105,7 +105,7 @@ def compared(ours, theirs):
 
     rows = []
     for name in sorted(set(ours) | set(theirs), key=order):
-        row = {"row": name, "ours": ours.get(name), "torch": theirs.get(name, {})}
+        row = {"row": name, "ours": ours.get(name), "torch": theirs.get(name.replace("session/", "inference/"), {})}
         times = {mode: entry["ms"] for mode, entry in row["torch"].items() if "ms" in entry}
         if times and row["ours"] and "ms" in row["ours"]:
             row["best_torch_mode"] = min(times, key=times.get)

@@ -87,7 +87,7 @@ class CudaBackend final : public DeviceBackend {
       size_t free = 0, total = 0;
       ASAP_CUDA_CHECK(cudaMemGetInfo(&free, &total));
       throw OutOfMemory(str("memory: could not get ", mib(bytes), " MiB on the cuda device: ", mib(free), " of ", mib(total),
-                            " MiB are free, ", mib(memory_use(Device::cuda).current), " MiB are in use by this program's tensors"),
+                            " MiB are free"),
                         bytes, free, total);
     }
     ASAP_CUDA_CHECK(error);

@@ -47,6 +47,18 @@ __device__ __forceinline__ bf16 to_bf16(float x) {
   return result;
 }
 
+// threadIdx.x, read anew: the compiler computes what follows from it at each use, instead of keeping it in registers that a
+// tile of sums needs more.
+__device__ __forceinline__ int fresh_thread() {
+#if defined(ASAP_CUDA_EMULATE)
+  return static_cast<int>(threadIdx.x);
+#else
+  int thread;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+  return thread;
+#endif
+}
+
 // ---- matrix products ------------------------------------------------------------------------------------------------
 
 #if defined(ASAP_CUDA_EMULATE)
@@ -84,11 +96,14 @@ __device__ __forceinline__ void mma_tf32(float (&d)[4], const uint32_t (&a)[4], 
       [](const auto& lane, int row, int k) {
         return __uint_as_float(lane(row % 8 * 4 + k % 4).a[row / 8 + k / 4 * 2] & ~0x1FFFu);
       },
-      [](const auto& lane, int k, int column) { return __uint_as_float(lane(column * 4 + k % 4).b[k / 4] & ~0x1FFFu); });
+      [](const auto& lane, int k, int column) {
+        return __uint_as_float(lane(column * 4 + k % 4).b[k / 4] & ~0x1FFFu);
+      });
 #else
-  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 
@@ -101,16 +116,19 @@ __device__ __forceinline__ void mma_bf16(float (&d)[4], const uint32_t (&a)[4], 
       [&](const auto& lane, int row, int k) { return half(lane(row % 8 * 4 + k % 8 / 2).a[row / 8 + k / 8 * 2], k); },
       [&](const auto& lane, int k, int column) { return half(lane(column * 4 + k % 8 / 2).b[k / 8], k); });
 #else
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 
 // ---- operands from shared memory ------------------------------------------------------------------------------------
 
 #if !defined(ASAP_CUDA_EMULATE)
-__device__ __forceinline__ uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+__device__ __forceinline__ uint32_t shared_address(const void* p) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
 #endif
 
 // Four 8 x 8 matrices of 16-bit elements. Lane l names row l % 8 of matrix l / 8: 16 bytes, aligned to 16. The lane gets,
@@ -121,7 +139,8 @@ __device__ __forceinline__ void load_matrices(uint32_t (&r)[4], const void* row)
   const auto* payloads = emulate::exchange(kAllLanes, &row, sizeof row);
   const int l = static_cast<int>(emulate::this_thread().linear) % kWarp;
   for (int i = 0; i < 4; ++i) {
-    std::memcpy(&r[i], static_cast<const char*>(emulate::lane_value<const void*>(payloads, 8 * i + l / 4)) + 4 * (l % 4), 4);
+    std::memcpy(&r[i],
+                static_cast<const char*>(emulate::lane_value<const void*>(payloads, 8 * i + l / 4)) + 4 * (l % 4), 4);
   }
 #else
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -139,7 +158,8 @@ __device__ __forceinline__ void load_matrices_transposed(uint32_t (&r)[4], const
   for (int i = 0; i < 4; ++i) {
     uint16_t pair[2];
     for (int j = 0; j < 2; ++j) {
-      const auto* source = static_cast<const char*>(emulate::lane_value<const void*>(payloads, 8 * i + 2 * (l % 4) + j));
+      const auto* source =
+          static_cast<const char*>(emulate::lane_value<const void*>(payloads, 8 * i + 2 * (l % 4) + j));
       std::memcpy(&pair[j], source + 2 * (l / 4), 2);
     }
     r[i] = uint32_t{pair[0]} | uint32_t{pair[1]} << 16;
@@ -167,9 +187,12 @@ __device__ __forceinline__ void copy_async(void* to, const void* from, bool vali
   thread.copies.push_back({to, from, Bytes, valid ? size_t{Bytes} : 0, thread.copy_group});
 #else
   if constexpr (Bytes == 16) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(valid ? 16 : 0) : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
+                 "r"(valid ? 16 : 0)
+                 : "memory");
   } else {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(to)), "l"(from), "n"(Bytes), "r"(valid ? Bytes : 0)
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(to)), "l"(from), "n"(Bytes),
+                 "r"(valid ? Bytes : 0)
                  : "memory");
   }
 #endif

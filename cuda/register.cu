@@ -5,7 +5,21 @@ namespace asap::cuda {
 
 void register_kernels() {
   register_copy();
+  register_random();
+  register_elementwise();
+  register_reduce();
+  register_softmax();
+  register_gather();
+  register_gemm();
+  register_conv2d();
+  register_norm();
+  register_pad();
+  register_pool();
+  register_resize();
   register_tile_mlp();
+  register_label_planes();
+  register_conv_layer();
+  register_optim();
 }
 
 }  // namespace asap::cuda

@@ -40,6 +40,7 @@ class InstanceNorm2d : public Layer {
  public:
   explicit InstanceNorm2d(int64_t channels, bool affine = false, double activation_slope = 1, double eps = 1e-5);
   Variable forward(const Variable& x) override;
+  const NormParams& params() const { return params_; }
   Variable weight, bias;
 
  private:

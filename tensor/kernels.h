@@ -109,7 +109,7 @@ using AvgPool2dForwardFn = void(const Tensor& x, const Pool2dParams&, Tensor& y)
 using AvgPool2dBackwardFn = void(const Tensor& dy, const Pool2dParams&, Tensor& dx);
 // index i32 like y: position h*W + w of the maximum (the first one on ties) in its plane.
 using MaxPool2dForwardFn = void(const Tensor& x, const Pool2dParams&, Tensor& y, Tensor& index);
-using MaxPool2dBackwardFn = void(const Tensor& dy, const Tensor& index, Tensor& dx);
+using MaxPool2dBackwardFn = void(const Tensor& dy, const Tensor& index, const Pool2dParams&, Tensor& dx);
 
 // Sizes come from x and y. nearest: source = floor(i * H / OH). bilinear: half-pixel centres, or corners aligned.
 enum class ResizeMode { nearest, bilinear, bilinear_align_corners };

@@ -1,5 +1,5 @@
 // Names of the elementwise operations and which of them know their derivative from their output.
-// Declared in kernels.h; the meaning of each is in cpu/elementwise.cpp.
+// Declared in kernels.h; the meaning of each is in elementwise_functions.h.
 #include "tensor/kernels.h"
 
 namespace asap {

@@ -93,7 +93,7 @@ struct MaxPoolResult {
   Tensor y, index;
 };
 MaxPoolResult max_pool2d(const Tensor& x, const Pool2dParams& params);
-Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x_shape);
+Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x_shape, const Pool2dParams& params);
 Tensor resize2d(const Tensor& x, Size2 size, ResizeMode mode);
 Tensor resize2d_backward(const Tensor& dy, const Shape& x_shape, ResizeMode mode);
 

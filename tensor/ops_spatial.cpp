@@ -74,18 +74,15 @@ MaxPoolResult max_pool2d(const Tensor& x, const Pool2dParams& params) {
   return result;
 }
 
-Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x_shape) {
+Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x_shape, const Pool2dParams& params) {
   checks::is_floating("max_pool2d_backward", "dy", dy);
   ASAP_CHECK(index.defined() && index.dtype() == DType::i32,
              "max_pool2d_backward: expected the i32 index of max_pool2d");
   checks::one_device("max_pool2d_backward", dy, index);
-  checks::has_rank("max_pool2d_backward", "dy", dy.shape(), 4);
-  checks::has_rank("max_pool2d_backward", "x", x_shape, 4);
+  checks::has_shape("max_pool2d_backward", "dy", dy, pool2d_shape(x_shape, params));
   checks::has_shape("max_pool2d_backward", "index", index, dy.shape());
-  ASAP_CHECK(dy.size(0) == x_shape[0] && dy.size(1) == x_shape[1], "max_pool2d_backward: dy ", dy.shape(), " and x ",
-             x_shape, " differ in their planes");
   Tensor dx = Tensor::like(dy, x_shape);
-  if (dx.numel() > 0) kernels::max_pool2d_backward.run(dy.device(), dy.contiguous(), index.contiguous(), dx);
+  if (dx.numel() > 0) kernels::max_pool2d_backward.run(dy.device(), dy.contiguous(), index.contiguous(), params, dx);
   return dx;
 }
 

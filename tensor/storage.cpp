@@ -113,7 +113,12 @@ struct CachingAllocator::Impl {
       return backend(device).allocate(size);
     } catch (const OutOfMemory&) {
       release_free_blocks();
+    }
+    try {
       return backend(device).allocate(size);
+    } catch (const OutOfMemory& error) {
+      const std::string text = str(error.what(), "; ", use.current >> 20, " MiB are in use by this program's tensors");
+      throw OutOfMemory(text, error.asked(), error.free(), error.total());
     }
   }
   void release_free_blocks() noexcept {

@@ -74,6 +74,14 @@ std::vector<OpCase> medium_cases() {
       {"blocks_depthwise", {2, 13, 61, 59}, {13, 1, 3, 3}, {.stride = 2, .padding = 1, .groups = 13}},
       {"blocks_dilated", {1, 19, 27, 31}, {23, 19, 3, 3}, {.padding = 2, .dilation = 2}},
       {"blocks_even", {1, 64, 16, 16}, {64, 64, 3, 3}, {.padding = 1}},
+      // Of the CUDA tiles: two tiles of few rows; a deep product with few tiles, whose inner dimension is split, in each
+      // kernel: of several pictures, of strided phases (with as many taps each, and with 4, 2, 2 and 1), in groups.
+      {"tiles_few_rows", {1, 8, 20, 15}, {13, 8, 3, 3}, {.padding = 1}},
+      {"tiles_deep_1x1", {2, 130, 4, 6}, {20, 130, 1, 1}},
+      {"tiles_deep_4x4_s2", {2, 20, 9, 7}, {40, 20, 4, 4}, {.stride = 2, .padding = 2}},
+      {"tiles_deep_3x3_s2", {1, 18, 9, 11}, {40, 18, 3, 3}, {.stride = 2, .padding = 1}},
+      {"tiles_deep_groups_s2", {2, 34, 7, 8}, {66, 17, 3, 3}, {.stride = {2, 1}, .padding = 1, .groups = 2}},
+      {"tiles_tall_window", {1, 2, 19, 4}, {3, 2, 17, 1}, {.padding = {1, 0}}},  // more taps than a Place has bits for
   };
   std::vector<OpCase> rows;
   for (const Geometry& g : geometries) {

@@ -53,6 +53,7 @@ std::vector<OpCase> unary_cases() {
       {"permuted_parallel", normal({41, 43, 47}), [](const Variable& x) { return square(permute(x, {2, 0, 1})); }},
       {"one_element", normal({1}), [](const Variable& x) { return exp(x); }},
       {"permuted", off_zero({3, 4, 5}), [](const Variable& x) { return leaky_relu(permute(x, {2, 0, 1})); }},
+      {"unaligned", normal({4099}), [](const Variable& x) { return tanh(slice(x, 0, 1, 4099)); }},
       {"sliced", normal({5, 9}), [](const Variable& x) { return tanh(slice(x, 1, 1, 8, 2)); }},
       {"expanded", normal({1, 5}), [](const Variable& x) { return sin(expand(x, {4, 3, 5})); }},
   };
@@ -93,6 +94,10 @@ std::vector<OpCase> binary_cases() {
   row("same_operand", normal({3, 5}), constant(normal({1})), [](V a, V) { return a * a + a; });
   row("row", normal({3, 4, 5}), normal({5}), [](V a, V b) { return a * b; });
   row("column", normal({3, 4, 5}), normal({4, 1}), [](V a, V b) { return a / (b * b + 1.0); });
+  row("unaligned", normal({1031}), normal({1030}), [](V a, V b) { return slice(a, 0, 1, 1031) * b; });
+  row("row_of_8", normal({3, 4, 8}), normal({8}), [](V a, V b) { return a * b; });
+  row("column_of_8", normal({3, 4, 8}), normal({4, 1}), [](V a, V b) { return a * b; });
+  row("halves_of_8", normal({3, 4, 16}), normal({4, 8}), [](V a, V b) { return slice(a, 2, 8, 16) * b; });
   row("outer", normal({3, 1, 5}), normal({4, 1}), [](V a, V b) { return a * b; });
   row("scalar", normal({3, 4, 5}), normal({1}), [](V a, V b) { return a - b; });
   row("scalar_left", normal({1}), normal({3, 4, 5}), [](V a, V b) { return a - b; });

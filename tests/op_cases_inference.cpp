@@ -111,6 +111,7 @@ OpCase layer_case(const LayerRow& r, Layout layout) {
   if (r.params.norm) row.inputs.push_back(constant(normal({r.w[0]})));
   row.slots = {&kernels::conv_layer};
   row.tolerance = r.bf16_result ? kBf16Result : r.tolerance;
+  if (r.bf16_operands) row.bf16_tolerance = row.tolerance;  // nothing is left to round
   row.run = [params = r.params, bf16_result = r.bf16_result, layout](const Inputs& in) {
     ConvLayerParams p = params;
     p.layout = layout;
@@ -131,6 +132,7 @@ void add_layers(std::vector<OpCase>& rows) {
     p.stride = 2;
     return p;
   };
+  const ConvLayerParams replicate1{.pad_mode = PadMode::replicate, .pad = 1, .norm_params = leaky};
   const ConvLayerParams bias{.norm = false};
   ConvLayerParams padded_bias = reflect;
   padded_bias.norm = false;
@@ -157,6 +159,22 @@ void add_layers(std::vector<OpCase>& rows) {
              {"3x3_bf16_72_136_@12", {1, 72, 12, 12}, {136, 72, 3, 3}, reflect, true, true},
              {"1x1_bf16_64_200_@16", {1, 64, 16, 16}, {200, 64, 1, 1}, bias, true, true},
              {"1x1_bf16_to_f32", {1, 16, 4, 4}, {40, 16, 1, 1}, bias, true, false},
+             // Sums split over blocks: uneven splits, outputs that no vector store takes, norm and bias.
+             {"3x3_split_40_37_@9", {1, 40, 9, 7}, {37, 40, 3, 3}, replicate1},
+             {"3x3_split_40_37_@9_bf16", {1, 40, 9, 7}, {37, 40, 3, 3}, replicate1, true, true},
+             {"3x3_split_bias_56_21_@6", {1, 56, 6, 5}, {21, 56, 3, 3}, padded_bias, true, true},
+             {"1x1_split_bias_136_24_@6", {1, 136, 6, 5}, {24, 136, 1, 1}, bias},
+             // A kept window of pixels: three slices of channels in a block, rows of y that end within a tile.
+             {"3x3_slices_96_20_@5", {3, 96, 5, 3}, {20, 96, 3, 3}, reflect},
+             {"3x3_slices_192_12_@4_bf16", {3, 192, 4, 3}, {12, 192, 3, 3}, zero, true, true},
+             {"3x3_window_64_10_@27_bf16", {1, 64, 27, 11}, {10, 64, 3, 3}, reflect, true, true},
+             {"5x5_window_32_9_@7", {1, 32, 7, 7}, {9, 32, 5, 5}, replicate},
+             // Planes too large for the norm of one block, of few outputs and of many; tiles of 256 pixels.
+             {"3x3_plane_8_10_@35", {1, 8, 35, 33}, {10, 8, 3, 3}, reflect},
+             {"3x3_plane_8_72_@33_bf16", {1, 8, 33, 32}, {72, 8, 3, 3}, zero, true, true},
+             {"3x3_plane_64_4_@33_bf16", {1, 64, 33, 32}, {4, 64, 3, 3}, reflect, true, false},
+             {"1x1_large_tiles_8_140_@17", {1, 8, 17, 16}, {140, 8, 1, 1}, bias},
+             {"1x1_large_tiles_16_132_@17_bf16", {1, 16, 17, 16}, {132, 16, 1, 1}, bias, true, true},
          }) {
       rows.push_back(layer_case(r, layout));
     }

@@ -45,6 +45,13 @@ std::vector<OpCase> products() {
     for (const bool tb : {false, true}) blocks({"many_blocks", 45, 467, 531}, ta, tb);
   }
   blocks({"many_row_blocks", 271, 101, 531}, false, false);
+  // Rows of whole fours, which the CUDA kernels copy 16 bytes at a time: tiles with a rest in each dimension; few rows.
+  for (const bool ta : {false, true}) {
+    for (const bool tb : {false, true}) {
+      blocks({"fours", 132, 136, 68}, ta, tb);
+      blocks({"fours_few_rows", 12, 260, 148}, ta, tb);
+    }
+  }
   auto row = [&rows](const char* name, const Shape& a, const Shape& b) {
     rows.push_back({.name = str("gemm/", name), .inputs = {normal(a), normal(b)},
                     .run = [](const Inputs& in) { return matmul(in[0], in[1]); }, .slots = {&kernels::gemm}});
@@ -52,6 +59,7 @@ std::vector<OpCase> products() {
   row("matrix_vector", {37, 19}, {19, 1});
   row("vector_matrix", {1, 19}, {19, 37});
   row("dot", {1, 67}, {67, 1});
+  rows.back().tf32_tolerance = 1.5e-2;  // one sum, which cancels: 7.8e-3 measured
   row("outer", {13, 1}, {1, 17});
   row("one_element", {1, 1}, {1, 1});
   row("tiles", {2, 64, 33}, {2, 33, 64});
@@ -70,6 +78,14 @@ std::vector<OpCase> products() {
                     },
                     .slots = {&kernels::gemm}});
   }
+  rows.push_back({.name = "gemm/accumulate_deep",  // deep enough for split-K
+                  .inputs = {constant(normal({1, 20, 150})), constant(normal({1, 150, 24})), constant(normal({1, 20, 24}))},
+                  .run = [](const Inputs& in) {
+                    Tensor y = in[2].value().clone();
+                    kernels::gemm.run(y.device(), in[0].value(), in[1].value(), {.accumulate = true}, y);
+                    return Variable(y);
+                  },
+                  .slots = {&kernels::gemm}});
   rows.push_back({.name = "linear/bias", .inputs = {normal({5, 7}), normal({3, 7}), normal({3})},
                   .run = [](const Inputs& in) { return linear(in[0], in[1], in[2]); }, .slots = {&kernels::gemm}});
   rows.push_back({.name = "linear/no_bias", .inputs = {normal({5, 7}), normal({3, 7})},

@@ -70,7 +70,10 @@ std::vector<OpCase> norm_cases() {
                        Row{"leaky", {1, 4, 9, 9}, false, 0.2}, Row{"one_channel", {2, 1, 3, 3}, true},
                        Row{"small_scale", {2, 3, 4, 5}, true, 1, 0.01},  // eps matters
                        Row{"long_plane", {1, 2, 37, 41}, true, 0},
-                       Row{"plane_of_two_chunks", {2, 2, 97, 101}, true, 0.2}}) {
+                       Row{"plane_of_two_chunks", {2, 2, 97, 101}, true, 0.2},
+                       // Planes of the sizes at which the variants on a card hold more in each thread.
+                       Row{"plane_19x23", {3, 3, 19, 23}, true, 0}, Row{"plane_65x65", {2, 1, 65, 65}, true, 0.2},
+                       Row{"plane_129x129", {2, 1, 129, 129}, false, 0.2}, Row{"plane_149x151", {1, 1, 149, 151}, true, 0}}) {
     rows.push_back(instance_case(r));
     rows.push_back(batch_case(r));
   }

@@ -80,6 +80,18 @@ std::vector<OpCase> optim_cases() {
       // Sizes that fill no block, one behind the other: what belongs to which parameter must not shift.
       adam_case("several_parameters", {.lr = 0.1, .beta1 = 0.5, .weight_decay = 0.1, .step = 7},
                 {{1}, {70001}, {3, 5, 7}, {17}, {257, 3}}),
+      // More than one launch of a device takes.
+      adam_case("hundreds_of_parameters", {.lr = 0.1, .step = 7}, std::vector<Shape>(201, Shape{5})),
+      // Views that begin one element into their memory.
+      {.name = "adam/unaligned", .inputs = adam_inputs({{1031}}),
+       .run = [](const Inputs& in) {
+         Inputs views;
+         for (const Variable& x : in) views.emplace_back(x.value().clone().slice(0, 1, 1031));
+         AdamLists lists(views);
+         lists.step({.lr = 0.1, .step = 7});
+         return Variable(cat(std::vector<Tensor>{lists.values[0], lists.m[0], lists.v[0]}, 0));
+       },
+       .slots = {&kernels::adam}},
       sgd_case("plain", {.lr = 0.1}),
       sgd_case("weight_decay", {.lr = 0.1, .weight_decay = 0.2}),
       sgd_case("momentum", {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.2}),

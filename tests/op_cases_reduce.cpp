@@ -68,6 +68,12 @@ std::vector<OpCase> softmaxes() {
   const OpInput large_logits = constant(normal({4, 9}, 100));
   rows.push_back({.name = "softmax/large_logits", .inputs = {large_logits},
                   .run = [](const Inputs& in) { return softmax(in[0], 1); }, .slots = {&kernels::softmax_forward}});
+  // Logits of -inf, as masks make them; some threads see no others. Forward only, since the differences are not finite.
+  for (const Shape& shape : {Shape{200, 9}, Shape{2, 1031}}) {
+    rows.push_back({.name = str("softmax/masked_", shape[1]), .inputs = {constant(normal(shape)), constant(ties(shape))},
+                    .run = [](const Inputs& in) { return softmax(in[0] + log(in[1] + 1.0), 1); },
+                    .slots = {&kernels::softmax_forward}});
+  }
   rows.push_back({.name = "log_softmax/large_logits", .inputs = {large_logits},
                   .run = [](const Inputs& in) { return log_softmax(in[0], 1); }, .slots = {&kernels::log_softmax_forward}});
   return rows;

@@ -30,6 +30,19 @@ std::vector<OpCase> views_and_copies() {
       [](const Inputs& in) { return Variable(in[0].value().to(DType::i32).to(in[0].dtype())); });
   row("copy/to_u8_and_back", {indices({7, 9}, 256)},
       [](const Inputs& in) { return Variable(in[0].value().to(DType::u8).transpose(0, 1).to(DType::f32)); });
+  row("copy/bytes_transposed", {indices({45, 39}, 256)}, [](const Inputs& in) {
+    const Tensor bytes = in[0].value().to(DType::u8).transpose(0, 1);
+    return Variable(add(bytes.to(DType::f32), bytes.contiguous().to(DType::f32)));
+  });
+  row("copy/to_bf16_and_back", {constant(normal({3, 43, 40}))}, [](const Inputs& in) {
+    const DType dtype = in[0].dtype();
+    const Tensor x = in[0].value(), half = x.to(DType::bf16), turned = x.transpose(1, 2).to(DType::bf16);
+    return Variable(add(half.transpose(1, 2).to(dtype), add(half.to(dtype).transpose(1, 2), turned.to(dtype))));
+  });
+  row("copy/unaligned", {normal({4099})}, [](const Inputs& in) { return reshape(slice(in[0], 0, 3, 4099), {1024, 4}); });
+  row("copy/columns_of_8", {normal({9, 24})}, [](const Inputs& in) { return reshape(slice(in[0], 1, 4, 12), {72}); });
+  row("copy/columns_of_10", {normal({9, 24})}, [](const Inputs& in) { return reshape(slice(in[0], 1, 2, 12), {90}); });
+  row("copy/columns_of_9", {normal({9, 24})}, [](const Inputs& in) { return reshape(slice(in[0], 1, 3, 12), {81}); });
   row("copy/into_strided", {constant(normal({5, 4})), constant(normal({4, 5}))}, [](const Inputs& in) {
     Tensor y = in[0].value().clone();
     y.transpose(0, 1).slice(0, 0, 4, 2).copy_from(in[1].value().slice(0, 1, 3));
@@ -79,6 +92,7 @@ std::vector<OpCase> indexing() {
   gathers("one_choice", {3, 1}, {3, 5}, 1);
   gathers("parallel", {9, 50, 101}, {9, 80, 101}, 1);
   gathers("rows_parallel", {700, 30}, {700, 111}, 1);
+  gathers("one_line", {300}, {501}, 0);
   gathers("classes", {2, 35, 4, 5}, {2, 1, 4, 5}, 1);
   rows.push_back({.name = "one_hot/i32", .inputs = {indices({2, 5, 7}, 4), constant(normal({1}))},
                   .run = [](const Inputs& in) { return Variable(one_hot(in[0].value(), 4, in[1].dtype())); },

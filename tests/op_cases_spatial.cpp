@@ -63,6 +63,10 @@ std::vector<OpCase> pools() {
              {"global", {2, 3, 5, 4}, {{5, 4}, 1, 0, count}},
              {"one_pixel", {1, 3, 1, 1}, {3, 2, 1, count}},
              {"3_2_1_blocks", {1, 3, 37, 65}, {3, 2, 1, count}},
+             {"3_2_1_vectors_odd", {2, 3, 9, 24}, {3, 2, 1, count}},  // rows of a multiple of 8 pixels
+             {"3_2_1_vectors_even", {1, 2, 10, 16}, {3, 2, 1, count}},
+             {"2_2_vectors", {2, 3, 6, 24}, {2, 2, 0, count}},
+             {"2_2_vectors_odd", {1, 2, 7, 16}, {2, 2, 0, count}},
              {"3_2_1_parallel", {2, 3, 129, 131}, {3, 2, 1, count}},
              {"2_2_parallel", {2, 3, 128, 130}, {2, 2, 0, count}}}) {
       rows.push_back({.name = str("avg_pool2d/", r.name, count ? "_count_pad" : "_skip_pad"), .inputs = {normal(r.x)},

@@ -16,6 +16,9 @@ struct Row {
   int64_t batch, channels, grid_h, grid_w;
   TileMlpParams params;
   bool gradcheck = true;
+  // Hidden units within tf32's rounding of LeakyReLU's kink take its other slope, 100 times as steep: measured up to 0.016 of
+  // the largest gradient of phi and 0.175 of x. The smooth rows show the rounding alone.
+  bool tf32_kinks = false;
 };
 
 Shape x_shape(const Row& r) { return {r.batch, r.channels, r.grid_h * r.params.tile, r.grid_w * r.params.tile}; }
@@ -43,6 +46,7 @@ void add_small(const Row& r, std::vector<OpCase>& rows) {
                     .inputs = {want_dx ? x : constant(x), normal(phi_shape(r), phi_scale(r))},
                     .run = [p = r.params](const Inputs& in) { return tile_mlp(in[0], in[1], p); },
                     .slots = {&kernels::tile_mlp_forward, &kernels::tile_mlp_backward},
+                    .tf32_tolerance = !r.tf32_kinks ? 2e-3 : want_dx ? 0.25 : 0.025,
                     .gradcheck = r.gradcheck});
   }
 }
@@ -83,9 +87,11 @@ std::vector<OpCase> tile_mlp_cases() {
   add_small({"depth_1", 1, 3, 2, 2, {.tile = 4, .depth = 1}}, rows);
   add_small({"depth_1_one_output", 2, 1, 1, 1, {.tile = 4, .depth = 1, .out = 1}}, rows);
   add_small({"depth_5", 1, 3, 1, 2, {.tile = 2, .width = 5, .depth = 5, .out = 2}}, rows);
-  add_small({"model_tile_16", 1, 13, 1, 2, {}, false}, rows);          // facades 256
-  add_small({"model_tile_32", 1, 13, 1, 1, {.tile = 32}, false}, rows);  // facades 512
-  add_small({"narrow_tile_16", 2, 5, 2, 1, {.width = 24, .depth = 3}, false}, rows);
+  add_small({"model_tile_16", 1, 13, 1, 2, {}, false, true}, rows);          // facades 256
+  add_small({"model_tile_32", 1, 13, 1, 1, {.tile = 32}, false, true}, rows);  // facades 512
+  add_small({"narrow_tile_16", 2, 5, 2, 1, {.width = 24, .depth = 3}, false, true}, rows);
+  add_small({"model_tile_16_smooth", 1, 13, 1, 2, {.slope = 1}, false}, rows);
+  add_small({"narrow_tile_16_smooth", 2, 5, 2, 1, {.width = 24, .depth = 3, .slope = 1}, false}, rows);
   add_small({"wide_tile_8", 1, 36, 1, 1, {.tile = 8, .width = 96, .depth = 2, .out = 5}, false}, rows);
   add_large({"facades_256", 1, 13, 16, 16, {.tile = 16}}, rows);
   add_large({"facades_512", 1, 13, 16, 16, {.tile = 32}}, rows);

@@ -209,6 +209,7 @@ TEST_CASE("train: refusals") {
   check_refused({"train", "--config", "/nowhere.json", "--out", out}, 1, {"/nowhere.json"});
   check_refused(train_with({"--device", "cuda"}), 1, {"--device cpu"});
   check_refused(train_with({"--device", "tpu"}), 1, {"cpu or cuda"});
+  check_refused(train_with({"--precision", "f16"}), 1, {"f32, tf32 or bf16"});
   check_refused(train_with({"--crop-size", "48"}), 1, {"crop_size 48"});
   check_refused(train_with({"--label-nc", "5"}), 1, {"expected labels 0 to 4", ".png"});
   check_refused(train_with({"--batch-size", "50"}), 1, {"50"});
@@ -299,6 +300,10 @@ TEST_CASE("generate: from a run, a checkpoint folder and a weight file, the same
   CHECK(picture.width == 32);
   const std::string npy = read_text(shop.folder / "out0" / "cmp_b0001.npy");
   CHECK(contains(npy, "'shape': (3, 32, 32"));
+  REQUIRE(run({"generate", "--weights", text(shop.trained), "--labels", text(shop.label()), "--out",
+               text(shop.folder / "plain")})
+              .code == 0);
+  CHECK(read_text(shop.folder / "plain" / "cmp_b0001.png") == read_text(shop.folder / "out0" / "cmp_b0001.png"));
   // The picture is the array, truncated to 8 bits.
   const float first = read_npy(shop.folder / "out0" / "cmp_b0001.npy", {3, 32, 32}).data<float>()[0];
   CHECK(picture.at(0, 0, 0) == static_cast<int>((first + 1) / 2 * 255));
@@ -332,6 +337,8 @@ TEST_CASE("generate: refusals") {
   check_refused({"generate", "--weights", weights, "--labels", "/nowhere.png", "--out", out}, 1, {"/nowhere.png"});
   check_refused({"generate", "--weights", weights, "--labels", label, "--size", "33x32", "--out", out}, 1,
                 {"33x32", "32x32", "34x32"});
+  check_refused({"generate", "--weights", weights, "--labels", label, "--precision", "half", "--out", out}, 1,
+                {"f32, tf32 or bf16"});
   check_refused({"generate", "--weights", weights, "--labels", label, "--size", "big", "--out", out}, 1,
                 {"WIDTHxHEIGHT"});
   check_refused({"generate", "--weights", weights, "--labels", label, label, "--out", out}, 1,

@@ -102,6 +102,25 @@ TEST_CASE("every variant of every kernel gives what naive gives") {
   }
 }
 
+TEST_CASE("random numbers do not depend on the device") {
+  if (test_device() == Device::cpu) return;
+  ran();
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    INFO(dtype);
+    // The second one's bounds are so close that most values round to the upper one.
+    for (const RandomParams& params : {RandomParams{.seed = 7, .offset = 1ull << 33, .a = -1, .b = 3},
+                                       RandomParams{.seed = 1ull << 40, .a = 1, .b = 1.0000001}}) {
+      const Tensor there = random_uniform({4099}, params, dtype, Device::cuda).to(Device::cpu);
+      CHECK(relative_difference(there, random_uniform({4099}, params, dtype)) == 0);
+    }
+    // The card's log and cos are good to a rounding or two of f64: where one value lies next to a rounding of f32, that differs.
+    const RandomParams params{.seed = 7, .offset = 5, .a = 0.5, .b = 2};
+    const Tensor there = random_normal({4099}, params, dtype, Device::cuda).to(Device::cpu);
+    const double rounding = dtype == DType::f32 ? 0x1p-23 : 0x1p-50;
+    CHECK(relative_difference(there, random_normal({4099}, params, dtype)) <= rounding);
+  }
+}
+
 TEST_CASE("gradients match central differences") {
   ran();
   const NaiveEverywhere naive;  // the other variants were compared with it above

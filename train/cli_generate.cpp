@@ -56,7 +56,7 @@ struct WeightFlags {
 struct GenerateCommand {
   WeightFlags weights;
   std::vector<std::string> labels;
-  std::string instances, out, size;
+  std::string instances, out, size, precision = "f32";
   bool raw = false;
 
   int run() const {
@@ -68,7 +68,8 @@ struct GenerateCommand {
                               .out = out,
                               .size = wanted,
                               .keep_preprocess = keep_preprocess,
-                              .raw = raw});
+                              .raw = raw,
+                              .precision = parse_precision(precision)});
     return kOk;
   }
 };
@@ -96,6 +97,7 @@ Command add_generate_command(CLI::App& program) {
   app->add_option("--size", command->size,
                   "size of the pictures instead of the training size: 512 or 512x256 (width x height)")
       ->type_name("WxH");
+  app->add_option("--precision", command->precision, kPrecisionHelp)->type_name("NAME")->default_str("f32");
   app->add_flag("--raw", command->raw, "also write NAME.npy: float32 [3,H,W] in [-1,1]");
   command->weights.add_to(*app, {OptionGroup::data, OptionGroup::input, OptionGroup::generator, OptionGroup::encoder});
   app->footer(kGenerateFooter);

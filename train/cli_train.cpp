@@ -6,6 +6,7 @@
 #include "train/cli_options.h"
 #include "train/config_json.h"
 #include "train/interrupt.h"
+#include "train/memory_advice.h"
 #include "train/trainer.h"
 
 namespace asap::train {
@@ -57,6 +58,15 @@ Options TrainCommand::resumed_options() const {
   return options;
 }
 
+// A model that does not even fit the device.
+std::unique_ptr<Trainer> make_trainer(const Options& options, const fs::path& folder, StartMode mode) {
+  try {
+    return std::make_unique<Trainer>(options, folder, mode);
+  } catch (const OutOfMemory& error) {
+    fail(error.what(), "; ", smaller_settings(options, error));
+  }
+}
+
 int TrainCommand::run() const {
   if (out.empty() == resume.empty())
     throw UsageError("train needs either --out DIR for a new run or --resume DIR to continue one");
@@ -65,7 +75,8 @@ int TrainCommand::run() const {
   resolve(options);
   const InterruptGuard interrupt;
   const fs::path folder = resuming ? resume : out;
-  Trainer trainer(options, folder, resuming ? StartMode::resume : StartMode::fresh);
+  const auto made = make_trainer(options, folder, resuming ? StartMode::resume : StartMode::fresh);
+  Trainer& trainer = *made;
   std::cout << "training in " << folder.string() << ": steps " << trainer.step() << " to " << trainer.total_steps()
             << ", " << trainer.batches_per_epoch() << " an epoch, " << options.train.threads << " thread(s)"
             << std::endl;

@@ -8,6 +8,7 @@
 #include <iostream>
 #include <set>
 
+#include "asapnet/session.h"
 #include "nn/checkpoint_file.h"
 #include "nn/safetensors.h"
 #include "tensor/threads.h"
@@ -127,13 +128,40 @@ Tensor code_for(const Options& options, int64_t index) {
       {1, z_dim}, {.seed = static_cast<uint64_t>(options.train.seed), .offset = static_cast<uint64_t>(index * z_dim)});
 }
 
-void write_picture(const fs::path& out, const std::string& name, const Tensor& y, bool raw) {
-  write_png(out / (name + ".png"), to_image(y, 0));
-  if (!raw) return;
-  const Tensor values = y.select(0, 0).contiguous().to(Device::cpu);
+// What the session gave for one sample: a picture u8 [1,H,W,C], or with `raw` values f32 [1,C,H,W], written as they are too.
+void write_result(const fs::path& out, const std::string& name, const Tensor& result, bool raw) {
+  if (!raw) {
+    Image image(static_cast<int>(result.size(2)), static_cast<int>(result.size(1)), static_cast<int>(result.size(3)));
+    std::copy_n(result.data<uint8_t>(), result.numel(), image.pixels.begin());
+    return write_png(out / (name + ".png"), image);
+  }
+  write_png(out / (name + ".png"), to_image(result, 0));
+  const Tensor values = result.select(0, 0);
   write_npy(out / (name + ".npy"), {values.data<float>(), static_cast<size_t>(values.numel())},
             {values.shape().begin(), static_cast<size_t>(values.rank())});
 }
+
+// Sessions are of one size: made anew when a picture of another size comes, kept otherwise.
+class Sessions {
+ public:
+  Sessions(const asapnet::Generator& generator, const asapnet::SessionOptions& options)
+      : generator_(generator), options_(options) {}
+
+  asapnet::InferenceSession& of_size(int64_t height, int64_t width) {
+    if (!session_ || options_.height != height || options_.width != width) {
+      session_.reset();  // its memory first
+      options_.height = height;
+      options_.width = width;
+      session_ = std::make_unique<asapnet::InferenceSession>(generator_, options_);
+    }
+    return *session_;
+  }
+
+ private:
+  const asapnet::Generator& generator_;
+  asapnet::SessionOptions options_;
+  std::unique_ptr<asapnet::InferenceSession> session_;
+};
 
 void make_folder(const fs::path& folder) {
   std::error_code error;
@@ -150,7 +178,8 @@ std::string milliseconds(double value) {
 void print_timing(std::vector<double> times, const fs::path& out) {
   std::sort(times.begin(), times.end());
   std::cout << times.size() << " picture" << (times.size() == 1 ? "" : "s") << " in " << out.string() << ", median "
-            << milliseconds(times[times.size() / 2]) << " a picture\n";
+            << milliseconds(times[times.size() / 2])
+            << " a picture, from labels to pixels; loading, preparing a size and writing files not counted\n";
 }
 
 std::vector<fs::path> picture_files(const std::vector<fs::path>& paths) {
@@ -202,20 +231,23 @@ void generate(const WeightSource& source, const GenerateOptions& options) {
   set_num_threads(static_cast<int>(source.options.train.threads));
   const std::vector<Pair> pairs = pairs_to_generate(source, options);
   const PreprocessOptions preprocess = preprocessing(source, options);
-  asapnet::AsapNet model(source.options.model, 0);
-  load_weights(source.generator, model.generator());
-  model.to(device);
+  asapnet::Generator generator(source.options.model);
+  load_weights(source.generator, generator);
+  Sessions sessions(generator,
+                    {.precision = options.precision,
+                     .device = device,
+                     .output = options.raw ? asapnet::SessionOutput::values : asapnet::SessionOutput::picture});
   make_folder(options.out);
   std::vector<double> times;
   for (const Pair& pair : pairs) {
     const Sample sample = load_sample(pair, preprocess, {});
-    const asapnet::Batch batch = make_batch({sample}, source.options.model, device);
+    const asapnet::Batch batch = make_batch({sample}, source.options.model);
     const Tensor z = code_for(source.options, static_cast<int64_t>(times.size()));
+    asapnet::InferenceSession& session = sessions.of_size(sample.height(), sample.width());
     const auto begin = Clock::now();
-    const Tensor y = model.inference(batch, z.defined() ? z.to(device) : z);
-    backend(device).synchronize();
+    const Tensor& result = session.run({.labels = batch.labels, .instance = batch.instance, .z = z});
     times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
-    write_picture(options.out, pair.name, y, options.raw);
+    write_result(options.out, pair.name, result, options.raw);
     std::cout << (options.out / (pair.name + ".png")).string() << "  " << size_text(sample.width(), sample.height())
               << "  " << milliseconds(times.back()) << std::endl;
   }

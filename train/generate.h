@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "asapnet/model.h"
+#include "tensor/precision.h"
 #include "train/options.h"
 
 namespace asap::train {
@@ -41,9 +42,11 @@ struct GenerateOptions {
   PictureSize size;
   bool keep_preprocess = false;  // preprocess as options.train.preprocess_mode says, not to `size`
   bool raw = false;              // also NAME.npy, float32 [3,H,W]
+  Precision precision = Precision::f32;
 };
 
-// Writes OUT/NAME.png for every label map and prints the milliseconds each took. asap::Error as everything it uses.
+// Writes OUT/NAME.png for every label map and prints the milliseconds each took, from labels to pixels, without the
+// preparation of a session (asapnet/session.h). asap::Error as everything it uses.
 void generate(const WeightSource& source, const GenerateOptions& options);
 
 // Writes NAME_mu.npy and NAME_logvar.npy, float32 [z_dim], for every picture (files or folders).

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "tensor/kernel_slot.h"
+#include "tensor/precision.h"
 
 namespace asap::train {
 namespace {
@@ -147,6 +148,7 @@ void add_run(Table& t, TrainOptions& o) {
   t.add_resumable("keep_checkpoints", &o.keep_checkpoints, "keep every checkpoint, not the latest alone");
   t.add_resumable("threads", &o.threads, "threads that compute; 0: one a core");
   t.add_resumable("device", &o.device, "cpu or cuda");
+  t.add_resumable("precision", &o.precision, kPrecisionHelp);
 }
 
 void at_least(const char* option, int64_t value, int64_t least) {
@@ -218,6 +220,7 @@ void check_training(const TrainOptions& o) {
   }
   ASAP_CHECK(o.spectral_init == "pytorch" || o.spectral_init == "xavier", "config: spectral_init is '", o.spectral_init,
              "'; it must be pytorch or xavier");
+  parse_precision(o.precision);
 }
 
 }  // namespace
@@ -358,7 +361,7 @@ Device available_device(const std::string& name) {
   const Device device = name == "cpu" ? Device::cpu : Device::cuda;
   ensure_kernels_registered();
   ASAP_CHECK(is_available(device),
-             "device: ", name, " is not available: ", unavailable_reason(device));
+             "device: ", name, " is not available: ", unavailable_reason(device), " (--device cpu)");
   return device;
 }
 

@@ -52,6 +52,7 @@ struct TrainOptions {
   // The run.
   int64_t threads = 0;  // of the kernels; 0: one a core
   std::string device = "cpu";
+  std::string precision = "f32";  // tensor/precision.h
   Every save_every{1, true}, sample_every{1, true}, print_every{20, false};
   int64_t samples = 4;  // pictures in a sample grid
   bool keep_checkpoints = false;
@@ -95,6 +96,11 @@ void resolve(Options& options);
 DatasetOptions dataset_options(const Options& options);
 PreprocessOptions preprocess_options(const Options& options);
 asapnet::OptimizerConfig optimizer_config(const TrainOptions& options);
+
+// What --precision means, for help.
+inline constexpr const char* kPrecisionHelp =
+    "f32, or less exact and faster products on a GPU: tf32 (10 bits of significand) or bf16 (7 bits); a device without "
+    "them computes in f32";
 
 // The device of that name; asap::Error unless it is cpu or cuda and this build and machine have it.
 Device available_device(const std::string& name);

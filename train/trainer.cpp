@@ -6,11 +6,13 @@
 
 #include "nn/checkpoint_file.h"
 #include "nn/file_io.h"
+#include "tensor/precision.h"
 #include "tensor/threads.h"
 #include "train/batch.h"
 #include "train/config_json.h"
 #include "train/files.h"
 #include "train/image_files.h"
+#include "train/memory_advice.h"
 #include "train/random.h"
 #include "train/report.h"
 
@@ -157,6 +159,8 @@ LogEntry Trainer::train_step() {
   const asapnet::Batch batch = next_batch();
   try {
     entry.losses = optimise(batch);
+  } catch (const OutOfMemory& error) {
+    fail("step ", step_ + 1, ": ", error.what(), "; ", smaller_settings(options_, error), "; ", last_checkpoint_text(run_));
   } catch (const Error& error) {
     stop_at_bad_step(error);
   }
@@ -167,6 +171,7 @@ LogEntry Trainer::train_step() {
 
 // One generator step, then one discriminator step on the same batch, against the pictures of the updated generator.
 asapnet::LossValues Trainer::optimise(const asapnet::Batch& batch) {
+  const ScopedPrecision precision(parse_precision(options_.train.precision));
   asapnet::LossValues losses;
   if (step_ % options_.train.D_steps_per_G == 0) append(losses, gan_.generator_step(batch).values);
   append(losses, gan_.discriminator_step(batch).values);

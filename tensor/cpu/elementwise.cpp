@@ -1,85 +1,18 @@
 // Elementwise kernels: unary, its derivative, binary with broadcasting, and the channel bias.
-// `naive` evaluates the definitions element by element; `vectorized` compiles one loop per operation out of the same
-// definitions (float exp, tanh, log and their kin from vector_math.h). Next: strided.h.
-#include <cmath>
+// `naive` evaluates the definitions (../elementwise_functions.h) element by element; `vectorized` compiles one loop per
+// operation out of the same definitions (float exp, tanh, log and their kin from vector_math.h). Next: strided.h.
 #include <type_traits>
-#include <utility>
 
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
 #include "tensor/cpu/vector_math.h"
+#include "tensor/elementwise_functions.h"
 #include "tensor/kernels.h"
 
 namespace asap::cpu {
 namespace {
 
 // ---- naive: the definition ----------------------------------------------------------------------------------------
-
-// f(x). NaN stays NaN.
-template <class T>
-[[gnu::always_inline]] inline T evaluate(UnaryOp op, T x, T a, T b) {
-  switch (op) {
-    case UnaryOp::relu: return x <= 0 ? T(0) : x;
-    case UnaryOp::leaky_relu: return x > 0 ? x : a * x;
-    case UnaryOp::tanh: return std::tanh(x);
-    case UnaryOp::sigmoid: return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x));
-    case UnaryOp::exp: return std::exp(x);
-    case UnaryOp::log: return std::log(x);
-    case UnaryOp::sqrt: return std::sqrt(x);
-    case UnaryOp::abs: return std::abs(x);
-    case UnaryOp::softplus: return (x > 0 ? x : T(0)) + std::log1p(std::exp(-std::abs(x)));
-    case UnaryOp::square: return x * x;
-    case UnaryOp::sin: return std::sin(x);
-    case UnaryOp::cos: return std::cos(x);
-    case UnaryOp::affine: return a * x + b;
-    case UnaryOp::clamp: return x < a ? a : x > b ? b : x;
-    case UnaryOp::pow: return std::pow(x, a);
-    case UnaryOp::sign: return x > 0 ? T(1) : x < 0 ? T(-1) : x;
-  }
-  fail("unary: unknown operation ", static_cast<int>(op));
-}
-
-// f'(.) from `s`, which is f(x) where saves_output(op), else x. Where f has a corner: relu'(0) = abs'(0) = 0,
-// leaky_relu'(0) = a, clamp' = 1 on both bounds, sign' = 0.
-template <class T>
-[[gnu::always_inline]] inline T derivative(UnaryOp op, T s, T a, T b) {
-  switch (op) {
-    case UnaryOp::relu: return s > 0 ? T(1) : T(0);
-    case UnaryOp::leaky_relu: return s > 0 ? T(1) : a;
-    case UnaryOp::tanh: return 1 - s * s;
-    case UnaryOp::sigmoid: return s * (1 - s);
-    case UnaryOp::exp: return s;
-    case UnaryOp::log: return 1 / s;
-    case UnaryOp::sqrt: return T(0.5) / s;
-    case UnaryOp::abs: return s > 0 ? T(1) : s < 0 ? T(-1) : T(0);
-    case UnaryOp::softplus: return evaluate(UnaryOp::sigmoid, s, a, b);
-    case UnaryOp::square: return 2 * s;
-    case UnaryOp::sin: return std::cos(s);
-    case UnaryOp::cos: return -std::sin(s);
-    case UnaryOp::affine: return a;
-    case UnaryOp::clamp: return s >= a && s <= b ? T(1) : T(0);
-    case UnaryOp::pow: return a == 0 ? T(0) : a * std::pow(s, a - 1);
-    case UnaryOp::sign: return T(0);
-  }
-  fail("unary_backward: unknown operation ", static_cast<int>(op));
-}
-
-// maximum and minimum are NaN if either argument is.
-template <class T>
-[[gnu::always_inline]] inline T evaluate(BinaryOp op, T a, T b) {
-  switch (op) {
-    case BinaryOp::add: return a + b;
-    case BinaryOp::sub: return a - b;
-    case BinaryOp::mul: return a * b;
-    case BinaryOp::div: return a / b;
-    case BinaryOp::maximum: return a > b || a != a ? a : b;
-    case BinaryOp::minimum: return a < b || a != a ? a : b;
-    case BinaryOp::equal: return a == b ? T(1) : T(0);
-    case BinaryOp::less: return a < b ? T(1) : T(0);
-    case BinaryOp::greater: return a > b ? T(1) : T(0);
-  }
-  fail("binary: unknown operation ", static_cast<int>(op));
-}
 
 void unary_naive(UnaryOp op, const Tensor& x, const UnaryParams& params, Tensor& y) {
   dispatch_floating(x.dtype(), "unary", [&](auto tag) {
@@ -125,21 +58,6 @@ void add_bias_naive(const Tensor& bias, Tensor& y) {
 }
 
 // ---- vectorized ---------------------------------------------------------------------------------------------------
-
-// Calls f with the operation as a compile-time constant: one of the enumerators 0, 1, ..
-template <class Op, class F, int... i>
-void with_constant(Op op, const F& f, std::integer_sequence<int, i...>) {
-  const bool found = ((op == Op{i} && (f(std::integral_constant<Op, Op{i}>{}), true)) || ...);
-  ASAP_CHECK(found, "elementwise: unknown operation ", static_cast<int>(op));
-}
-template <class F>
-void with_constant(UnaryOp op, const F& f) {
-  with_constant(op, f, std::make_integer_sequence<int, static_cast<int>(UnaryOp::sign) + 1>{});
-}
-template <class F>
-void with_constant(BinaryOp op, const F& f) {
-  with_constant(op, f, std::make_integer_sequence<int, static_cast<int>(BinaryOp::greater) + 1>{});
-}
 
 // evaluate() and derivative() with the branchless float functions where there is one.
 template <UnaryOp op, class T>

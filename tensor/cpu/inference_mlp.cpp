@@ -21,14 +21,23 @@ class FirstLayer {
  public:
   FirstLayer(const TileMlpSizes& sizes, int64_t classes)
       : sizes_(sizes),
-        positions_(sizes.tile),
         layer_(sizes.layers.front()),
         classes_(classes),
         blocks_((classes + kLanes - 1) / kLanes),
-        span_(std::max<int64_t>(sizes.tile, kLanes)),
-        along_x_(layer_.out * span_),
+        waves_x_(features() * span_x()),
+        waves_y_(features() * span_y()),
+        along_x_(layer_.out * span_x()),
         along_y_(layer_.out * span_y()),
-        by_class_(layer_.out * blocks_ * kLanes) {}
+        by_class_(layer_.out * blocks_ * kLanes) {
+    const PositionalEncoding<float> positions(sizes.tile);
+    for (int64_t i = 0; i < features(); ++i) {
+      const float *x = positions.wave(row_of(i, 0) - sizes.channels),
+                  *y = positions.wave(row_of(i, 2) - sizes.channels);
+      for (int64_t at = 0; at < span_x(); ++at) waves_x_[i * span_x() + at] = x[at % sizes.tile];
+      const int64_t pixels_a_value = whole() ? 1 : sizes.tile;
+      for (int64_t at = 0; at < span_y(); ++at) waves_y_[i * span_y() + at] = y[at / pixels_a_value % sizes.tile];
+    }
+  }
 
   // Makes the tables from the tile's column of phi.
   void prepare(const float* weights) {
@@ -36,19 +45,9 @@ class FirstLayer {
     for (int64_t c = 0; c < classes_; ++c) {
       for (int64_t o = 0; o < layer_.out; ++o) by_class_[o * blocks_ * kLanes + c] = weights_[c * layer_.out + o];
     }
-    std::fill_n(static_cast<float*>(along_x_), layer_.out * span_, 0.0f);
-    for (int64_t o = 0; o < layer_.out; ++o) std::fill_n(along_y_ + o * span_y(), span_y(), weights[layer_.bias + o]);
-    for (int64_t k = 0; k < sizes_.inputs - sizes_.channels; ++k) {
-      const float* row = weights_ + (sizes_.channels + k) * layer_.out;
-      const float* wave = positions_.wave(k);
-      for (int64_t o = 0; o < layer_.out; ++o) {
-        if (positions_.along_x(k)) {
-          for (int64_t x = 0; x < span_; ++x) along_x_[o * span_ + x] += row[o] * wave[x & (sizes_.tile - 1)];
-        } else {
-          for (int64_t y = 0; y < span_y(); ++y)
-            along_y_[o * span_y() + y] += row[o] * wave[y / rows_a_value() & (sizes_.tile - 1)];
-        }
-      }
+    for (int64_t o = 0; o < layer_.out; ++o) {
+      sum_waves(o, 0, 0.0f, waves_x_, span_x(), along_x_);
+      sum_waves(o, 2, weights[layer_.bias + o], waves_y_, span_y(), along_y_);
     }
   }
 
@@ -57,7 +56,11 @@ class FirstLayer {
   void run(int64_t panel, const int32_t* labels, const float* instance, float* y, const F& f) {
     IntVec lane[kVectors], block[kVectors];  // of the class's weight in by_class_
     V extra[kVectors] = {};
+    int64_t x[kVectors], row[kVectors];  // of a vector's first pixel
     for (int n = 0; n < kVectors; ++n) {
+      const int64_t pixel = panel * kPanel + n * kLanes;
+      x[n] = whole() ? pixel % sizes_.tile : 0;
+      row[n] = whole() ? pixel / sizes_.tile : pixel;
       IntVec label;
       std::memcpy(&label, labels + n * kLanes, sizeof label);
       lane[n] = label & (kLanes - 1);
@@ -65,10 +68,11 @@ class FirstLayer {
       if (instance) extra[n] = panels::load(instance + n * kLanes);
     }
     const float* instance_row = weights_ + classes_ * layer_.out;
+    const bool one_row = whole();
     for (int64_t o = 0; o < layer_.out; ++o) {
+      const float *along_x = along_x_ + o * span_x(), *along_y = along_y_ + o * span_y();
       for (int n = 0; n < kVectors; ++n) {
-        const int64_t pixel = panel * kPanel + n * kLanes;
-        V v = position(o, pixel);
+        V v = panels::load(along_x + x[n]) + (one_row ? V{} + along_y[row[n]] : panels::load(along_y + row[n]));
         if (instance) v += instance_row[o] * extra[n];
         V weight = {};  // stays 0 for a label that is no class
         for (int64_t b = 0; b < blocks_; ++b) {
@@ -81,23 +85,32 @@ class FirstLayer {
   }
 
  private:
-  // Tiles of whole vectors have one value of Y for a vector; smaller ones hold it pixel by pixel.
+  // Sinusoids of X, and as many of Y. The input has them as cos X, sin X, cos Y, sin Y for one frequency after the other:
+  // number i of X (first = 0) or Y (first = 2) meets this row of W.
+  int64_t features() const { return (sizes_.inputs - sizes_.channels) / 2; }
+  int64_t row_of(int64_t i, int64_t first) const { return sizes_.channels + i / 2 * 4 + first + i % 2; }
+  // A vector of pixels lies in one row of the tile, and has one value of Y; smaller tiles hold Y pixel by pixel.
   bool whole() const { return sizes_.tile >= kLanes; }
-  int64_t rows_a_value() const { return whole() ? 1 : sizes_.tile; }
+  int64_t span_x() const { return std::max<int64_t>(sizes_.tile, kLanes); }
   int64_t span_y() const { return whole() ? sizes_.tile : panels::round_up(sizes_.pixels(), kPanel); }
-  // Bias and sinusoids at kLanes pixels from `pixel` on.
-  V position(int64_t o, int64_t pixel) {
-    const float* x = along_x_ + o * span_ + (whole() ? pixel & (sizes_.tile - 1) : 0);
-    const float* y = along_y_ + o * span_y();
-    return panels::load(x) + (whole() ? V{} + y[pixel / sizes_.tile] : panels::load(y + pixel));
-  }
 
+  // table[o] = start + sum over the features of W[feature][o] * wave, `span` values.
+  void sum_waves(int64_t o, int64_t first, float start, const float* waves, int64_t span, float* table) const {
+    for (int64_t at = 0; at < span; at += kLanes) {
+      V sum = V{} + start;
+      for (int64_t i = 0; i < features(); ++i) {
+        sum += weights_[row_of(i, first) * layer_.out + o] * panels::load(waves + i * span + at);
+      }
+      panels::store(table + o * span + at, sum);
+    }
+  }
   const TileMlpSizes& sizes_;
-  const PositionalEncoding<float> positions_;
   const TileMlpLayer layer_;
-  const int64_t classes_, blocks_, span_;        // blocks of kLanes classes; values of X in along_x_
-  const float* weights_ = nullptr;               // [in][out]
-  Scratch<float> along_x_, along_y_, by_class_;  // [out][span_], [out][span_y()], [out][blocks_ * kLanes]
+  const int64_t classes_, blocks_;    // blocks of kLanes classes
+  const float* weights_ = nullptr;    // [in][out]
+  Scratch<float> waves_x_, waves_y_;  // [features][span]
+  Scratch<float> along_x_, along_y_;  // [out][span]
+  Scratch<float> by_class_;           // [out][blocks_ * kLanes]
 };
 
 // Where a panel's results go: values [N,out,H,W], or a picture [N,H,W,out].

@@ -93,7 +93,7 @@ void max_pool2d_forward_naive(const Tensor& x, const Pool2dParams& p, Tensor& y,
   });
 }
 
-void max_pool2d_backward_naive(const Tensor& dy, const Tensor& index, Tensor& dx) {
+void max_pool2d_backward_naive(const Tensor& dy, const Tensor& index, const Pool2dParams&, Tensor& dx) {
   dispatch_floating(dy.dtype(), "max_pool2d_backward", [&](auto tag) {
     using T = decltype(tag);
     const T* grad = dy.data<T>();
@@ -292,7 +292,7 @@ void max_pool2d_forward_rows(const Tensor& x, const Pool2dParams& p, Tensor& y, 
   });
 }
 
-void max_pool2d_backward_planes(const Tensor& dy, const Tensor& index, Tensor& dx) {
+void max_pool2d_backward_planes(const Tensor& dy, const Tensor& index, const Pool2dParams&, Tensor& dx) {
   dispatch_floating(dy.dtype(), "max_pool2d_backward", [&](auto tag) {
     using T = decltype(tag);
     const T* grad = dy.data<T>();

@@ -14,7 +14,7 @@ namespace asap::tests {
 
 // What has crossed since the last call of reset_traffic().
 struct Traffic {
-  int64_t to_host = 0, from_host = 0, synchronized = 0;  // calls; each is one wait for the device
+  int64_t to_host = 0, from_host = 0, synchronized = 0;  // calls; the first and the last wait for the device
   size_t bytes_to_host = 0;
   std::map<std::string, int64_t> kernels;  // calls by slot
 };

@@ -1,0 +1,95 @@
+// InferenceSession: label maps of one size to pictures. Everything that does not depend on the labels happens once, at
+// construction: weights are brought into the form the kernels want, every buffer is planned and, on CUDA, the work is
+// recorded as a graph. A run writes labels in, replays, and reads the pictures.
+// On CUDA activations are NHWC with channels padded to a multiple of 8, bf16 if the precision is bf16; on the CPU NCHW in
+// float32 whatever the precision (it is a permission, tensor/precision.h), sharing the generator's weights.
+// Models that the kernels of inference do not cover (RGB input, condition_on_z, more than 256 classes) run the generator's
+// own ops, in float32, with the same checks, inputs and outputs but their memory is taken anew in every run.
+// Next: generator.h for what is computed; ../tensor/kernels.h for the three kernels.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "asapnet/generator.h"
+#include "tensor/precision.h"
+
+namespace asap::asapnet {
+
+enum class SessionOutput {
+  picture,  // u8 [N,H,W,output_nc], truncated as SPEC section 6 says
+  values    // f32 [N,output_nc,H,W] in [-1,1]
+};
+
+struct SessionOptions {
+  int64_t batch = 1, height = 0, width = 0;
+  Precision precision = Precision::f32;
+  Device device = Device::cpu;
+  SessionOutput output = SessionOutput::picture;
+};
+
+// All in host memory.
+struct SessionInput {
+  Tensor labels;    // u8 or i32 [N,H,W], 0..classes-1; with no_one_hot f32 [N,3,H,W] in [-1,1]
+  Tensor instance;  // f32 [N,1,H,W] if the configuration has an instance channel, else undefined
+  Tensor z;         // f32 [N,z_dim] or undefined; matters only with condition_on_z
+};
+
+class InferenceSession {
+ public:
+  // The generator may be on any device. When its weights change, make a new session: whether this one sees the change
+  // depends on the device. asap::Error: height or width no multiple of the tile, batch below 1, a device that is not there.
+  InferenceSession(const Generator& generator, const SessionOptions& options);
+  InferenceSession(const InferenceSession&) = delete;
+  InferenceSession& operator=(const InferenceSession&) = delete;
+
+  // The pictures, in host memory that belongs to the session: the next run overwrites them.
+  // asap::Error naming what does not fit: shape, type, a label's value and place.
+  const Tensor& run(const SessionInput& input);
+
+  // The three parts of run(), for a caller that times them or keeps a device busy.
+  void load(const SessionInput& input);  // checks and copies to the device
+  void compute();                        // queues the work; on a GPU it returns before it is done
+  const Tensor& fetch();                 // waits for it and copies the result to the host
+
+  const SessionOptions& options() const { return options_; }
+  // Bytes that the session holds on its device: buffers, and weights unless they are the generator's own.
+  size_t bytes() const { return bytes_; }
+
+ private:
+  // A layer of the low-res stream with its weights as the device wants them, and where it writes.
+  struct Layer {
+    Tensor w, scale, shift;
+    ConvLayerParams params;
+    Tensor y;
+  };
+
+  Tensor buffer(const Shape& shape, DType dtype);
+  void plan_kernels(const Generator& generator);
+  void plan_layers(const Generator& generator, const Shape& planes, DType dtype);
+  void plan_generator(const Generator& generator);
+  void run_kernels();
+  void run_generator();
+  void load_labels(const Tensor& labels);
+  void load_f32(const char* what, const Tensor& given, Tensor& place);
+
+  Config config_;
+  SessionOptions options_;
+  size_t bytes_ = 0;
+  Tensor labels_, instance_, z_;  // the input on the device
+  Tensor result_, host_result_;   // on the device and on the host; on the CPU one and the same
+
+  // With the kernels of inference:
+  LabelPlanesParams planes_params_;
+  TileMlpLabelsParams mlp_params_;
+  Tensor planes_;
+  std::vector<Layer> layers_;  // the last one writes phi
+  std::unique_ptr<DeviceGraph> graph_;
+
+  // Without:
+  std::unique_ptr<Generator> generator_;
+  bool z_given_ = false;
+};
+
+}  // namespace asap::asapnet

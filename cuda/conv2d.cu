@@ -1,0 +1,93 @@
+// Registers the convolution kernels of the card, fastest first: less exact ones, where the precision allows them, before more
+// exact ones; split-K, where a card would stand mostly empty, before one piece. Next: conv2d_naive.cu.
+#include "cuda/conv2d.h"
+
+#include "cuda/conv2d_operands.cuh"
+#include "cuda/register.h"
+
+namespace asap::cuda {
+namespace {
+
+// x or dx, w or dw, y or dy.
+bool is_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
+  constexpr int64_t kMost = int64_t{1} << 31;  // pixels are counted in 32 bits
+  return x.dtype() == DType::f32 && x.numel() < kMost && y.numel() < kMost && p.groups == x.size(1) &&
+         p.groups == w.size(0);
+}
+
+void add_forward(Precision precision, bool split) {
+  auto& slot = kernels::conv2d_forward;
+  const std::string name = variant_name(split ? "split_k" : "implicit_gemm", precision);
+  slot.add(
+      Device::cuda, name,
+      [=](const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
+        conv2d_forward_implicit_gemm(precision, split, x, w, p, y);
+      },
+      [=, &slot](const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
+        return may_use(precision, slot, name) && takes_implicit_gemm(x, w, p, y) &&
+               (!split || splits_conv2d_forward(precision, x, w, p, y));
+      });
+}
+
+void add_input_grad(Precision precision, bool split) {
+  auto& slot = kernels::conv2d_input_grad;
+  const std::string name = variant_name(split ? "split_k" : "implicit_gemm", precision);
+  slot.add(
+      Device::cuda, name,
+      [=](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
+        conv2d_input_grad_implicit_gemm(precision, split, dy, w, p, dx);
+      },
+      [=, &slot](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
+        return may_use(precision, slot, name) && takes_implicit_gemm(dx, w, p, dy) &&
+               (!split || splits_conv2d_input_grad(precision, dy, w, p, dx));
+      });
+}
+
+void add_weight_grad(Precision precision) {
+  auto& slot = kernels::conv2d_weight_grad;
+  const std::string name = variant_name("implicit_gemm", precision);
+  slot.add(
+      Device::cuda, name,
+      [=](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
+        conv2d_weight_grad_implicit_gemm(precision, x, dy, p, dw);
+      },
+      [=, &slot](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
+        return may_use(precision, slot, name) && takes_implicit_gemm(x, dw, p, dy);
+      });
+}
+
+}  // namespace
+
+bool takes_implicit_gemm(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
+  constexpr int64_t kMost = int64_t{1} << 31, kMostParts = 65535;  // offsets; blocks in z
+  return x.dtype() == DType::f32 && x.numel() < kMost && w.numel() < kMost && y.numel() < kMost &&
+         w.size(2) <= kMostTaps && w.size(3) <= kMostTaps && p.groups * p.stride.h * p.stride.w <= kMostParts &&
+         x.size(0) <= kMostParts;
+}
+
+void register_conv2d() {
+  auto& forward = kernels::conv2d_forward;
+  forward.add(
+      Device::cuda, "depthwise", conv2d_forward_depthwise,
+      [](const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) { return is_depthwise(x, w, p, y); });
+  auto& input_grad = kernels::conv2d_input_grad;
+  input_grad.add(
+      Device::cuda, "depthwise", conv2d_input_grad_depthwise,
+      [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return is_depthwise(dx, w, p, dy); });
+  auto& weight_grad = kernels::conv2d_weight_grad;
+  weight_grad.add(
+      Device::cuda, "depthwise", conv2d_weight_grad_depthwise,
+      [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) { return is_depthwise(x, dw, p, dy); });
+  for (const Precision precision : {Precision::bf16, Precision::tf32, Precision::f32}) {
+    for (const bool split : {true, false}) {
+      add_forward(precision, split);
+      add_input_grad(precision, split);
+    }
+    add_weight_grad(precision);
+  }
+  forward.add(Device::cuda, "naive", conv2d_forward_naive);
+  input_grad.add(Device::cuda, "naive", conv2d_input_grad_naive);
+  weight_grad.add(Device::cuda, "naive", conv2d_weight_grad_naive);
+}
+
+}  // namespace asap::cuda

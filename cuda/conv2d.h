@@ -1,0 +1,62 @@
+// Variants of the three convolution kernels on the card: conv2d_naive.cu (the definition), conv2d_depthwise.cu, and as
+// matrix products conv2d_forward.cu, conv2d_input_grad.cu and conv2d_weight_grad.cu. Registered in order of speed by
+// conv2d.cu. Shapes as in tensor/kernels.h: x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW].
+#pragma once
+
+#include "tensor/kernels.h"
+#include "tensor/precision.h"
+
+namespace asap::cuda {
+
+// One convolution in the integers that a card is fast with; naive counts elements in 64 bits.
+struct Conv2dSizes {
+  int n, c, h, w;      // input
+  int o, oh, ow;       // output
+  int kh, kw;          // kernel
+  int groups, cg, og;  // channels in and out of one group
+  int stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
+};
+inline Conv2dSizes conv2d_sizes(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
+  const auto i = [](int64_t v) { return static_cast<int>(v); };
+  return {.n = i(x.size(0)),
+          .c = i(x.size(1)),
+          .h = i(x.size(2)),
+          .w = i(x.size(3)),
+          .o = i(y.size(1)),
+          .oh = i(y.size(2)),
+          .ow = i(y.size(3)),
+          .kh = i(w.size(2)),
+          .kw = i(w.size(3)),
+          .groups = i(p.groups),
+          .cg = i(w.size(1)),
+          .og = i(y.size(1) / p.groups),
+          .stride_h = i(p.stride.h),
+          .stride_w = i(p.stride.w),
+          .padding_h = i(p.padding.h),
+          .padding_w = i(p.padding.w),
+          .dilation_h = i(p.dilation.h),
+          .dilation_w = i(p.dilation.w)};
+}
+
+void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
+void conv2d_input_grad_naive(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
+void conv2d_weight_grad_naive(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
+
+// As matrix products, in a precision. may_split: K may be cut over blocks; the weight gradient decides for itself.
+void conv2d_forward_implicit_gemm(Precision, bool may_split, const Tensor& x, const Tensor& w, const Conv2dParams&,
+                                  Tensor& y);
+void conv2d_input_grad_implicit_gemm(Precision, bool may_split, const Tensor& dy, const Tensor& w, const Conv2dParams&,
+                                     Tensor& dx);
+void conv2d_weight_grad_implicit_gemm(Precision, const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
+// Whether these tensors fit the 32-bit offsets and the windows of the three above.
+bool takes_implicit_gemm(const Tensor& x, const Tensor& w, const Conv2dParams&, const Tensor& y);
+// Whether K would be split.
+bool splits_conv2d_forward(Precision, const Tensor& x, const Tensor& w, const Conv2dParams&, const Tensor& y);
+bool splits_conv2d_input_grad(Precision, const Tensor& dy, const Tensor& w, const Conv2dParams&, const Tensor& dx);
+
+// Only f32 and where groups == C == O.
+void conv2d_forward_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
+void conv2d_input_grad_depthwise(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
+void conv2d_weight_grad_depthwise(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
+
+}  // namespace asap::cuda

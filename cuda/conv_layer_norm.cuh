@@ -1,0 +1,165 @@
+// What follows the split convolution of conv_layer_split_k.cuh: the splits' sums are added in order, then instance norm,
+// activation and conversion to y, or bias alone. Bound by memory, which mostly is the second-level cache: a layer of the
+// 16 x 16 grid leaves 8 MiB of sums behind. Next: conv_layer_split_k.cu, which chooses between these kernels.
+#pragma once
+
+#include "cuda/conv_layer.cuh"
+
+namespace asap::cuda {
+
+// y = act((h - mean) * factor + shift) for four neighbouring channels.
+struct NormOfFour {
+  float4 mean, factor, shift;
+  float slope;
+  __device__ __forceinline__ float4 operator()(float4 h) const {
+    return {activate((h.x - mean.x) * factor.x + shift.x, slope), activate((h.y - mean.y) * factor.y + shift.y, slope),
+            activate((h.z - mean.z) * factor.z + shift.z, slope), activate((h.w - mean.w) * factor.w + shift.w, slope)};
+  }
+};
+
+struct NormArguments {
+  const float *scale, *shift;
+  float eps, slope;
+
+  // squares: sums of squared deviations over `count` pixels. Channels that are not there give numbers that nobody stores.
+  __device__ __forceinline__ NormOfFour of_four(int o, int outputs, float4 mean, float4 squares, int count) const {
+    const auto at = [&](const float* p, int i) { return p[min(o + i, outputs - 1)]; };
+    const auto factor = [&](float sum, int i) { return at(scale, i) / sqrtf(sum / static_cast<float>(count) + eps); };
+    return {mean,
+            {factor(squares.x, 0), factor(squares.y, 1), factor(squares.z, 2), factor(squares.w, 3)},
+            {at(shift, 0), at(shift, 1), at(shift, 2), at(shift, 3)},
+            slope};
+  }
+};
+
+__device__ __forceinline__ float4 add(float4 a, float4 b) { return {a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w}; }
+__device__ __forceinline__ float4 scaled(float4 a, float f) { return {a.x * f, a.y * f, a.z * f, a.w * f}; }
+// sum + (a - mean)^2
+__device__ __forceinline__ float4 add_squares(float4 sum, float4 a, float4 mean) {
+  const float4 d{a.x - mean.x, a.y - mean.y, a.z - mean.z, a.w - mean.w};
+  return {fmaf(d.x, d.x, sum.x), fmaf(d.y, d.y, sum.y), fmaf(d.z, d.z, sum.z), fmaf(d.w, d.w, sum.w)};
+}
+
+// The sum over the threads with the same threadIdx.x % kFours, in a fixed order; every thread gets its own. kThreads in x.
+template <int kFours, int kThreads>
+__device__ __forceinline__ float4 sum_of_column(float4 v) {
+  constexpr int kWarps = kThreads / kWarp;
+  ASAP_SHARED(float4, partial, [kWarps][kFours]);
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
+#pragma unroll
+  for (int bits = kWarp / 2; bits >= kFours; bits /= 2) {
+    v = add(v, {__shfl_xor_sync(kAllLanes, v.x, bits), __shfl_xor_sync(kAllLanes, v.y, bits),
+                __shfl_xor_sync(kAllLanes, v.z, bits), __shfl_xor_sync(kAllLanes, v.w, bits)});
+  }
+  __syncthreads();  // an earlier call's partial sums may still be read
+  if (lane < kFours) partial[warp][lane] = v;
+  __syncthreads();
+  float4 sum = partial[0][lane % kFours];
+  for (int i = 1; i < kWarps; ++i) sum = add(sum, partial[i][lane % kFours]);
+  return sum;
+}
+
+// ---- small planes: a block has all pixels of 8 channels, and keeps them in registers ------------------------------------
+
+constexpr int kPlaneThreads = 256, kPlaneFours = 2, kPlaneRows = kPlaneThreads / kPlaneFours;
+constexpr int kLargestPlane = 8 * kPlaneRows;  // pixels
+
+// sums [splits][pictures][pixels][pitch]; blocks (groups of 8 channels, pictures). kPasses * kPlaneRows >= pixels.
+template <int kPasses, class Y>
+__global__ void __launch_bounds__(kPlaneThreads)
+    plane_norm_kernel(const float* sums, int splits, int pictures, int pixels, int pitch, int outputs,
+                      NormArguments norm, Y* y) {
+  const int o = (static_cast<int>(blockIdx.x) * kPlaneFours + static_cast<int>(threadIdx.x) % kPlaneFours) * 4;
+  const int row = static_cast<int>(threadIdx.x) / kPlaneFours, picture = static_cast<int>(blockIdx.y);
+  const auto is_there = [&](int pass) { return pass * kPlaneRows + row < pixels && o < outputs; };
+  const int64_t split_size = int64_t{pictures} * pixels * pitch;
+  const float* from = sums + (int64_t{picture} * pixels + row) * pitch + o;
+  float4 h[kPasses] = {};
+#pragma unroll 4
+  for (int split = 0; split < splits; ++split, from += split_size) {
+#pragma unroll
+    for (int pass = 0; pass < kPasses; ++pass) {
+      if (is_there(pass))
+        h[pass] = add(h[pass], *reinterpret_cast<const float4*>(from + int64_t{pass} * kPlaneRows * pitch));
+    }
+  }
+  float4 total{}, squares{};
+#pragma unroll
+  for (int pass = 0; pass < kPasses; ++pass) total = add(total, h[pass]);  // zeros where no pixel is
+  const float4 mean = scaled(sum_of_column<kPlaneFours, kPlaneThreads>(total), 1.0f / static_cast<float>(pixels));
+#pragma unroll
+  for (int pass = 0; pass < kPasses; ++pass) {
+    if (is_there(pass)) squares = add_squares(squares, h[pass], mean);
+  }
+  squares = sum_of_column<kPlaneFours, kPlaneThreads>(squares);
+  const NormOfFour apply = norm.of_four(o, outputs, mean, squares, pixels);
+  Y* to = y + (int64_t{picture} * pixels + row) * outputs + o;
+#pragma unroll
+  for (int pass = 0; pass < kPasses; ++pass) {
+    if (is_there(pass)) store_four(apply(h[pass]), o, outputs, to + int64_t{pass} * kPlaneRows * outputs);
+  }
+}
+
+// ---- large planes: the convolution left each tile's mean and squared deviations -------------------------------------------
+
+constexpr int kTiledThreads = 512, kTiledFours = 4, kTiledRows = kTiledThreads / kTiledFours;
+
+// Tiles are joined by  mean = sum n_i mean_i / n,  squares = sum squares_i + n_i (mean_i - mean)^2  (Chan, Golub, LeVeque 1983),
+// by every block for its 16 channels: cheaper than a launch between. h [pictures][pixels][pitch], statistics [pictures][tiles]
+// [pitch], a tile of tile_pixels but for the last; blocks (pieces of the plane, groups of 16 channels, pictures).
+template <class Y>
+__global__ void __launch_bounds__(kTiledThreads)
+    tiled_norm_kernel(const float* h, const float2* statistics, int pixels, int tiles, int tile_pixels, int pitch,
+                      int outputs, NormArguments norm, Y* y) {
+  const int o = (static_cast<int>(blockIdx.y) * kTiledFours + static_cast<int>(threadIdx.x) % kTiledFours) * 4;
+  const int row = static_cast<int>(threadIdx.x) / kTiledFours, picture = static_cast<int>(blockIdx.z);
+  const bool is_there = o < outputs;
+  // f(number of pixels, means, squares) for this thread's tiles.
+  const auto for_each_tile = [&](auto&& f) {
+    if (!is_there) return;
+#pragma unroll 4
+    for (int tile = row; tile < tiles; tile += kTiledRows) {
+      const auto* from = reinterpret_cast<const float4*>(statistics + (int64_t{picture} * tiles + tile) * pitch + o);
+      const float4 low = from[0], high = from[1];
+      f(static_cast<float>(min(tile_pixels, pixels - tile * tile_pixels)), float4{low.x, low.z, high.x, high.z},
+        float4{low.y, low.w, high.y, high.w});
+    }
+  };
+  float4 total{}, squares{};
+  for_each_tile([&](float count, float4 mean, float4) { total = add(total, scaled(mean, count)); });
+  const float4 mean = scaled(sum_of_column<kTiledFours, kTiledThreads>(total), 1.0f / static_cast<float>(pixels));
+  for_each_tile([&](float count, float4 tile_mean, float4 tile_squares) {
+    squares = add(squares, add(tile_squares, scaled(add_squares({}, tile_mean, mean), count)));
+  });
+  squares = sum_of_column<kTiledFours, kTiledThreads>(squares);
+  if (!is_there) return;  // no barrier follows
+  const NormOfFour apply = norm.of_four(o, outputs, mean, squares, pixels);
+  const int64_t first = int64_t{picture} * pixels;
+#pragma unroll 4
+  for (int pixel = static_cast<int>(blockIdx.x) * kTiledRows + row; pixel < pixels;
+       pixel += static_cast<int>(gridDim.x) * kTiledRows) {
+    const float4 v = *reinterpret_cast<const float4*>(h + (first + pixel) * pitch + o);
+    store_four(apply(v), o, outputs, y + (first + pixel) * outputs + o);
+  }
+}
+
+// ---- no norm --------------------------------------------------------------------------------------------------------------
+
+// y = sum of the splits + bias; sums [splits][rows][pitch].
+template <class Y>
+__global__ void sum_with_bias_kernel(const float* sums, int splits, int64_t rows, int pitch, int outputs,
+                                     const float* bias, Y* y) {
+  const int fours = pitch / 4;
+  for_each_index(rows * fours, [&](int64_t i) {
+    const int o = static_cast<int>(i % fours) * 4;
+    const auto b = [&](int k) { return bias[min(o + k, outputs - 1)]; };
+    float4 sum{};
+    const float* from = sums + i * 4;
+#pragma unroll 4
+    for (int split = 0; split < splits; ++split)
+      sum = add(sum, *reinterpret_cast<const float4*>(from + split * rows * pitch));
+    store_four(add(sum, {b(0), b(1), b(2), b(3)}), o, outputs, y + i / fours * outputs + o);
+  });
+}
+
+}  // namespace asap::cuda

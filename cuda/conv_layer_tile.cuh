@@ -1,0 +1,282 @@
+// A block's tile of the convolution of a layer as a matrix product, y[pixel][output] = sum over k of pixels[pixel][k]
+// weights[output][k], k = (tap, channel): its warps, one step's products, and where the sums go. In nhwc both operands run
+// along k, so that one 16-byte cp.async moves 8 bf16 or 4 f32 of either.
+// Used by conv_layer_split_k.cuh, which gathers the pixels for every tap, and conv_layer_resident.cuh, which keeps them.
+#pragma once
+
+#include "cuda/conv_layer.cuh"
+
+namespace asap::cuda {
+
+// A step of K: 128 bytes of every row (64 bf16, 32 f32) = 8 chunks of 16 bytes. Chunk c of row r lies at place c ^ (r % 8),
+// so that the 8 rows of one ldmatrix phase, and the chunks of one copy, fall on different banks.
+constexpr int kStepBytes = 128, kChunkBytes = 16, kStepChunks = kStepBytes / kChunkBytes;
+
+__device__ __forceinline__ int swizzled(int row, int chunk) {
+  return row * kStepBytes + (chunk ^ (row & (kStepChunks - 1))) * kChunkBytes;
+}
+
+// Every warp has 64 pixels, and the outputs are dealt to `columns` warps.
+template <int pixels, int outputs, int columns>
+struct ConvTile {
+  static constexpr int kPixels = pixels, kOutputs = outputs, kWarpColumns = columns;
+  static constexpr int kWarpPixels = 64, kWarpOutputs = outputs / columns, kFragments = kWarpOutputs / 8;
+  static constexpr int kThreads = pixels / kWarpPixels * columns * kWarp;
+  static constexpr int kSumsPitch = outputs + 8;  // in shared memory: the fragments' 8-byte stores meet no bank twice
+  static constexpr size_t kSumsBytes = size_t{pixels} * kSumsPitch * sizeof(float);
+};
+
+// How the work is laid out over blocks: (pixel tiles of all pictures, output tiles, splits).
+struct SplitKPlan {
+  int tile_pixels, tile_outputs;
+  int pixel_tiles;         // of a picture: a tile does not reach into the next one
+  int steps, splits;       // of K; split s takes steps [s * steps / splits, (s + 1) * steps / splits)
+  int pitch;               // of scratch rows: the outputs, rounded up to whole float4
+  bool writes_y;           // y = sum + bias at once: no norm, no splits
+  bool writes_statistics;  // mean and squared deviations of each tile, for planes too large for one block's norm
+};
+
+// What this block and this warp of it compute.
+template <class Tile>
+struct TilePlace {
+  int picture, first_pixel, first_output, split, begin, end;  // begin, end: steps
+  int warp_pixel, warp_output;                                // the warp's first of the tile
+  __device__ __forceinline__ explicit TilePlace(const SplitKPlan& plan)
+      : picture(static_cast<int>(blockIdx.x) / plan.pixel_tiles),
+        first_pixel(static_cast<int>(blockIdx.x) % plan.pixel_tiles * Tile::kPixels),
+        first_output(static_cast<int>(blockIdx.y) * Tile::kOutputs),
+        split(static_cast<int>(blockIdx.z)),
+        begin(split * plan.steps / plan.splits),
+        end((split + 1) * plan.steps / plan.splits) {
+    const int warp = static_cast<int>(threadIdx.x) / kWarp;
+    warp_pixel = warp / Tile::kWarpColumns * Tile::kWarpPixels;
+    warp_output = warp % Tile::kWarpColumns * Tile::kWarpOutputs;
+  }
+};
+
+// Copies one step of the tile's weights, w [outputs][k_chunks chunks], to `stage`: chunk `chunk` + 0..7 of k.
+template <class Tile>
+__device__ __forceinline__ void copy_weights(const char* w, int first_output, int outputs, int k_chunks, int chunk,
+                                             char* stage) {
+  constexpr int kRowStep = Tile::kThreads / kStepChunks;
+  const int column = static_cast<int>(threadIdx.x) % kStepChunks, row = static_cast<int>(threadIdx.x) / kStepChunks;
+  const int first = first_output + row;
+  const char* from = w + (int64_t{first} * k_chunks + chunk + column) * kChunkBytes;
+  const bool in_k = chunk + column < k_chunks;
+#pragma unroll
+  for (int i = 0; i < Tile::kOutputs / kRowStep; ++i) {
+    const bool valid = in_k && first + kRowStep * i < outputs;
+    copy_async<kChunkBytes>(stage + swizzled(row, column) + kRowStep * i * kStepBytes, valid ? from : w, valid);
+    from += int64_t{kRowStep} * k_chunks * kChunkBytes;
+  }
+}
+
+// ---- one step's products ----------------------------------------------------------------------------------------------
+// sums[i][j] is the 16 pixels x 8 outputs fragment i, j of the warp, laid out as mma's D (mma.cuh). `pixels` and `weights` are
+// the warp's first rows of the stage. For tensor cores a step has four parts of 32 bytes, each one mma of either type: 16 bf16
+// or 8 tf32. The places of part p differ from those of part 0 in two bits: offset ^ p * 32.
+
+constexpr int kStepParts = kStepChunks / 2, kPartBytes = 2 * kChunkBytes;
+
+// Where this lane's row and chunk of a fragment of pixels lie, for ldmatrix: rows 0-7 and 8-15 of the first chunk, then of
+// the second.
+__device__ __forceinline__ int pixel_offset() {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  return swizzled(lane % 16, lane / 16);
+}
+// The same for two fragments of outputs: first and second chunk of rows 0-7, then of rows 8-15.
+__device__ __forceinline__ int weight_offset() {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  return swizzled(lane / 16 * 8 + lane % 8, lane / 8 % 2);
+}
+
+// pixel_at(i, part): this lane's address for fragment i of the pixels. Shared memory is what limits the products: a warp of
+// 64 x 64 reads 4 KiB for 32 of them, one of 64 x 32 3 KiB for 16.
+template <int kFragments, class PixelAt>
+__device__ __forceinline__ void load_fragments(PixelAt&& pixel_at, const char* weights, int part, uint32_t (&a)[4][4],
+                                               uint32_t (&b)[kFragments][2]) {
+  const char* weight = weights + (weight_offset() ^ part * kPartBytes);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) load_matrices(a[i], pixel_at(i, part));
+#pragma unroll
+  for (int j = 0; j < kFragments; j += 2) {
+    uint32_t pair[4];
+    load_matrices(pair, weight + 8 * j * kStepBytes);
+    b[j][0] = pair[0], b[j][1] = pair[1], b[j + 1][0] = pair[2], b[j + 1][1] = pair[3];
+  }
+}
+
+template <int kWords>
+__device__ __forceinline__ void round_to_tf32(uint32_t (&words)[kWords]) {
+#pragma unroll
+  for (uint32_t& word : words) word = to_tf32(__uint_as_float(word));
+}
+
+template <class T, int kFragments>
+__device__ __forceinline__ void multiply_part(uint32_t (&a)[4][4], uint32_t (&b)[kFragments][2],
+                                              float (&sums)[4][kFragments][4]) {
+  if constexpr (std::is_same_v<T, float>) {
+#pragma unroll
+    for (int j = 0; j < kFragments; ++j) round_to_tf32(b[j]);
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    if constexpr (std::is_same_v<T, float>) round_to_tf32(a[i]);
+#pragma unroll
+    for (int j = 0; j < kFragments; ++j) {
+      if constexpr (std::is_same_v<T, bf16>) {
+        mma_bf16(sums[i][j], a[i], b[j]);
+      } else {
+        mma_tf32(sums[i][j], a[i], b[j]);
+      }
+    }
+  }
+}
+
+// The next part's fragments are read while the tensor cores work on this one's.
+template <class T, int kFragments>
+__device__ __forceinline__ void multiply_step_mma(const char* pixels, const char* weights,
+                                                  float (&sums)[4][kFragments][4]) {
+  const auto pixel_at = [&](int i, int part) {
+    return pixels + (pixel_offset() ^ part * kPartBytes) + 16 * i * kStepBytes;
+  };
+  uint32_t a[2][4][4], b[2][kFragments][2];
+  load_fragments(pixel_at, weights, 0, a[0], b[0]);
+#pragma unroll
+  for (int part = 0; part < kStepParts; ++part) {
+    const int now = part % 2;
+    if (part + 1 < kStepParts) load_fragments(pixel_at, weights, part + 1, a[1 - now], b[1 - now]);
+    multiply_part<T>(a[now], b[now], sums);
+  }
+}
+
+// The same fragments by float32 FMA: lane (g, t) has pixels g + 8 i and outputs 8 j + 2 t, + 1, and reads four k at once.
+template <int kFragments>
+__device__ __forceinline__ void multiply_step_fma(const char* pixels, const char* weights,
+                                                  float (&sums)[4][kFragments][4]) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
+#pragma unroll 1
+  for (int chunk = 0; chunk < kStepChunks; ++chunk) {
+    float4 b[kFragments][2];
+#pragma unroll
+    for (int j = 0; j < kFragments; ++j) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        b[j][e] = *reinterpret_cast<const float4*>(weights + swizzled(8 * j + 2 * t + e, chunk));
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      const float4 a = *reinterpret_cast<const float4*>(pixels + swizzled(8 * i + g, chunk));
+#pragma unroll
+      for (int j = 0; j < kFragments; ++j) {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          float& sum = sums[i / 2][j][i % 2 * 2 + e];
+          sum = fmaf(a.w, b[j][e].w, fmaf(a.z, b[j][e].z, fmaf(a.y, b[j][e].y, fmaf(a.x, b[j][e].x, sum))));
+        }
+      }
+    }
+  }
+}
+
+// ---- results ----------------------------------------------------------------------------------------------------------
+
+// Where a block's sums go: scratch, or y with bias.
+struct SplitKResult {
+  float* sums;         // [splits][pictures][pixels][pitch]
+  float2* statistics;  // [pictures][pixel tiles][pitch]: mean, sum of squared deviations
+  const float* bias;
+  float* y_f32;  // y, under its type
+  bf16* y_bf16;
+};
+
+// f(row, first of four neighbouring outputs of the tile, their sums), neighbours to neighbouring threads.
+template <class Tile, class F>
+__device__ __forceinline__ void for_each_four(const float* tile, int rows, F&& f) {
+  constexpr int kFours = Tile::kOutputs / 4;
+  for (int i = static_cast<int>(threadIdx.x); i < rows * kFours; i += Tile::kThreads) {
+    const int row = i / kFours, column = i % kFours * 4;
+    f(row, column, *reinterpret_cast<const float4*>(tile + row * Tile::kSumsPitch + column));
+  }
+}
+
+template <class Tile, class Y>
+__device__ __forceinline__ void write_outputs(const float* tile, int rows, int first_output, int outputs,
+                                              const float* bias, Y* y) {
+  for_each_four<Tile>(tile, rows, [&](int row, int column, float4 v) {
+    const int o = first_output + column;
+    if (o >= outputs) return;
+    const auto b = [&](int i) { return bias[min(o + i, outputs - 1)]; };
+    store_four({v.x + b(0), v.y + b(1), v.z + b(2), v.w + b(3)}, o, outputs, y + int64_t{row} * outputs + o);
+  });
+}
+
+// A column is shared by as many threads as there are for it: its mean first, then deviations from it.
+template <class Tile>
+__device__ __forceinline__ void write_statistics(const float* tile, int rows, int first_output, int pitch, float2* to) {
+  constexpr int kParts = Tile::kThreads / Tile::kOutputs, kPartRows = Tile::kPixels / kParts;
+  ASAP_SHARED(float, partial, [Tile::kThreads]);
+  const int thread = static_cast<int>(threadIdx.x), column = thread % Tile::kOutputs;
+  const int first = thread / Tile::kOutputs * kPartRows, count = min(max(rows - first, 0), kPartRows);
+  const auto total = [&](float value) {
+    __syncthreads();  // the first total may still be read
+    partial[thread] = value;
+    __syncthreads();
+    float sum = partial[column];
+    for (int part = 1; part < kParts; ++part) sum += partial[column + part * Tile::kOutputs];
+    return sum;
+  };
+  const float* from = tile + first * Tile::kSumsPitch + column;
+  float sum = 0, squares = 0;
+#pragma unroll 8
+  for (int i = 0; i < count; ++i) sum += from[i * Tile::kSumsPitch];
+  const float mean = total(sum) / static_cast<float>(rows);
+#pragma unroll 8
+  for (int i = 0; i < count; ++i) {
+    const float deviation = from[i * Tile::kSumsPitch] - mean;
+    squares = fmaf(deviation, deviation, squares);
+  }
+  squares = total(squares);
+  if (thread < Tile::kOutputs && first_output + column < pitch) to[first_output + column] = make_float2(mean, squares);
+}
+
+// Everything passes through shared memory, so that neighbouring threads write neighbouring outputs.
+template <class Tile>
+__device__ __forceinline__ void write_results(const float (&sums)[4][Tile::kFragments][4], const TilePlace<Tile>& place,
+                                              const ConvLayerShape& s, const SplitKPlan& plan,
+                                              const SplitKResult& result) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  float* tile = dynamic_shared<float>();
+  __syncthreads();  // the last step is still being read
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+#pragma unroll
+    for (int j = 0; j < Tile::kFragments; ++j) {
+      const int row = place.warp_pixel + 16 * i + lane / 4, column = place.warp_output + 8 * j + lane % 4 * 2;
+      float* to = tile + row * Tile::kSumsPitch + column;
+      *reinterpret_cast<float2*>(to) = make_float2(sums[i][j][0], sums[i][j][1]);
+      *reinterpret_cast<float2*>(to + 8 * Tile::kSumsPitch) = make_float2(sums[i][j][2], sums[i][j][3]);
+    }
+  }
+  __syncthreads();
+  const int rows = min(Tile::kPixels, s.pixels() - place.first_pixel), first_output = place.first_output;
+  const int64_t first_row = (int64_t{place.split} * s.pictures + place.picture) * s.pixels() + place.first_pixel;
+  if (!plan.writes_y) {
+    float* to = result.sums + first_row * plan.pitch;
+    for_each_four<Tile>(tile, rows, [&](int row, int column, float4 v) {
+      const int o = first_output + column;
+      if (o < plan.pitch) *reinterpret_cast<float4*>(to + int64_t{row} * plan.pitch + o) = v;
+    });
+  } else if (result.y_bf16) {
+    write_outputs<Tile>(tile, rows, first_output, s.outputs, result.bias, result.y_bf16 + first_row * s.outputs);
+  } else {
+    write_outputs<Tile>(tile, rows, first_output, s.outputs, result.bias, result.y_f32 + first_row * s.outputs);
+  }
+  if (plan.writes_statistics) {
+    float2* to = result.statistics + int64_t{blockIdx.x} * plan.pitch;
+    write_statistics<Tile>(tile, rows, first_output, plan.pitch, to);
+  }
+}
+
+}  // namespace asap::cuda

@@ -1,0 +1,215 @@
+// gather along the middle of [outer, n, inner], its gradient, and one-hot planes of label pictures.
+// Indices are checked by the op, not here. Next: strided.cuh for Divisor and Vector.
+#include <limits>
+
+#include "cuda/common.cuh"
+#include "cuda/register.h"
+#include "cuda/strided.cuh"
+
+namespace asap::cuda {
+namespace {
+
+// ---- naive: one thread an output ------------------------------------------------------------------------------------
+
+// index [outer, m, inner]
+int64_t gathered_size(const Tensor& index, const AxisParams& p) {
+  return index.numel() / std::max<int64_t>(p.outer * p.inner, 1);
+}
+
+template <class T>
+__global__ void gather_kernel(const T* x, const int32_t* index, AxisParams p, int64_t m, T* y) {
+  for_each_index(p.outer * m * p.inner, [&](int64_t k) {
+    const int64_t i = k % p.inner, o = k / p.inner / m;
+    y[k] = x[(o * p.n + index[k]) * p.inner + i];
+  });
+}
+
+// Each element of dx looks through the m indices of its line, in order: no two threads add to one element, so that the sum
+// is the same on every run. It costs n * m reads a line.
+template <class T>
+__global__ void gather_backward_kernel(const T* dy, const int32_t* index, AxisParams p, int64_t m, T* dx) {
+  for_each_index(p.outer * p.n * p.inner, [&](int64_t k) {
+    const int64_t i = k % p.inner, j = k / p.inner % p.n, first = k / p.inner / p.n * m * p.inner + i;
+    T sum = 0;
+    for (int64_t q = 0; q < m; ++q) {
+      if (index[first + q * p.inner] == j) sum += dy[first + q * p.inner];
+    }
+    dx[k] = sum;
+  });
+}
+
+template <class T, class Label>
+__global__ void one_hot_kernel(const Label* label, int64_t count, int64_t classes, int64_t plane, T* y) {
+  for_each_index(count, [&](int64_t k) {
+    const int64_t i = k % plane, c = k / plane % classes, n = k / plane / classes;
+    y[k] = static_cast<int64_t>(label[n * plane + i]) == c ? T(1) : T(0);
+  });
+}
+
+void gather_naive(const Tensor& x, const Tensor& index, const AxisParams& p, Tensor& y) {
+  dispatch_all(x.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    launch(gather_kernel<T>, {blocks_for(y.numel()), kBlock}, x.data<T>(), index.data<int32_t>(), p,
+           gathered_size(index, p), y.data<T>());
+  });
+}
+
+void gather_backward_naive(const Tensor& dy, const Tensor& index, const AxisParams& p, Tensor& dx) {
+  dispatch_floating(dy.dtype(), "gather_backward", [&](auto tag) {
+    using T = decltype(tag);
+    launch(gather_backward_kernel<T>, {blocks_for(dx.numel()), kBlock}, dy.data<T>(), index.data<int32_t>(), p,
+           gathered_size(index, p), dx.data<T>());
+  });
+}
+
+// Calls f(T{}, L{}) with y's and the labels' types; labels are i32 or u8.
+template <class F>
+void dispatch_labels(const Tensor& labels, const Tensor& y, const F& f) {
+  dispatch_floating(y.dtype(), "one_hot",
+                    [&](auto tag) { labels.dtype() == DType::u8 ? f(tag, uint8_t{}) : f(tag, int32_t{}); });
+}
+
+void one_hot_naive(const Tensor& labels, Tensor& y) {
+  dispatch_labels(labels, y, [&](auto tag, auto label_tag) {
+    using T = decltype(tag);
+    using Label = decltype(label_tag);
+    launch(one_hot_kernel<T, Label>, {blocks_for(y.numel()), kBlock}, labels.data<Label>(), y.numel(), y.size(1),
+           y.size(2) * y.size(3), y.data<T>());
+  });
+}
+
+// ---- fast variants --------------------------------------------------------------------------------------------------
+
+bool can_count(const Tensor& a, const Tensor& b) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  return a.numel() <= kMost && b.numel() <= kMost;
+}
+
+// index32: y [outer, m, inner] with 32-bit divisions by multiplying. Unit is x's element, whatever it holds.
+template <class Unit>
+__global__ void gather_index32_kernel(const Unit* x, const int32_t* index, int count, int n, Divisor m, Divisor inner,
+                                      Unit* y) {
+  for_each_index(count, [&](int64_t k) {
+    const unsigned row = inner.quotient(static_cast<unsigned>(k)), o = m.quotient(row);
+    const int i = static_cast<int>(static_cast<unsigned>(k) - row * inner.value);
+    y[k] = x[(static_cast<int>(o) * n + index[k]) * static_cast<int>(inner.value) + i];
+  });
+}
+
+void gather_index32(const Tensor& x, const Tensor& index, const AxisParams& p, Tensor& y) {
+  const auto run = [&](auto unit) {
+    using Unit = decltype(unit);
+    launch(gather_index32_kernel<Unit>, {blocks_for(y.numel()), kBlock}, static_cast<const Unit*>(x.raw()),
+           index.data<int32_t>(), static_cast<int>(y.numel()), static_cast<int>(p.n), Divisor(gathered_size(index, p)),
+           Divisor(p.inner), static_cast<Unit*>(y.raw()));
+  };
+  switch (size_of(x.dtype())) {
+    case 1: return run(uint8_t{});
+    case 2: return run(uint16_t{});
+    case 4: return run(uint32_t{});
+    case 8: return run(uint2{});
+    default: fail("gather: unknown size of ", x.dtype());
+  }
+}
+
+// registers: a thread adds up kOwned elements of a line of dx, so that a line's m indices are read n / kOwned times and not
+// n times. As naive, no two threads add to one element, and n * m comparisons a line remain: fast for classes and palettes
+// (n or m small), while a table of 10^5 rows and as many picks would want the indices sorted first.
+constexpr int kOwned = 8;
+
+__global__ void gather_backward_registers_kernel(const float* dy, const int32_t* index, int threads, int n, int m,
+                                                 Divisor parts, Divisor inner, float* dx) {
+  for_each_index(threads, [&](int64_t k) {
+    // Line (o, i), and the part of it whose elements are part, part + parts, ..: neighbouring threads write side by side.
+    const unsigned row = inner.quotient(static_cast<unsigned>(k)), o = parts.quotient(row);
+    const int i = static_cast<int>(static_cast<unsigned>(k) - row * inner.value),
+              part = static_cast<int>(row - o * parts.value);
+    const int step = static_cast<int>(inner.value), first = static_cast<int>(o) * m * step + i;
+    const int apart = static_cast<int>(parts.value);
+    float sums[kOwned] = {};
+#pragma unroll 4
+    for (int q = 0; q < m; ++q) {
+      const int j = index[first + q * step] - part;
+      const float g = dy[first + q * step];
+#pragma unroll
+      for (int r = 0; r < kOwned; ++r) sums[r] += j == r * apart ? g : 0.0f;
+    }
+    float* to = dx + static_cast<int>(o) * n * step + i;
+#pragma unroll
+    for (int r = 0; r < kOwned; ++r) {
+      if (part + r * apart < n) to[(part + r * apart) * step] = sums[r];
+    }
+  });
+}
+
+void gather_backward_registers(const Tensor& dy, const Tensor& index, const AxisParams& p, Tensor& dx) {
+  const int64_t parts = ceil_div(p.n, kOwned), threads = p.outer * parts * p.inner;
+  launch(gather_backward_registers_kernel, {blocks_for(threads), kBlock}, dy.data<float>(), index.data<int32_t>(),
+         static_cast<int>(threads), static_cast<int>(p.n), static_cast<int>(gathered_size(index, p)), Divisor(parts),
+         Divisor(p.inner), dx.data<float>());
+}
+
+// tiled: a thread reads Width neighbouring labels once and writes their planes, kPlanes of them to a block. Bound by the
+// planes' bytes.
+constexpr int kPlanes = 8;
+
+template <int Width, class Label>
+__global__ void one_hot_tiled_kernel(const Label* label, int count, int classes, Divisor plane_steps, float* y) {
+  const int plane = static_cast<int>(plane_steps.value) * Width;
+  const int first = static_cast<int>(blockIdx.y) * kPlanes, end = min(classes, first + kPlanes);
+  for_each_index(count, [&](int64_t k) {
+    const unsigned n = plane_steps.quotient(static_cast<unsigned>(k));
+    const auto labels = reinterpret_cast<const Vector<Label, Width>*>(label)[k];
+    const int i = static_cast<int>(static_cast<unsigned>(k) - n * plane_steps.value) * Width;
+    for (int c = first; c < end; ++c) {
+      Vector<float, Width> out;
+#pragma unroll
+      for (int w = 0; w < Width; ++w) out.v[w] = static_cast<int>(labels.v[w]) == c ? 1.0f : 0.0f;
+      *reinterpret_cast<Vector<float, Width>*>(y + (static_cast<int>(n) * classes + c) * plane + i) = out;
+    }
+  });
+}
+
+void one_hot_tiled(const Tensor& labels, Tensor& y) {
+  const auto aligned = [](const Tensor& t) {
+    return reinterpret_cast<uintptr_t>(t.raw()) % (4 * size_of(t.dtype())) == 0;
+  };
+  const int64_t classes = y.size(1), plane = y.size(2) * y.size(3);
+  const auto run = [&](auto label_tag, auto width) {
+    using Label = decltype(label_tag);
+    constexpr int kWidth = decltype(width)::value;
+    const int64_t count = labels.numel() / kWidth;
+    const dim3 blocks{blocks_for(count), static_cast<unsigned>(ceil_div(classes, kPlanes))};
+    launch(one_hot_tiled_kernel<kWidth, Label>, {blocks, kBlock}, labels.data<Label>(), static_cast<int>(count),
+           static_cast<int>(classes), Divisor(plane / kWidth), y.data<float>());
+  };
+  const auto run_width = [&](auto width) {
+    labels.dtype() == DType::u8 ? run(uint8_t{}, width) : run(int32_t{}, width);
+  };
+  if (plane % 4 == 0 && aligned(labels) && aligned(y)) {
+    run_width(std::integral_constant<int, 4>{});
+  } else {
+    run_width(std::integral_constant<int, 1>{});
+  }
+}
+
+}  // namespace
+
+void register_gather() {
+  kernels::gather_forward.add(
+      Device::cuda, "index32", gather_index32,
+      [](const Tensor& x, const Tensor&, const AxisParams&, const Tensor& y) { return can_count(x, y); });
+  kernels::gather_forward.add(Device::cuda, "naive", gather_naive);
+  kernels::gather_backward.add(Device::cuda, "registers", gather_backward_registers,
+                               [](const Tensor& dy, const Tensor&, const AxisParams&, const Tensor& dx) {
+                                 return dx.dtype() == DType::f32 && can_count(dy, dx);
+                               });
+  kernels::gather_backward.add(Device::cuda, "naive", gather_backward_naive);
+  kernels::one_hot.add(Device::cuda, "tiled", one_hot_tiled, [](const Tensor& labels, const Tensor& y) {
+    constexpr int64_t kMostBlocks = 65535;  // of a grid's second dimension
+    return y.dtype() == DType::f32 && can_count(labels, y) && y.size(1) <= kPlanes * kMostBlocks;
+  });
+  kernels::one_hot.add(Device::cuda, "naive", one_hot_naive);
+}
+
+}  // namespace asap::cuda

@@ -1,0 +1,224 @@
+// Sum, mean and maximum over the middle of [outer, n, inner]. Sums are carried in double, as the CPU's: a conversion and
+// an addition for each 4 bytes read stay below what memory allows. The floor of all variants is x read once.
+// Next: lane_groups.cuh; softmax.cu.
+#include <limits>
+
+#include "cuda/common.cuh"
+#include "cuda/lane_groups.cuh"
+#include "cuda/register.h"
+
+namespace asap::cuda {
+namespace {
+
+// ---- naive ----------------------------------------------------------------------------------------------------------
+
+template <class T>
+__global__ void reduce_kernel(ReduceOp op, const T* x, AxisParams p, T* y) {
+  for_each_index(p.outer * p.inner, [&](int64_t k) {
+    const T* from = x + k / p.inner * p.n * p.inner + k % p.inner;
+    double sum = 0;
+    T largest = -std::numeric_limits<T>::infinity();
+    for (int64_t j = 0; j < p.n; ++j) {
+      const T value = from[j * p.inner];
+      sum += value;
+      largest = Max{}(value, largest);
+    }
+    if (op == ReduceOp::mean) sum /= static_cast<double>(p.n);
+    y[k] = op == ReduceOp::max ? largest : static_cast<T>(sum);
+  });
+}
+
+void reduce_naive(ReduceOp op, const Tensor& x, const AxisParams& p, Tensor& y) {
+  dispatch_floating(x.dtype(), "reduce", [&](auto tag) {
+    using T = decltype(tag);
+    launch(reduce_kernel<T>, {blocks_for(p.outer * p.inner), kBlock}, op, x.data<T>(), p, y.data<T>());
+  });
+}
+
+// ---- fast variants --------------------------------------------------------------------------------------------------
+
+// How values are combined, and what a finished result becomes.
+struct SumOp : Add {
+  using Acc = double;
+  static constexpr Acc kNeutral = 0;
+};
+struct MaxOp : Max {
+  using Acc = float;
+  static constexpr Acc kNeutral = -std::numeric_limits<float>::infinity();
+};
+template <class Op>
+__device__ __forceinline__ float finish(typename Op::Acc acc, double scale) {
+  if constexpr (std::is_same_v<Op, SumOp>) acc *= scale;
+  return static_cast<float>(acc);
+}
+
+constexpr int kInFlight = 8;  // values that a thread asks for before it needs the first
+
+// value(first), value(first + step), .. before `end`, combined in this order onto acc. Where the values run out, the first
+// one is read again and not used: loads without branches can all be under way together.
+template <class Op, class F>
+__device__ __forceinline__ typename Op::Acc combine_run(typename Op::Acc acc, int first, int end, int step,
+                                                        const F& value) {
+  for (int j = first; j < end; j += kInFlight * step) {
+    decltype(value(j)) values[kInFlight];
+#pragma unroll
+    for (int k = 0; k < kInFlight; ++k) values[k] = value(j + k * step < end ? j + k * step : j);
+#pragma unroll
+    for (int k = 0; k < kInFlight; ++k)
+      acc = Op{}(acc, j + k * step < end ? static_cast<typename Op::Acc>(values[k]) : Op::kNeutral);
+  }
+  return acc;
+}
+
+// 32-bit sizes, checked by can_count.
+struct Sizes {
+  int outer, n, inner;
+};
+Sizes sizes_of(const AxisParams& p) {
+  return {static_cast<int>(p.outer), static_cast<int>(p.n), static_cast<int>(p.inner)};
+}
+bool can_count(const Tensor& x) {
+  return x.dtype() == DType::f32 && x.numel() <= std::numeric_limits<int32_t>::max() / 2;
+}
+
+// rows: inner == 1 and the rows are short; a group of lanes a row.
+template <class Op>
+__global__ void reduce_rows_kernel(const float* x, Sizes p, int lanes, double scale, float* y) {
+  for_each_row(p.outer, lanes, [&](int row, int lane) {
+    const float* from = x + int64_t{row} * p.n;
+    auto acc = combine_run<Op>(Op::kNeutral, lane, row < p.outer ? p.n : 0, lanes, [&](int j) { return from[j]; });
+    acc = group_reduce(acc, lanes, Op{});
+    if (lane == 0 && row < p.outer) y[row] = finish<Op>(acc, scale);
+  });
+}
+
+// columns: a thread an output; neighbouring threads read neighbouring columns.
+template <class Op>
+__global__ void reduce_columns_kernel(const float* x, Sizes p, double scale, float* y) {
+  for_each_index(p.outer * p.inner, [&](int64_t k) {
+    const int o = static_cast<int>(k) / p.inner, i = static_cast<int>(k) - o * p.inner;
+    const float* from = x + o * p.n * p.inner + i;
+    y[k] = finish<Op>(combine_run<Op>(Op::kNeutral, 0, p.n, 1, [&](int j) { return from[j * p.inner]; }), scale);
+  });
+}
+
+// two_stage: few outputs of many values each. The axis is cut into pieces, a block each, whose partial results
+// [outer, pieces, inner] are reduced by the same kernel in a second launch. A block has `width` columns side by side and
+// kBlock / width rows, and reads its piece row after row.
+struct Pieces {
+  int count, rows;    // pieces of the axis, and rows of a piece
+  int strips, width;  // strips of columns, and columns of a strip
+};
+
+template <class Op, bool last, class In>
+__global__ void __launch_bounds__(kBlock)
+    reduce_pieces_kernel(const In* x, Sizes p, Pieces pieces, double scale, float* y, typename Op::Acc* partial) {
+  using Acc = typename Op::Acc;
+  ASAP_SHARED(Acc, shared, [kBlock]);
+  const int strip = static_cast<int>(blockIdx.x) % pieces.strips, rest = static_cast<int>(blockIdx.x) / pieces.strips;
+  const int piece = rest % pieces.count, o = rest / pieces.count;
+  const int t = static_cast<int>(threadIdx.x), step = kBlock / pieces.width;
+  const int row = t / pieces.width, column = strip * pieces.width + t % pieces.width;
+  const bool takes_part = row < step && column < p.inner;
+  const int first = piece * pieces.rows, end = min(p.n, first + pieces.rows);
+  const In* from = x + o * p.n * p.inner + column;
+  Acc acc =
+      combine_run<Op>(Op::kNeutral, first + row, takes_part ? end : 0, step, [&](int j) { return from[j * p.inner]; });
+  shared[t] = acc;
+  int rows = step;
+  while (rows > 1) {  // the upper half onto the lower one
+    const int half = (rows + 1) / 2;
+    __syncthreads();
+    if (row + half < rows) shared[t] = acc = Op{}(acc, shared[t + half * pieces.width]);
+    rows = half;
+  }
+  if (row != 0 || column >= p.inner) return;
+  if constexpr (last) {
+    y[o * p.inner + column] = finish<Op>(acc, scale);
+  } else {
+    partial[(o * pieces.count + piece) * p.inner + column] = acc;
+  }
+}
+
+// Enough pieces to fill the card, but none so short that its block has little to read.
+Pieces pieces_of(const Sizes& p) {
+  constexpr int kWidest = 64, kBlocksEach = 8, kShortest = kInFlight * kBlock;  // elements
+  Pieces pieces;
+  pieces.strips = static_cast<int>(ceil_div(p.inner, kWidest));
+  pieces.width = static_cast<int>(ceil_div(p.inner, pieces.strips));
+  const int64_t blocks = int64_t{p.outer} * pieces.strips,
+                wanted = ceil_div(kBlocksEach * card().multiprocessors, blocks);
+  const int64_t most = ceil_div(int64_t{p.n} * pieces.width, kShortest);
+  const int64_t count = std::max<int64_t>(std::min(wanted, most), 1);
+  pieces.rows = static_cast<int>(std::max<int64_t>(ceil_div(ceil_div(p.n, count), kWarp), 1) * kWarp);  // whole lines
+  pieces.count = static_cast<int>(std::max<int64_t>(ceil_div(p.n, pieces.rows), 1));
+  return pieces;
+}
+
+template <class Op>
+void reduce_two_stage_as(const Tensor& x, const Sizes& p, double scale, Tensor& y) {
+  using Acc = typename Op::Acc;
+  const Pieces pieces = pieces_of(p);
+  const auto blocks = static_cast<unsigned>(p.outer * pieces.count * pieces.strips);
+  if (pieces.count == 1) {
+    launch(reduce_pieces_kernel<Op, true, float>, {blocks, kBlock}, x.data<float>(), p, pieces, scale, y.data<float>(),
+           nullptr);
+    return;
+  }
+  Tensor partial = scratch(int64_t{p.outer} * pieces.count * p.inner, dtype_of<Acc>);
+  launch(reduce_pieces_kernel<Op, false, float>, {blocks, kBlock}, x.data<float>(), p, pieces, scale, nullptr,
+         partial.data<Acc>());
+  const Pieces all{.count = 1, .rows = pieces.count, .strips = pieces.strips, .width = pieces.width};
+  launch(reduce_pieces_kernel<Op, true, Acc>, {static_cast<unsigned>(p.outer * pieces.strips), kBlock},
+         std::as_const(partial).data<Acc>(), Sizes{p.outer, pieces.count, p.inner}, all, scale, y.data<float>(),
+         nullptr);
+}
+
+// Calls f(Op{}, scale).
+template <class F>
+void dispatch_op(ReduceOp op, const AxisParams& p, const F& f) {
+  if (op == ReduceOp::max) return f(MaxOp{}, 1.0);
+  f(SumOp{}, op == ReduceOp::mean ? 1.0 / static_cast<double>(p.n) : 1.0);
+}
+
+void reduce_rows(ReduceOp op, const Tensor& x, const AxisParams& p, Tensor& y) {
+  const int lanes = lanes_for(p.n, kInFlight);
+  dispatch_op(op, p, [&](auto op_tag, double scale) {
+    launch(reduce_rows_kernel<decltype(op_tag)>, {blocks_for(p.outer * lanes), kBlock}, x.data<float>(), sizes_of(p),
+           lanes, scale, y.data<float>());
+  });
+}
+
+void reduce_columns(ReduceOp op, const Tensor& x, const AxisParams& p, Tensor& y) {
+  dispatch_op(op, p, [&](auto op_tag, double scale) {
+    launch(reduce_columns_kernel<decltype(op_tag)>, {blocks_for(y.numel()), kBlock}, x.data<float>(), sizes_of(p),
+           scale, y.data<float>());
+  });
+}
+
+void reduce_two_stage(ReduceOp op, const Tensor& x, const AxisParams& p, Tensor& y) {
+  dispatch_op(op, p,
+              [&](auto op_tag, double scale) { reduce_two_stage_as<decltype(op_tag)>(x, sizes_of(p), scale, y); });
+}
+
+bool suits_rows(ReduceOp, const Tensor& x, const AxisParams& p, const Tensor&) {
+  constexpr int64_t kLongest = 1024;
+  return can_count(x) && p.inner == 1 && p.n <= kLongest;
+}
+// Short columns, or so many that one thread for each fills the card.
+bool suits_columns(ReduceOp, const Tensor& x, const AxisParams& p, const Tensor& y) {
+  constexpr int64_t kShort = 32, kThreadsEach = 1024;
+  return can_count(x) && p.inner > 1 && (p.n <= kShort || y.numel() >= kThreadsEach * card().multiprocessors);
+}
+
+}  // namespace
+
+void register_reduce() {
+  kernels::reduce.add(Device::cuda, "rows", reduce_rows, suits_rows);
+  kernels::reduce.add(Device::cuda, "columns", reduce_columns, suits_columns);
+  kernels::reduce.add(Device::cuda, "two_stage", reduce_two_stage,
+                      [](ReduceOp, const Tensor& x, const AxisParams&, const Tensor&) { return can_count(x); });
+  kernels::reduce.add(Device::cuda, "naive", reduce_naive);
+}
+
+}  // namespace asap::cuda

@@ -1,0 +1,82 @@
+// The plan of a tiled matrix product: which tile, and into how many pieces to cut the inner dimension (split-K); and the second
+// stage of the split form, which sums the pieces in a fixed order. Declared in tile_gemm.cuh.
+#include "cuda/tile_gemm.cuh"
+
+namespace asap::cuda {
+namespace {
+
+struct TileChoice {
+  int rows, columns, blocks_each;  // that a multiprocessor holds at a time
+};
+template <class Product>
+constexpr TileChoice choice_of(std::type_identity<Product>) {
+  return {Product::kRows, Product::kColumns, Product::kBlocksEach};
+}
+TileChoice choice_of(Precision precision, TileSize size) {
+  TileChoice choice{};
+  with_product(precision, size, [&](auto product) { choice = choice_of(product); });
+  return choice;
+}
+
+// Few rows: the small tile, whose work is not mostly on rows that are not there. Else the large one, unless its last row of
+// tiles stands mostly empty: it reads the least from shared memory for each product.
+TileSize tile_for(int64_t m) {
+  if (m <= 16) return TileSize::small;
+  const int64_t large_rows = ceil_div(m, 128) * 128, medium_rows = ceil_div(m, 64) * 64;
+  return 8 * large_rows > 9 * medium_rows ? TileSize::medium : TileSize::large;
+}
+
+// Four elements a thread where `count` allows, all of their partial sums in order.
+template <class Vector>
+__global__ void sum_partials_kernel(const Vector* partials, int splits, int64_t count, bool accumulate, Vector* y) {
+  for_each_index(count, [&](int64_t i) {
+    Vector sum = partials[i];
+    for (int s = 1; s < splits; ++s) sum = sum + partials[s * count + i];
+    y[i] = accumulate ? y[i] + sum : sum;
+  });
+}
+
+struct Four {
+  float4 v;
+  friend __device__ __forceinline__ Four operator+(const Four& a, const Four& b) {
+    return {make_float4(a.v.x + b.v.x, a.v.y + b.v.y, a.v.z + b.v.z, a.v.w + b.v.w)};
+  }
+};
+
+}  // namespace
+
+TilePlan plan_tiles(Precision precision, int64_t m, int64_t n, int64_t k, int64_t parts, bool may_split) {
+  TilePlan plan{.size = tile_for(m)};
+  const TileChoice tile = choice_of(precision, plan.size);
+  plan.tiles_m = static_cast<int>(ceil_div(m, tile.rows));
+  plan.tiles_n = static_cast<int>(ceil_div(n, tile.columns));
+  if (!may_split) return plan;
+  // One block a place: a second, partly filled round would take as long as the first.
+  constexpr int64_t kFewestTiles = 4;  // of K in a piece: the pipeline has to fill first
+  const int64_t places = int64_t{card().multiprocessors} * tile.blocks_each;
+  const int64_t blocks = plan.tiles_m * plan.tiles_n * parts, k_tiles = ceil_div(k, kTileDepth);
+  plan.splits = static_cast<int>(std::max<int64_t>(1, std::min(places / blocks, k_tiles / kFewestTiles)));
+  return plan;
+}
+
+std::string variant_name(const std::string& base, Precision precision) {
+  return precision == Precision::f32 ? base : base + "_" + name(precision);
+}
+
+bool may_use(Precision precision, const KernelSlotBase& slot, const std::string& variant) {
+  if (precision == Precision::f32) return true;
+  return precision_allows(precision) && card_has(80, (slot.name() + "=" + variant).c_str());
+}
+
+void sum_partials(const Tensor& partials, int splits, bool accumulate, Tensor& y) {
+  const bool by_four = y.numel() % 4 == 0 && is_aligned(y.raw());
+  if (by_four) {
+    launch(sum_partials_kernel<Four>, {blocks_for(y.numel() / 4), kBlock}, static_cast<const Four*>(partials.raw()),
+           splits, y.numel() / 4, accumulate, static_cast<Four*>(y.raw()));
+  } else {
+    launch(sum_partials_kernel<float>, {blocks_for(y.numel()), kBlock}, partials.data<float>(), splits, y.numel(),
+           accumulate, y.data<float>());
+  }
+}
+
+}  // namespace asap::cuda

@@ -1,0 +1,367 @@
+// C = A B, tile by tile: the one kernel under gemm, the three convolutions and their split-K forms. C is M x N, the inner
+// dimension is K. A block owns a tile of C and walks along K; operands travel from memory to a ring of kStages tiles in
+// shared memory by cp.async, kStages - 1 tiles ahead of the product (tile_product.cuh).
+//
+// An operand is any struct that says where its element (row, k) lies, as the sum of a place for the row and one for the k
+// (rows of A run along M, rows of B along N). So a picture can be read as the matrix of its windows, and no column matrix
+// is written:
+//   const float* data; int rows, depth;       // after begin
+//   void begin(int part);                     // moves to one of several products of a launch: batch, group, phase
+//   Place row(int r) const, k(int k) const;   // for r < rows, k < depth
+//   along_k                                   // whether neighbours in memory are neighbours in k, or in rows
+//   vector                                    // 4 if runs of four along that lie in 16 aligned bytes, else 1
+// along_k and vector may be constexpr. A result likewise: data, vector, accumulate, begin(part), int row(m), column(n).
+// Next: gemm.cu for the plainest operands, conv2d_operands.cuh for the windows.
+#pragma once
+
+#include "cuda/tile_product.cuh"
+#include "tensor/precision.h"
+
+namespace asap::cuda {
+
+// ---- places -----------------------------------------------------------------------------------------------------------
+
+// The row's or the k's share of an element's offset. The element counts as zero where the two have a bit in common: a window
+// marks the taps that it misses, a tap itself; beyond the matrix all bits are set, within it one that only those meet.
+struct Place {
+  int offset;
+  uint32_t bits;
+};
+constexpr uint32_t kRow = 1u << 30, kDepth = 1u << 31, kOutside = ~0u;
+constexpr int kMostTaps = 15;  // of a window's height and width: 15 bits each
+
+// n / d for 0 <= n < 2^31 by a multiplication (Granlund & Montgomery, PLDI 1994, figure 4.1).
+struct Divider {
+  uint32_t d = 1, multiplier = 1, shift = 0;
+  Divider() = default;
+  __host__ __device__ explicit Divider(int divisor) : d(static_cast<uint32_t>(divisor)) {
+    while ((uint64_t{1} << shift) < d) ++shift;
+    multiplier = static_cast<uint32_t>((((uint64_t{1} << shift) - d) << 32) / d + 1);
+  }
+  __device__ __forceinline__ int quotient(int n) const {
+    const auto u = static_cast<uint32_t>(n);
+    return static_cast<int>((__umulhi(u, multiplier) + u) >> shift);
+  }
+  // n becomes its remainder.
+  __device__ __forceinline__ int divide(int& n) const {
+    const int q = quotient(n);
+    n -= q * static_cast<int>(d);
+    return q;
+  }
+};
+
+// ---- the plan ---------------------------------------------------------------------------------------------------------
+
+enum class TileSize { large, medium, small };  // 128 x 128, 64 x 128, and few rows: 8 x 256 (f32) or 16 x 128
+struct TilePlan {
+  TileSize size = TileSize::large;
+  int tiles_m = 1, tiles_n = 1;
+  int splits = 1;  // of K; each makes its own partial sums
+};
+// `parts` products of m x n x k in one launch. With may_split, K is cut into as many pieces as fill the card once.
+TilePlan plan_tiles(Precision, int64_t m, int64_t n, int64_t k, int64_t parts, bool may_split);
+
+// y[i] (+)= partials[0][i] + partials[1][i] + ..: in this order, so that equal inputs give equal bits.
+void sum_partials(const Tensor& partials, int splits, bool accumulate, Tensor& y);
+
+// ---- the kernel -------------------------------------------------------------------------------------------------------
+
+constexpr int kStages = 4;
+
+template <class A, class B, class Result>
+struct TileProblem {
+  A a;
+  B b;
+  Result y;
+  int tiles_m, splits;
+  int64_t split_step;  // floats from one split's partial sums to the next's
+};
+
+template <class Product, class A, class B, class Result>
+struct alignas(128) TileShared {
+  static constexpr int kRing = kStages * kTileDepth;
+  float a[kStages][Product::kRows * Product::kPitchA];
+  float b[kStages][kTileDepth * Product::kPitchB];
+  Place a_places[Product::kRows > kRing ? Product::kRows : kRing];
+  Place b_places[Product::kColumns > kRing ? Product::kColumns : kRing];
+  // The operands of the block's part. All threads share them, and the registers are for sums.
+  A operand_a;
+  B operand_b;
+  Result result;
+};
+
+// Moves tiles of one operand, Rows x kTileDepth, into shared memory. Where its memory runs along k, a thread stays with one
+// k of the tile and visits many rows, whose places stand in a table that is written once. Where it runs along the rows, a
+// thread stays with its rows and visits the k's, whose table is written tile by tile, kStages tiles at a time.
+// A lies [row][k] and B [k][row] in shared memory: an operand whose memory runs the other way goes through in patches of 8
+// (along memory: one sector) by 4 lanes, which meets few banks twice.
+template <class Operand, int Rows, int Threads, bool IsA, int Pitch>
+class TileCopy {
+  static constexpr int kWarps = Threads / kWarp;
+  static constexpr int kRowStep = IsA ? Pitch : 1, kStep = IsA ? 1 : Pitch;  // floats in shared memory
+
+  // Lanes along the rows, and patches of them over all rows, for copies of Width elements.
+  template <int Width>
+  struct Rowwise {
+    static constexpr int kLaneRows = IsA ? 8 : kWarp, kLaneDepth = kWarp / kLaneRows;
+    static constexpr int kPatches = Rows / (kLaneRows * Width);
+    static constexpr int kOwned = kPatches > kWarps ? kPatches / kWarps : 1;
+    static constexpr int kGroups = kPatches > kWarps ? 1 : kWarps / kPatches;  // of warps that share the k's
+    __device__ static int row(int thread, int i) {
+      return ((thread / kWarp * kOwned + i) % kPatches * kLaneRows + thread % kLaneRows) * Width;
+    }
+    __device__ static int depth(int thread) {
+      return thread / kWarp / (kPatches / kOwned) * kLaneDepth + thread % kWarp / kLaneRows;
+    }
+  };
+  // The narrow copies own the most rows, but for operands that fill them all.
+  static constexpr int kMostOwned = Rowwise<1>::kOwned;
+
+ public:
+  __device__ TileCopy(const Operand& operand, int first_row, Place* table) : operand_(operand), table_(table) {
+    if (operand.along_k) {
+      for (int r = static_cast<int>(threadIdx.x); r < Rows; r += Threads) table_[r] = row_place(first_row + r);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kMostOwned; ++i) own_[i] = row_place(first_row + owned_row(i));
+    }
+  }
+
+  // Writes the tile's table; a barrier must lie between this and copy().
+  __device__ __forceinline__ void prepare(int tile, int slot) {
+    const int k = fresh_thread() - (IsA ? 0 : kWarp);  // one warp for A, another for B
+    if (!operand_.along_k && k >= 0 && k < kTileDepth)
+      table_[slot * kTileDepth + k] = depth_place(tile * kTileDepth + k);
+  }
+
+  __device__ __forceinline__ void copy(int tile, int slot, float* to) {
+    if (operand_.along_k) {
+      if constexpr (IsA) {
+        if (operand_.vector == 4) return copy_along_k<4>(tile * kTileDepth, to);
+      }
+      copy_along_k<1>(tile * kTileDepth, to);
+    } else {
+      if constexpr (!IsA) {
+        if (operand_.vector == 4) return copy_along_rows<4>(table_ + slot * kTileDepth, to);
+      }
+      copy_along_rows<1>(table_ + slot * kTileDepth, to);
+    }
+  }
+
+ private:
+  __device__ Place row_place(int r) const { return r < operand_.rows ? operand_.row(r) : Place{0, kOutside}; }
+  __device__ Place depth_place(int k) const { return k < operand_.depth ? operand_.k(k) : Place{0, kOutside}; }
+  __device__ int owned_row(int i) const {
+    if constexpr (!IsA) {
+      if (operand_.vector == 4) return Rowwise<4>::row(fresh_thread(), i % Rowwise<4>::kOwned);
+    }
+    return Rowwise<1>::row(fresh_thread(), i);
+  }
+
+  template <int Width>
+  __device__ __forceinline__ static void copy_elements(float* to, const float* data, Place row, Place k) {
+    const bool valid = (row.bits & k.bits) == 0;
+    copy_async<4 * Width>(to, data + (valid ? row.offset + k.offset : 0), valid);
+  }
+
+  // Both read a few places at a time and then copy: the waits for shared memory overlap.
+  template <int Width>
+  __device__ __forceinline__ void copy_along_k(int first_k, float* to) {
+    constexpr int kLaneDepth = IsA ? kTileDepth / Width : 8, kLaneRows = kWarp / kLaneDepth;
+    constexpr int kPatches = kTileDepth / (kLaneDepth * Width), kRowsAtOnce = kWarps / kPatches * kLaneRows;
+    const int thread = fresh_thread(), warp = thread / kWarp, lane = thread % kWarp;
+    const int k = (warp % kPatches * kLaneDepth + lane % kLaneDepth) * Width;
+    const int first = warp / kPatches * kLaneRows + lane / kLaneDepth;
+    const Place place = depth_place(first_k + k);
+    const float* const data = operand_.data;
+    constexpr int kCopies = (Rows + kRowsAtOnce - 1) / kRowsAtOnce, kBatch = kCopies < 4 ? kCopies : 4;
+    to += first * kRowStep + k * kStep;
+#pragma unroll
+    for (int i = 0; i < kCopies; i += kBatch) {
+      Place places[kBatch];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) places[j] = table_[first + (i + j) * kRowsAtOnce];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) {
+        const int r = (i + j) * kRowsAtOnce;
+        if (Rows % kRowsAtOnce == 0 || first + r < Rows)
+          copy_elements<Width>(to + r * kRowStep, data, places[j], place);
+      }
+    }
+  }
+
+  template <int Width>
+  __device__ __forceinline__ void copy_along_rows(const Place* ks, float* to) {
+    using Lanes = Rowwise<Width>;
+    constexpr int kAtOnce = Lanes::kGroups * Lanes::kLaneDepth;
+    static_assert(kTileDepth % kAtOnce == 0);
+    const int thread = fresh_thread();
+    const float* const data = operand_.data;
+    constexpr int kCopies = kTileDepth / kAtOnce, kBatch = kCopies < 4 ? kCopies : 4;
+    ks += Lanes::depth(thread);
+    to += Lanes::depth(thread) * kStep;
+#pragma unroll
+    for (int i = 0; i < kCopies; i += kBatch) {
+      Place places[kBatch];
+#pragma unroll
+      for (int j = 0; j < kBatch; ++j) places[j] = ks[(i + j) * kAtOnce];
+#pragma unroll
+      for (int owned = 0; owned < Lanes::kOwned; ++owned) {
+        float* const column = to + Lanes::row(thread, owned) * kRowStep;
+#pragma unroll
+        for (int j = 0; j < kBatch; ++j) {
+          copy_elements<Width>(column + (i + j) * kAtOnce * kStep, data, own_[owned], places[j]);
+        }
+      }
+    }
+  }
+
+  const Operand& operand_;
+  Place* const table_;
+  Place own_[kMostOwned];
+};
+
+// Writes the block's sums, a run of columns at a time.
+template <class Product, class Result>
+__device__ __forceinline__ void store_tile(const Product& product, const Result y, int first_m, int rows, int first_n,
+                                           int columns) {
+  constexpr int kRun = Product::kRun;
+#pragma unroll
+  for (int j = 0; j < Product::kRunCount; ++j) {
+    const int n = first_n + Product::column(j);
+    int column[kRun];
+#pragma unroll
+    for (int c = 0; c < kRun; ++c) column[c] = y.column(min(n + c, columns - 1));
+#pragma unroll
+    for (int i = 0; i < Product::kRowCount; ++i) {
+      const int m = first_m + Product::row(i);
+      if (m >= rows || n >= columns) continue;
+      const float* values = product.values(i, j);
+      float* to = y.data + y.row(m);
+      if (y.vector == 4 && n + kRun <= columns) {
+        if constexpr (kRun == 4)
+          *reinterpret_cast<float4*>(to + column[0]) = make_float4(values[0], values[1], values[2], values[3]);
+        if constexpr (kRun == 2) *reinterpret_cast<float2*>(to + column[0]) = make_float2(values[0], values[1]);
+      } else {
+#pragma unroll
+        for (int c = 0; c < kRun; ++c) {
+          if (n + c < columns) to[column[c]] = values[c] + (y.accumulate ? to[column[c]] : 0.0f);
+        }
+      }
+    }
+  }
+}
+
+template <class Product, class A, class B, class Result>
+__global__ void __launch_bounds__(Product::kThreads, Product::kBlocksEach)
+    tile_gemm_kernel(TileProblem<A, B, Result> p) {
+  auto& shared = *dynamic_shared<TileShared<Product, A, B, Result>>();
+  const int part = static_cast<int>(blockIdx.z) / p.splits, split = static_cast<int>(blockIdx.z) % p.splits;
+  if (threadIdx.x == 0) {
+    shared.operand_a = p.a;
+    shared.operand_b = p.b;
+    shared.result = p.y;
+    shared.operand_a.begin(part);
+    shared.operand_b.begin(part);
+    shared.result.begin(part);
+    shared.result.data += split * p.split_step;
+  }
+  __syncthreads();
+  const A& a = shared.operand_a;
+  const B& b = shared.operand_b;
+  // Neighbouring blocks share columns: pixels, of which there are more than there are weights.
+  const int first_m = static_cast<int>(blockIdx.x) % p.tiles_m * Product::kRows;
+  const int first_n = static_cast<int>(blockIdx.x) / p.tiles_m * Product::kColumns;
+  if (first_m >= a.rows || first_n >= b.rows) return;  // the whole block: this part is smaller than the largest
+
+  TileCopy<A, Product::kRows, Product::kThreads, true, Product::kPitchA> copy_a(a, first_m, shared.a_places);
+  TileCopy<B, Product::kColumns, Product::kThreads, false, Product::kPitchB> copy_b(b, first_n, shared.b_places);
+  const int tiles = (b.depth + kTileDepth - 1) / kTileDepth;
+  const int first = static_cast<int>(static_cast<int64_t>(tiles) * split / p.splits);
+  const int last = static_cast<int>(static_cast<int64_t>(tiles) * (split + 1) / p.splits);
+  const auto copy = [&](int tile) {
+    if (tile < last) {
+      const int slot = (tile - first) % kStages;
+      copy_a.copy(tile, slot, shared.a[slot]);
+      copy_b.copy(tile, slot, shared.b[slot]);
+    }
+    copy_commit();
+  };
+  for (int slot = 0; slot < kStages; ++slot) {
+    copy_a.prepare(first + slot, slot);
+    copy_b.prepare(first + slot, slot);
+  }
+  __syncthreads();
+  for (int tile = first; tile < first + kStages - 1; ++tile) copy(tile);
+
+  Product product;
+  for (int tile = first; tile < last; ++tile) {
+    const int slot = (tile - first) % kStages;
+    copy_wait<kStages - 2>();
+    __syncthreads();  // the tile has arrived for all, and all are done with the one before, whose place is filled next
+    copy(tile + kStages - 1);
+    copy_a.prepare(tile + kStages, slot);
+    copy_b.prepare(tile + kStages, slot);
+    product.add(shared.a[slot], shared.b[slot]);
+  }
+  store_tile(product, shared.result, first_m, a.rows, first_n, b.rows);
+}
+
+// ---- what the variants share ------------------------------------------------------------------------------------------
+
+// "tiled", "tiled_tf32" or "tiled_bf16" for "tiled".
+std::string variant_name(const std::string& base, Precision precision);
+// Whether a variant that multiplies in `precision` may run: the caller allows it, and the card can.
+bool may_use(Precision precision, const KernelSlotBase& slot, const std::string& variant);
+// To 16 bytes.
+inline bool is_aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
+
+// ---- launching --------------------------------------------------------------------------------------------------------
+
+// f(Product) for the plan's tile in this precision.
+template <class F>
+void with_product(Precision precision, TileSize size, const F& f) {
+  using Large = WarpGrid<128, 128, 2, 4>;
+  using Medium = WarpGrid<64, 128, 1, 4>;
+  using Small = WarpGrid<16, 128, 1, 4>;
+  const auto by_size = [&](auto large, auto medium, auto small) {
+    if (size == TileSize::large) f(large);
+    if (size == TileSize::medium) f(medium);
+    if (size == TileSize::small) f(small);
+  };
+  switch (precision) {
+    case Precision::f32:
+      return by_size(std::type_identity<SimtProduct<WarpGrid<128, 128, 4, 2>, 4>>{},
+                     std::type_identity<SimtProduct<WarpGrid<64, 128, 2, 2>, 4>>{},
+                     std::type_identity<SimtProduct<WarpGrid<8, 256, 1, 4>, 2>>{});
+    case Precision::tf32:
+      return by_size(std::type_identity<Tf32Product<Large>>{}, std::type_identity<Tf32Product<Medium>>{},
+                     std::type_identity<Tf32Product<Small>>{});
+    case Precision::bf16:
+      return by_size(std::type_identity<Bf16Product<Large>>{}, std::type_identity<Bf16Product<Medium>>{},
+                     std::type_identity<Bf16Product<Small>>{});
+  }
+}
+
+// `parts` products into `y`, of which `result` says the places. Splits go through partial sums, each laid out as y is.
+template <class A, class B, class Result>
+void tile_gemm(Precision precision, const TilePlan& plan, int64_t parts, const A& a, const B& b, Result result,
+               Tensor& y) {
+  const bool accumulate = result.accumulate;
+  Tensor partials;
+  if (plan.splits > 1) {
+    partials = scratch(plan.splits * y.numel());
+    result.data = partials.data<float>();
+    result.accumulate = false;
+    if (y.numel() % 4 != 0) result.vector = 1;
+  }
+  const TileProblem<A, B, Result> problem{a, b, result, plan.tiles_m, plan.splits, y.numel()};
+  const dim3 blocks(static_cast<unsigned>(plan.tiles_m * plan.tiles_n), 1, static_cast<unsigned>(parts * plan.splits));
+  with_product(precision, plan.size, [&]<class Product>(std::type_identity<Product>) {
+    launch(tile_gemm_kernel<Product, A, B, Result>,
+           {blocks, Product::kThreads, sizeof(TileShared<Product, A, B, Result>)}, problem);
+  });
+  if (plan.splits > 1) sum_partials(partials, plan.splits, accumulate, y);
+}
+
+}  // namespace asap::cuda

@@ -1,0 +1,153 @@
+// What goes wrong with cards, on the emulated one: none there, too little memory, too old for a variant, tensors on two
+// devices. Each case runs in a child process, since a process meets its card once.
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <iostream>
+
+#include "autograd/ops.h"
+#include "cuda/context.h"
+#include "tensor/precision.h"
+#include "tests/support/skip.h"
+#include "tests/support/tiny_run.h"
+#include "train/checkpoint.h"
+#include "train/memory_advice.h"
+#include "train/trainer.h"
+
+using namespace asap;
+using namespace asap::tests;
+
+namespace {
+
+// What `work` wrote to stderr and the text of its error, from a child whose environment has `variable` set.
+std::string in_child(const char* variable, const char* value, const std::function<void()>& work) {
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  std::cout.flush();
+  const pid_t child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    setenv(variable, value, 1);
+    dup2(ends[1], STDERR_FILENO);
+    try {
+      work();
+    } catch (const std::exception& error) {
+      std::cerr << error.what();
+    }
+    std::cerr.flush();
+    _exit(0);
+  }
+  close(ends[1]);
+  std::string text;
+  char buffer[4096];
+  for (ssize_t got; (got = read(ends[0], buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(got));
+  close(ends[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  CHECK(status == 0);
+  return text;
+}
+
+// How often `part` stands in `text`.
+int count(const std::string& text, const std::string& part) {
+  int found = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+  return found;
+}
+
+void convolve_in_bf16() {
+  const ScopedPrecision precision(Precision::bf16);
+  const Tensor x = Tensor::ones({1, 64, 12, 12}, DType::f32, Device::cuda), w = Tensor::ones({64, 64, 3, 3}, DType::f32, Device::cuda);
+  for (int i = 0; i < 3; ++i) conv2d(x, w, Tensor(), {});
+  std::cerr << "ran " << kernels::conv2d_forward.last_variant();
+}
+
+}  // namespace
+
+TEST_CASE("no card: one sentence that says so and what to do") {
+  ran();
+  const std::string text = in_child("ASAP_EMULATE_DEVICES", "0", [] { Tensor::zeros({1}, DType::f32, Device::cuda); });
+  CHECK(contains(text, "device: cuda is not available: the NVIDIA driver finds no card"));
+  CHECK(contains(text, "use the cpu"));
+}
+
+TEST_CASE("too little memory: the error names bytes asked and free, and the program goes on") {
+  const std::string text = in_child("ASAP_EMULATE_MEMORY_MIB", "8", [] {
+    try {
+      Tensor::empty({4 << 20}, DType::f32, Device::cuda);
+    } catch (const OutOfMemory& error) {
+      std::cerr << error.what() << " asked " << error.asked() << "\n";
+    }
+    std::cerr << Tensor::full({1 << 18}, 2, DType::f32, Device::cuda).to_vector<float>().back();
+  });
+  CHECK(contains(text, "could not get 16 MiB on the cuda device: 8 of 8 MiB are free"));
+  CHECK(contains(text, "asked 16777216\n2"));
+}
+
+TEST_CASE("cached blocks are given back before memory counts as used up") {
+  const std::string text = in_child("ASAP_EMULATE_MEMORY_MIB", "8", [] {
+    for (int64_t mib = 1; mib <= 6; ++mib) Tensor::empty({mib << 18}, DType::f32, Device::cuda);  // sizes that do not share blocks
+    std::cerr << "all fitted";
+  });
+  CHECK(text == "all fitted");
+}
+
+TEST_CASE("a run that no longer fits: smaller settings are named, the last checkpoint stays") {
+  ScratchFolder folder;
+  const auto run = folder / "run";
+  train::Options options = tiny_options(make_tiny_data(folder / "data"));
+  options.train.device = "cuda";
+  options.train.steps = 2;
+  train::resolve(options);
+  in_child("ASAP_EMULATE_MEMORY_MIB", "512", [&] {
+    train::Trainer(options, run, train::StartMode::fresh).train([] { return false; });
+  });
+  const std::string weights = read_text(train::latest_checkpoint(run) / "G.safetensors");
+  REQUIRE(!weights.empty());
+  options.train.steps = 4;
+  const std::string text = in_child("ASAP_EMULATE_MEMORY_MIB", "1", [&] {
+    train::Trainer(options, run, train::StartMode::resume).train([] { return false; });
+  });
+  CHECK(contains(text, "MiB on the cuda device"));
+  CHECK(contains(text, "training needs about 1"));  // no smaller setting of this tiny run fits a mebibyte
+  CHECK(contains(text, "step_000002"));
+  CHECK(read_text(train::latest_checkpoint(run) / "G.safetensors") == weights);
+}
+
+TEST_CASE("a card too old for a variant: the next one on the card runs, and is named once") {
+  const std::string old = in_child("ASAP_EMULATE_CAPABILITY", "75", convolve_in_bf16);
+  CHECK(count(old, "needs compute capability 8.0") >= 1);
+  CHECK(count(old, "conv2d_forward=implicit_gemm_bf16 needs") <= 1);
+  CHECK_FALSE(contains(old.substr(old.find("ran ")), "bf16"));
+  const std::string young = in_child("ASAP_EMULATE_CAPABILITY", "90", convolve_in_bf16);
+  CHECK(contains(young, "ran "));
+  CHECK(contains(young, "bf16"));
+  const std::string ancient = in_child("ASAP_EMULATE_CAPABILITY", "61", convolve_in_bf16);
+  CHECK(contains(ancient, "compute capability 6.1, and 7.0 is the oldest"));
+}
+
+TEST_CASE("tensors on two devices: nothing is moved silently") {
+  const std::string text = in_child("ASAP_EMULATE_DEVICES", "1", [] {
+    const Tensor here = Tensor::ones({4}), there = Tensor::ones({4}, DType::f32, Device::cuda);
+    try {
+      add(here, there);
+    } catch (const Error& error) {
+      std::cerr << error.what() << "\n";
+    }
+    tile_mlp(Tensor::ones({1, 1, 2, 2}), Tensor::ones({1, 8, 1, 1}, DType::f32, Device::cuda), {.tile = 2, .width = 1, .depth = 1, .out = 1});
+  });
+  CHECK(contains(text, "add: expected both on one device, got cpu and cuda; move one with to(Device)"));
+  CHECK(contains(text, "tile_mlp: x is on cpu, but phi on cuda"));
+}
+
+TEST_CASE("estimates: the published settings, and what fits a small card") {
+  train::Options options{.model = asapnet::preset("facades512"), .train = {}};
+  options.train.batchSize = 8;
+  const double gib = 1024.0 * 1024.0 * 1024.0;
+  CHECK(train::training_bytes(options, 1, 512) > 2.3 * gib);  // measured on the CPU: 2.5 to 2.7 GiB
+  CHECK(train::training_bytes(options, 1, 512) < 3.0 * gib);
+  const std::string text = train::smaller_settings(options, OutOfMemory("", 1, 1, size_t{8} << 30));
+  CHECK(contains(text, "--batch-size 5 or --crop-size 256 would fit in 8192 MiB"));
+}
