@@ -219,25 +219,28 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, 1)
   }
 }
 
-// 16 warps a block where a tile has pixels for them, else 4, of whose blocks two run side by side.
-int warps_for(const TileMlpSizes& s) { return s.tile * s.tile >= kMostWarps * kWarp ? kMostWarps : 4; }
-size_t shared_bytes(const TileMlpSizes& s, const PackedMlp& packed) {
-  return packed.bytes() + static_cast<size_t>(2 * s.tile * kHidden + warps_for(s) * kLong) * sizeof(float);
+size_t shared_bytes(const TileMlpSizes& s, const PackedMlp& packed, int warps) {
+  return packed.bytes() + static_cast<size_t>(2 * s.tile * kHidden + warps * kLong) * sizeof(float);
+}
+// 16 warps a block where a tile has pixels for them, else 4, of whose blocks two run side by side; fewer where the card has
+// less shared memory, 0 where it has not enough for one.
+int warps_for(const TileMlpSizes& s, const PackedMlp& packed) {
+  int warps = s.tile * s.tile >= kMostWarps * kWarp ? kMostWarps : 4;
+  while (warps > 0 && shared_bytes(s, packed, warps) > card().shared_bytes) warps /= 2;
+  return warps;
 }
 
 template <class Input>
 void run(const Input& input, const Tensor& phi, Layout layout, const TileMlpSizes& s, Tensor& y) {
   const PackedMlp packed(s, PackFormat::f32);
   const Tensor weights = pack_phi(phi, layout, s, PackFormat::f32);
-  const int warps = warps_for(s);
-  const TileGrid grid(s, warps, warps == kMostWarps ? 1 : 2);
-  launch(fused_kernel<Input>, {grid.blocks(s), static_cast<unsigned>(warps * kWarp), shared_bytes(s, packed)}, input,
-         weights.data<float>(), s, packed, grid.chunks, MlpOutput(y));
+  const int warps = warps_for(s, packed);
+  const TileGrid grid(s, warps, warps > 4 ? 1 : 2);
+  launch(fused_kernel<Input>, {grid.blocks(s), static_cast<unsigned>(warps * kWarp), shared_bytes(s, packed, warps)},
+         input, weights.data<float>(), s, packed, grid.chunks, MlpOutput(y));
 }
 
-bool fits(const TileMlpSizes& s) {
-  return packs(s) && shared_bytes(s, PackedMlp(s, PackFormat::f32)) <= card().shared_bytes;
-}
+bool fits(const TileMlpSizes& s) { return packs(s) && warps_for(s, PackedMlp(s, PackFormat::f32)) > 0; }
 
 void forward(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y) {
   run(PictureInput{x.data<float>()}, phi, Layout::nchw, TileMlpSizes(x, params), y);

@@ -54,7 +54,9 @@ Tensor pack_phi(const Tensor& phi, Layout layout, const TileMlpSizes& s, PackFor
 void unpack_grads(const Tensor& partial, int parts, const TileMlpSizes& s, Tensor& dphi);
 
 // Whether the sizes are those that the packed layers hold.
-inline bool packs(const TileMlpSizes& s) { return s.depth >= 2 && s.hidden <= kHidden && s.out <= kOutputs; }
+inline bool packs(const TileMlpSizes& s) {
+  return s.batch > 0 && s.depth >= 2 && s.hidden <= kHidden && s.out <= kOutputs;
+}
 
 // Starts the copy of a tile's words into shared memory; done after copy_wait<0>() and a barrier.
 __device__ __forceinline__ void copy_packed(const float* from, int words, float* to) {

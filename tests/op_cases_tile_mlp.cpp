@@ -93,6 +93,16 @@ std::vector<OpCase> tile_mlp_cases() {
   add_small({"model_tile_16_smooth", 1, 13, 1, 2, {.slope = 1}, false}, rows);
   add_small({"narrow_tile_16_smooth", 2, 5, 2, 1, {.width = 24, .depth = 3, .slope = 1}, false}, rows);
   add_small({"wide_tile_8", 1, 36, 1, 1, {.tile = 8, .width = 96, .depth = 2, .out = 5}, false}, rows);
+  // What the fused variants on a card do: several turns of a warp and of a block over a tile, padded widths and outputs, inputs
+  // that fill their steps and inputs that do not fit.
+  add_small({"turns_tile_16", 1, 2, 3, 6, {.tile = 16, .width = 30, .depth = 2, .slope = 1}, false}, rows);
+  add_small({"turns_tile_32", 1, 2, 1, 5, {.tile = 32, .width = 30, .depth = 2, .slope = 1}, false}, rows);
+  add_small({"tile_64", 1, 2, 1, 1, {.tile = 64, .width = 30, .depth = 2, .slope = 1}, false}, rows);
+  add_small({"out_8", 1, 3, 1, 2, {.tile = 8, .depth = 3, .out = 8, .slope = 1}, false}, rows);
+  add_small({"width_40_out_5", 2, 3, 1, 1, {.tile = 8, .width = 40, .depth = 4, .out = 5, .slope = 1}, false}, rows);
+  add_small({"inputs_64", 1, 52, 1, 1, {.tile = 8, .width = 20, .depth = 2, .slope = 1}, false}, rows);
+  add_small({"inputs_65", 1, 53, 1, 1, {.tile = 8, .width = 20, .depth = 2, .slope = 1}, false}, rows);
+  add_small({"depth_6", 1, 2, 1, 1, {.tile = 4, .width = 8, .depth = 6}}, rows);
   add_large({"facades_256", 1, 13, 16, 16, {.tile = 16}}, rows);
   add_large({"facades_512", 1, 13, 16, 16, {.tile = 32}}, rows);
   return rows;
