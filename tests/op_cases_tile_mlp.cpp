@@ -19,6 +19,7 @@ struct Row {
   // Hidden units within tf32's rounding of LeakyReLU's kink take its other slope, 100 times as steep: measured up to 0.016 of
   // the largest gradient of phi and 0.175 of x. The smooth rows show the rounding alone.
   bool tf32_kinks = false;
+  double tolerance = 2e-6;
 };
 
 Shape x_shape(const Row& r) { return {r.batch, r.channels, r.grid_h * r.params.tile, r.grid_w * r.params.tile}; }
@@ -46,6 +47,7 @@ void add_small(const Row& r, std::vector<OpCase>& rows) {
                     .inputs = {want_dx ? x : constant(x), normal(phi_shape(r), phi_scale(r))},
                     .run = [p = r.params](const Inputs& in) { return tile_mlp(in[0], in[1], p); },
                     .slots = {&kernels::tile_mlp_forward, &kernels::tile_mlp_backward},
+                    .tolerance = r.tolerance,
                     .tf32_tolerance = !r.tf32_kinks ? 2e-3 : want_dx ? 0.25 : 0.025,
                     .gradcheck = r.gradcheck});
   }
@@ -97,7 +99,8 @@ std::vector<OpCase> tile_mlp_cases() {
   // that fill their steps and inputs that do not fit.
   add_small({"turns_tile_16", 1, 2, 3, 6, {.tile = 16, .width = 30, .depth = 2, .slope = 1}, false}, rows);
   add_small({"turns_tile_32", 1, 2, 1, 5, {.tile = 32, .width = 30, .depth = 2, .slope = 1}, false}, rows);
-  add_small({"tile_64", 1, 2, 1, 1, {.tile = 64, .width = 30, .depth = 2, .slope = 1}, false}, rows);
+  // A weight's gradient is a float32 sum over 4096 pixels: 2.1e-6 measured of `composed` on the CPU.
+  add_small({"tile_64", 1, 2, 1, 1, {.tile = 64, .width = 30, .depth = 2, .slope = 1}, false, false, 4e-6}, rows);
   add_small({"out_8", 1, 3, 1, 2, {.tile = 8, .depth = 3, .out = 8, .slope = 1}, false}, rows);
   add_small({"width_40_out_5", 2, 3, 1, 1, {.tile = 8, .width = 40, .depth = 4, .out = 5, .slope = 1}, false}, rows);
   add_small({"inputs_64", 1, 52, 1, 1, {.tile = 8, .width = 20, .depth = 2, .slope = 1}, false}, rows);
