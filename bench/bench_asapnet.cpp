@@ -166,7 +166,8 @@ void train_step(benchmark::State& state, const Setting& setting) {
   report_memory(state);
 }
 
-void add(const std::string& kind, const Setting& setting, void (*function)(benchmark::State&, const Setting&), int repetitions) {
+void add(const std::string& kind, const Setting& setting, void (*function)(benchmark::State&, const Setting&),
+         int repetitions) {
   benchmark::RegisterBenchmark(setting.name(kind).c_str(), [=](benchmark::State& state) { function(state, setting); })
       ->Unit(benchmark::kMillisecond)
       ->UseRealTime()
@@ -188,7 +189,8 @@ void add_all(Precision precision) {
   for (const char* name : {"facades256", "facades512"}) add("train_step", {name, 1, precision}, train_step, 5);
   if (device == Device::cpu) return;
   add("train_step", {"facades1024", 1, precision}, train_step, 5);
-  for (const char* name : {"facades256", "facades512", "facades1024"}) add("train_step", {name, 8, precision}, train_step, 3);
+  for (const char* name : {"facades256", "facades512", "facades1024"})
+    add("train_step", {name, 8, precision}, train_step, 3);
 }
 
 }  // namespace
@@ -202,7 +204,9 @@ int main(int argc, char** argv) {
     } else if (argument == "--device=cuda" || argument == "--device=cpu") {
       device = argument == "--device=cuda" ? Device::cuda : Device::cpu;
     } else {
-      std::fprintf(stderr, "bench_asapnet: unknown option %s (options: --threads=N, --device=cpu|cuda and Google Benchmark's)\n", argv[i]);
+      std::fprintf(
+          stderr, "bench_asapnet: unknown option %s (options: --threads=N, --device=cpu|cuda and Google Benchmark's)\n",
+          argv[i]);
       return 2;
     }
   }

@@ -9,8 +9,8 @@
 namespace asap::bench {
 
 struct MachinePeak {
-  std::string name;  // of the machine or card
-  double flops = 0;  // float32 operations per second, a fused multiply-add counting two
+  std::string name;                       // of the machine or card
+  double flops = 0;                       // float32 operations per second, a fused multiply-add counting two
   double tf32_flops = 0, bf16_flops = 0;  // of tensor cores; 0 where there are none
   struct Bandwidth {
     double working_set = 0, bytes_per_second = 0;  // reading a buffer of so many bytes again and again

@@ -16,7 +16,8 @@ namespace {
 constexpr int kOldestCapability = 70;  // warps whose lanes run independently
 
 std::string error_text(cudaError_t error, const char* expression, const std::source_location& where) {
-  return str("cuda: ", expression, " failed: ", cudaGetErrorString(error), " (", where.file_name(), ":", where.line(), ")");
+  return str("cuda: ", expression, " failed: ", cudaGetErrorString(error), " (", where.file_name(), ":", where.line(),
+             ")");
 }
 
 double mib(size_t bytes) { return static_cast<double>(bytes >> 10) / 1024; }
@@ -60,7 +61,8 @@ class StagingRing {
 
 class CapturedGraph final : public DeviceGraph {
  public:
-  CapturedGraph(cudaGraph_t graph, std::vector<CachingAllocator::Block> blocks) : graph_(graph), blocks_(std::move(blocks)) {
+  CapturedGraph(cudaGraph_t graph, std::vector<CachingAllocator::Block> blocks)
+      : graph_(graph), blocks_(std::move(blocks)) {
     ASAP_CUDA_CHECK(cudaGraphInstantiate(&executable_, graph_, 0));
   }
   ~CapturedGraph() override {
@@ -86,8 +88,8 @@ class CudaBackend final : public DeviceBackend {
       cudaGetLastError();  // not sticky: the program may go on with less
       size_t free = 0, total = 0;
       ASAP_CUDA_CHECK(cudaMemGetInfo(&free, &total));
-      throw OutOfMemory(str("memory: could not get ", mib(bytes), " MiB on the cuda device: ", mib(free), " of ", mib(total),
-                            " MiB are free"),
+      throw OutOfMemory(str("memory: could not get ", mib(bytes), " MiB on the cuda device: ", mib(free), " of ",
+                            mib(total), " MiB are free"),
                         bytes, free, total);
     }
     ASAP_CUDA_CHECK(error);
@@ -143,6 +145,20 @@ cudaStream_t& stream_slot() {
   return stream;
 }
 
+// Whether this program holds kernels for the card: it is built for some compute capabilities.
+#if defined(ASAP_CUDA_EMULATE)
+bool has_kernels() { return true; }
+#else
+__global__ void probe_kernel() {}
+
+bool has_kernels() {
+  cudaFuncAttributes attributes;
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, probe_kernel);
+  cudaGetLastError();
+  return error == cudaSuccess;
+}
+#endif
+
 // Why there is no card to use; empty if there is one.
 std::string find_card() {
   int driver = 0, runtime = 0, count = 0;
@@ -151,13 +167,14 @@ std::string find_card() {
   if (driver == 0) return "there is no NVIDIA driver on this machine; install one, or use the cpu";
   const auto version = [](int v) { return str(v / 1000, ".", v % 1000 / 10); };
   if (driver / 1000 < runtime / 1000) {
-    return str("the NVIDIA driver supports CUDA ", version(driver), ", but this program was built with CUDA ", version(runtime),
-               "; install a newer driver, or use the cpu");
+    return str("the NVIDIA driver supports CUDA ", version(driver), ", but this program was built with CUDA ",
+               version(runtime), "; install a newer driver, or use the cpu");
   }
   const cudaError_t error = cudaGetDeviceCount(&count);
   cudaGetLastError();
   if (error != cudaSuccess || count == 0) {
-    return str("the NVIDIA driver finds no card (", cudaGetErrorString(error == cudaSuccess ? cudaErrorNoDevice : error),
+    return str("the NVIDIA driver finds no card (",
+               cudaGetErrorString(error == cudaSuccess ? cudaErrorNoDevice : error),
                "); check nvidia-smi and CUDA_VISIBLE_DEVICES, or use the cpu");
   }
   cudaDeviceProp properties;
@@ -172,6 +189,11 @@ std::string find_card() {
   if (card.capability < kOldestCapability) {
     return str("the card ", card.name, " has compute capability ", properties.major, ".", properties.minor,
                ", and 7.0 is the oldest that these kernels run on; use the cpu");
+  }
+  if (!has_kernels()) {
+    return str("this program was built without kernels for compute capability ", properties.major, ".",
+               properties.minor, " (", card.name, "); build with -DCMAKE_CUDA_ARCHITECTURES=", card.capability,
+               ", or use the cpu");
   }
   return "";
 }
@@ -188,13 +210,17 @@ void check_launch(const Launch& launch) {
     return text && std::string(text) == "1";
   }();
   const auto text = [&] {
-    return str("launch of a kernel in ", launch.where.function_name(), " with ", launch.blocks.x, "x", launch.blocks.y, "x",
-               launch.blocks.z, " blocks of ", launch.threads.x, "x", launch.threads.y, "x", launch.threads.z, " threads, ",
-               launch.shared_bytes, " bytes of shared memory");
+    return str("launch of a kernel in ", launch.where.function_name(), " with ", launch.blocks.x, "x", launch.blocks.y,
+               "x", launch.blocks.z, " blocks of ", launch.threads.x, "x", launch.threads.y, "x", launch.threads.z,
+               " threads, ", launch.shared_bytes, " bytes of shared memory");
   };
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) check(error, text().c_str(), launch.where);
   if (!wait) return;
-  if (const cudaError_t error = cudaStreamSynchronize(stream()); error != cudaSuccess) check(error, text().c_str(), launch.where);
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;  // what is being recorded cannot be waited for
+  ASAP_CUDA_CHECK(cudaStreamIsCapturing(stream(), &capture));
+  if (capture != cudaStreamCaptureStatusNone) return;
+  if (const cudaError_t error = cudaStreamSynchronize(stream()); error != cudaSuccess)
+    check(error, text().c_str(), launch.where);
 }
 
 cudaStream_t stream() { return stream_slot(); }
@@ -218,8 +244,8 @@ bool card_has(int capability, const char* variant) {
   static std::set<std::string> said;
   const std::lock_guard lock(mutex);
   if (said.insert(variant).second) {
-    std::cerr << "cuda: " << variant << " needs compute capability " << capability / 10 << "." << capability % 10 << "; "
-              << card().name << " has " << card().capability / 10 << "." << card().capability % 10
+    std::cerr << "cuda: " << variant << " needs compute capability " << capability / 10 << "." << capability % 10
+              << "; " << card().name << " has " << card().capability / 10 << "." << card().capability % 10
               << ", so the next variant on the card is used\n";
   }
   return false;
@@ -247,7 +273,8 @@ double Timer::stop() {
   float milliseconds = 0;
   ASAP_CUDA_CHECK(cudaEventRecord(static_cast<cudaEvent_t>(end_), stream()));
   ASAP_CUDA_CHECK(cudaEventSynchronize(static_cast<cudaEvent_t>(end_)));
-  ASAP_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(begin_), static_cast<cudaEvent_t>(end_)));
+  ASAP_CUDA_CHECK(
+      cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(begin_), static_cast<cudaEvent_t>(end_)));
   return static_cast<double>(milliseconds) / 1000;
 }
 
@@ -264,7 +291,8 @@ void register_cuda_backend() {
   }
   ASAP_CUDA_CHECK(cudaSetDevice(0));
   ASAP_CUDA_CHECK(cudaStreamCreateWithFlags(&cuda::stream_slot(), cudaStreamNonBlocking));
-  static cuda::CudaBackend* cuda_backend = new cuda::CudaBackend;  // never destroyed: tensors in static objects may outlive it
+  static cuda::CudaBackend* cuda_backend =
+      new cuda::CudaBackend;  // never destroyed: tensors in static objects may outlive it
   set_backend(Device::cuda, cuda_backend);
   cuda::register_kernels();
 }

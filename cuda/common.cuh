@@ -39,7 +39,8 @@ struct Launch {
   dim3 blocks, threads;
   size_t shared_bytes;
   std::source_location where;
-  Launch(dim3 blocks_, dim3 threads_, size_t shared_bytes_ = 0, std::source_location where_ = std::source_location::current())
+  Launch(dim3 blocks_, dim3 threads_, size_t shared_bytes_ = 0,
+         std::source_location where_ = std::source_location::current())
       : blocks(blocks_), threads(threads_), shared_bytes(shared_bytes_), where(where_) {}
 };
 // Throws if the launch that was just made failed; with ASAP_CUDA_SYNC=1 waits for it, so that its own errors show here.
@@ -50,18 +51,24 @@ template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const Launch& shape, Arguments&&... arguments) {
   static_assert((!std::is_reference_v<Parameters> && ...), "kernels take their parameters by value");
   std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
-  emulate::submit({.grid = shape.blocks, .block = shape.threads, .shared_bytes = shape.shared_bytes, .name = shape.where.function_name()},
+  emulate::submit({.grid = shape.blocks,
+                   .block = shape.threads,
+                   .shared_bytes = shape.shared_bytes,
+                   .name = shape.where.function_name()},
                   [kernel, values] { std::apply(kernel, values); });
+  check_launch(shape);
 }
 #else
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const Launch& shape, Arguments&&... arguments) {
   constexpr size_t kAlwaysAllowed = 48 << 10;
   if (shape.shared_bytes > kAlwaysAllowed) {
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shape.shared_bytes)),
-          "cudaFuncSetAttribute(MaxDynamicSharedMemorySize)", shape.where);
+    check(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shape.shared_bytes)),
+        "cudaFuncSetAttribute(MaxDynamicSharedMemorySize)", shape.where);
   }
-  kernel<<<shape.blocks, shape.threads, shape.shared_bytes, stream()>>>(static_cast<Parameters>(std::forward<Arguments>(arguments))...);
+  kernel<<<shape.blocks, shape.threads, shape.shared_bytes, stream()>>>(
+      static_cast<Parameters>(std::forward<Arguments>(arguments))...);
   check_launch(shape);
 }
 #endif
@@ -81,8 +88,8 @@ __device__ __forceinline__ void for_each_index(int64_t count, F&& f) {
 // ASAP_SHARED(float, tile, [32][33]);  is  __shared__ float tile[32][33];  emulated: indices are checked, a block starts
 // with NaN. Larger amounts: dynamic_shared<T>(), as many bytes as the launch says, aligned to 128.
 #if defined(ASAP_CUDA_EMULATE)
-#define ASAP_SHARED(type, name, dimensions)  \
-  using name##_array = type dimensions;      \
+#define ASAP_SHARED(type, name, dimensions) \
+  using name##_array = type dimensions;     \
   static thread_local ::asap::emulate::SharedArray<name##_array> name
 template <class T>
 T* dynamic_shared() {
@@ -102,11 +109,15 @@ __device__ __forceinline__ T* dynamic_shared() {
 
 struct Add {
   template <class T>
-  __device__ __forceinline__ T operator()(T a, T b) const { return a + b; }
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return a + b;
+  }
 };
 struct Max {
   template <class T>
-  __device__ __forceinline__ T operator()(T a, T b) const { return a > b || a != a ? a : b; }  // a NaN stays
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return a > b || a != a ? a : b;
+  }  // a NaN stays
 };
 
 // Every lane gets the warp's result. The order is fixed: equal inputs give equal bits.

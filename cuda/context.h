@@ -27,7 +27,9 @@ bool is_emulated();
 bool card_has(int capability, const char* variant);
 
 // Uninitialised scratch memory for the kernels of one call: a tensor, so that the caching allocator keeps it.
-inline Tensor scratch(int64_t elements, DType dtype = DType::f32) { return Tensor::empty({elements}, dtype, Device::cuda); }
+inline Tensor scratch(int64_t elements, DType dtype = DType::f32) {
+  return Tensor::empty({elements}, dtype, Device::cuda);
+}
 
 // Seconds of device work between two points of the queue, for benchmarks.
 class Timer {

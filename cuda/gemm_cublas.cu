@@ -64,7 +64,8 @@ void register_gemm_cublas() {
         Device::cuda, name,
         [=](const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) { gemm_cublas(precision, a, b, p, y); },
         [=](const Tensor& a, const Tensor& b, const GemmParams&, Tensor& y) {
-          return a.dtype() == DType::f32 && may_use(precision, kernels::gemm, name) && fits(a, b, y);
+          if (a.dtype() != DType::f32 || !fits(a, b, y)) return false;
+          return precision == Precision::f32 || may_use(precision, kernels::gemm, name);
         });
   }
 }

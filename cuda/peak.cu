@@ -71,17 +71,24 @@ CardPeak measure_card_peak() {
   const double warps = static_cast<double>(blocks) * threads / kWarp, chains = static_cast<double>(rounds) * kChains;
   Tensor y = scratch(static_cast<int64_t>(blocks) * threads);
   CardPeak peak;
-  peak.f32_flops = 2 * chains * warps * kWarp / best_seconds([&] { launch(fma_kernel, {blocks, threads}, rounds, y.data<float>()); });
+  peak.f32_flops = 2 * chains * warps * kWarp / best_seconds([&] {
+                     launch(fma_kernel, {blocks, threads}, rounds, y.data<float>());
+                   });
   if (card().capability >= 80) {
     const double products = chains / 4 * warps;
-    peak.tf32_flops = products * 2 * 16 * 8 * 8 / best_seconds([&] { launch(mma_kernel<false>, {blocks, threads}, rounds / 4, y.data<float>()); });
-    peak.bf16_flops = products * 2 * 16 * 8 * 16 / best_seconds([&] { launch(mma_kernel<true>, {blocks, threads}, rounds / 4, y.data<float>()); });
+    peak.tf32_flops = products * 2 * 16 * 8 * 8 / best_seconds([&] {
+                        launch(mma_kernel<false>, {blocks, threads}, rounds / 4, y.data<float>());
+                      });
+    peak.bf16_flops = products * 2 * 16 * 8 * 16 / best_seconds([&] {
+                        launch(mma_kernel<true>, {blocks, threads}, rounds / 4, y.data<float>());
+                      });
   }
   const int64_t elements = emulated ? 1 << 16 : 1 << 28;
   const Tensor from = Tensor::full({elements}, 1);
   const Tensor on_card = from.to(Device::cuda);
   Tensor to = Tensor::like(on_card);
-  peak.bytes_per_second = 2.0 * static_cast<double>(on_card.bytes()) / best_seconds([&] { kernels::copy.run(Device::cuda, on_card, to); });
+  peak.bytes_per_second =
+      2.0 * static_cast<double>(on_card.bytes()) / best_seconds([&] { kernels::copy.run(Device::cuda, on_card, to); });
   return peak;
 }
 

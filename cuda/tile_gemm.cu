@@ -8,9 +8,13 @@ namespace {
 struct TileChoice {
   int rows, columns, blocks_each;  // that a multiprocessor holds at a time
 };
+// Blocks fit by registers and by shared memory: a block takes its ring of tiles and about 4 KiB for places and operands, of
+// which the card keeps one for itself.
 template <class Product>
-constexpr TileChoice choice_of(std::type_identity<Product>) {
-  return {Product::kRows, Product::kColumns, Product::kBlocksEach};
+TileChoice choice_of(std::type_identity<Product>) {
+  constexpr size_t kBlockBytes = sizeof(TileRing<Product>) + (4 << 10), kOwn = 1 << 10;
+  const auto fitting = static_cast<int>((card().shared_bytes + kOwn) / kBlockBytes);
+  return {Product::kRows, Product::kColumns, std::max(1, std::min(Product::kBlocksEach, fitting))};
 }
 TileChoice choice_of(Precision precision, TileSize size) {
   TileChoice choice{};
@@ -64,7 +68,6 @@ std::string variant_name(const std::string& base, Precision precision) {
 }
 
 bool may_use(Precision precision, const KernelSlotBase& slot, const std::string& variant) {
-  if (precision == Precision::f32) return true;
   return precision_allows(precision) && card_has(80, (slot.name() + "=" + variant).c_str());
 }
 

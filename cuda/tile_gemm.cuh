@@ -77,11 +77,15 @@ struct TileProblem {
   int64_t split_step;  // floats from one split's partial sums to the next's
 };
 
-template <class Product, class A, class B, class Result>
-struct alignas(128) TileShared {
-  static constexpr int kRing = kStages * kTileDepth;
+template <class Product>
+struct alignas(128) TileRing {
   float a[kStages][Product::kRows * Product::kPitchA];
   float b[kStages][kTileDepth * Product::kPitchB];
+};
+
+template <class Product, class A, class B, class Result>
+struct TileShared : TileRing<Product> {
+  static constexpr int kRing = kStages * kTileDepth;
   Place a_places[Product::kRows > kRing ? Product::kRows : kRing];
   Place b_places[Product::kColumns > kRing ? Product::kColumns : kRing];
   // The operands of the block's part. All threads share them, and the registers are for sums.

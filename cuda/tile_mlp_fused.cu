@@ -246,7 +246,8 @@ void forward(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Te
   run(PictureInput{x.data<float>()}, phi, Layout::nchw, TileMlpSizes(x, params), y);
 }
 bool takes_forward(const Tensor& x, const Tensor&, const TileMlpParams& params, const Tensor&) {
-  return x.dtype() == DType::f32 && x.size(1) <= kHidden - 3 && fits(TileMlpSizes(x, params));
+  return x.dtype() == DType::f32 && x.size(1) <= kHidden - 3 && fits(TileMlpSizes(x, params)) &&
+         card_has(80, "tile_mlp_forward=fused");
 }
 
 void labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
@@ -256,7 +257,8 @@ void labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, con
 }
 bool takes_labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
                   const Tensor&) {
-  return phi.dtype() != DType::f64 && fits(TileMlpSizes(labels, instance, params));
+  return phi.dtype() != DType::f64 && fits(TileMlpSizes(labels, instance, params)) &&
+         card_has(80, "tile_mlp_labels=fused");
 }
 
 }  // namespace

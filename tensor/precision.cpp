@@ -24,7 +24,9 @@ Precision parse_precision(const std::string& text) {
 
 Precision current_precision() { return precision_of_thread; }
 
-ScopedPrecision::ScopedPrecision(Precision precision) : before_(precision_of_thread) { precision_of_thread = precision; }
+ScopedPrecision::ScopedPrecision(Precision precision) : before_(precision_of_thread) {
+  precision_of_thread = precision;
+}
 ScopedPrecision::~ScopedPrecision() { precision_of_thread = before_; }
 
 }  // namespace asap

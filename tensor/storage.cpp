@@ -74,7 +74,8 @@ bool is_available(Device device) {
 void set_unavailable(Device device, const std::string& reason) { reason_slot(device) = reason; }
 std::string unavailable_reason(Device device) {
   const std::string& reason = reason_slot(device);
-  return reason.empty() ? "this build has no CUDA backend; build with -DASAP_CUDA=ON where nvcc is, or use the cpu" : reason;
+  return reason.empty() ? "this build has no CUDA backend; build with -DASAP_CUDA=ON where nvcc is, or use the cpu"
+                        : reason;
 }
 void set_backend(Device device, DeviceBackend* backend) { backend_slot(device) = backend; }
 
@@ -242,7 +243,9 @@ void set_poison_new_memory(bool on) { poison = on; }
 int64_t overwritten_guards() { return overwritten; }
 
 Storage::Storage(size_t bytes, Device device)
-    : block_(caching_allocator(device).allocate(poison ? bytes + kGuardBytes : bytes)), bytes_(bytes), device_(device),
+    : block_(caching_allocator(device).allocate(poison ? bytes + kGuardBytes : bytes)),
+      bytes_(bytes),
+      device_(device),
       guarded_(poison) {
   if (!guarded_) return;
   std::vector<unsigned char> content(bytes + kGuardBytes, 0xFF);

@@ -21,7 +21,9 @@ std::vector<float> random_values(size_t count, uint64_t seed = 1) {
   return values;
 }
 
-Tensor on_card(const std::vector<float>& values) { return Tensor::from(values, {static_cast<int64_t>(values.size())}, Device::cuda); }
+Tensor on_card(const std::vector<float>& values) {
+  return Tensor::from(values, {static_cast<int64_t>(values.size())}, Device::cuda);
+}
 
 std::string error_of(const std::function<void()>& work) {
   try {
@@ -85,7 +87,8 @@ void copy_through(const float* x, float* y, bool wait) {
 // One warp: D = A B with A [16,8] row-major and B [8,8] row-major (k, n).
 void product_tf32(const float* a, const float* b, float* d) {
   const int lane = threadIdx.x, g = lane / 4, t = lane % 4;
-  const uint32_t ra[4] = {to_tf32(a[g * 8 + t]), to_tf32(a[(g + 8) * 8 + t]), to_tf32(a[g * 8 + t + 4]), to_tf32(a[(g + 8) * 8 + t + 4])};
+  const uint32_t ra[4] = {to_tf32(a[g * 8 + t]), to_tf32(a[(g + 8) * 8 + t]), to_tf32(a[g * 8 + t + 4]),
+                          to_tf32(a[(g + 8) * 8 + t + 4])};
   const uint32_t rb[2] = {to_tf32(b[t * 8 + g]), to_tf32(b[(t + 4) * 8 + g])};
   float rd[4] = {};
   mma_tf32(rd, ra, rb);
@@ -109,12 +112,14 @@ void product_bf16(const float* a, const float* b, float* d) {
   for (int i = 0; i < 4; ++i) d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = rd[i];
 }
 
-double largest_product_error(int k, const std::vector<float>& a, const std::vector<float>& b, const std::vector<float>& d) {
+double largest_product_error(int k, const std::vector<float>& a, const std::vector<float>& b,
+                             const std::vector<float>& d) {
   double worst = 0;
   for (int i = 0; i < 16; ++i) {
     for (int j = 0; j < 8; ++j) {
       double sum = 0;
-      for (int l = 0; l < k; ++l) sum += static_cast<double>(a[static_cast<size_t>(i * k + l)]) * b[static_cast<size_t>(l * 8 + j)];
+      for (int l = 0; l < k; ++l)
+        sum += static_cast<double>(a[static_cast<size_t>(i * k + l)]) * b[static_cast<size_t>(l * 8 + j)];
       worst = std::max(worst, std::abs(sum - d[static_cast<size_t>(i * 8 + j)]));
     }
   }
@@ -128,7 +133,8 @@ TEST_CASE("barriers, shuffles and shared memory: a block's sum in any order of t
   const std::vector<float> x = random_values(1024);
   const Tensor on = on_card(x);
   std::vector<float> first;
-  for (const auto order : {emulate::ThreadOrder::forward, emulate::ThreadOrder::reverse, emulate::ThreadOrder::shuffle}) {
+  for (const auto order :
+       {emulate::ThreadOrder::forward, emulate::ThreadOrder::reverse, emulate::ThreadOrder::shuffle}) {
     const Order guard(order);
     Tensor y = Tensor::zeros({4}, DType::f32, Device::cuda);
     launch(sum_blocks, {4, 256}, on.data<float>(), y.data<float>());
@@ -163,7 +169,9 @@ TEST_CASE("what a card would hang or corrupt memory at is an error that names th
   CHECK(error_of([&] { launch(barrier_of_half, {1, 64}); }).find("has ended, but thread") != std::string::npos);
   CHECK(error_of([&] { launch(two_barriers, {1, 64}); }).find("wait at different barriers") != std::string::npos);
   CHECK(error_of([&] { launch(shuffle_of_half, {1, 32}, y.data<float>()); }).find("never come") != std::string::npos);
-  CHECK(error_of([&] { launch(beyond_shared, {1, 8}, y.data<float>(), 8); }).find("index 8 of a shared array of 8") != std::string::npos);
+  CHECK(error_of([&] {
+          launch(beyond_shared, {1, 8}, y.data<float>(), 8);
+        }).find("index 8 of a shared array of 8") != std::string::npos);
   CHECK(error_of([&] { launch(beyond_shared, {1, 8}, y.data<float>(), 7); }).empty());
   CHECK(error_of([&] { launch(barrier_of_half, {1, 2048}); }).find("cannot be launched") != std::string::npos);
   CHECK(error_of([&] { launch(barrier_of_half, {1, 32, 300 << 10}); }).find("shared memory") != std::string::npos);

@@ -11,8 +11,8 @@ namespace {
 using asapnet::Config;
 
 constexpr double kBytesPerPixel = 4.5 * 1024;
-constexpr double kVggBytes = 52e6;           // 13 million parameters
-constexpr double kShareForTensors = 0.92;    // the rest is the driver's, and lost between blocks
+constexpr double kVggBytes = 52e6;         // 13 million parameters
+constexpr double kShareForTensors = 0.92;  // the rest is the driver's, and lost between blocks
 constexpr double kMib = 1024.0 * 1024.0;
 
 // Convolutions' weights; norms and biases are too few to count.
@@ -46,7 +46,8 @@ std::vector<int64_t> smaller_crops(const Config& config) {
 
 double training_bytes(const Options& options, int64_t batch_size, int64_t crop_size) {
   const Config& c = options.model;
-  const double pixels = static_cast<double>(batch_size) * static_cast<double>(crop_size) * static_cast<double>(crop_size) / c.aspect_ratio;
+  const double pixels = static_cast<double>(batch_size) * static_cast<double>(crop_size) *
+                        static_cast<double>(crop_size) / c.aspect_ratio;
   return 4 * 4 * parameters(c) + (c.no_vgg_loss ? 0 : kVggBytes) + kBytesPerPixel * pixels;
 }
 
@@ -66,8 +67,10 @@ std::string smaller_settings(const Options& options, const OutOfMemory& error) {
   }
   const auto mib = [](double bytes) { return str(static_cast<int64_t>(bytes / kMib), " MiB"); };
   const std::string needed = mib(training_bytes(options, batch, crop));
-  if (fitting.empty()) return str("training needs about ", needed, " here; a smaller network (--lr-max-width, --lr-depth) needs less");
-  return str(fitting, " would fit in ", mib(static_cast<double>(error.total())), " by estimate, where now about ", needed, " are needed");
+  if (fitting.empty())
+    return str("training needs about ", needed, " here; a smaller network (--lr-max-width, --lr-depth) needs less");
+  return str(fitting, " would fit in ", mib(static_cast<double>(error.total())), " by estimate, where now about ",
+             needed, " are needed");
 }
 
 }  // namespace asap::train

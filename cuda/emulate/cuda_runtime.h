@@ -31,15 +31,33 @@ using dim3 = asap::emulate::Dim3;
 constexpr int warpSize = asap::emulate::kWarpSize;
 
 // ---- vector types -------------------------------------------------------------------------------------------------
-struct alignas(8) float2 { float x, y; };
-struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(16) double2 { double x, y; };
-struct alignas(8) int2 { int x, y; };
-struct alignas(16) int4 { int x, y, z, w; };
-struct alignas(8) uint2 { unsigned x, y; };
-struct alignas(16) uint4 { unsigned x, y, z, w; };
-struct alignas(4) uchar4 { unsigned char x, y, z, w; };
-struct uchar3 { unsigned char x, y, z; };
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(16) double2 {
+  double x, y;
+};
+struct alignas(8) int2 {
+  int x, y;
+};
+struct alignas(16) int4 {
+  int x, y, z, w;
+};
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(4) uchar4 {
+  unsigned char x, y, z, w;
+};
+struct uchar3 {
+  unsigned char x, y, z;
+};
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline double2 make_double2(double x, double y) { return {x, y}; }
@@ -93,27 +111,35 @@ int __all_sync(unsigned mask, int predicate);
 
 // ---- atomics and fences: blocks run side by side ------------------------------------------------------------------
 template <class T>
-T atomicAdd(T* address, T value) { return std::atomic_ref<T>(*address).fetch_add(value); }
+T atomicAdd(T* address, T value) {
+  return std::atomic_ref<T>(*address).fetch_add(value);
+}
 inline unsigned atomicInc(unsigned* address, unsigned limit) {
   std::atomic_ref<unsigned> target(*address);
   unsigned old = target.load();
-  while (!target.compare_exchange_weak(old, old >= limit ? 0 : old + 1)) {}
+  while (!target.compare_exchange_weak(old, old >= limit ? 0 : old + 1)) {
+  }
   return old;
 }
 template <class T>
 T atomicMax(T* address, T value) {
   std::atomic_ref<T> target(*address);
   T old = target.load();
-  while (old < value && !target.compare_exchange_weak(old, value)) {}
+  while (old < value && !target.compare_exchange_weak(old, value)) {
+  }
   return old;
 }
 template <class T>
-T atomicExch(T* address, T value) { return std::atomic_ref<T>(*address).exchange(value); }
+T atomicExch(T* address, T value) {
+  return std::atomic_ref<T>(*address).exchange(value);
+}
 inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
 // ---- arithmetic ---------------------------------------------------------------------------------------------------
 template <class T>
-T __ldg(const T* address) { return *address; }
+T __ldg(const T* address) {
+  return *address;
+}
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
 inline float __fdividef(float a, float b) { return a / b; }
@@ -151,7 +177,12 @@ using cudaStream_t = CUstream_st*;
 using cudaEvent_t = CUevent_st*;
 using cudaGraph_t = CUgraph_st*;
 using cudaGraphExec_t = CUgraphExec_st*;
-enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed
+};
+enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone = 0, cudaStreamCaptureStatusActive = 1 };
 constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0;
 
 const char* cudaGetErrorString(cudaError_t error);
@@ -177,6 +208,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end);
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream);

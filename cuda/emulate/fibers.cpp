@@ -124,7 +124,8 @@ unsigned block_threads() { return core->shape->block.count(); }
 
 // Wakes the warp whose operation `fiber` has joined if all its lanes have arrived.
 void release_exchange(Core& here, Fiber& fiber) {
-  const unsigned first = fiber.thread.linear / kWarpSize * kWarpSize, end = std::min(first + kWarpSize, block_threads());
+  const unsigned first = fiber.thread.linear / kWarpSize * kWarpSize,
+                 end = std::min(first + kWarpSize, block_threads());
   for (unsigned i = first; i < end; ++i) {
     if (here.fibers[i].state != State::at_exchange) return;
   }
@@ -148,12 +149,12 @@ void release_barrier(Core& here) {
       fail("kernel ", where(), ": ", thread_name(fiber), " waits for lanes of its warp that never come");
     }
     if (fiber.state == State::done) {
-      fail("kernel ", where(), ": ", thread_name(fiber), " has ended, but ", thread_name(*waiting), " waits at a barrier (",
-           waiting->barrier_site, ")");
+      fail("kernel ", where(), ": ", thread_name(fiber), " has ended, but ", thread_name(*waiting),
+           " waits at a barrier (", waiting->barrier_site, ")");
     }
     if (fiber.barrier_site != waiting->barrier_site) {
-      fail("kernel ", where(), ": ", thread_name(fiber), " and ", thread_name(*waiting), " wait at different barriers (",
-           fiber.barrier_site, " and ", waiting->barrier_site, ")");
+      fail("kernel ", where(), ": ", thread_name(fiber), " and ", thread_name(*waiting),
+           " wait at different barriers (", fiber.barrier_site, " and ", waiting->barrier_site, ")");
     }
   }
   for (unsigned i = 0; i < count; ++i) here.fibers[i].state = State::ready;
@@ -187,7 +188,8 @@ void run_threads(Core& here) {
 }
 
 void run_block(Core& here, const LaunchShape& shape, uint64_t number) {
-  const Dim3 block(static_cast<unsigned>(number % shape.grid.x), static_cast<unsigned>(number / shape.grid.x % shape.grid.y),
+  const Dim3 block(static_cast<unsigned>(number % shape.grid.x),
+                   static_cast<unsigned>(number / shape.grid.x % shape.grid.y),
                    static_cast<unsigned>(number / shape.grid.x / shape.grid.y));
   here.epoch++;
   here.shared.start_block(shape.shared_bytes);

@@ -31,8 +31,9 @@ struct Block {
 // Says where an access outside of device memory happened, then lets the program end as it would have.
 void on_bad_access(int signal, siginfo_t* info, void*) {
   const std::string place = where();
-  std::fprintf(stderr, "emulate: %s at address %p, %s\n", signal == SIGSEGV ? "access outside of device memory" : "bad access",
-               info->si_addr, place.empty() ? "outside of any kernel (does the host follow a device pointer?)" : place.c_str());
+  std::fprintf(stderr, "emulate: %s at address %p, %s\n",
+               signal == SIGSEGV ? "access outside of device memory" : "bad access", info->si_addr,
+               place.empty() ? "outside of any kernel (does the host follow a device pointer?)" : place.c_str());
   ::signal(signal, SIG_DFL);
   raise(signal);
 }
@@ -72,7 +73,9 @@ Heap& heap() {
 
 #if defined(__SANITIZE_ADDRESS__)
 void* map_block(size_t bytes, Block& block) {
-  block = {.mapping = static_cast<char*>(std::aligned_alloc(kAlignment, round_up(bytes, kAlignment))), .mapped = 0, .bytes = bytes};
+  block = {.mapping = static_cast<char*>(std::aligned_alloc(kAlignment, round_up(bytes, kAlignment))),
+           .mapped = 0,
+           .bytes = bytes};
   return block.mapping;
 }
 void unmap_block(const Block& block) { std::free(block.mapping); }
@@ -141,7 +144,8 @@ DeviceAccess::~DeviceAccess() {
 }
 
 SharedMemory::SharedMemory()
-    : memory_(static_cast<char*>(mmap(nullptr, kMostShared + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))) {
+    : memory_(static_cast<char*>(
+          mmap(nullptr, kMostShared + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0))) {
   ASAP_CHECK(memory_ != MAP_FAILED, "emulate: no memory for the shared memory of a block");
   mprotect(memory_ + kMostShared, kPage, PROT_NONE);
 }

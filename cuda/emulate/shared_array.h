@@ -14,9 +14,13 @@ template <class T>
 struct CheckedArray;
 
 template <class T>
-struct CheckedElement { using type = T; };
+struct CheckedElement {
+  using type = T;
+};
 template <class T, size_t N>
-struct CheckedElement<T[N]> { using type = CheckedArray<T[N]>; };
+struct CheckedElement<T[N]> {
+  using type = CheckedArray<T[N]>;
+};
 
 template <class T, size_t N>
 struct CheckedArray<T[N]> {
