@@ -31,14 +31,18 @@ Tensor pack_vector(const Tensor& x, Layout layout) {
   return packed;
 }
 
-// The first label outside 0..classes-1, with its place.
+// The first label outside 0..classes-1, with its place. The pass that finds none is one the compiler vectorises: a search that
+// stops at the first would take longer than a card takes for the picture.
 template <class T>
 void check_labels(const Tensor& labels, int64_t classes) {
+  using Word = std::make_unsigned_t<T>;  // negative labels become large ones
   const T* first = labels.data<T>();
   const T* last = first + labels.numel();
+  Word largest = 0;
+  for (const T* label = first; label != last; ++label) largest = std::max(largest, static_cast<Word>(*label));
+  if (static_cast<int64_t>(largest) < classes) return;
   const T* bad =
       std::find_if(first, last, [&](T label) { return static_cast<int64_t>(label) < 0 || label >= classes; });
-  if (bad == last) return;
   const int64_t at = bad - first, width = labels.size(2), height = labels.size(1);
   fail("session: expected labels 0..", classes - 1, ", came ", static_cast<int64_t>(*bad), " at column ", at % width,
        ", row ", at / width % height, " of label map ", at / (width * height));
@@ -66,7 +70,10 @@ InferenceSession::InferenceSession(const Generator& generator, const SessionOpti
   host_result_ = options.device == Device::cpu ? result_ : Tensor::empty(result_.shape(), result_.dtype());
   if (config_.instance_channel()) instance_ = buffer({options.batch, 1, options.height, options.width}, DType::f32);
   covered_by_kernels(config_) ? plan_kernels(generator) : plan_generator(generator);
+  backend(options_.device).page_lock(host_result_.raw(), host_result_.bytes());
 }
+
+InferenceSession::~InferenceSession() { backend(options_.device).page_unlock(host_result_.raw()); }
 
 Tensor InferenceSession::buffer(const Shape& shape, DType dtype) {
   Tensor x = Tensor::zeros(shape, dtype, options_.device);  // zeros: recording runs on it before labels have come

@@ -41,6 +41,7 @@ class InferenceSession {
   // The generator may be on any device. When its weights change, make a new session: whether this one sees the change
   // depends on the device. asap::Error: height or width no multiple of the tile, batch below 1, a device that is not there.
   InferenceSession(const Generator& generator, const SessionOptions& options);
+  ~InferenceSession();
   InferenceSession(const InferenceSession&) = delete;
   InferenceSession& operator=(const InferenceSession&) = delete;
 

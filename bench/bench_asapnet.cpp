@@ -12,6 +12,7 @@
 #include "asapnet/highres_stream.h"
 #include "asapnet/model.h"
 #include "asapnet/session.h"
+#include "cuda/context.h"
 #include "nn/init.h"
 #include "tensor/precision.h"
 #include "tensor/storage.h"
@@ -114,20 +115,42 @@ void inference(benchmark::State& state, const Setting& setting) {
   report_memory(state);
 }
 
+// A session of the setting, and its input.
+struct SessionWork {
+  explicit SessionWork(const Setting& setting)
+      : config(setting.config()),
+        session(Generator(config), {.batch = setting.batch,
+                                    .height = config.height(),
+                                    .width = config.crop_size,
+                                    .precision = setting.precision,
+                                    .device = device}) {
+    const Batch batch = random_batch(config, setting.batch, Device::cpu);
+    input = {.labels = batch.labels.to(DType::u8), .instance = batch.instance, .z = {}};
+  }
+  Config config;
+  InferenceSession session;
+  SessionInput input;
+};
+
 // The same through a session: labels as bytes in, picture as bytes out, both on the host.
 void session(benchmark::State& state, const Setting& setting) {
-  const Config config = setting.config();
   reset_peaks();
-  const Generator generator(config);
-  InferenceSession session(generator, {.batch = setting.batch,
-                                       .height = config.height(),
-                                       .width = config.crop_size,
-                                       .precision = setting.precision,
-                                       .device = device});
-  const Batch batch = random_batch(config, setting.batch, Device::cpu);
-  const SessionInput input{.labels = batch.labels.to(DType::u8), .instance = batch.instance, .z = {}};
-  time_runs(state, [&] { benchmark::DoNotOptimize(session.run(input).raw()); });
+  SessionWork work(setting);
+  time_runs(state, [&] { benchmark::DoNotOptimize(work.session.run(work.input).raw()); });
   report_memory(state);
+}
+
+// A session's work on the card alone, by the card's clock: many pictures one after the other.
+void session_graph(benchmark::State& state, const Setting& setting) {
+  constexpr int kPictures = 20;
+  SessionWork work(setting);
+  work.session.run(work.input);
+  cuda::Timer timer;
+  for (auto _ : state) {
+    timer.start();
+    for (int i = 0; i < kPictures; ++i) work.session.compute();
+    state.SetIterationTime(timer.stop() / kPictures);
+  }
 }
 
 void lowres_stream(benchmark::State& state, const Setting& setting) {
@@ -168,12 +191,10 @@ void train_step(benchmark::State& state, const Setting& setting) {
 
 void add(const std::string& kind, const Setting& setting, void (*function)(benchmark::State&, const Setting&),
          int repetitions) {
-  benchmark::RegisterBenchmark(setting.name(kind).c_str(), [=](benchmark::State& state) { function(state, setting); })
-      ->Unit(benchmark::kMillisecond)
-      ->UseRealTime()
-      ->MeasureProcessCPUTime()
-      ->Repetitions(repetitions)
-      ->ReportAggregatesOnly(true);
+  auto* row = benchmark::RegisterBenchmark(setting.name(kind).c_str(),
+                                           [=](benchmark::State& state) { function(state, setting); });
+  function == session_graph ? row->UseManualTime() : row->UseRealTime();
+  row->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->Repetitions(repetitions)->ReportAggregatesOnly(true);
 }
 
 void add_all(Precision precision) {
@@ -183,6 +204,7 @@ void add_all(Precision precision) {
     const Setting setting{name, 1, precision};
     add("inference", setting, inference, 7);
     add("session", setting, session, 7);
+    if (device == Device::cuda) add("session_graph", setting, session_graph, 7);
     add("lowres_stream", setting, lowres_stream, 7);
     add("highres_stream", setting, highres_stream_only, 7);
   }

@@ -109,6 +109,10 @@ class CudaBackend final : public DeviceBackend {
     if (bytes > 0) ASAP_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()));
   }
   void synchronize() override { ASAP_CUDA_CHECK(cudaStreamSynchronize(stream())); }
+  void page_lock(void* host, size_t bytes) override {
+    ASAP_CUDA_CHECK(cudaHostRegister(host, bytes, cudaHostRegisterDefault));
+  }
+  void page_unlock(void* host) noexcept override { cudaHostUnregister(host); }
 
   // Once for real: so the allocator holds every block that the capture will ask for, since cudaMalloc cannot be captured.
   std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work) override {

@@ -76,6 +76,8 @@ __device__ __forceinline__ T activate(T v, T slope) {
   return v > 0 ? v : slope * v;
 }
 
-void register_conv_layer_split_k();  // conv_layer_split_k.cu: the variants before `naive`
+// The variants before `naive`, fastest first.
+void register_conv_layer_cluster();  // conv_layer_cluster.cu
+void register_conv_layer_split_k();  // conv_layer_split_k.cu
 
 }  // namespace asap::cuda

@@ -9,7 +9,8 @@ it PyTorch spends a good part of its time on page faults. Compare with the faste
 
 On a GPU all rows run in one process and are timed by CUDA events around one call on an idle card: median of many.
   modes       eager: as written. graphs: captured once as a CUDA graph, replayed. compile: torch.compile.
-              compile-graphs: the compiled code captured as a CUDA graph.
+              compile-graphs: the compiled code captured as a CUDA graph. Each also with -last behind it: weights and
+              pictures in channels_last, which cuDNN's tensor-core convolutions want.
   precisions  float32: no TF32 anywhere. tf32: in products and convolutions. bf16: inference with weights and activations
               in bfloat16, training under autocast.
 cuDNN may try its algorithms first (benchmark mode); Adam is fused; losses stay on the card. The rows worth most come first,
@@ -36,7 +37,7 @@ CPU_INFERENCE = ["facades256", "facades512", "facades1024", "cityscapes256", "ci
 CPU_TRAINING = ["facades256", "facades512"]
 MALLOC_KEEPS_PAGES = {"MALLOC_TRIM_THRESHOLD_": "4294967296", "MALLOC_MMAP_THRESHOLD_": "4294967296",
                       "MALLOC_TOP_PAD_": "67108864"}
-MODES = ["eager", "graphs", "compile", "compile-graphs"]
+MODES = [mode + layout for mode in ("eager", "graphs", "compile", "compile-graphs") for layout in ("", "-last")]
 PRECISIONS = ["float32", "tf32", "bf16"]
 # Kind, preset, batch: the most telling first.
 CUDA_WORK = [("inference", "facades512", 1), ("train_step", "facades256", 1), ("inference", "facades1024", 1),
@@ -87,9 +88,11 @@ def make_work(row, device, lean):
     config = preset(row.preset)
     labels, instance, photo = random_picture(config, row.batch, device)
     compiled = row.mode.startswith("compile")
+    layout = torch.channels_last if row.mode.endswith("-last") else torch.contiguous_format
     if row.kind == "train_step":
         autocast = functools.partial(torch.autocast, device, torch.bfloat16, enabled=row.precision == "bf16")
-        nets = [Generator(config).to(device), Discriminator(config).to(device), Vgg19().to(device)]
+        nets = [net.to(device, memory_format=layout) for net in (Generator(config), Discriminator(config), Vgg19())]
+        photo = photo.contiguous(memory_format=layout)
         if compiled:
             for net in nets:
                 net.compile()
@@ -97,10 +100,14 @@ def make_work(row, device, lean):
         return lambda: step.run(labels, photo, instance)
 
     dtype = torch.bfloat16 if row.precision == "bf16" else torch.float32
-    generator = Generator(config).to(device, dtype)
-    x = one_hot_input(config, labels, instance, dtype)
+    generator = Generator(config).to(device, dtype, memory_format=layout)
+
+    def encode(l, i):
+        return one_hot_input(config, l, i, dtype).contiguous(memory_format=layout)
+
+    x = encode(labels, instance)
     if row.kind == "inference":
-        function, arguments = lambda l, i: generator(one_hot_input(config, l, i, dtype))[0], (labels, instance)
+        function, arguments = lambda l, i: generator(encode(l, i))[0], (labels, instance)
     elif row.kind == "lowres_stream":
         function, arguments = generator.lowres_stream, (x,)
     else:
@@ -175,7 +182,7 @@ def time_row_cuda(row, lean, repetitions):
         work = make_work(row, "cuda", lean)
         for _ in range(5):
             work()
-        if row.mode.endswith("graphs"):
+        if "graphs" in row.mode:
             work = captured(work)
             work()
         milliseconds = time_on_cuda(work, repetitions or (15 if training else 50))
@@ -266,7 +273,7 @@ def parse_arguments():
     parser.add_argument("--reuse-pages", action="store_true", help="CPU: let glibc's malloc keep freed memory")
     parser.add_argument("--lean", action="store_true", help="no weight gradients of D in the G step")
     parser.add_argument("--modes", type=choice_list(MODES), default=MODES, metavar="LIST",
-                        help="GPU: some of eager,graphs,compile,compile-graphs (default: all)")
+                        help=f"GPU: some of {','.join(MODES)} (default: all)")
     parser.add_argument("--precisions", type=choice_list(PRECISIONS), default=PRECISIONS, metavar="LIST",
                         help="GPU: some of float32,tf32,bf16 (default: all)")
     parser.add_argument("--seconds", type=float, default=0, metavar="N", help="GPU: begin no row after so many seconds")
