@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
+#include <map>
 #include <mutex>
 #include <set>
 
@@ -149,17 +150,30 @@ cudaStream_t& stream_slot() {
   return stream;
 }
 
-// Whether this program holds kernels for the card: it is built for some compute capabilities.
+// Whether this program holds kernels for the card: it is built for some compute capabilities. And whether they are those of
+// 90a, which alone have wgmma.
 #if defined(ASAP_CUDA_EMULATE)
 bool has_kernels() { return true; }
+bool has_wgmma_kernels() { return true; }
 #else
 __global__ void probe_kernel() {}
+__global__ void probe_wgmma_kernel() {  // never run: its shared memory tells which code would
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  __shared__ volatile int used;
+  used = 0;
+#endif
+}
 
 bool has_kernels() {
   cudaFuncAttributes attributes;
   const cudaError_t error = cudaFuncGetAttributes(&attributes, probe_kernel);
   cudaGetLastError();
   return error == cudaSuccess;
+}
+bool has_wgmma_kernels() {
+  cudaFuncAttributes attributes;
+  ASAP_CUDA_CHECK(cudaFuncGetAttributes(&attributes, probe_wgmma_kernel));
+  return attributes.sharedSizeBytes > 0;
 }
 #endif
 
@@ -227,6 +241,53 @@ void check_launch(const Launch& launch) {
     check(error, text().c_str(), launch.where);
 }
 
+#if !defined(ASAP_CUDA_EMULATE)
+void allow_launch(const void* kernel, const Launch& launch) {
+  constexpr size_t kAlwaysShared = 48 << 10;
+  constexpr unsigned kAlwaysCluster = 8;
+  if (launch.shared_bytes <= kAlwaysShared && launch.cluster <= kAlwaysCluster) return;
+  struct Allowed {
+    size_t shared_bytes = kAlwaysShared;
+    unsigned cluster = kAlwaysCluster;
+  };
+  static std::mutex mutex;
+  static std::map<const void*, Allowed> kernels;
+  const std::lock_guard lock(mutex);
+  Allowed& allowed = kernels[kernel];
+  if (launch.shared_bytes > allowed.shared_bytes) {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(launch.shared_bytes)),
+          "cudaFuncSetAttribute(MaxDynamicSharedMemorySize)", launch.where);
+    allowed.shared_bytes = launch.shared_bytes;
+  }
+  if (launch.cluster > allowed.cluster) {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1),
+          "cudaFuncSetAttribute(NonPortableClusterSizeAllowed)", launch.where);
+    allowed.cluster = launch.cluster;
+  }
+}
+
+LaunchAttributes::LaunchAttributes(const Launch& launch) {
+  config = {.gridDim = launch.blocks,
+            .blockDim = launch.threads,
+            .dynamicSmemBytes = launch.shared_bytes,
+            .stream = stream(),
+            .attrs = values,
+            .numAttrs = 0};
+  if (launch.cluster > 1) {
+    auto& value = values[config.numAttrs++];
+    value.id = cudaLaunchAttributeClusterDimension;
+    value.val.clusterDim.x = launch.cluster;
+    value.val.clusterDim.y = value.val.clusterDim.z = 1;
+  }
+  if (launch.overlaps && card().capability >= 90) {
+    auto& value = values[config.numAttrs++];
+    value.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    value.val.programmaticStreamSerializationAllowed = 1;
+  }
+}
+#endif
+
 cudaStream_t stream() { return stream_slot(); }
 
 const Card& card() {
@@ -253,6 +314,11 @@ bool card_has(int capability, const char* variant) {
               << ", so the next variant on the card is used\n";
   }
   return false;
+}
+
+bool card_has_wgmma() {
+  static const bool has = card().capability == 90 && has_wgmma_kernels();
+  return has;
 }
 
 unsigned blocks_for(int64_t count, int64_t per_thread, int threads) {

@@ -34,14 +34,27 @@ cudaStream_t stream();
 
 // ---- launching ------------------------------------------------------------------------------------------------------
 
-// Blocks, threads a block, bytes of dynamic shared memory; remembers where the launch stands for error texts.
+// Blocks, threads a block, bytes of dynamic shared memory; remembers where the launch stands for error texts. On compute
+// capability 9.0 and later also what hopper.cuh has use for: Launch(...).in_clusters(4).overlapping().
 struct Launch {
   dim3 blocks, threads;
   size_t shared_bytes;
   std::source_location where;
+  unsigned cluster = 1;   // blocks, along x
+  bool overlaps = false;  // starts before the kernel ahead has ended; without effect on older cards
   Launch(dim3 blocks_, dim3 threads_, size_t shared_bytes_ = 0,
          std::source_location where_ = std::source_location::current())
       : blocks(blocks_), threads(threads_), shared_bytes(shared_bytes_), where(where_) {}
+  Launch in_clusters(unsigned blocks_x) const {
+    Launch changed = *this;
+    changed.cluster = blocks_x;
+    return changed;
+  }
+  Launch overlapping() const {
+    Launch changed = *this;
+    changed.overlaps = true;
+    return changed;
+  }
 };
 // Throws if the launch that was just made failed; with ASAP_CUDA_SYNC=1 waits for it, so that its own errors show here.
 void check_launch(const Launch& launch);
@@ -54,21 +67,36 @@ void launch(void (*kernel)(Parameters...), const Launch& shape, Arguments&&... a
   emulate::submit({.grid = shape.blocks,
                    .block = shape.threads,
                    .shared_bytes = shape.shared_bytes,
+                   .cluster = shape.cluster,
+                   .overlaps = shape.overlaps,
                    .name = shape.where.function_name()},
                   [kernel, values] { std::apply(kernel, values); });
   check_launch(shape);
 }
 #else
+// Once for each kernel: lets it have as much shared memory and as large clusters as this launch needs.
+void allow_launch(const void* kernel, const Launch& launch);
+
+struct LaunchAttributes {
+  cudaLaunchConfig_t config = {};
+  cudaLaunchAttribute values[2] = {};
+  explicit LaunchAttributes(const Launch& launch);
+  LaunchAttributes(const LaunchAttributes&) = delete;
+  LaunchAttributes& operator=(const LaunchAttributes&) = delete;
+};
+
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const Launch& shape, Arguments&&... arguments) {
-  constexpr size_t kAlwaysAllowed = 48 << 10;
-  if (shape.shared_bytes > kAlwaysAllowed) {
+  allow_launch(reinterpret_cast<const void*>(kernel), shape);
+  if (shape.cluster == 1 && !shape.overlaps) {
+    kernel<<<shape.blocks, shape.threads, shape.shared_bytes, stream()>>>(
+        static_cast<Parameters>(std::forward<Arguments>(arguments))...);
+  } else {
+    LaunchAttributes attributes(shape);
     check(
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shape.shared_bytes)),
-        "cudaFuncSetAttribute(MaxDynamicSharedMemorySize)", shape.where);
+        cudaLaunchKernelEx(&attributes.config, kernel, static_cast<Parameters>(std::forward<Arguments>(arguments))...),
+        "cudaLaunchKernelEx", shape.where);
   }
-  kernel<<<shape.blocks, shape.threads, shape.shared_bytes, stream()>>>(
-      static_cast<Parameters>(std::forward<Arguments>(arguments))...);
   check_launch(shape);
 }
 #endif

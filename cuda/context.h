@@ -26,6 +26,9 @@ bool is_emulated();
 // variant: the next one on the same device then runs.
 bool card_has(int capability, const char* variant);
 
+// Whether the products of hopper.cuh run: a card of compute capability 9.0, and kernels built for 90a rather than 90.
+bool card_has_wgmma();
+
 // Uninitialised scratch memory for the kernels of one call: a tensor, so that the caching allocator keeps it.
 inline Tensor scratch(int64_t elements, DType dtype = DType::f32) {
   return Tensor::empty({elements}, dtype, Device::cuda);

@@ -20,6 +20,7 @@ namespace {
 const Card& card() { fail_unavailable(); }
 bool is_emulated() { return false; }
 bool card_has(int, const char*) { return false; }
+bool card_has_wgmma() { return false; }
 Timer::Timer() { fail_unavailable(); }
 Timer::~Timer() = default;
 void Timer::start() {}

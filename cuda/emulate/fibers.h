@@ -41,6 +41,8 @@ ThreadState& this_thread();
 struct LaunchShape {
   Dim3 grid, block;
   size_t shared_bytes = 0;
+  unsigned cluster = 1;   // blocks along x that run together
+  bool overlaps = false;  // its threads must wait for the kernel ahead
   const char* name = "kernel";
 };
 // Runs thread() for every thread of the grid; returns when all have ended. Throws what a kernel did wrong.
