@@ -169,6 +169,12 @@ void add_layers(std::vector<OpCase>& rows) {
              {"3x3_slices_192_12_@4_bf16", {3, 192, 4, 3}, {12, 192, 3, 3}, zero, true, true},
              {"3x3_window_64_10_@27_bf16", {1, 64, 27, 11}, {10, 64, 3, 3}, reflect, true, true},
              {"5x5_window_32_9_@7", {1, 32, 7, 7}, {9, 32, 5, 5}, replicate},
+             // Eight blocks of a cluster for 64 outputs: one and two slices of channels, one and two products side by side,
+             // rows and columns that are not there.
+             {"3x3_cluster_512_64_@7_bf16", {2, 512, 7, 8}, {64, 512, 3, 3}, reflect, true, true},
+             {"3x3_cluster_512_128_@5_bf16", {1, 512, 5, 20}, {128, 512, 3, 3}, zero, true, true},
+             {"3x3_cluster_1024_64_@16_bf16", {1, 1024, 16, 16}, {64, 1024, 3, 3}, replicate1, true, true},
+             {"5x5_cluster_512_64_@4_bf16", {1, 512, 4, 12}, {64, 512, 5, 5}, replicate, true, true},
              // Planes too large for the norm of one block, of few outputs and of many; tiles of 256 pixels.
              {"3x3_plane_8_10_@35", {1, 8, 35, 33}, {10, 8, 3, 3}, reflect},
              {"3x3_plane_8_72_@33_bf16", {1, 8, 33, 32}, {72, 8, 3, 3}, zero, true, true},
