@@ -66,7 +66,7 @@ struct Simt {
     }
   }
 
-  // z = (W dz) LeakyReLU'(z) for its first `rows` rows.
+  // z = (W dz) LeakyReLU'(z) for its first `rows` rows. W has no more: behind it lies what other threads may be writing.
   __device__ static __forceinline__ void input_grad(const float* dz, const float* w, int rows, float slope, float* z) {
     const Place place;
     float sums[4][4] = {};  // [row][pixel]
@@ -76,7 +76,7 @@ struct Simt {
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
         load_four(dz + (o + k) * kStride + place.pixels(), gradient[k]);
-        load_four(w + place.row(k) * kStride + o, weight[k]);
+        load_four(w + min(place.row(k), rows - 1) * kStride + o, weight[k]);
       }
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
@@ -188,7 +188,7 @@ struct Tf32 {
     const Place at;
     Sums sums = {};
     multiply(
-        dz, kHidden, at, [&](int k, int column) { return w[column * kStride + k]; }, sums);
+        dz, kHidden, at, [&](int k, int column) { return w[min(column, rows - 1) * kStride + k]; }, sums);
     each(at, sums, z, [&](float sum, int channel, float& value) {
       if (channel < rows) value = round(value > 0 ? sum : slope * sum);
     });

@@ -118,15 +118,16 @@ def make_work(row, device, lean):
 
 
 def captured(work):
-    """The work as a CUDA graph, after some calls on a stream beside, which capture asks for."""
+    """The work as a CUDA graph. All calls before are on the stream of the capture: gradients are added up on the stream that
+    first made them, and a capture must not touch another."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        for _ in range(3):
+        for _ in range(5):
             work()
-    torch.cuda.current_stream().wait_stream(stream)
+    torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=stream):
         graph.result = work()
     return graph.replay
 
@@ -180,10 +181,9 @@ def time_row_cuda(row, lean, repetitions):
     torch.cuda.reset_peak_memory_stats()
     with torch.set_grad_enabled(training):
         work = make_work(row, "cuda", lean)
-        for _ in range(5):
-            work()
         if "graphs" in row.mode:
             work = captured(work)
+        for _ in range(5):
             work()
         milliseconds = time_on_cuda(work, repetitions or (15 if training else 50))
     return summary(row, milliseconds, torch.cuda.max_memory_allocated() / 2**20)
