@@ -187,13 +187,16 @@ __device__ __forceinline__ void warpgroup_wait(float (&... sums)[Counts]) {
   ASAP_ON_90A(asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending)
                            : "memory"),
               emulate::warpgroup_wait(Pending));
-#if !defined(ASAP_CUDA_EMULATE)
   const auto keep = [](auto& d) {
+#if !defined(ASAP_CUDA_EMULATE)
 #pragma unroll
     for (float& x : d) asm volatile("" : "+f"(x)::"memory");
-  };
-  (keep(sums), ...);
+#else
+    static_cast<void>(d);
 #endif
+  };
+  static_cast<void>(keep);
+  (keep(sums), ...);
 }
 
 // What this thread wrote to shared memory, by ordinary writes or copy_async, is seen by products after the next barrier.

@@ -1,11 +1,14 @@
 // The emulator that executes the CUDA kernels on the CPU: what it computes must be what a card computes, and the mistakes it
-// is there to find must be found. Runs on the emulated backend alone. See cuda/emulate/fibers.h, cuda/mma.cuh.
+// is there to find must be found. Runs on the emulated backend alone. See cuda/emulate/fibers.h, cuda/mma.cuh,
+// cuda/hopper.cuh.
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <numeric>
 #include <random>
 
 #include "cuda/common.cuh"
+#include "cuda/hopper.cuh"
 #include "cuda/mma.cuh"
 #include "tests/support/skip.h"
 
@@ -126,6 +129,161 @@ double largest_product_error(int k, const std::vector<float>& a, const std::vect
   return worst;
 }
 
+// y[block] = sum of the numbers of the block's cluster, which its blocks read from each other's shared memory.
+enum class Without { nothing, first_barrier, last_barrier };
+void sum_clusters(const float* x, float* y, Without without) {
+  auto* sum = dynamic_shared<float>();
+  const float own = block_reduce(x[blockIdx.x * blockDim.x + threadIdx.x], 0.0f);
+  if (threadIdx.x == 0) *sum = own;
+  if (without != Without::first_barrier) cluster_barrier();
+  float total = 0;
+  for (int rank = 0; rank < cluster_size(); ++rank) total += *of_block(sum, rank);
+  if (without != Without::last_barrier) {
+    cluster_arrive();
+    cluster_wait();
+  }
+  if (threadIdx.x == 0) y[blockIdx.x] = total;
+}
+// The left neighbour's number, put there by the block itself; `early` writes before it is known that the other block runs.
+void send_right(const float* x, float* y, bool early) {
+  auto* place = dynamic_shared<float>();
+  if (!early) cluster_barrier();
+  *of_block(place, (cluster_rank() + 1) % cluster_size()) = x[blockIdx.x];
+  cluster_barrier();
+  y[blockIdx.x] = *place;
+}
+void one_block_ends_early() {
+  if (cluster_rank() != 1) cluster_barrier();
+}
+void one_block_at_its_own_barrier() {
+  if (cluster_rank() == 1) {
+    if (threadIdx.x == 0) __syncthreads();
+    cluster_barrier();
+  } else {
+    cluster_barrier();
+  }
+}
+void arrives_twice() {
+  cluster_arrive();
+  cluster_arrive();
+}
+void reads_of_ended_block(float* y) {
+  auto* place = dynamic_shared<float>();
+  *place = 1;
+  if (cluster_rank() == 0) return;
+  for (int i = 0; i < 3; ++i) __syncthreads();
+  y[0] = *of_block(place, 0);
+}
+void waits_for_previous(bool waits) {
+  let_next_kernel_start();
+  if (waits || threadIdx.x > 0) wait_for_previous_kernel();
+}
+void writes_behind_shared() { dynamic_shared<char>()[100] = 1; }
+
+// D = A B for A [64,64] and B [N,64], K-major in bf16. Swizzled, or not swizzled with the chunks of either operand apart as
+// `leading` says: A's neighbours in k lie side by side, B's rows do.
+enum class Fault {
+  none,
+  overwritten,
+  read_early,
+  no_wait,
+  no_fence,
+  no_barrier,
+  no_arrive,
+  one_warp_less,
+  other_operand,
+  not_aligned,
+  outside
+};
+constexpr int kProductDepth = 64;
+constexpr size_t product_bytes(int n) { return static_cast<size_t>(64 + n) * kProductDepth * sizeof(bf16); }
+
+template <int N>
+void warpgroup_product(const float* a, const float* b, float* d, bool swizzled, Fault fault) {
+  const int thread = static_cast<int>(threadIdx.x);
+  auto* sa = fault == Fault::not_aligned ? dynamic_shared<bf16>() : aligned_shared<bf16>();
+  bf16* sb = sa + 64 * kProductDepth;
+  const auto fill = [&](bf16* to, const float* from, int rows, int leading, int stride) {
+    for (int i = thread; i < rows * kProductDepth; i += static_cast<int>(blockDim.x)) {
+      const int row = i / kProductDepth, k = i % kProductDepth, chunk = k / 8;
+      const int place =
+          swizzled ? row * 128 + (chunk ^ row % 8) * 16 : chunk * leading + row / 8 * stride + row % 8 * 16;
+      to[place / 2 + k % 8] = to_bf16(from[i]);
+    }
+  };
+  const int leading_a = swizzled ? 16 : 128, stride_a = 1024, leading_b = swizzled ? 16 : N * 16,
+            stride_b = swizzled ? 1024 : 128;
+  fill(sa, a, 64, leading_a, stride_a);
+  fill(sb, b, N, leading_b, stride_b);
+  if (fault != Fault::no_fence) fence_shared_for_async();
+  if (fault != Fault::no_barrier) __syncthreads();
+
+  float sums[N / 2];
+  uint64_t da = matrix_descriptor(sa, leading_a, stride_a, swizzled);
+  uint64_t db = matrix_descriptor(sb, leading_b, stride_b, swizzled);
+  if (fault == Fault::other_operand && thread / kWarp == 2) da += 1;
+  if (fault == Fault::outside) db = matrix_descriptor(sb + 64, leading_b, stride_b, false);
+  if (fault != Fault::no_arrive) warpgroup_arrive();
+  if (fault == Fault::one_warp_less && thread >= 96) return;
+  for (int step = 0; step < kProductDepth / 16; ++step) {
+    warpgroup_multiply<N>(sums, da, db, step > 0);
+    warpgroup_commit();
+    da += static_cast<uint64_t>(swizzled ? 2 : 2 * leading_a / 16);
+    db += static_cast<uint64_t>(swizzled ? 2 : 2 * leading_b / 16);
+    if (step == 1) warpgroup_wait<1>();
+  }
+  if (fault == Fault::overwritten) sb[thread] = to_bf16(1000);
+  if (fault == Fault::no_wait) return;
+  if (fault != Fault::read_early) warpgroup_wait<0>(sums);
+  for (int i = 0; i < N / 2; ++i) {
+    const int row = thread / 32 * 16 + thread % 32 / 4 + i / 2 % 2 * 8, column = i / 4 * 8 + thread % 4 * 2 + i % 2;
+    d[row * N + column] = sums[i];
+  }
+  if (fault == Fault::read_early) warpgroup_wait<0>(sums);
+}
+
+// The largest difference from the product of the rounded operands, or NaN.
+template <int N>
+double warpgroup_error(const std::vector<float>& a, const std::vector<float>& b, bool swizzled,
+                       Fault fault = Fault::none) {
+  Tensor d = Tensor::zeros({64 * N}, DType::f32, Device::cuda);
+  launch(warpgroup_product<N>, {1, 128, product_bytes(N)}, on_card(a).data<float>(), on_card(b).data<float>(),
+         d.data<float>(), swizzled, fault);
+  const std::vector<float> values = d.to_vector<float>();
+  const auto rounded = [](const std::vector<float>& v, int i) { return to_float(bf16(v[static_cast<size_t>(i)])); };
+  double worst = 0;
+  for (int i = 0; i < 64 * N; ++i) {
+    double sum = 0;
+    for (int k = 0; k < kProductDepth; ++k) {
+      sum += static_cast<double>(rounded(a, i / N * kProductDepth + k)) * rounded(b, i % N * kProductDepth + k);
+    }
+    const double error = std::abs(sum - values[static_cast<size_t>(i)]);
+    if (std::isnan(error) || error > worst) worst = error;  // a NaN stays
+  }
+  return worst;
+}
+
+std::vector<float> small_integers(size_t count, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<float> values(count);
+  for (float& value : values) value = static_cast<float>(random() % 15) - 7;
+  return values;
+}
+
+template <int N>
+void check_warpgroup_products() {
+  const std::vector<float> a = small_integers(64 * kProductDepth, 1), b = small_integers(N * kProductDepth, 2);
+  const std::vector<float> ra = random_values(64 * kProductDepth, 3), rb = random_values(N * kProductDepth, 4);
+  for (const bool swizzled : {false, true}) {
+    CAPTURE(N);
+    CAPTURE(swizzled);
+    CHECK(warpgroup_error<N>(a, b, swizzled) == 0);
+    const double error = warpgroup_error<N>(ra, rb, swizzled);
+    CHECK(error < 1e-5);  // four roundings to float32 of sums below 64
+    CHECK(error > 0);
+  }
+}
+
 }  // namespace
 
 TEST_CASE("barriers, shuffles and shared memory: a block's sum in any order of threads") {
@@ -205,6 +363,98 @@ TEST_CASE("tensor-core products: registers lie as the PTX manual says") {
     CHECK(error < 1e-1);
     CHECK(error > 1e-5);
   }
+}
+
+TEST_CASE("blocks of a cluster read each other's shared memory, in any order of threads") {
+  for (const auto order :
+       {emulate::ThreadOrder::forward, emulate::ThreadOrder::reverse, emulate::ThreadOrder::shuffle}) {
+    const Order guard(order);
+    for (const auto& [cluster, threads] : {std::pair{1u, 64u}, {2u, 256u}, {4u, 64u}, {16u, 512u}}) {
+      const std::vector<float> x = small_integers(size_t{2} * cluster * threads, 5);
+      Tensor y = Tensor::zeros({2 * cluster}, DType::f32, Device::cuda);
+      launch(sum_clusters, Launch(2 * cluster, threads, 4).in_clusters(cluster), on_card(x).data<float>(),
+             y.data<float>(), Without::nothing);
+      const std::vector<float> sums = y.to_vector<float>();
+      for (size_t block = 0; block < sums.size(); ++block) {
+        const auto first = x.begin() + static_cast<int64_t>(block / cluster * cluster * threads);
+        CHECK(sums[block] == std::accumulate(first, first + cluster * threads, 0.0f));
+      }
+    }
+    Tensor y = Tensor::zeros({4}, DType::f32, Device::cuda);
+    launch(send_right, Launch(4, 32, 4).in_clusters(4), on_card({1, 2, 3, 4}).data<float>(), y.data<float>(), false);
+    CHECK(y.to_vector<float>() == std::vector<float>{4, 1, 2, 3});
+  }
+}
+
+TEST_CASE("a missing barrier of a cluster shows in one of the orders") {
+  const std::vector<float> x = small_integers(4 * 64, 6);
+  const Tensor on = on_card(x);
+  int wrong_first = 0, wrong_last = 0, wrong_early = 0;
+  for (const auto order : {emulate::ThreadOrder::forward, emulate::ThreadOrder::reverse}) {
+    const Order guard(order);
+    const auto sums = [&](Without without) {
+      Tensor y = Tensor::zeros({4}, DType::f32, Device::cuda);
+      launch(sum_clusters, Launch(4, 64, 4).in_clusters(4), on.data<float>(), y.data<float>(), without);
+      return y.to_vector<float>();
+    };
+    const auto fails = [&](Without without) {
+      bool wrong = false;
+      const std::string error = error_of([&] { wrong = sums(without) != sums(Without::nothing); });
+      return wrong || error.find("which has ended") != std::string::npos;
+    };
+    wrong_first += fails(Without::first_barrier);
+    wrong_last += fails(Without::last_barrier);
+    Tensor y = Tensor::zeros({4}, DType::f32, Device::cuda);
+    launch(send_right, Launch(4, 32, 4).in_clusters(4), on_card({1, 2, 3, 4}).data<float>(), y.data<float>(), true);
+    wrong_early += y.to_vector<float>() != std::vector<float>{4, 1, 2, 3};
+  }
+  CHECK(wrong_first >= 1);
+  CHECK(wrong_last >= 1);
+  CHECK(wrong_early >= 1);
+}
+
+TEST_CASE("what a cluster would hang at, and launches that overlap without waiting, are errors") {
+  Tensor y = Tensor::zeros({1}, DType::f32, Device::cuda);
+  const auto error = [&](auto kernel, auto... arguments) {
+    return error_of([&] { launch(kernel, Launch(2, 64, 4).in_clusters(2), arguments...); });
+  };
+  CHECK(error(one_block_ends_early).find("block (1,0,0) thread (0,0,0) has ended, but block (0,0,0)") !=
+        std::string::npos);
+  CHECK(error(one_block_at_its_own_barrier).find("wait at different barriers") != std::string::npos);
+  CHECK(error(arrives_twice).find("twice without waiting") != std::string::npos);
+  CHECK(error(reads_of_ended_block, y.data<float>()).find("which has ended") != std::string::npos);
+  CHECK(error_of([&] { launch(one_block_ends_early, Launch(3, 64).in_clusters(2)); }).find("in clusters of 2") !=
+        std::string::npos);
+  CHECK(error_of([&] {
+          launch(waits_for_previous, Launch(1, 64).overlapping(), false);
+        }).find("thread (0,0,0): was launched overlapping()") != std::string::npos);
+  launch(waits_for_previous, Launch(1, 64).overlapping(), true);
+  launch(waits_for_previous, {1, 64}, false);
+  CHECK(error_of([&] {
+          launch(writes_behind_shared, {1, 32, 100});
+        }).find("behind its dynamic shared memory") != std::string::npos);
+}
+
+TEST_CASE("products of a warpgroup: operands and sums lie as the PTX manual says") {
+  check_warpgroup_products<64>();
+  check_warpgroup_products<128>();
+  check_warpgroup_products<256>();
+}
+
+TEST_CASE("what makes a product of a warpgroup wrong on a card is found") {
+  const std::vector<float> a = small_integers(64 * kProductDepth, 1), b = small_integers(64 * kProductDepth, 2);
+  const auto error = [&](Fault fault) { return error_of([&] { warpgroup_error<64>(a, b, true, fault); }); };
+  CHECK(error(Fault::overwritten).find("before the product was waited for") != std::string::npos);
+  CHECK(std::isnan(warpgroup_error<64>(a, b, true, Fault::read_early)));
+  CHECK(error(Fault::no_wait).find("did not wait for") != std::string::npos);
+  CHECK(error(Fault::no_fence).find("without fence_shared_for_async()") != std::string::npos);
+  CHECK(error(Fault::no_barrier).find("and a barrier") != std::string::npos);
+  CHECK(error(Fault::no_arrive).find("without warpgroup_arrive()") != std::string::npos);
+  CHECK(error(Fault::one_warp_less).find("threads of its warpgroup that never come") != std::string::npos);
+  CHECK(error(Fault::other_operand).find("multiplies other operands") != std::string::npos);
+  CHECK(error(Fault::not_aligned).find("use aligned_shared()") != std::string::npos);
+  CHECK(error_of([&] { warpgroup_error<64>(a, b, false, Fault::outside); }).find("outside of the") !=
+        std::string::npos);
 }
 
 TEST_CASE("a captured graph does its work when it is replayed") {

@@ -42,6 +42,12 @@ void do_or_capture(std::function<void()> work) {
   }
 }
 
+// ASAP_EMULATE_CAPABILITY=75 emulates an older card.
+int capability() {
+  const char* wanted = std::getenv("ASAP_EMULATE_CAPABILITY");
+  return wanted ? std::atoi(wanted) : 90;
+}
+
 bool fits(const void* p, size_t bytes) { return bytes == 0 || asap::emulate::is_device_memory(p, bytes); }
 
 }  // namespace
@@ -49,6 +55,7 @@ bool fits(const void* p, size_t bytes) { return bytes == 0 || asap::emulate::is_
 namespace asap::emulate {
 
 void submit(const LaunchShape& shape, std::function<void()> thread) {
+  ASAP_CHECK(shape.cluster == 1 || capability() >= 90, "kernel ", shape.name, ": clusters need compute capability 9.0");
   do_or_capture([shape, thread = std::move(thread)] { run_grid(shape, thread); });
 }
 
@@ -83,14 +90,11 @@ cudaError_t cudaGetDeviceCount(int* count) {
   *count = wanted ? std::atoi(wanted) : 1;
   return *count > 0 ? cudaSuccess : report(cudaErrorNoDevice);
 }
-// ASAP_EMULATE_CAPABILITY=75 emulates an older card.
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
-  const char* wanted = std::getenv("ASAP_EMULATE_CAPABILITY");
-  const int capability = wanted ? std::atoi(wanted) : 90;
   *properties = {};
   std::snprintf(properties->name, sizeof properties->name, "emulated card");
-  properties->major = capability / 10;
-  properties->minor = capability % 10;
+  properties->major = capability() / 10;
+  properties->minor = capability() % 10;
   properties->multiProcessorCount = 4;  // few: grids that are cut to the card stay small
   properties->totalGlobalMem = asap::emulate::device_bytes_total();
   properties->sharedMemPerBlockOptin = 227 << 10;

@@ -1,6 +1,7 @@
 // The engine that executes CUDA kernels on the CPU: every thread of a block is a fiber with a stack of its own, and blocks
 // run side by side on the machine's cores. A fiber runs until it waits (block barrier, warp operation) or ends; then the
-// next one runs. Nothing is lockstep, so a missing barrier shows in one of the orders (set_thread_order).
+// next one runs. Nothing is lockstep, so a missing barrier shows in one of the orders (set_thread_order). The blocks of a
+// cluster take turns on one core.
 // Found out and reported as asap::Error naming the kernel, block and thread: barriers that not all threads of a block
 // reach, warp operations whose lanes never arrive, accesses outside of shared arrays. Accesses outside of device memory
 // end the program with a message (memory.h). Next: cuda_runtime.h, what kernels see; memory.h.
@@ -21,12 +22,14 @@ struct Dim3 {
 };
 
 constexpr int kWarpSize = 32;
+constexpr unsigned kMaxCluster = 16;
 constexpr size_t kLanePayload = 64;  // bytes that a lane hands to the others of its warp in one operation
 
 // What a running thread sees of itself.
 struct ThreadState {
   Dim3 thread, block, block_size, grid_size;
   unsigned linear = 0;  // thread's number in its block
+  unsigned rank = 0;    // block's number in its cluster
   struct PendingCopy {  // cp.async: done when waited for, so that a missing wait leaves old values behind
     void* to;
     const void* from;
@@ -35,6 +38,18 @@ struct ThreadState {
   };
   std::vector<PendingCopy> copies;
   unsigned copy_group = 0;  // of copies not yet committed
+  struct PendingProduct {   // wgmma: done when waited for; until then d holds NaN and `start` what it held
+    float* d;
+    int n;
+    uint64_t a, b;
+    bool accumulate;
+    unsigned group;
+    std::vector<float> start;  // empty if an earlier product with this d is pending
+  };
+  std::vector<PendingProduct> products;
+  unsigned product_group = 0;
+  bool warpgroup_arrived = false;
+  bool waited_for_previous = false;  // for the kernel ahead
 };
 ThreadState& this_thread();
 
@@ -54,10 +69,30 @@ void block_barrier(int site);
 // lanes, kLanePayload apart, valid until the calling lane's next warp operation. `mask` must name all 32 lanes.
 const unsigned char* exchange(unsigned mask, const void* payload, size_t bytes);
 
+// Waits for the 128 threads of the warpgroup; all must come with the same bytes (at most kAgreedBytes).
+constexpr size_t kAgreedBytes = 32;
+void warpgroup_agree(const void* bytes, size_t count);
+
+// The halves of the barrier of a cluster, its number of blocks, and the place in its block `rank` of what stands in this
+// block's dynamic shared memory.
+void cluster_arrive();
+void cluster_wait();
+int cluster_rank();
+int cluster_size();
+void* of_block(const void* shared, int rank);
+
 // The block's dynamic shared memory and its size; NaN when the block starts.
 void* dynamic_shared(size_t& bytes);
-// Changes for every block that a core starts: static shared arrays then hold NaN again.
-uint64_t block_epoch();
+class SharedMemory;
+SharedMemory& block_memory();
+// Changes for every block that a core starts: static shared arrays then hold NaN again. One for each block of a cluster.
+struct BlockTurn {
+  uint64_t epoch;
+  unsigned rank;
+};
+BlockTurn block_turn();
+// Zeros aligned to 128 that live as long as this core.
+void* core_memory(size_t bytes);
 [[noreturn]] void kernel_error(const std::string& text);
 
 // The order in which the threads of a block get their turn, and blocks of a grid theirs: results must not depend on it.

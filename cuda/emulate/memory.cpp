@@ -5,12 +5,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include "cuda/emulate/fibers.h"
 #include "tensor/error.h"
@@ -18,7 +20,7 @@
 namespace asap::emulate {
 namespace {
 
-constexpr size_t kPage = 4096, kAlignment = 256, kMostShared = 256 << 10;
+constexpr size_t kPage = 4096, kAlignment = 256, kMostShared = 256 << 10, kSharedAlignment = 1024;
 
 size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
@@ -153,8 +155,19 @@ SharedMemory::~SharedMemory() { munmap(memory_, kMostShared + kPage); }
 
 void SharedMemory::start_block(size_t bytes) {
   bytes_ = bytes;
-  start_ = memory_ + kMostShared - round_up(bytes, 128);  // aligned as on a card
-  std::memset(start_, 0xFF, round_up(bytes, 128));
+  start_ = memory_ + kMostShared - round_up(bytes, kSharedAlignment);
+  std::memset(start_, 0xFF, round_up(bytes, kSharedAlignment));
+  fenced_ = aligned_ = false;
+  seen_.clear();
+}
+bool SharedMemory::end_is_intact() const {
+  return std::all_of(start_ + bytes_, memory_ + kMostShared, [](char c) { return c == '\xFF'; });
+}
+void SharedMemory::barrier() {
+  if (std::exchange(fenced_, false)) seen_.assign(start_, start_ + bytes_);
+}
+bool SharedMemory::is_seen(size_t offset, size_t bytes) const {
+  return !seen_.empty() && std::memcmp(seen_.data() + offset, start_ + offset, bytes) == 0;
 }
 
 }  // namespace asap::emulate

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 namespace asap::emulate {
 
@@ -27,7 +28,9 @@ class DeviceAccess {
   DeviceAccess& operator=(const DeviceAccess&) = delete;
 };
 
-// The dynamic shared memory of the blocks that one core runs: ends at an unreachable page, starts as NaN.
+// The dynamic shared memory of a block: starts at a multiple of 1024 and as NaN, ends at an unreachable page but for what
+// rounding up to 1024 leaves. Matrix products read it through a proxy of their own: they see what it held at the last
+// barrier after a fence.
 class SharedMemory {
  public:
   SharedMemory();
@@ -35,15 +38,26 @@ class SharedMemory {
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;
   void start_block(size_t bytes);
-  void* start(size_t& bytes) const {
-    bytes = bytes_;
-    return start_;
-  }
+  char* start() const { return start_; }
+  size_t bytes() const { return bytes_; }
+  bool holds(const void* p) const { return p >= start_ && p < start_ + bytes_; }
+  // The same as start(), asked for by a kernel that relies on its alignment.
+  char* aligned_start() { return aligned_ = true, start_; }
+  bool is_aligned() const { return aligned_; }
+  // Whether nothing was written between its end and the next multiple of 1024.
+  bool end_is_intact() const;
+
+  void fence() { fenced_ = true; }
+  void barrier();
+  // Whether products see what the bytes from `offset` on hold.
+  bool is_seen(size_t offset, size_t bytes) const;
 
  private:
   char* memory_;
-  void* start_ = nullptr;
+  char* start_ = nullptr;
   size_t bytes_ = 0;
+  bool fenced_ = false, aligned_ = false;
+  std::vector<char> seen_;  // empty before the first barrier after a fence
 };
 
 }  // namespace asap::emulate

@@ -1,4 +1,5 @@
-// A kernel's static shared array under emulation: one for each core, indices checked, NaN whenever a block starts.
+// A kernel's static shared array under emulation: one for each core and block of a cluster there, indices checked, NaN
+// whenever a block starts.
 // Stands behind ASAP_SHARED of ../common.cuh.
 #pragma once
 
@@ -40,16 +41,27 @@ class SharedArray {
  public:
   template <class Index>
   auto& operator[](Index i) {
-    if (epoch_ != block_epoch()) {
-      std::memset(static_cast<void*>(&array_), 0xFF, sizeof array_);
-      epoch_ = block_epoch();
+    const BlockTurn turn = block_turn();
+    Place& place = turn.rank == 0 ? first_ : other(turn.rank);
+    if (place.epoch != turn.epoch) {
+      std::memset(static_cast<void*>(&place.array), 0xFF, sizeof place.array);
+      place.epoch = turn.epoch;
     }
-    return array_[i];
+    return place.array[i];
   }
 
  private:
-  alignas(128) CheckedArray<Array> array_;
-  uint64_t epoch_ = 0;
+  struct Place {
+    alignas(128) CheckedArray<Array> array;
+    uint64_t epoch;
+  };
+  Place& other(unsigned rank) {  // most kernels never have one
+    Place*& place = others_[rank - 1];
+    if (!place) place = static_cast<Place*>(core_memory(sizeof(Place)));
+    return *place;
+  }
+  Place first_;
+  Place* others_[kMaxCluster - 1];
 };
 
 }  // namespace asap::emulate

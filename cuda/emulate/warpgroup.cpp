@@ -1,0 +1,169 @@
+// Declared in warpgroup.h.
+#include "cuda/emulate/warpgroup.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "cuda/emulate/fibers.h"
+#include "cuda/emulate/memory.h"
+#include "tensor/error.h"
+
+namespace asap::emulate {
+namespace {
+
+constexpr uint32_t kWindow = 1024;  // address of the first byte of dynamic shared memory, as on a card
+constexpr int kDepth = 16;          // of one product
+constexpr uint32_t kChunk = 16;     // bytes
+constexpr uint32_t kRowBytes = 128, kPatternBytes = 1024;  // of the swizzle
+constexpr int kGroup = 8;                                  // rows
+
+struct Operand {
+  uint32_t start, leading_bytes, stride_bytes;
+  bool swizzled;
+};
+
+Operand decode(uint64_t descriptor) {
+  const auto field = [&](int bit) { return static_cast<uint32_t>(descriptor >> bit & 0x3FFF) << 4; };
+  const Operand operand = {field(0), field(16), field(32), descriptor >> 62 == 1};
+  if (descriptor >> 62 > 1 || (descriptor >> 49 & 7) != 0) kernel_error("a matrix descriptor of a mode not known here");
+  if (!operand.swizzled) return operand;
+  if (!block_memory().is_aligned()) {
+    kernel_error("a swizzled operand in dynamic_shared(), which is aligned to 128: use aligned_shared()");
+  }
+  if (operand.stride_bytes % kPatternBytes != 0 || operand.start % kPatternBytes >= kRowBytes) {
+    kernel_error(str("a swizzled operand that starts ", operand.start - kWindow,
+                     " bytes into shared memory with a stride of ", operand.stride_bytes,
+                     ": its 8 rows must begin at multiples of 1024"));
+  }
+  if (operand.start % kRowBytes + 2 * kChunk > kRowBytes)
+    kernel_error("a swizzled operand that leaves its row of 128 bytes");
+  return operand;
+}
+
+using Row = std::array<float, kDepth>;
+
+// The 16 numbers of one row of A or column of B.
+Row read_row(const Operand& operand, int row) {
+  const SharedMemory& shared = block_memory();
+  const auto group = static_cast<uint32_t>(row / kGroup), within = static_cast<uint32_t>(row % kGroup);
+  Row values;
+  for (uint32_t chunk = 0; chunk < 2; ++chunk) {
+    uint32_t address = operand.start + group * operand.stride_bytes;
+    if (operand.swizzled) {
+      address += within * kRowBytes + chunk * kChunk;
+      address ^= address / kRowBytes % kGroup * kChunk;
+    } else {
+      address += within * kChunk + chunk * operand.leading_bytes;
+    }
+    const uint32_t offset = address - kWindow;
+    if (address < kWindow || offset + kChunk > shared.bytes()) {
+      kernel_error(str("an operand of warpgroup_multiply at ", int64_t{address} - int64_t{kWindow}, ", outside of the ",
+                       shared.bytes(), " bytes of shared memory"));
+    }
+    if (!shared.is_seen(offset, kChunk)) {
+      kernel_error(str("the operand of warpgroup_multiply at ", offset,
+                       " was written without fence_shared_for_async() and a barrier since, or before the product was "
+                       "waited for"));
+    }
+    std::array<uint16_t, kChunk / 2> halves;
+    std::memcpy(halves.data(), shared.start() + offset, kChunk);
+    for (size_t i = 0; i < halves.size(); ++i) {
+      values[chunk * halves.size() + i] = std::bit_cast<float>(uint32_t{halves[i]} << 16);
+    }
+  }
+  return values;
+}
+
+double dot(const Row& a, const Row& b) {
+  double sum = 0;
+  for (size_t k = 0; k < a.size(); ++k) sum += static_cast<double>(a[k]) * b[k];
+  return sum;
+}
+
+// This thread's part of D.
+void multiply(const ThreadState::PendingProduct& product, std::vector<float>& d) {
+  const Operand a = decode(product.a), b = decode(product.b);
+  const int thread = static_cast<int>(this_thread().linear % 128), lane = thread % 32;
+  const int row = thread / 32 * 16 + lane / 4;
+  const Row rows[2] = {read_row(a, row), read_row(a, row + 8)};
+  for (int i = 0; i < product.n / 2; i += 4) {
+    for (int j = 0; j < 2; ++j) {
+      const Row column = read_row(b, i / 4 * 8 + 2 * (lane % 4) + j);
+      for (int half = 0; half < 2; ++half) {
+        float& sum = d[static_cast<size_t>(i + 2 * half + j)];
+        sum = static_cast<float>((product.accumulate ? static_cast<double>(sum) : 0.0) + dot(rows[half], column));
+      }
+    }
+  }
+}
+
+bool is_pending(const ThreadState& thread, const float* d) {
+  return std::any_of(thread.products.begin(), thread.products.end(), [&](const auto& p) { return p.d == d; });
+}
+
+}  // namespace
+
+uint32_t shared_address(const void* start, int leading_bytes, int stride_bytes) {
+  const SharedMemory& shared = block_memory();
+  if (!shared.holds(start)) kernel_error("a matrix_descriptor of an address outside of dynamic shared memory");
+  const auto offset = static_cast<uint32_t>(static_cast<const char*>(start) - shared.start());
+  const auto fits = [](int bytes) { return bytes >= 0 && bytes < 1 << 18 && bytes % 16 == 0; };
+  if (offset % 16 != 0 || !fits(leading_bytes) || !fits(stride_bytes)) {
+    kernel_error(str("matrix_descriptor(", offset, " bytes into shared memory, ", leading_bytes, ", ", stride_bytes,
+                     "): these must be multiples of 16 below 256 KiB"));
+  }
+  return kWindow + offset;
+}
+
+void* aligned_shared() { return block_memory().aligned_start(); }
+void fence_shared_for_async() { block_memory().fence(); }
+
+void warpgroup_arrive() {
+  exchange(~0u, nullptr, 0);
+  this_thread().warpgroup_arrived = true;
+}
+
+void warpgroup_multiply(float* d, int n, uint64_t a, uint64_t b, bool accumulate) {
+  const struct { uint64_t a, b, n, accumulate; } operands = {a, b, static_cast<uint64_t>(n), accumulate};
+  static_assert(sizeof operands <= kAgreedBytes);
+  warpgroup_agree(&operands, sizeof operands);
+  ThreadState& thread = this_thread();
+  if (!thread.warpgroup_arrived)
+    kernel_error("multiplies without warpgroup_arrive() since it last waited for a product");
+  decode(a), decode(b);
+  std::vector<float> start;
+  if (!is_pending(thread, d)) {
+    start.assign(d, d + n / 2);
+    std::fill_n(d, n / 2, std::numeric_limits<float>::quiet_NaN());
+  }
+  thread.products.push_back({d, n, a, b, accumulate, thread.product_group, std::move(start)});
+}
+
+void warpgroup_commit() {
+  exchange(~0u, nullptr, 0);
+  ++this_thread().product_group;
+}
+
+void warpgroup_wait(unsigned pending) {
+  ThreadState& thread = this_thread();
+  auto& products = thread.products;
+  while (!products.empty() && products.front().group + pending < thread.product_group) {
+    auto product = std::move(products.front());
+    products.erase(products.begin());
+    multiply(product, product.start);
+    const auto next = std::find_if(products.begin(), products.end(), [&](const auto& p) { return p.d == product.d; });
+    if (next != products.end()) {
+      next->start = std::move(product.start);
+    } else {
+      std::copy(product.start.begin(), product.start.end(), product.d);
+      thread.warpgroup_arrived = false;
+    }
+  }
+  exchange(~0u, nullptr, 0);  // the lanes of a warp go on together
+}
+
+}  // namespace asap::emulate
