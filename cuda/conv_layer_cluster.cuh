@@ -2,14 +2,15 @@
 // add up their sums through each other's shared memory and norm them there. Only x, w and y touch memory.
 //
 // Why: at batch 1 the 16 x 16 grid's layers (1024 to 1024 channels) are bound by reading 19 MB of weights once. Splitting K over
-// a grid and norming in a second kernel writes and reads 8 MB of sums and starts twice. Here 16 clusters, one for 64 outputs
-// each, are 128 blocks: one on each multiprocessor, with an eighth of the channels and all pixels, 19 million products.
+// a grid and norming in a second kernel writes and reads 8 MB of sums and starts twice. Here a cluster has 72 outputs, so that
+// 15 clusters do: an H200 runs no more of them at a time, since it places a cluster within one group of 16 or 18
+// multiprocessors. Each block has an eighth of the channels and all pixels.
 //
-// The product is D[output][pixel] = W[output][k] X[pixel][k]. W streams through a ring of stages in wgmma's 128-byte swizzle. X
+// The product is D[pixel][output] = X[pixel][k] W[output][k]. W streams through a ring of stages in wgmma's 128-byte swizzle. X
 // is the block's window of the padded picture, kept without swizzle: chunk by chunk of 8 channels, pixel by pixel. Eight pixels
-// of a row are then one core matrix wherever it begins, and another tap is another start address. A product of 128 pixels takes
-// 8 columns of 16 rows of the picture, so that its core matrices lie one row apart.
-// Next: hopper.cuh for wgmma and clusters; conv_layer_split_k.cu, which launches.
+// of a row are then one core matrix wherever it begins, so that another tap is another start address. A product of 64 pixels
+// takes 8 columns of 8 rows of the picture: its core matrices lie one row apart.
+// Next: hopper.cuh for wgmma and clusters; conv_layer_cluster.cu, which launches.
 #pragma once
 
 #include "cuda/conv_layer_norm.cuh"
@@ -18,147 +19,166 @@
 
 namespace asap::cuda {
 
-constexpr int kClusterBlocks = 8;  // and pieces of K
-constexpr int kClusterOutputs = 64, kClusterFinished = kClusterOutputs / kClusterBlocks;  // of a cluster; of each block's norm
-constexpr int kClusterThreads = 256;                                                      // two warpgroups
-constexpr int kClusterRows = 16, kClusterColumns = 8, kClusterProduct = kClusterRows * kClusterColumns;  // pixels
-using ClusterTile = ConvTile<256, kClusterOutputs, 2>;                                    // for copy_weights: 256 threads
+constexpr int kClusterBlocks = 8;                                                         // and pieces of K
+constexpr int kClusterOutputs = 72, kClusterFinished = kClusterOutputs / kClusterBlocks;  // of a cluster; normed by a block
+constexpr int kClusterGroups = 4, kClusterThreads = kClusterGroups * 128;                 // warpgroups
+constexpr int kClusterSide = 8, kClusterProduct = kClusterSide * kClusterSide;            // rows, columns; pixels of a product
+constexpr int kClusterRows = 2 * kClusterSide;                                            // of y at most
 constexpr int kClusterStageBytes = kClusterOutputs * kStepBytes;
-constexpr int kClusterSliceChunks = kStepChunks;  // a slice: 64 channels
+constexpr int kSliceChannels = 64, kSliceChunks = kSliceChannels / 8;  // a step multiplies one tap of a slice of channels
 
-// Sizes that follow from the layer's. `columns`: products side by side, of 8 columns each.
+// What follows from the layer's sizes.
 struct ClusterWindow {
-  int width;         // pixels of a row of the window
-  int chunk_bytes;   // from one chunk of channels to the next
-  int slices, taps;  // of a block's channels; of the kernel
+  int width;        // pixels of a row of the window
+  int chunk_bytes;  // from one chunk of channels to the next
+  int slices;       // of a block's channels: 1 or 2
   ClusterWindow(const ConvLayerShape& s)
-      : width(s.out_width + s.side - 1), slices(s.channels / kClusterBlocks / 64), taps(s.side * s.side) {
+      : width(s.out_width + s.side - 1), slices(s.channels / kClusterBlocks / kSliceChannels) {
     const int bytes = (kClusterRows + s.side - 1) * width * kChunkBytes;
     chunk_bytes = (bytes + 127) / 128 * 128 + kChunkBytes;  // neighbouring chunks of a pixel fall on different banks
   }
-  __host__ __device__ __forceinline__ int bytes() const { return slices * kClusterSliceChunks * chunk_bytes; }
+  __host__ __device__ __forceinline__ int bytes() const { return slices * kSliceChunks * chunk_bytes; }
 };
 
-// kColumns: products of 8 columns for each warpgroup. As many stages as shared memory has room for beside the window.
-template <int kColumns>
-constexpr int kClusterStages = kColumns == 1 ? 12 : 6;
-template <int kColumns>
-constexpr int kClusterPixels = 2 * kColumns * kClusterProduct;
-template <int kColumns>
-constexpr int kClusterPitch = kClusterPixels<kColumns> + 8;  // of sums: a fragment's 8-byte stores meet no bank twice
+// kProducts: of each warpgroup; pictures are at most 16 kProducts columns wide. As many stages as shared memory has room for.
+template <int kProducts>
+constexpr int kClusterStages = kProducts == 1 ? 12 : 7;
+template <int kProducts>
+constexpr int kClusterPixels = kClusterGroups * kProducts * kClusterProduct;
+template <int kProducts>
+constexpr int kClusterPitch = kClusterPixels<kProducts> + 4;  // of sums: the lanes of a store meet no bank twice
 
-template <int kColumns>
+template <int kProducts>
 size_t cluster_shared_bytes(const ConvLayerShape& s) {
   constexpr size_t kBehind = 256;  // columns that are not there are read as well, behind the last row
-  const size_t operands = size_t{kClusterStages<kColumns>} * kClusterStageBytes + ClusterWindow(s).bytes() + kBehind;
-  const size_t sums = size_t{kClusterOutputs} * kClusterPitch<kColumns> * sizeof(float);
-  return std::max(operands, sums + kClusterFinished * kClusterPixels<kColumns> * sizeof(bf16));
+  const size_t operands = size_t{kClusterStages<kProducts>} * kClusterStageBytes + ClusterWindow(s).bytes() + kBehind;
+  const size_t sums = size_t{kClusterOutputs} * kClusterPitch<kProducts> * sizeof(float);
+  return std::max(operands, sums + kClusterFinished * kClusterPixels<kProducts> * sizeof(bf16));
 }
 
-// The block's weights are on their way to the second-level cache while the previous kernel still runs.
-__device__ __forceinline__ void prefetch_weights(const char* w, const ConvLayerShape& s, const ClusterWindow& window,
-                                                 int first_output, int first_chunk) {
-  const int lines = kClusterOutputs * window.taps * window.slices;  // of 128 bytes
-  for (int i = static_cast<int>(threadIdx.x); i < lines; i += kClusterThreads) {
-    const int slice = i % window.slices, tap = i / window.slices % window.taps, row = i / window.slices / window.taps;
-    const int64_t chunk = (int64_t{first_output + row} * window.taps + tap) * (s.channels / 8) + first_chunk;
-    prefetch_to_cache(w + (chunk + slice * kClusterSliceChunks) * kChunkBytes);
+// The block's weights, in the order of its steps: all taps of a slice, then those of the next. A thread copies the chunk
+// `thread % 8` of row `thread / 8` of a step, 64 of them that of row 64 + thread / 8 too.
+class ClusterWeights {
+ public:
+  __device__ __forceinline__ ClusterWeights(const bf16* w, const ConvLayerShape& s, int first_output, int first_channel)
+      : tap_bytes_(s.channels * 2), taps_(s.side * s.side) {
+    const int thread = static_cast<int>(threadIdx.x), row = thread / kStepChunks;
+    rows_ = min(kClusterOutputs, s.outputs - first_output);
+    row_bytes_ = int64_t{taps_} * tap_bytes_;
+    from_ = reinterpret_cast<const char*>(w) + (first_output + min(row, rows_ - 1)) * row_bytes_ + first_channel * 2;
+    to_ = swizzled(row, thread % kStepChunks);
   }
-}
 
-// Starts the copies of one slice of the window: [chunk][pixel], 16 bytes each.
-__device__ __forceinline__ void copy_window(const char* x, const ConvLayerShape& s, const ClusterWindow& window,
-                                            int first_chunk, char* to) {
-  const int chunk = static_cast<int>(threadIdx.x) % kClusterSliceChunks;
-  const int pixels = (s.out_height + s.side - 1) * window.width;
-  for (int i = static_cast<int>(threadIdx.x) / kClusterSliceChunks; i < pixels; i += kClusterThreads / kClusterSliceChunks) {
-    const int h = padded_source(i / window.width - s.pad, s.height, s.mode);
-    const int column = padded_source(i % window.width - s.pad, s.width, s.mode);
-    const bool inside = h >= 0 && column >= 0;
-    const int64_t from = (int64_t{h} * s.width + column) * (s.channels / 8) + first_chunk + chunk;
-    copy_async<kChunkBytes>(to + chunk * window.chunk_bytes + i * kChunkBytes, inside ? x + from * kChunkBytes : x, inside);
-  }
-}
-
-// Adds over the 64 threads, two warps, that share a pair of outputs.
-__device__ __forceinline__ float2 sum_of_pair(float2 v) {
-  ASAP_SHARED(float2, partial, [kClusterThreads / kWarp]);
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  v = {warp_reduce(v.x), warp_reduce(v.y)};
-  __syncthreads();  // an earlier call's partial sums may still be read
-  if (threadIdx.x % kWarp == 0) partial[warp] = v;
-  __syncthreads();
-  const float2 a = partial[warp / 2 * 2], b = partial[warp / 2 * 2 + 1];
-  return {a.x + b.x, a.y + b.y};
-}
-
-// This block's 8 outputs of all pixels: the pieces' sums added in the order of the blocks, normed, activated. `sums`: shared, in
-// every block of the cluster [output][product][row][column]; `out`: shared, room for the result.
-template <int kColumns>
-__device__ __forceinline__ void finish_cluster(float* sums, const ConvLayerShape& s, int first_output,
-                                               const NormArguments& norm, uint32_t* out, bf16* y) {
-  constexpr int kPixels = kClusterPixels<kColumns>, kQuarter = kClusterThreads / 4, kFours = kPixels / 4 / kQuarter;
-  const int thread = static_cast<int>(threadIdx.x) % kQuarter;
-  const int pair = static_cast<int>(threadIdx.x) / kQuarter, output = cluster_rank() * kClusterFinished + 2 * pair;
-  float4 h[2][kFours] = {};
-#pragma unroll
-  for (int block = 0; block < kClusterBlocks; ++block) {
-    const float* from = of_block(sums, block) + output * kClusterPitch<kColumns> + 4 * thread;
-#pragma unroll
-    for (int o = 0; o < 2; ++o) {
-#pragma unroll
-      for (int i = 0; i < kFours; ++i) {
-        h[o][i] = add(h[o][i], *reinterpret_cast<const float4*>(from + o * kClusterPitch<kColumns> + 4 * kQuarter * i));
+  // Asks for all of them to be brought to the second-level cache, 128 bytes at a time.
+  __device__ __forceinline__ void prefetch(int slices) const {
+    const int thread = static_cast<int>(threadIdx.x);
+    for (int row = thread / kStepChunks; row < rows_; row += kClusterThreads / kStepChunks) {
+      const char* from = from_ + (row - thread / kStepChunks) * row_bytes_;
+      for (int i = thread % kStepChunks; i < taps_ * slices; i += kStepChunks) {
+        prefetch_to_cache(from + (slices == 1 ? i : i >> 1) * tap_bytes_ + (slices == 1 ? 0 : i & 1) * kStepBytes);
       }
     }
   }
-  cluster_arrive();  // done with the others' memory
-  // The i-th four of this thread: neighbouring columns of one row.
-  const auto place = [&](int i) { return 4 * (thread + kQuarter * i); };
-  const auto row = [&](int i) { return place(i) / kClusterColumns % kClusterRows; };
-  const auto column = [&](int i) { return place(i) / kClusterProduct * kClusterColumns + place(i) % kClusterColumns; };
+
+  // Starts the copies of the next step.
+  __device__ __forceinline__ void copy_next(char* stage) {
+    constexpr int kRows = kClusterThreads / kStepChunks;  // at a time
+    const int thread = static_cast<int>(threadIdx.x), row = thread / kStepChunks;
+    const char* from = from_ + offset_ + thread % kStepChunks * kChunkBytes;
+    copy_async<kChunkBytes>(stage + to_, from, row < rows_);
+    if (row < kClusterOutputs - kRows) {
+      const bool valid = row + kRows < rows_;
+      copy_async<kChunkBytes>(stage + to_ + kRows * kStepBytes, valid ? from + kRows * row_bytes_ : from, valid);
+    }
+    offset_ += tap_bytes_;
+    if (++tap_ == taps_) {
+      tap_ = 0;
+      offset_ += kStepBytes - row_bytes_;
+    }
+  }
+
+ private:
+  const char* from_;
+  int64_t row_bytes_, offset_ = 0;
+  int tap_bytes_, taps_, rows_, to_, tap_ = 0;
+};
+
+// Starts the copies of one slice of the window, [chunk][pixel]: a warp takes a row, 4 pixels at a time.
+__device__ __forceinline__ void copy_window(const bf16* x, const ConvLayerShape& s, const ClusterWindow& window,
+                                            int first_channel, char* to) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, chunk = lane % kSliceChunks;
+  const char* from = reinterpret_cast<const char*>(x) + first_channel * 2 + chunk * kChunkBytes;
+  to += chunk * window.chunk_bytes;
+  for (int row = static_cast<int>(threadIdx.x) / kWarp; row < s.out_height + s.side - 1; row += kClusterThreads / kWarp) {
+    const int h = padded_source(row - s.pad, s.height, s.mode);
+    for (int i = lane / kSliceChunks; i < window.width; i += kWarp / kSliceChunks) {
+      const int column = padded_source(i - s.pad, s.width, s.mode);
+      const bool inside = h >= 0 && column >= 0;
+      copy_async<kChunkBytes>(to + (row * window.width + i) * kChunkBytes,
+                              inside ? from + (h * s.width + column) * s.channels * 2 : from, inside);
+    }
+  }
+}
+
+// The sums of the products, [output][product][row][column], in shared memory.
+template <int kProducts>
+__device__ __forceinline__ void store_sums(const float (&sums)[kProducts][kClusterOutputs / 2], float* to) {
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
+  const int pixel = warp % 4 * 16 + lane / 4;
+#pragma unroll
+  for (int i = 0; i < kProducts; ++i) {
+    float* product = to + (warp / 4 + kClusterGroups * i) * kClusterProduct + pixel;
+#pragma unroll
+    for (int j = 0; j < kClusterOutputs / 2; ++j) {
+      product[(j / 4 * 8 + lane % 4 * 2 + j % 2) * kClusterPitch<kProducts> + j / 2 % 2 * 8] = sums[i][j];
+    }
+  }
+}
+
+// A block's 9 outputs of all pixels, one in each of its first 9 warps: the pieces' sums added in the order of the blocks, normed,
+// activated. `sums`: shared, as store_sums leaves them in every block of the cluster; `out`: shared, [pixel][9].
+template <int kProducts>
+__device__ __forceinline__ void finish_output(float* sums, const ConvLayerShape& s, int first_output,
+                                              const NormArguments& norm, bf16* out) {
+  constexpr int kFours = kClusterPixels<kProducts> / 4 / kWarp;
+  const int lane = static_cast<int>(threadIdx.x) % kWarp, own = static_cast<int>(threadIdx.x) / kWarp;
+  const int output = cluster_rank() * kClusterFinished + own;
+  // The i-th four of this lane: neighbouring columns of one row.
+  const auto place = [&](int i) { return 4 * (lane + kWarp * i); };
+  float4 h[kFours] = {};
+#pragma unroll
+  for (int block = 0; block < kClusterBlocks; ++block) {
+    const float* from = of_block(sums, block) + output * kClusterPitch<kProducts>;
+#pragma unroll
+    for (int i = 0; i < kFours; ++i) h[i] = add(h[i], *reinterpret_cast<const float4*>(from + place(i)));
+  }
+  const auto row = [&](int i) { return place(i) / kClusterProduct % 2 * kClusterSide + place(i) / kClusterSide % kClusterSide; };
+  const auto column = [&](int i) {
+    return place(i) / (2 * kClusterProduct) * kClusterSide + place(i) % kClusterSide;
+  };
   const auto is_there = [&](int i) { return row(i) < s.out_height && column(i) < s.out_width; };
   const auto sum_of_four = [](float4 v) { return v.x + v.y + v.z + v.w; };
   const float share = 1.0f / static_cast<float>(s.pixels());
-  float2 v{0, 0};
+  float sum = 0, squares = 0;
 #pragma unroll
   for (int i = 0; i < kFours; ++i) {
-    if (is_there(i)) v = {v.x + sum_of_four(h[0][i]), v.y + sum_of_four(h[1][i])};
+    if (is_there(i)) sum += sum_of_four(h[i]);
   }
-  v = sum_of_pair(v);
-  const float mean[2] = {v.x * share, v.y * share};
-  v = {0, 0};
+  const float mean = warp_reduce(sum) * share;
 #pragma unroll
   for (int i = 0; i < kFours; ++i) {
-    if (!is_there(i)) continue;
-    const auto squares = [&](int o) { return sum_of_four(add_squares({}, h[o][i], {mean[o], mean[o], mean[o], mean[o]})); };
-    v = {v.x + squares(0), v.y + squares(1)};
+    if (is_there(i)) squares += sum_of_four(add_squares({}, h[i], {mean, mean, mean, mean}));
   }
-  v = sum_of_pair(v);
-  const float2 scale = *reinterpret_cast<const float2*>(norm.scale + first_output + output);
-  const float2 shift = *reinterpret_cast<const float2*>(norm.shift + first_output + output);
-  const float factor[2] = {scale.x / sqrtf(v.x * share + norm.eps), scale.y / sqrtf(v.y * share + norm.eps)};
-  // Pixel p is at place (p % 4, p / 4) of `out`, so that neighbouring threads write neighbouring places.
-  const auto out_place = [&](int pixel) { return pixel % 4 * (kPixels / 4) + pixel / 4; };
+  const int channel = min(first_output + output, s.outputs - 1);
+  const float factor = norm.scale[channel] / sqrtf(warp_reduce(squares) * share + norm.eps), shift = norm.shift[channel];
 #pragma unroll
   for (int i = 0; i < kFours; ++i) {
     if (!is_there(i)) continue;
-    const int pixel = row(i) * s.out_width + column(i);
-    const float low[4] = {h[0][i].x, h[0][i].y, h[0][i].z, h[0][i].w};
-    const float high[4] = {h[1][i].x, h[1][i].y, h[1][i].z, h[1][i].w};
+    bf16* to = out + (row(i) * s.out_width + column(i)) * kClusterFinished + own;
+    const float v[4] = {h[i].x, h[i].y, h[i].z, h[i].w};
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      out[out_place(pixel + j) * (kClusterFinished / 2) + pair] =
-          pack_bf16(activate((low[j] - mean[0]) * factor[0] + shift.x, norm.slope),
-                    activate((high[j] - mean[1]) * factor[1] + shift.y, norm.slope));
-    }
+    for (int j = 0; j < 4; ++j) to[j * kClusterFinished] = to_bf16(activate((v[j] - mean) * factor + shift, norm.slope));
   }
-  __syncthreads();
-  for (int i = static_cast<int>(threadIdx.x); i < s.pixels(); i += kClusterThreads) {
-    *reinterpret_cast<uint4*>(y + int64_t{i} * s.outputs + first_output + cluster_rank() * kClusterFinished) =
-        *reinterpret_cast<const uint4*>(out + out_place(i) * (kClusterFinished / 2));
-  }
-  cluster_wait();  // the others may still read this block's memory
 }
 
 template <int kCount>
@@ -171,76 +191,82 @@ __device__ __forceinline__ void wait_for_sums(float (&sums)[2][kCount]) {
 }
 
 // Blocks (pieces of K, tiles of outputs, pictures), a cluster along x.
-template <int kColumns>
+template <int kProducts>
 __global__ void __launch_bounds__(kClusterThreads, 1)
     conv_cluster_kernel(const bf16* x, const bf16* w, ConvLayerShape s, ClusterWindow window, NormArguments norm, bf16* y) {
-  constexpr int kStages = kClusterStages<kColumns>, kAhead = kStages - 2;
+  constexpr int kStages = kClusterStages<kProducts>, kAhead = kStages - 2;
   char* stages = aligned_shared<char>();
   char* pixels = stages + kStages * kClusterStageBytes;
   const int first_output = static_cast<int>(blockIdx.y) * kClusterOutputs, picture = static_cast<int>(blockIdx.z);
-  const int first_chunk = cluster_rank() * window.slices * kClusterSliceChunks;
-  const char* from = reinterpret_cast<const char*>(x + int64_t{picture} * s.height * s.width * s.channels);
-  const int steps = window.slices * window.taps;
-  const auto load_weights = [&](int step) {
-    const int chunk = step % window.taps * (s.channels / 8) + first_chunk + step / window.taps * kClusterSliceChunks;
-    copy_weights<ClusterTile>(reinterpret_cast<const char*>(w), first_output, s.outputs, window.taps * (s.channels / 8), chunk,
-                              stages + step % kStages * kClusterStageBytes);
-  };
+  const int first_channel = cluster_rank() * window.slices * kSliceChannels;
+  const int steps = window.slices * s.side * s.side;
+  ClusterWeights weights(w, s, first_output, first_channel);
   let_next_kernel_start();
-  prefetch_weights(reinterpret_cast<const char*>(w), s, window, first_output, first_chunk);
+  weights.prefetch(window.slices);
   wait_for_previous_kernel();
   // Groups of copies: kAhead steps of weights, both slices, then a step of weights for each step that is multiplied.
   for (int step = 0; step < kAhead; ++step) {
-    if (step < steps) load_weights(step);
+    if (step < steps) weights.copy_next(stages + step * kClusterStageBytes);
     copy_commit();
   }
+  x += int64_t{picture} * s.height * s.width * s.channels;
   for (int slice = 0; slice < 2; ++slice) {
-    const int chunk = slice * kClusterSliceChunks;
-    if (slice < window.slices) copy_window(from, s, window, first_chunk + chunk, pixels + chunk * window.chunk_bytes);
+    if (slice < window.slices) {
+      copy_window(x, s, window, first_channel + slice * kSliceChannels, pixels + slice * kSliceChunks * window.chunk_bytes);
+    }
     copy_commit();
   }
+
+  // Descriptors count in units of 16 bytes.
   const int group = static_cast<int>(threadIdx.x) / 128;
-  float sums[kColumns][kClusterProduct / 2];
+  const int corner = group % 2 * kClusterSide * window.width + group / 2 * kClusterSide;
+  const int chunk_step = window.chunk_bytes / kChunkBytes;
+  const uint64_t window_a = matrix_descriptor(pixels, window.chunk_bytes, window.width * kChunkBytes, false) + corner;
+  const uint64_t stages_b = matrix_descriptor(stages, kChunkBytes, kSliceChunks * kStepBytes, true);
+  float sums[kProducts][kClusterOutputs / 2];
+  int stage = 0, free_stage = kAhead, slice = 0, tap_row = 0, tap_column = 0;
+#pragma unroll 1
   for (int step = 0; step < steps; ++step) {
     step == 0 ? copy_wait<1>() : copy_wait<kAhead - 1>();
     fence_shared_for_async();
-    __syncthreads();  // this step has arrived for all; both warpgroups are done with the step before the last
-    const char* weights = stages + step % kStages * kClusterStageBytes;
-    const int tap = step % window.taps;
-    const char* corner = pixels + step / window.taps * kClusterSliceChunks * window.chunk_bytes +
-                         (tap / s.side * window.width + tap % s.side) * kChunkBytes;
+    __syncthreads();  // this step has arrived for all; all are done with the step before the last
+    const uint64_t a = window_a + slice * kSliceChunks * chunk_step + tap_row * window.width + tap_column;
+    const uint64_t b = stages_b + stage * (kClusterStageBytes / kChunkBytes);
     warpgroup_arrive();
 #pragma unroll
     for (int part = 0; part < kStepParts; ++part) {
-      const uint64_t a = matrix_descriptor(weights + part * kPartBytes, kChunkBytes, 8 * kStepBytes, true);
 #pragma unroll
-      for (int i = 0; i < kColumns; ++i) {
-        const char* start = corner + 2 * part * window.chunk_bytes + (2 * i + group) * kClusterColumns * kChunkBytes;
-        const uint64_t b = matrix_descriptor(start, window.chunk_bytes, window.width * kChunkBytes, false);
-        warpgroup_multiply<kClusterProduct>(sums[i], a, b, step > 0 || part > 0);
+      for (int i = 0; i < kProducts; ++i) {
+        warpgroup_multiply<kClusterOutputs>(sums[i], a + 2 * part * chunk_step + 2 * i * kClusterSide,
+                                            b + part * (kPartBytes / kChunkBytes), step > 0 || part > 0);
       }
     }
     warpgroup_commit();
-    if (step + kAhead < steps) load_weights(step + kAhead);
+    if (step + kAhead < steps) weights.copy_next(stages + free_stage * kClusterStageBytes);
     copy_commit();
     warpgroup_wait<1>();
+    stage = stage + 1 == kStages ? 0 : stage + 1;
+    free_stage = free_stage + 1 == kStages ? 0 : free_stage + 1;
+    if (++tap_column == s.side) {
+      tap_column = 0;
+      if (++tap_row == s.side) tap_row = 0, ++slice;
+    }
   }
   wait_for_sums(sums);
   __syncthreads();  // nobody reads the operands any more: their place takes the sums
   auto* shared_sums = reinterpret_cast<float*>(stages);
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, row = static_cast<int>(threadIdx.x) % 128 / kWarp * 16 + lane / 4;
-#pragma unroll
-  for (int i = 0; i < kColumns; ++i) {
-#pragma unroll
-    for (int j = 0; j < kClusterProduct / 8; ++j) {
-      float* to = shared_sums + row * kClusterPitch<kColumns> + (2 * i + group) * kClusterProduct + 8 * j + lane % 4 * 2;
-      *reinterpret_cast<float2*>(to) = make_float2(sums[i][4 * j], sums[i][4 * j + 1]);
-      *reinterpret_cast<float2*>(to + 8 * kClusterPitch<kColumns>) = make_float2(sums[i][4 * j + 2], sums[i][4 * j + 3]);
-    }
-  }
+  auto* out = reinterpret_cast<bf16*>(shared_sums + kClusterOutputs * kClusterPitch<kProducts>);
+  store_sums<kProducts>(sums, shared_sums);
   cluster_barrier();
-  auto* out = reinterpret_cast<uint32_t*>(shared_sums + kClusterOutputs * kClusterPitch<kColumns>);
-  finish_cluster<kColumns>(shared_sums, s, first_output, norm, out, y + int64_t{picture} * s.pixels() * s.outputs);
+  if (static_cast<int>(threadIdx.x) < kClusterFinished * kWarp) finish_output<kProducts>(shared_sums, s, first_output, norm, out);
+  cluster_arrive();  // done with the others' memory
+  __syncthreads();
+  y += int64_t{picture} * s.pixels() * s.outputs + first_output + cluster_rank() * kClusterFinished;
+  const int finished = s.outputs - first_output - cluster_rank() * kClusterFinished;  // or fewer: of the last outputs
+  for (int i = static_cast<int>(threadIdx.x); i < s.pixels() * kClusterFinished; i += kClusterThreads) {
+    if (i % kClusterFinished < finished) y[i / kClusterFinished * s.outputs + i % kClusterFinished] = out[i];
+  }
+  cluster_wait();  // the others may still read this block's memory
 }
 
 }  // namespace asap::cuda
