@@ -199,7 +199,7 @@ __device__ __forceinline__ void copy_async(void* to, const void* from, bool vali
 }
 
 // Asks for the 128 bytes around an address of global memory to be brought to the second-level cache.
-__device__ __forceinline__ void prefetch_to_cache(const void* address) {
+__device__ __forceinline__ void prefetch_to_cache([[maybe_unused]] const void* address) {
 #if !defined(ASAP_CUDA_EMULATE)
   asm volatile("prefetch.global.L2 [%0];" ::"l"(address));
 #endif

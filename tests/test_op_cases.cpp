@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <set>
 
@@ -55,6 +56,36 @@ TEST_CASE("every kernel slot has a row in the table and a naive variant") {
       INFO(device);
       const auto variants = slot->variants(device);
       CHECK(std::find(variants.begin(), variants.end(), "naive") != variants.end());
+    }
+  }
+}
+
+// A merge once lost a registration, and with it the fastest kernels: everything else stayed green.
+TEST_CASE("each slot has the variants of tests/kernel_variants.txt, in their order") {
+  ran();
+  const std::string path = ASAP_SOURCE_DIR "/tests/kernel_variants.txt";
+  std::ifstream file(path);
+  REQUIRE_MESSAGE(file, path);
+  std::map<std::string, std::string> listed;  // "device slot": "variant variant ..."
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    const size_t colon = line.find(": ");
+    REQUIRE_MESSAGE(colon != std::string::npos, line);
+    listed[line.substr(0, colon)] = line.substr(colon + 2);
+  }
+  for (const Device device : devices()) {
+    for (const KernelSlotBase* slot : all_kernel_slots()) {
+      std::string variants;
+      for (const std::string& variant : slot->variants(device)) {
+        if (variant.find("cublas") == 0) continue;  // only where the toolkit has the library
+        variants += (variants.empty() ? "" : " ") + variant;
+      }
+      const std::string key = str(device, " ", slot->name());
+      CHECK_MESSAGE(variants == listed[key], key, ": ", variants);
+      listed.erase(key);
+    }
+    for (const auto& [key, variants] : listed) {
+      CHECK_MESSAGE(key.find(str(device, " ")) != 0, "no such slot: ", key);
     }
   }
 }
