@@ -175,6 +175,9 @@ void add_layers(std::vector<OpCase>& rows) {
              {"3x3_cluster_512_128_@5_bf16", {1, 512, 5, 20}, {128, 512, 3, 3}, zero, true, true},
              {"3x3_cluster_1024_64_@16_bf16", {1, 1024, 16, 16}, {64, 1024, 3, 3}, replicate1, true, true},
              {"5x5_cluster_512_64_@4_bf16", {1, 512, 4, 12}, {64, 512, 5, 5}, replicate, true, true},
+             // Warpgroups: tiles of pixels and outputs that end early, one step of k and many.
+             {"1x1_warpgroups_64_24_@5_bf16", {1, 64, 5, 3}, {24, 64, 1, 1}, bias, true, true},
+             {"1x1_warpgroups_448_200_@17_bf16", {2, 448, 17, 9}, {200, 448, 1, 1}, bias, true, true},
              // Planes too large for the norm of one block, of few outputs and of many; tiles of 256 pixels.
              {"3x3_plane_8_10_@35", {1, 8, 35, 33}, {10, 8, 3, 3}, reflect},
              {"3x3_plane_8_72_@33_bf16", {1, 8, 33, 32}, {72, 8, 3, 3}, zero, true, true},
