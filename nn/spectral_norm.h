@@ -11,12 +11,11 @@ namespace asap::nn {
 class SpectralConv2d : public Layer {
  public:
   explicit SpectralConv2d(const Conv2dOptions& options);
-  // Training: v = normalise(W^T u), u = normalise(W v) without gradient first. sigma = u^T W v keeps the gradient in W.
+  // In training, one step of power iteration renews u and v first (SpectralNormForwardFn in tensor/kernels.h).
   Variable forward(const Variable& x) override;
   Variable weight_orig, bias;
 
  private:
-  void power_iteration();
   Conv2dOptions options_;
   Variable weight_u_, weight_v_;
 };

@@ -112,7 +112,7 @@ std::vector<OpCase> linear_cases() {
   rows.push_back(large({"1024x256x9216", 1024, 256, 9216}, false, false));  // the 3x3 conv 1024 -> 1024 at 16x16
   rows.push_back(large({"1024x256x9216", 1024, 256, 9216}, false, true));
   rows.push_back(large({"1024x256x9216", 1024, 256, 9216}, true, false));
-  rows.push_back(large({"matrix_vector_1024x9216", 1024, 1, 9216}, false, false));  // spectral norm
+  rows.push_back(large({"matrix_vector_1024x9216", 1024, 1, 9216}, false, false));
   return rows;
 }
 

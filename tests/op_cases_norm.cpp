@@ -1,4 +1,4 @@
-// Rows of op_cases.h: instance and batch norm, with and without affine, with the activation fused in.
+// Rows of op_cases.h: instance and batch norm, with and without affine, with the activation fused in; spectral norm.
 #include "tests/op_cases.h"
 
 namespace asap::tests {
@@ -61,6 +61,77 @@ OpCase large_backward(const char* name, const Shape& x, double slope) {
           .flops = 10.0 * static_cast<double>(x.numel())};
 }
 
+// Inputs: w, u, v. A power iteration's result is y, then u and v as it left them; it has no gradient check, since u and
+// v count as constants but do depend on w. Without one, all are positive: with random signs sigma may
+// cancel (one row's was -1.1, the sum of 3093 terms of size 1), which a model's does not.
+OpCase spectral_case(const char* name, const Shape& w, bool power_iteration, double scale = 1) {
+  const int64_t rows = w[0], columns = w.numel() / w[0];
+  return {.name = str("spectral_norm/", name, power_iteration ? "/training" : "/evaluation"),
+          .inputs = power_iteration
+                        ? std::vector<OpInput>{normal(w, scale), constant(normal({rows})), constant(normal({columns}))}
+                        : std::vector<OpInput>{positive(w), constant(positive({rows})), constant(positive({columns}))},
+          .run = [power_iteration](const Inputs& in) {
+            Tensor u = in[1].value().clone(), v = in[2].value().clone();
+            const Variable y = spectral_norm(in[0], {.power_iteration = power_iteration}, u, v);
+            return power_iteration ? cat({reshape(y, {y.numel()}), Variable(u), Variable(v)}, 0) : y;
+          },
+          .slots = {&kernels::spectral_norm_forward, &kernels::spectral_norm_backward},
+          .gradcheck = !power_iteration};
+}
+
+// w begins one element into its memory.
+OpCase spectral_unaligned_case() {
+  OpCase row = spectral_case("unaligned", {6, 8}, true);
+  row.inputs[0] = normal({49});
+  row.run = [run = row.run](const Inputs& in) { return run({reshape(slice(in[0], 0, 1, 49), {6, 8}), in[1], in[2]}); };
+  return row;
+}
+
+// A power iteration reads W for W^T u, W v and W / sigma: 2 + 2 + 1 operations an element.
+OpCase spectral_large_forward(const char* name, const Shape& w) {
+  const int64_t rows = w[0], columns = w.numel() / w[0];
+  return {.name = str("spectral_norm/", name, "/forward"),
+          .inputs = {constant(normal(w)), constant(normal({rows})), constant(normal({columns}))},
+          .run = [](const Inputs& in) {
+            Tensor u = in[1].value(), v = in[2].value();  // in place, as training does: the work is the same every time
+            return Variable(spectral_norm(in[0].value(), {}, u, v).y);
+          },
+          .slots = {&kernels::spectral_norm_forward}, .tolerance = 1e-5, .large = true,
+          .flops = 5.0 * static_cast<double>(w.numel())};
+}
+
+OpCase spectral_large_backward(const char* name, const Shape& w) {
+  const int64_t rows = w[0], columns = w.numel() / w[0];
+  return {.name = str("spectral_norm/", name, "/backward"),
+          .inputs = {constant(normal(w)), constant(normal({rows})), constant(normal({columns})),
+                     constant(positive({1})), constant(normal(w))},
+          .run = [](const Inputs& in) {
+            return Variable(spectral_norm_backward(in[0].value(), in[1].value(), in[2].value(), in[3].value(),
+                                                   in[4].value()));
+          },
+          .slots = {&kernels::spectral_norm_backward}, .tolerance = 1e-5, .large = true,
+          .flops = 5.0 * static_cast<double>(w.numel())};
+}
+
+void add_spectral_cases(std::vector<OpCase>& rows) {
+  for (const bool power_iteration : {true, false}) {
+    for (const auto& [name, shape] : {std::pair<const char*, Shape>{"3x3", {4, 3, 3, 3}}, {"4x4", {5, 3, 4, 4}},
+                                      {"one_row", {1, 70}}, {"one_column", {70, 1}},
+                                      // More columns, then more rows, than a block takes at once; odd and in fours.
+                                      {"wide_odd", {3, 1031}}, {"wide_fours", {3, 4100}}, {"tall_odd", {301, 33}},
+                                      {"tall_fours", {521, 36}}, {"two_threads", {70, 1100}}}) {
+      rows.push_back(spectral_case(name, shape, power_iteration));
+    }
+  }
+  rows.push_back(spectral_case("norms_below_eps", {4, 3, 3, 3}, true, 1e-13));
+  rows.push_back(spectral_unaligned_case());
+  for (const auto& [name, shape] : {std::pair<const char*, Shape>{"128x1024", {128, 64, 4, 4}},
+                                    {"256x2048", {256, 128, 4, 4}}, {"512x4096", {512, 256, 4, 4}}}) {
+    rows.push_back(spectral_large_forward(name, shape));
+    rows.push_back(spectral_large_backward(name, shape));
+  }
+}
+
 }  // namespace
 
 std::vector<OpCase> norm_cases() {
@@ -94,6 +165,7 @@ std::vector<OpCase> norm_cases() {
     rows.push_back(large_forward(name, shape, 0));
     rows.push_back(large_backward(name, shape, 0));
   }
+  add_spectral_cases(rows);
   return rows;
 }
 

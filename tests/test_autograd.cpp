@@ -107,6 +107,26 @@ TEST_CASE("a saved value that was modified in place is caught by name") {
   CHECK(values(z.grad()) == Values{1, 1});
 }
 
+TEST_CASE("spectral norm's gradient is that of its own forward, whatever later ones made of u and v") {
+  ran();
+  Variable w = leaf(Shape{3, 2, 2});
+  Tensor u = random_normal({3}, {.seed = 2}, DType::f64), v = random_normal({4}, {.seed = 3}, DType::f64);
+  const Tensor cotangent = random_normal(w.shape(), {.seed = 4}, DType::f64);
+  const auto gradient = [&](const Variable& y) {
+    w.zero_grad();
+    y.backward(cotangent);
+    return values(w.grad());
+  };
+  const Variable first = spectral_norm(w, {}, u, v);
+  Tensor first_u = u.clone(), first_v = v.clone();
+  const Variable second = spectral_norm(w, {}, u, v);
+  CHECK(values(u) != values(first_u));
+  const Variable evaluated = spectral_norm(w, {.power_iteration = false}, first_u, first_v);
+  const Values wanted = gradient(evaluated), found = gradient(first);
+  for (size_t i = 0; i < wanted.size(); ++i) CHECK(found[i] == doctest::Approx(wanted[i]).epsilon(1e-12));
+  CHECK(gradient(second) != found);
+}
+
 TEST_CASE("a graph runs once") {
   ran();
   Variable x = leaf(Values{1, 2});

@@ -4,20 +4,21 @@
 
 namespace asap::cpu {
 
-void register_copy();         // copy.cpp: fill, copy
-void register_random();       // random.cpp: random_uniform, random_normal
-void register_elementwise();  // elementwise.cpp: unary, unary_backward, binary, add_bias
-void register_reduce();       // reduce.cpp: reduce
-void register_softmax();      // softmax.cpp: softmax and log_softmax, forward and backward
-void register_gather();       // gather.cpp: gather_forward, gather_backward, one_hot
-void register_gemm();         // gemm.cpp
-void register_conv2d();       // conv2d*.cpp: conv2d_forward, conv2d_input_grad, conv2d_weight_grad
-void register_norm();         // norm.cpp: instance_norm and batch_norm, forward and backward
-void register_pad();          // pad.cpp
-void register_pool();         // pool.cpp: average and max pooling
-void register_resize();       // resize.cpp
-void register_tile_mlp();     // tile_mlp*.cpp
-void register_inference();    // inference*.cpp: label_planes, conv_layer, tile_mlp_labels
-void register_optim();        // optim.cpp: adam, sgd
+void register_copy();           // copy.cpp: fill, copy
+void register_random();         // random.cpp: random_uniform, random_normal
+void register_elementwise();    // elementwise.cpp: unary, unary_backward, binary, add_bias
+void register_reduce();         // reduce.cpp: reduce
+void register_softmax();        // softmax.cpp: softmax and log_softmax, forward and backward
+void register_gather();         // gather.cpp: gather_forward, gather_backward, one_hot
+void register_gemm();           // gemm.cpp
+void register_conv2d();         // conv2d*.cpp: conv2d_forward, conv2d_input_grad, conv2d_weight_grad
+void register_norm();           // norm.cpp: instance_norm and batch_norm, forward and backward
+void register_spectral_norm();  // spectral_norm.cpp: spectral_norm_forward, spectral_norm_backward
+void register_pad();            // pad.cpp
+void register_pool();           // pool.cpp: average and max pooling
+void register_resize();         // resize.cpp
+void register_tile_mlp();       // tile_mlp*.cpp
+void register_inference();      // inference*.cpp: label_planes, conv_layer, tile_mlp_labels
+void register_optim();          // optim.cpp: adam, sgd
 
 }  // namespace asap::cpu
