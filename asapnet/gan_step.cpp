@@ -52,14 +52,16 @@ GanStep::GanStep(AsapNet& model, const OptimizerConfig& config, uint64_t noise_s
   // The encoder learns with the generator.
   nn::NamedVariables parameters_G = model.generator().named_parameters();
   if (model.encoder()) {
-    for (auto& [name, parameter] : model.encoder()->named_parameters()) parameters_G.emplace_back("encoder." + name, parameter);
+    for (auto& [name, parameter] : model.encoder()->named_parameters())
+      parameters_G.emplace_back("encoder." + name, parameter);
   }
   const nn::AdamOptions options{.beta1 = config.beta1, .beta2 = config.beta2, .eps = config.adam_eps};
   generator_.optimizer = std::make_unique<nn::Adam>(std::move(parameters_G), options);
   generator_.forward = [this](const Batch& batch) { return model_.generator_losses(batch, noise_).losses; };
   discriminator_.optimizer = std::make_unique<nn::Adam>(model.discriminator().named_parameters(), options);
   discriminator_.forward = [this](const Batch& batch) { return model_.discriminator_losses(batch, noise_); };
-  for (const nn::Module* network : {static_cast<nn::Module*>(&model.generator()), static_cast<nn::Module*>(&model.discriminator())}) {
+  for (const nn::Module* network :
+       {static_cast<nn::Module*>(&model.generator()), static_cast<nn::Module*>(&model.discriminator())}) {
     append(network->named_parameters(), weights_);
     append(network->named_buffers(), weights_);
   }
@@ -116,7 +118,8 @@ void GanStep::record_or_replay(Step& step, const Batch& batch) {
   if (step.graph) {
     step.graph->replay();
     ++replays_;
-    for (Tensor& tensor : step.written) tensor.bump_version();  // as the work would have done: see Saved in autograd/variable.h
+    for (Tensor& tensor : step.written)
+      tensor.bump_version();  // as the work would have done: see Saved in autograd/variable.h
     return;
   }
   std::vector<uint64_t> versions;
@@ -148,7 +151,8 @@ GanStep::Surroundings GanStep::surroundings(const Batch& batch) const {
     if (tensor->defined()) now.batch.emplace_back(tensor->shape(), tensor->dtype(), tensor->device());
   }
   for (const Variable& weight : weights_) now.weights.emplace_back(weight.value().raw(), weight.requires_grad());
-  for (const Step* step : {&generator_, &discriminator_}) now.weights.emplace_back(step->optimizer->state().raw(), true);
+  for (const Step* step : {&generator_, &discriminator_})
+    now.weights.emplace_back(step->optimizer->state().raw(), true);
   now.weights.emplace_back(model_.vgg() ? model_.vgg()->memory() : nullptr, false);
   return now;
 }

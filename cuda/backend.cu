@@ -119,8 +119,7 @@ class CudaBackend final : public DeviceBackend {
   // Once for real: so the allocator holds every block that the capture will ask for, since cudaMalloc cannot be captured.
   std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work, const DeviceGraph* beside) override {
     CachingAllocator& allocator = caching_allocator(Device::cuda);
-    const auto memory =
-        beside ? static_cast<const CapturedGraph*>(beside)->memory() : std::make_shared<GraphMemory>();
+    const auto memory = beside ? static_cast<const CapturedGraph*>(beside)->memory() : std::make_shared<GraphMemory>();
     allocator.begin_private(memory->blocks);
     cudaGraph_t graph = nullptr;
     bool capturing = false;

@@ -32,7 +32,8 @@ void adam_begin_naive(const Tensor& losses, const AdamParams& params, Tensor& st
 
 // m is null where beta1 = 0.
 template <class T>
-__global__ void adam_kernel(const T* grad, int64_t count, AdamParams params, const AdamState* state, T* param, T* m, T* v) {
+__global__ void adam_kernel(const T* grad, int64_t count, AdamParams params, const AdamState* state, T* param, T* m,
+                            T* v) {
   if (state->goes == 0) return;
   for_each_index(count, [&](int64_t i) {
     const double g = grad[i] + params.weight_decay * param[i];
@@ -226,11 +227,10 @@ void sgd_vectorized(const Tensor& grad, const SgdParams& params, Tensor& param, 
 
 void register_optim() {
   kernels::adam_begin.add(Device::cuda, "naive", adam_begin_naive);
-  kernels::adam.add(Device::cuda, "many", adam_many,
-                    [](std::span<const Tensor>, const AdamParams&, const Tensor&, std::span<Tensor> values,
-                       std::span<Tensor>, std::span<Tensor>) {
-                      return std::all_of(values.begin(), values.end(), is_counted_f32);
-                    });
+  kernels::adam.add(
+      Device::cuda, "many", adam_many,
+      [](std::span<const Tensor>, const AdamParams&, const Tensor&, std::span<Tensor> values, std::span<Tensor>,
+         std::span<Tensor>) { return std::all_of(values.begin(), values.end(), is_counted_f32); });
   kernels::adam.add(Device::cuda, "naive", adam_naive);
   kernels::sgd.add(
       Device::cuda, "vectorized", sgd_vectorized,

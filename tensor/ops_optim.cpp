@@ -51,8 +51,8 @@ constexpr int64_t kStateSize = sizeof(AdamState) / sizeof(double);
 // Checks what both halves of a step are given.
 void check_adam(const char* op, const AdamParams& params, const Tensor& state) {
   const auto is_decay_rate = [](double beta) { return beta >= 0 && beta < 1; };
-  ASAP_CHECK(is_decay_rate(params.beta1) && is_decay_rate(params.beta2), op, ": expected beta1 and beta2 in [0, 1), got ",
-             params.beta1, " and ", params.beta2);
+  ASAP_CHECK(is_decay_rate(params.beta1) && is_decay_rate(params.beta2), op,
+             ": expected beta1 and beta2 in [0, 1), got ", params.beta1, " and ", params.beta2);
   ASAP_CHECK(state.defined() && state.dtype() == DType::f64 && state.is_contiguous(), op,
              ": expected a state as adam_state makes it");
   checks::has_shape(op, "state", state, {kStateSize});

@@ -45,7 +45,8 @@ Batch batch_of(uint64_t seed, int64_t count = 2) {
   const double classes = static_cast<double>(tiny().label_channels());
   batch.labels = random_uniform({count, 32, 32}, {.seed = seed, .b = classes}).to(DType::i32).to(test_device());
   batch.image = random_uniform({count, 3, 32, 32}, {.seed = seed + 100, .a = -1}).to(test_device());
-  batch.instance = random_uniform({count, 1, 32, 32}, {.seed = seed + 200, .b = 2}).to(DType::i32).to(DType::f32).to(test_device());
+  batch.instance =
+      random_uniform({count, 1, 32, 32}, {.seed = seed + 200, .b = 2}).to(DType::i32).to(DType::f32).to(test_device());
   return batch;
 }
 
@@ -175,7 +176,8 @@ TEST_CASE("a loss that is not finite, replayed: its name is told, and no weight 
   const auto learned = [&] {
     Bytes all;
     for (auto& [key, values] : training.bytes()) {
-      if (!key.ends_with("weight_u") && !key.ends_with("weight_v")) all.emplace_back(key, values);  // the power iterations'
+      if (!key.ends_with("weight_u") && !key.ends_with("weight_v"))
+        all.emplace_back(key, values);  // the power iterations'
     }
     return all;
   };

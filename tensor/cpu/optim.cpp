@@ -27,7 +27,8 @@ void adam_one_naive(const Tensor& grad, const AdamParams& params, const AdamStat
       T &p = param.data<T>()[i], &square = v.data<T>()[i];
       const double g = grad.data<T>()[i] + params.weight_decay * p;
       double mean = g;
-      if (params.beta1 != 0) mean = m.data<T>()[i] = static_cast<T>(params.beta1 * m.data<T>()[i] + (1 - params.beta1) * g);
+      if (params.beta1 != 0)
+        mean = m.data<T>()[i] = static_cast<T>(params.beta1 * m.data<T>()[i] + (1 - params.beta1) * g);
       square = static_cast<T>(params.beta2 * square + (1 - params.beta2) * g * g);
       p = static_cast<T>(p - state.rate * mean / (std::sqrt(static_cast<double>(square)) * state.scale + params.eps));
     }
