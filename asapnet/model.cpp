@@ -1,7 +1,5 @@
-// The four modes and the two optimisation steps. Declared in model.h.
+// The four modes. Declared in model.h.
 #include "asapnet/model.h"
-
-#include <cmath>
 
 #include "asapnet/losses.h"
 #include "nn/init.h"
@@ -33,13 +31,6 @@ Variable discriminator_input(const Tensor& input, const Variable& picture) {
   return cat(std::vector<Variable>{input, picture}, 1);
 }
 
-// Throws before a non-finite loss can reach any weight.
-void check_finite(const LossValues& values) {
-  for (const auto& [name, value] : values) {
-    ASAP_CHECK(std::isfinite(value), "training: the loss ", name, " is ", value);
-  }
-}
-
 // Keeps a module's weights out of the graph for a while: no gradient is computed for them.
 class Frozen {
  public:
@@ -54,17 +45,17 @@ class Frozen {
 
 }  // namespace
 
+LossValues read_losses(const std::vector<std::string>& names, const Tensor& losses) {
+  const std::vector<double> read = losses.to(Device::cpu).to(DType::f64).to_vector<double>();
+  LossValues values;
+  for (size_t i = 0; i < read.size(); ++i) values.emplace_back(names[i], read[i]);
+  return values;
+}
+
 void Losses::add(const char* name, const Variable& term) {
   total_ = total_.defined() ? total_ + term : term;
   names_.push_back(name);
   terms_.push_back(term.value().reshape({1}));
-}
-
-LossValues Losses::values() const {
-  const std::vector<double> read = cat(terms_, 0).to(Device::cpu).to(DType::f64).to_vector<double>();
-  LossValues values;
-  for (size_t i = 0; i < read.size(); ++i) values.emplace_back(names_[i], read[i]);
-  return values;
 }
 
 AsapNet::AsapNet(const Config& config, uint64_t seed, SpectralInit spectral) : config_(config) {
@@ -192,53 +183,6 @@ void AsapNet::to(Device device) {
   discriminator_->to(device);
   if (encoder_) encoder_->to(device);
   if (vgg_) vgg_->to(device);
-}
-
-OptimizerConfig OptimizerConfig::defaults(bool no_ttur) {
-  OptimizerConfig config;
-  config.no_TTUR = no_ttur;
-  if (no_ttur) config.beta1 = 0.5, config.beta2 = 0.999;
-  return config;
-}
-
-GanStep::GanStep(AsapNet& model, const OptimizerConfig& config, uint64_t noise_seed)
-    : model_(model), config_(config), noise_{.seed = noise_seed, .offset = 0} {
-  // The encoder learns with the generator.
-  nn::NamedVariables parameters_G = model.generator().named_parameters();
-  if (model.encoder()) {
-    for (auto& [name, parameter] : model.encoder()->named_parameters()) parameters_G.emplace_back("encoder." + name, parameter);
-  }
-  const nn::AdamOptions options{.beta1 = config.beta1, .beta2 = config.beta2, .eps = config.adam_eps};
-  optimizer_G_ = std::make_unique<nn::Adam>(std::move(parameters_G), options);
-  optimizer_D_ = std::make_unique<nn::Adam>(model.discriminator().named_parameters(), options);
-  set_lr(config.lr);
-}
-
-void GanStep::set_lr(double lr) {
-  lr_ = lr;
-  optimizer_G_->set_lr(config_.no_TTUR ? lr : lr / 2);
-  optimizer_D_->set_lr(config_.no_TTUR ? lr : lr * 2);
-}
-
-// The losses are read behind the queued backward pass, so that the device never waits for the host to queue it. If one is
-// not finite, the gradients are of no use, and the next zero_grad drops them.
-LossValues GanStep::minimise(const Losses& losses, nn::Adam& optimizer) {
-  optimizer.zero_grad();
-  losses.total().backward();
-  const LossValues values = losses.values();
-  check_finite(values);
-  optimizer.step();
-  optimizer.zero_grad();
-  return values;
-}
-
-GeneratorStepResult GanStep::generator_step(const Batch& batch) {
-  const GeneratorLosses result = model_.generator_losses(batch, noise_);
-  return {minimise(result.losses, *optimizer_G_), result.fake};
-}
-
-DiscriminatorStepResult GanStep::discriminator_step(const Batch& batch) {
-  return {minimise(model_.discriminator_losses(batch, noise_), *optimizer_D_)};
 }
 
 }  // namespace asap::asapnet

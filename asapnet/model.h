@@ -1,11 +1,13 @@
 // AsapNet: generator, discriminator, optional encoder and perceptual net with their losses, and GanStep, the two
 // optimisation steps of one training iteration (SPEC sections 4 and 5). The published four modes are forward functions
 // here: generator, discriminator, encode, inference.
-// Next: generator.h, discriminator.h, losses.h; train/trainer.h drives it.
+// Next: generator.h, discriminator.h, losses.h; gan_step.cpp; train/trainer.h drives it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "asapnet/config.h"
@@ -14,6 +16,7 @@
 #include "asapnet/generator.h"
 #include "asapnet/vgg.h"
 #include "nn/optim.h"
+#include "tensor/precision.h"
 #include "tensor/random.h"
 
 namespace asap::asapnet {
@@ -27,15 +30,18 @@ struct Batch {
 
 // Loss values by the published names, in the order they are logged.
 using LossValues = std::vector<std::pair<std::string, double>>;
+// In one copy to the host. losses [names.size()]
+LossValues read_losses(const std::vector<std::string>& names, const Tensor& losses);
 
-// The weighted loss terms of one pass. They stay on the device until values() is called: looking at a loss waits for all
-// work queued so far, so it is done once, when there is nothing left to queue that does not depend on it.
+// The weighted loss terms of one pass. They stay on the device: looking at a loss waits for all work queued so far, so
+// GanStep does it once a step, when everything is queued.
 class Losses {
  public:
   void add(const char* name, const Variable& term);  // one element
   const Variable& total() const { return total_; }   // their sum: what is minimised
-  // All terms in one copy to the host.
-  LossValues values() const;
+  const std::vector<std::string>& names() const { return names_; }
+  Tensor stacked() const { return cat(terms_, 0); }  // [terms], on the device
+  LossValues values() const { return read_losses(names_, stacked()); }
 
  private:
   Variable total_;
@@ -46,14 +52,6 @@ class Losses {
 struct GeneratorLosses {
   Losses losses;  // GAN, GAN_Feat, VGG, and L1, MSE, PHI, KLD where used
   Tensor fake;    // [N,3,H,W]
-};
-
-struct GeneratorStepResult {
-  LossValues values;
-  Tensor fake;  // [N,3,H,W], from before the step
-};
-struct DiscriminatorStepResult {
-  LossValues values;
 };
 
 enum class SpectralInit { pytorch_default, xavier };  // SPEC section 5, init
@@ -104,32 +102,69 @@ struct OptimizerConfig {
 };
 
 // The optimisers of one training run and the two steps of an iteration.
+// On a device the second step of its kind is recorded as a graph, and those behind it replay that: one launch instead of
+// hundreds, the same results to the bit. A graph holds more than the weights' values: the batch's shapes and types, the
+// precision, kernels that are forced, where the weights lie and which are trained. Where one of these has changed, both
+// steps are done once as usual and then recorded again. With an encoder nothing is recorded, since the host numbers the
+// noise that it draws. ASAP_CUDA_GRAPHS=0 (environment) or use_graphs(false): nothing is.
 class GanStep {
  public:
   GanStep(AsapNet& model, const OptimizerConfig& config, uint64_t noise_seed);
+  GanStep(const GanStep&) = delete;
+  GanStep& operator=(const GanStep&) = delete;
 
-  // Each computes losses, gradients and one Adam step. Throws asap::Error naming the loss if one is not finite, before
-  // any weight changes.
-  // On a device the host waits once in each: behind the queued backward pass and before the Adam step, to read the losses.
-  // Nothing else crosses between host and device, but for constants that the first step places.
-  GeneratorStepResult generator_step(const Batch& batch);
-  DiscriminatorStepResult discriminator_step(const Batch& batch);
+  // Each computes losses, gradients and one Adam step. Throws asap::Error naming the loss if one is not finite; no weight
+  // has changed then: Adam looks at the losses before it steps.
+  // On a device the host queues it all and waits once, for the losses. Nothing else crosses between host and device, but
+  // for constants that the first step places.
+  LossValues generator_step(const Batch& batch) { return run(generator_, batch); }
+  LossValues discriminator_step(const Batch& batch) { return run(discriminator_, batch); }
 
   // Base rate; TTUR's factors are applied inside.
   void set_lr(double lr);
   double lr() const { return lr_; }
-  nn::Adam& generator_optimizer() { return *optimizer_G_; }
-  nn::Adam& discriminator_optimizer() { return *optimizer_D_; }
+  void use_graphs(bool on);
+  // How many steps have replayed a graph.
+  int64_t replays() const { return replays_; }
+  nn::Adam& generator_optimizer() { return *generator_.optimizer; }
+  nn::Adam& discriminator_optimizer() { return *discriminator_.optimizer; }
   RandomStream& noise() { return noise_; }
 
  private:
-  LossValues minimise(const Losses& losses, nn::Adam& optimizer);
+  struct Step {
+    std::unique_ptr<nn::Adam> optimizer;
+    std::function<Losses(const Batch&)> forward;
+    std::vector<std::string> names;  // of the losses
+    Tensor losses;                   // [names.size()], what the last step wrote
+    bool done = false;               // since the surroundings changed: constants and moments are where they stay
+    std::unique_ptr<DeviceGraph> graph;
+    std::vector<Tensor> written;  // weights that the graph writes
+  };
+  // What a graph holds beside the values in the weights' memory.
+  struct Surroundings {
+    std::vector<std::tuple<Shape, DType, Device>> batch;
+    Precision precision = Precision::f32;
+    uint64_t forcings = 0;
+    std::vector<std::pair<const void*, bool>> weights;  // where, and whether it is trained
+    bool operator==(const Surroundings&) const = default;
+  };
+
+  LossValues run(Step& step, const Batch& batch);
+  void queue(Step& step, const Batch& batch);
+  void record_or_replay(Step& step, const Batch& batch);
+  void drop_graphs();
+  Surroundings surroundings(const Batch& batch) const;
 
   AsapNet& model_;
   OptimizerConfig config_;
   double lr_;
   RandomStream noise_;
-  std::unique_ptr<nn::Adam> optimizer_G_, optimizer_D_;
+  Step generator_, discriminator_;
+  std::vector<Variable> weights_;  // parameters and buffers of both networks
+  bool graphs_;
+  Surroundings surroundings_;  // of the last step
+  Batch inputs_;               // what the graphs read
+  int64_t replays_ = 0;
 };
 
 }  // namespace asap::asapnet

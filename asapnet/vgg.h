@@ -26,6 +26,8 @@ class Vgg19 {
   bool has_aux() const { return aux_[0].weight.defined(); }
   void to(DType dtype);
   void to(Device device);
+  // Where the first weights are: another place after to().
+  const void* memory() const { return convs_[0].weight.raw(); }
 
  private:
   struct Conv {

@@ -173,7 +173,7 @@ void highres_stream_only(benchmark::State& state, const Setting& setting) {
   time_runs(state, [&] { benchmark::DoNotOptimize(highres_stream(input, phi, config).value().raw()); });
 }
 
-void train_step(benchmark::State& state, const Setting& setting) {
+void time_training(benchmark::State& state, const Setting& setting, bool graphs) {
   const Config config = setting.config();
   reset_peaks();
   const ScopedPrecision precision(setting.precision);
@@ -181,13 +181,18 @@ void train_step(benchmark::State& state, const Setting& setting) {
   model.set_vgg(random_vgg());
   model.to(device);
   GanStep step(model, OptimizerConfig::defaults(false), 1);
+  if (!graphs) step.use_graphs(false);
   const Batch batch = random_batch(config, setting.batch, device);
-  time_runs(state, [&] {  // the first one also makes Adam's moments
+  const auto iteration = [&] {
     step.generator_step(batch);
     step.discriminator_step(batch);
-  });
+  };
+  iteration();  // makes Adam's moments; on a card the next one records
+  time_runs(state, iteration);
   report_memory(state);
 }
+void train_step(benchmark::State& state, const Setting& setting) { time_training(state, setting, true); }
+void train_step_eager(benchmark::State& state, const Setting& setting) { time_training(state, setting, false); }
 
 void add(const std::string& kind, const Setting& setting, void (*function)(benchmark::State&, const Setting&),
          int repetitions) {
@@ -211,8 +216,10 @@ void add_all(Precision precision) {
   for (const char* name : {"facades256", "facades512"}) add("train_step", {name, 1, precision}, train_step, 5);
   if (device == Device::cpu) return;
   add("train_step", {"facades1024", 1, precision}, train_step, 5);
-  for (const char* name : {"facades256", "facades512", "facades1024"})
+  for (const char* name : {"facades256", "facades512", "facades1024"}) {
     add("train_step", {name, 8, precision}, train_step, 3);
+    add("train_step_eager", {name, 1, precision}, train_step_eager, 5);  // every launch made by the host
+  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 
@@ -60,24 +61,29 @@ class StagingRing {
   size_t next_ = 0;
 };
 
+// What work() of one graph, or of several that share it, allocates.
+struct GraphMemory {
+  std::vector<CachingAllocator::Block> blocks;
+  ~GraphMemory() { caching_allocator(Device::cuda).release_private(blocks); }
+};
+
 class CapturedGraph final : public DeviceGraph {
  public:
-  CapturedGraph(cudaGraph_t graph, std::vector<CachingAllocator::Block> blocks)
-      : graph_(graph), blocks_(std::move(blocks)) {
+  CapturedGraph(cudaGraph_t graph, std::shared_ptr<GraphMemory> memory) : graph_(graph), memory_(std::move(memory)) {
     ASAP_CUDA_CHECK(cudaGraphInstantiate(&executable_, graph_, 0));
   }
   ~CapturedGraph() override {
     cudaStreamSynchronize(stream());
     cudaGraphExecDestroy(executable_);
     cudaGraphDestroy(graph_);
-    caching_allocator(Device::cuda).release_private(blocks_);
   }
   void replay() override { ASAP_CUDA_CHECK(cudaGraphLaunch(executable_, stream())); }
+  const std::shared_ptr<GraphMemory>& memory() const { return memory_; }
 
  private:
   cudaGraph_t graph_;
   cudaGraphExec_t executable_ = nullptr;
-  std::vector<CachingAllocator::Block> blocks_;
+  std::shared_ptr<GraphMemory> memory_;
 };
 
 class CudaBackend final : public DeviceBackend {
@@ -116,9 +122,10 @@ class CudaBackend final : public DeviceBackend {
   void page_unlock(void* host) noexcept override { cudaHostUnregister(host); }
 
   // Once for real: so the allocator holds every block that the capture will ask for, since cudaMalloc cannot be captured.
-  std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work) override {
+  std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work, const DeviceGraph* beside) override {
     CachingAllocator& allocator = caching_allocator(Device::cuda);
-    allocator.begin_private();
+    const auto memory = beside ? static_cast<const CapturedGraph*>(beside)->memory() : std::make_shared<GraphMemory>();
+    allocator.begin_private(memory->blocks);
     cudaGraph_t graph = nullptr;
     bool capturing = false;
     try {
@@ -130,10 +137,11 @@ class CudaBackend final : public DeviceBackend {
     } catch (...) {
       if (capturing) cudaStreamEndCapture(stream(), &graph);
       if (graph) cudaGraphDestroy(graph);
-      allocator.release_private(allocator.end_private());
+      memory->blocks = allocator.end_private();
       throw;
     }
-    return std::make_unique<CapturedGraph>(graph, allocator.end_private());
+    memory->blocks = allocator.end_private();
+    return std::make_unique<CapturedGraph>(graph, memory);
   }
 
  private:

@@ -2,28 +2,46 @@
 // gradient. `naive` is the definition in double, one launch a parameter; `many` steps up to 96 parameters in one launch.
 // Next: strided.cuh for Vector.
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "cuda/common.cuh"
 #include "cuda/register.h"
 #include "cuda/strided.cuh"
+#include "tensor/adam_begin.h"
 
 namespace asap::cuda {
 namespace {
 
 // ---- naive ----------------------------------------------------------------------------------------------------------
 
-// The corrections of step t: 1 - beta1^t, 1 - beta2^t.
+AdamState* state_of(const Tensor& state) { return static_cast<AdamState*>(state.raw()); }
+
+// One thread: a handful of losses and two powers.
 template <class T>
-__global__ void adam_kernel(const T* grad, int64_t count, AdamParams params, double correction1, double correction2,
-                            T* param, T* m, T* v) {
+__global__ void adam_begin_kernel(const T* losses, int64_t count, AdamParams params, AdamState* state) {
+  if (threadIdx.x == 0) begin_adam(losses, count, params, *state);
+}
+
+void adam_begin_naive(const Tensor& losses, const AdamParams& params, Tensor& state) {
+  dispatch_floating(losses.defined() ? losses.dtype() : DType::f64, "adam_begin", [&](auto tag) {
+    using T = decltype(tag);
+    launch(adam_begin_kernel<T>, {1, kWarp}, losses.defined() ? losses.data<T>() : nullptr,
+           losses.defined() ? losses.numel() : 0, params, state_of(state));
+  });
+}
+
+// m is null where beta1 = 0.
+template <class T>
+__global__ void adam_kernel(const T* grad, int64_t count, AdamParams params, const AdamState* state, T* param, T* m,
+                            T* v) {
+  if (state->goes == 0) return;
   for_each_index(count, [&](int64_t i) {
     const double g = grad[i] + params.weight_decay * param[i];
-    m[i] = static_cast<T>(params.beta1 * m[i] + (1 - params.beta1) * g);
+    double mean = g;
+    if (m) mean = m[i] = static_cast<T>(params.beta1 * m[i] + (1 - params.beta1) * g);
     v[i] = static_cast<T>(params.beta2 * v[i] + (1 - params.beta2) * g * g);
-    const double denominator = sqrt(static_cast<double>(v[i])) / sqrt(correction2) + params.eps;
-    param[i] = static_cast<T>(param[i] - params.lr / correction1 * m[i] / denominator);
+    const double denominator = sqrt(static_cast<double>(v[i])) * state->scale + params.eps;
+    param[i] = static_cast<T>(param[i] - state->rate * mean / denominator);
   });
 }
 
@@ -40,16 +58,13 @@ __global__ void sgd_kernel(const T* grad, int64_t count, SgdParams params, T* pa
   });
 }
 
-double correction(double beta, int64_t step) { return 1 - std::pow(beta, static_cast<double>(step)); }
-
-void adam_naive(std::span<const Tensor> grads, const AdamParams& params, std::span<Tensor> values, std::span<Tensor> m,
-                std::span<Tensor> v) {
+void adam_naive(std::span<const Tensor> grads, const AdamParams& params, const Tensor& state, std::span<Tensor> values,
+                std::span<Tensor> m, std::span<Tensor> v) {
   for (size_t i = 0; i < grads.size(); ++i) {
     dispatch_floating(values[i].dtype(), "adam", [&](auto tag) {
       using T = decltype(tag);
       launch(adam_kernel<T>, {blocks_for(values[i].numel()), kBlock}, grads[i].data<T>(), values[i].numel(), params,
-             correction(params.beta1, params.step), correction(params.beta2, params.step), values[i].data<T>(),
-             m[i].data<T>(), v[i].data<T>());
+             state_of(state), values[i].data<T>(), params.beta1 != 0 ? m[i].data<T>() : nullptr, v[i].data<T>());
     });
   }
 }
@@ -63,7 +78,7 @@ void sgd_naive(const Tensor& grad, const SgdParams& params, Tensor& param, Tenso
 }
 
 // ---- 16 bytes a thread ----------------------------------------------------------------------------------------------
-// The floor of Adam is 28 bytes an element: four arrays read, three written.
+// The floor of Adam is 28 bytes an element: four arrays read, three written. Without m, where beta1 = 0, it is 20.
 
 using Four = Vector<float, 4>;
 
@@ -76,24 +91,25 @@ __device__ __forceinline__ bool all_aligned(Pointers... p) {
 }
 
 struct AdamNumbers {
-  float beta1, one_less_beta1, beta2, one_less_beta2, rate, scale, eps, decay;
+  float beta1, one_less_beta1, beta2, one_less_beta2, eps, decay;
 };
 AdamNumbers numbers_of(const AdamParams& p) {
   return {.beta1 = static_cast<float>(p.beta1),
           .one_less_beta1 = static_cast<float>(1 - p.beta1),
           .beta2 = static_cast<float>(p.beta2),
           .one_less_beta2 = static_cast<float>(1 - p.beta2),
-          .rate = static_cast<float>(p.lr / correction(p.beta1, p.step)),
-          .scale = static_cast<float>(1 / std::sqrt(correction(p.beta2, p.step))),
           .eps = static_cast<float>(p.eps),
           .decay = static_cast<float>(p.weight_decay)};
 }
 
-__device__ __forceinline__ void adam_element(float grad, const AdamNumbers& a, float& param, float& m, float& v) {
+// Without Momentum m is only a name for the gradient.
+template <bool Momentum>
+__device__ __forceinline__ void adam_element(float grad, const AdamNumbers& a, float rate, float scale, float& param,
+                                             float& m, float& v) {
   const float g = grad + a.decay * param;
-  m = a.beta1 * m + a.one_less_beta1 * g;
+  m = Momentum ? a.beta1 * m + a.one_less_beta1 * g : g;
   v = a.beta2 * v + a.one_less_beta2 * g * g;
-  param -= a.rate * (m / (sqrtf(v) * a.scale + a.eps));
+  param -= rate * (m / (sqrtf(v) * scale + a.eps));
 }
 
 // many: a launch steps the parameters of a list, which travels in the launch's own arguments (4 KB at most). A block takes
@@ -105,9 +121,13 @@ struct AdamList {
   int size[kListed], first_block[kListed];
   int count = 0, blocks = 0;
 };
-static_assert(sizeof(AdamList) + sizeof(AdamNumbers) <= 4096);
+static_assert(sizeof(AdamList) + sizeof(AdamNumbers) + sizeof(AdamState*) <= 4096);
 
-__global__ void __launch_bounds__(kBlock) adam_many_kernel(const __grid_constant__ AdamList list, AdamNumbers a) {
+template <bool Momentum>
+__global__ void __launch_bounds__(kBlock)
+    adam_many_kernel(const __grid_constant__ AdamList list, AdamNumbers a, const AdamState* state) {
+  if (state->goes == 0) return;
+  const float rate = static_cast<float>(state->rate), scale = static_cast<float>(state->scale);
   const int block = static_cast<int>(blockIdx.x);
   int i = 0, end = list.count;  // the last parameter whose first block is not behind this one
   while (end - i > 1) {
@@ -116,28 +136,34 @@ __global__ void __launch_bounds__(kBlock) adam_many_kernel(const __grid_constant
   }
   const int begin = (block - list.first_block[i]) * kChunk, count = min(kChunk, list.size[i] - begin);
   const float* grad = list.grad[i] + begin;
-  float *param = list.param[i] + begin, *m = list.m[i] + begin, *v = list.v[i] + begin;
+  float *param = list.param[i] + begin, *m = Momentum ? list.m[i] + begin : nullptr, *v = list.v[i] + begin;
   const int fours = all_aligned(grad, param, m, v) ? count / 4 : 0;
   for (int k = static_cast<int>(threadIdx.x); k < fours; k += kBlock) {
     const Four g = reinterpret_cast<const Four*>(grad)[k];
-    Four p = reinterpret_cast<Four*>(param)[k], mean = reinterpret_cast<Four*>(m)[k],
-         square = reinterpret_cast<Four*>(v)[k];
+    Four p = reinterpret_cast<Four*>(param)[k], mean = {}, square = reinterpret_cast<Four*>(v)[k];
+    if (Momentum) mean = reinterpret_cast<Four*>(m)[k];
 #pragma unroll
-    for (int j = 0; j < 4; ++j) adam_element(g.v[j], a, p.v[j], mean.v[j], square.v[j]);
+    for (int j = 0; j < 4; ++j) adam_element<Momentum>(g.v[j], a, rate, scale, p.v[j], mean.v[j], square.v[j]);
     reinterpret_cast<Four*>(param)[k] = p;
-    reinterpret_cast<Four*>(m)[k] = mean;
+    if (Momentum) reinterpret_cast<Four*>(m)[k] = mean;
     reinterpret_cast<Four*>(v)[k] = square;
   }
-  for (int k = 4 * fours + static_cast<int>(threadIdx.x); k < count; k += kBlock)
-    adam_element(grad[k], a, param[k], m[k], v[k]);
+  for (int k = 4 * fours + static_cast<int>(threadIdx.x); k < count; k += kBlock) {
+    float mean = Momentum ? m[k] : 0.0f;
+    adam_element<Momentum>(grad[k], a, rate, scale, param[k], mean, v[k]);
+    if (Momentum) m[k] = mean;
+  }
 }
 
-void adam_many(std::span<const Tensor> grads, const AdamParams& params, std::span<Tensor> values, std::span<Tensor> m,
-               std::span<Tensor> v) {
+void adam_many(std::span<const Tensor> grads, const AdamParams& params, const Tensor& state, std::span<Tensor> values,
+               std::span<Tensor> m, std::span<Tensor> v) {
   const AdamNumbers numbers = numbers_of(params);
+  const bool momentum = params.beta1 != 0;
   AdamList list;
   const auto flush = [&] {
-    if (list.blocks > 0) launch(adam_many_kernel, {static_cast<unsigned>(list.blocks), kBlock}, list, numbers);
+    if (list.blocks > 0)
+      launch(momentum ? adam_many_kernel<true> : adam_many_kernel<false>, {static_cast<unsigned>(list.blocks), kBlock},
+             list, numbers, state_of(state));
     list.count = list.blocks = 0;
   };
   for (size_t i = 0; i < grads.size(); ++i) {
@@ -145,7 +171,7 @@ void adam_many(std::span<const Tensor> grads, const AdamParams& params, std::spa
     const int k = list.count++;
     list.grad[k] = grads[i].data<float>();
     list.param[k] = values[i].data<float>();
-    list.m[k] = m[i].data<float>();
+    list.m[k] = momentum ? m[i].data<float>() : nullptr;
     list.v[k] = v[i].data<float>();
     list.size[k] = static_cast<int>(values[i].numel());
     list.first_block[k] = list.blocks;
@@ -200,9 +226,11 @@ void sgd_vectorized(const Tensor& grad, const SgdParams& params, Tensor& param, 
 }  // namespace
 
 void register_optim() {
-  kernels::adam.add(Device::cuda, "many", adam_many,
-                    [](std::span<const Tensor>, const AdamParams&, std::span<Tensor> values, std::span<Tensor>,
-                       std::span<Tensor>) { return std::all_of(values.begin(), values.end(), is_counted_f32); });
+  kernels::adam_begin.add(Device::cuda, "naive", adam_begin_naive);
+  kernels::adam.add(
+      Device::cuda, "many", adam_many,
+      [](std::span<const Tensor>, const AdamParams&, const Tensor&, std::span<Tensor> values, std::span<Tensor>,
+         std::span<Tensor>) { return std::all_of(values.begin(), values.end(), is_counted_f32); });
   kernels::adam.add(Device::cuda, "naive", adam_naive);
   kernels::sgd.add(
       Device::cuda, "vectorized", sgd_vectorized,

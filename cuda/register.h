@@ -21,6 +21,6 @@ void register_resize();         // resize.cu
 void register_tile_mlp();       // tile_mlp*.cu: tile_mlp_forward, tile_mlp_backward, tile_mlp_labels
 void register_label_planes();   // label_planes.cu
 void register_conv_layer();     // conv_layer*.cu
-void register_optim();          // optim.cu: adam, sgd
+void register_optim();          // optim.cu: adam_begin, adam, sgd
 
 }  // namespace asap::cuda

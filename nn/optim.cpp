@@ -46,41 +46,50 @@ void Optimizer::zero_grad() {
 }
 
 Adam::Adam(NamedVariables parameters, const AdamOptions& options)
-    : Optimizer(std::move(parameters)), options_(options), m_(parameters_.size()), v_(parameters_.size()) {}
+    : Optimizer(std::move(parameters)),
+      options_(options),
+      params_{.beta1 = options.beta1, .beta2 = options.beta2, .eps = options.eps, .weight_decay = options.weight_decay},
+      m_(parameters_.size()),
+      v_(parameters_.size()),
+      state_(adam_state(options.lr)) {}
 
-// One kernel call for all parameters of one type and device: on a device a call a parameter would cost more than its work.
-void Adam::step() {
-  ++step_;
+void Adam::set_lr(double lr) {
+  if (lr == options_.lr) return;
+  options_.lr = lr;
+  state_.slice(0, 0, 1).fill(lr);
+}
+
+// One kernel call for all parameters of one type: on a device a call a parameter would cost more than its work.
+void Adam::step_if_finite(const Tensor& losses) {
   struct Group {
     std::vector<Tensor> grads, values, m, v;
   };
-  std::map<std::pair<DType, Device>, Group> groups;
+  std::map<DType, Group> groups;
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Variable& parameter = parameters_[i].second;
     if (!parameter.grad().defined()) continue;
     const Tensor& value = parameter.value();
-    if (!m_[i].defined()) {
-      m_[i] = Tensor::zeros(value.shape(), value.dtype(), value.device());
-      v_[i] = Tensor::zeros(value.shape(), value.dtype(), value.device());
+    for (Tensor* moment : {&m_[i], &v_[i]}) {
+      if (moment->defined() || (moment == &m_[i] && options_.beta1 == 0)) continue;
+      *moment = Tensor::zeros(value.shape(), value.dtype(), value.device());
     }
-    Group& group = groups[{value.dtype(), value.device()}];
+    Group& group = groups[value.dtype()];
     group.grads.push_back(parameter.grad());
     group.values.push_back(value);
     group.m.push_back(m_[i]);
     group.v.push_back(v_[i]);
   }
-  const AdamParams params{.lr = options_.lr, .beta1 = options_.beta1, .beta2 = options_.beta2, .eps = options_.eps,
-                          .weight_decay = options_.weight_decay, .step = step_};
-  for (auto& [kind, group] : groups) adam_step(group.grads, params, group.values, group.m, group.v);
+  if (!groups.empty()) state_ = state_.to(groups.begin()->second.values[0].device());
+  adam_begin(losses, params_, state_);
+  for (auto& [dtype, group] : groups) adam_step(group.grads, params_, state_, group.values, group.m, group.v);
 }
 
 StateDict Adam::state_dict() const {
   StateDict state;
-  state.set("step", Tensor::from<int32_t>({static_cast<int32_t>(step_)}, {}));
+  state.set("step", Tensor::from<int32_t>({static_cast<int32_t>(state_.select(0, 1).item())}, {}));
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    if (!m_[i].defined()) continue;
-    state.set(parameters_[i].first + ".exp_avg", m_[i]);
-    state.set(parameters_[i].first + ".exp_avg_sq", v_[i]);
+    if (m_[i].defined()) state.set(parameters_[i].first + ".exp_avg", m_[i]);
+    if (v_[i].defined()) state.set(parameters_[i].first + ".exp_avg_sq", v_[i]);
   }
   return state;
 }
@@ -89,8 +98,8 @@ void Adam::load_state_dict(const StateDict& state, const std::string& source) {
   check_keys(state, parameters_, {".exp_avg", ".exp_avg_sq"}, source);
   const Tensor* step = state.find("step");
   ASAP_CHECK(step, source, ": the key 'step' is missing");
-  step_ = static_cast<int64_t>(step->item());
-  load_moments(state, parameters_, ".exp_avg", source, m_);
+  state_ = adam_state(options_.lr, static_cast<int64_t>(step->item()));
+  if (options_.beta1 != 0) load_moments(state, parameters_, ".exp_avg", source, m_);
   load_moments(state, parameters_, ".exp_avg_sq", source, v_);
 }
 

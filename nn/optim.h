@@ -27,20 +27,28 @@ class Optimizer {
 struct AdamOptions {
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
 };
-// Kingma & Ba 2015. State: NAME.exp_avg, NAME.exp_avg_sq.
+// Kingma & Ba 2015. State: NAME.exp_avg (not with beta1 = 0, where it would be the last gradient; read and dropped if a
+// file has it), NAME.exp_avg_sq. Parameters that step must lie on one device.
 class Adam : public Optimizer {
  public:
   Adam(NamedVariables parameters, const AdamOptions& options);
-  void step() override;
+  void step() override { step_if_finite({}); }
+  // A step, unless one of `losses` (f32 or f64, where the parameters lie) is not finite: then nothing changes. The host
+  // neither waits nor learns which; all that differs from step to step is read on the device, so the call can be captured.
+  void step_if_finite(const Tensor& losses);
   StateDict state_dict() const override;
   void load_state_dict(const StateDict& state, const std::string& source) override;
-  void set_lr(double lr) override { options_.lr = lr; }
+  void set_lr(double lr) override;
   double lr() const override { return options_.lr; }
+  // AdamState (tensor/kernels.h): on the CPU until the first step, then where the parameters lie; other memory after
+  // load_state_dict.
+  const Tensor& state() const { return state_; }
 
  private:
   AdamOptions options_;
-  std::vector<Tensor> m_, v_;  // undefined until the parameter's first gradient
-  int64_t step_ = 0;
+  AdamParams params_;
+  std::vector<Tensor> m_, v_;  // undefined until the parameter's first gradient; m_ always with beta1 = 0
+  Tensor state_;
 };
 
 // Gradient descent with momentum (PyTorch's form: velocity = momentum * velocity + grad). State: NAME.momentum_buffer.

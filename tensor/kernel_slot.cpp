@@ -16,6 +16,8 @@ std::vector<KernelSlotBase*>& slot_list() {
   return slots;
 }
 
+uint64_t forcings = 0;
+
 // Reads "slot=variant,slot=variant" from ASAP_KERNEL.
 void force_from_environment() {
   const char* text = std::getenv("ASAP_KERNEL");
@@ -60,6 +62,8 @@ KernelSlotBase& find_kernel_slot(const std::string& name) {
   fail("kernel: there is no slot '", name, "'; the slots are ", known);
 }
 
+uint64_t forcing_count() { return forcings; }
+
 std::vector<std::string> KernelSlotBase::variants(Device device) const {
   ensure_kernels_registered();
   return names_[static_cast<int>(device)];
@@ -77,6 +81,7 @@ void KernelSlotBase::force(const std::string& variant) {
   }
   ASAP_CHECK(found, "kernel: ", name_, " has no variant '", variant, "'; it has", known);
   forced_ = variant;
+  ++forcings;
   warned_ = false;
 }
 

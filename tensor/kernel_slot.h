@@ -48,6 +48,8 @@ class KernelSlotBase {
 // Every slot of the program, in no particular order.
 const std::vector<KernelSlotBase*>& all_kernel_slots();
 KernelSlotBase& find_kernel_slot(const std::string& name);
+// How often a variant was forced or lifted so far: work that was recorded holds those that ran then.
+uint64_t forcing_count();
 
 // Registers the built-in variants and reads ASAP_KERNEL, once; called by the first use of any slot.
 void ensure_kernels_registered();

@@ -186,13 +186,23 @@ using TileMlpLabelsFn = void(const Tensor& labels, const Tensor& instance, const
                              Tensor& y);
 
 // ---- optimisers: in place on param and state; all of one shape ------------------------------------------------------
-// Any number of parameters in one call, so that a device steps them all at once; grads[i], params[i], m[i], v[i] are alike.
 struct AdamParams {  // Kingma & Ba 2015, algorithm 1
-  double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
-  int64_t step = 1;  // counts from 1
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
 };
-using AdamFn = void(std::span<const Tensor> grads, const AdamParams&, std::span<Tensor> params, std::span<Tensor> m,
-                    std::span<Tensor> v);
+// What differs from step to step: a tensor f64 [5] beside the parameters, so that a recorded step can be done again.
+struct AdamState {
+  double lr = 0, step = 0;  // the learning rate; steps counted so far
+  double rate = 0;          // of the step that was begun: lr / (1 - beta1^step)
+  double scale = 0;         // 1 / sqrt(1 - beta2^step), for the root of v
+  double goes = 0;          // 1, or 0: adam is to change nothing
+};
+// Counts a step and fills in rate, scale and goes. If one of `losses` (f32 or f64; may be undefined) is not finite, the
+// step does not count and does not go.
+using AdamBeginFn = void(const Tensor& losses, const AdamParams&, Tensor& state);
+// Any number of parameters in one call, so that a device steps them all at once; grads[i], params[i], m[i], v[i] are alike.
+// m[i] is undefined where beta1 = 0: it would be the gradient.
+using AdamFn = void(std::span<const Tensor> grads, const AdamParams&, const Tensor& state, std::span<Tensor> params,
+                    std::span<Tensor> m, std::span<Tensor> v);
 struct SgdParams {
   double lr = 1e-2, momentum = 0, weight_decay = 0;
   bool nesterov = false;
@@ -239,6 +249,7 @@ inline KernelSlot<TileMlpBackwardFn> tile_mlp_backward{"tile_mlp_backward"};
 inline KernelSlot<LabelPlanesFn> label_planes{"label_planes"};
 inline KernelSlot<ConvLayerFn> conv_layer{"conv_layer"};
 inline KernelSlot<TileMlpLabelsFn> tile_mlp_labels{"tile_mlp_labels"};
+inline KernelSlot<AdamBeginFn> adam_begin{"adam_begin"};
 inline KernelSlot<AdamFn> adam{"adam"};
 inline KernelSlot<SgdFn> sgd{"sgd"};
 }  // namespace kernels

@@ -123,10 +123,14 @@ void tile_mlp_labels(const Tensor& labels, const Tensor& instance, const Tensor&
 // ---- random numbers and optimiser steps ----------------------------------------------------------------------------------
 Tensor random_uniform(const Shape& shape, const RandomParams& params, DType dtype = DType::f32, Device device = Device::cpu);
 Tensor random_normal(const Shape& shape, const RandomParams& params, DType dtype = DType::f32, Device device = Device::cpu);
-// One step of any number of parameters, in one kernel call: entry i of each list belongs to parameter i. All must be of one
-// dtype and device, no parameter may be listed twice.
-void adam_step(std::span<const Tensor> grads, const AdamParams& params, std::span<Tensor> values, std::span<Tensor> m,
-               std::span<Tensor> v);
+// Adam's state (AdamState in kernels.h) after `steps` steps.
+Tensor adam_state(double lr, int64_t steps = 0, Device device = Device::cpu);
+// Begins a step: unless one of `losses` (may be undefined) is not finite, the adam_step calls that follow go.
+void adam_begin(const Tensor& losses, const AdamParams& params, Tensor& state);
+// The step of any number of parameters, in one kernel call: entry i of each list belongs to parameter i. All must be of one
+// dtype and device, no parameter may be listed twice. With beta1 = 0, m is not looked at.
+void adam_step(std::span<const Tensor> grads, const AdamParams& params, const Tensor& state, std::span<Tensor> values,
+               std::span<Tensor> m, std::span<Tensor> v);
 void sgd_step(const Tensor& grad, const SgdParams& params, Tensor& param, Tensor& velocity);
 
 }  // namespace asap

@@ -46,7 +46,17 @@ void check_distinct(const std::vector<Tensor>& values) {
              "adam_step: expected every parameter once, got one twice");
 }
 
-bool is_decay_rate(double beta) { return beta >= 0 && beta < 1; }
+constexpr int64_t kStateSize = sizeof(AdamState) / sizeof(double);
+
+// Checks what both halves of a step are given.
+void check_adam(const char* op, const AdamParams& params, const Tensor& state) {
+  const auto is_decay_rate = [](double beta) { return beta >= 0 && beta < 1; };
+  ASAP_CHECK(is_decay_rate(params.beta1) && is_decay_rate(params.beta2), op,
+             ": expected beta1 and beta2 in [0, 1), got ", params.beta1, " and ", params.beta2);
+  ASAP_CHECK(state.defined() && state.dtype() == DType::f64 && state.is_contiguous(), op,
+             ": expected a state as adam_state makes it");
+  checks::has_shape(op, "state", state, {kStateSize});
+}
 
 }  // namespace
 
@@ -66,11 +76,25 @@ Tensor random_normal(const Shape& shape, const RandomParams& params, DType dtype
   return y;
 }
 
-void adam_step(std::span<const Tensor> grads, const AdamParams& params, std::span<Tensor> values, std::span<Tensor> m,
-               std::span<Tensor> v) {
-  ASAP_CHECK(params.step >= 1, "adam_step: expected step to count from 1, got ", params.step);
-  ASAP_CHECK(is_decay_rate(params.beta1) && is_decay_rate(params.beta2),
-             "adam_step: expected beta1 and beta2 in [0, 1), got ", params.beta1, " and ", params.beta2);
+Tensor adam_state(double lr, int64_t steps, Device device) {
+  ASAP_CHECK(steps >= 0, "adam_state: expected a number of steps, got ", steps);
+  return Tensor::from<double>({lr, static_cast<double>(steps), 0, 0, 0}, {kStateSize}, device);
+}
+
+void adam_begin(const Tensor& losses, const AdamParams& params, Tensor& state) {
+  check_adam("adam_begin", params, state);
+  if (losses.defined()) {
+    checks::is_floating("adam_begin", "losses", losses);
+    ASAP_CHECK(losses.device() == state.device(), "adam_begin: losses are on ", losses.device(), ", but the state on ",
+               state.device());
+  }
+  kernels::adam_begin.run(state.device(), losses.defined() ? losses.contiguous() : losses, params, state);
+  state.bump_version();
+}
+
+void adam_step(std::span<const Tensor> grads, const AdamParams& params, const Tensor& state, std::span<Tensor> values,
+               std::span<Tensor> m, std::span<Tensor> v) {
+  check_adam("adam_step", params, state);
   ASAP_CHECK(grads.size() == values.size() && m.size() == values.size() && v.size() == values.size(),
              "adam_step: expected equally many gradients, parameters and moments, got ", grads.size(), ", ",
              values.size(), ", ", m.size(), " and ", v.size());
@@ -78,16 +102,20 @@ void adam_step(std::span<const Tensor> grads, const AdamParams& params, std::spa
   for (size_t i = 0; i < values.size(); ++i) {
     const std::string op = "adam_step, parameter " + std::to_string(i);
     check_step(op.c_str(), grads[i], values[i]);
-    check_state(op.c_str(), "m", m[i], values[i]);
+    if (params.beta1 != 0) check_state(op.c_str(), "m", m[i], values[i]);
     check_state(op.c_str(), "v", v[i], values[i]);
     checks::alike(op.c_str(), values[i], values[0]);
     if (values[i].numel() > 0) list.add(grads[i].contiguous(), values[i], m[i], v[i]);
   }
   if (list.values.empty()) return;
   check_distinct(list.values);
-  kernels::adam.run(values[0].device(), list.grads, params, list.values, list.m, list.v);
-  for (auto* tensors : {&list.values, &list.m, &list.v}) {
-    for (Tensor& tensor : *tensors) tensor.bump_version();
+  ASAP_CHECK(values[0].device() == state.device(), "adam_step: the parameters are on ", values[0].device(),
+             ", but the state on ", state.device());
+  kernels::adam.run(values[0].device(), list.grads, params, state, list.values, list.m, list.v);
+  for (size_t i = 0; i < list.values.size(); ++i) {
+    list.values[i].bump_version();
+    if (params.beta1 != 0) list.m[i].bump_version();
+    list.v[i].bump_version();
   }
 }
 

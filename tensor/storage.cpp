@@ -62,7 +62,7 @@ class RepeatedWork final : public DeviceGraph {
 
 }  // namespace
 
-std::unique_ptr<DeviceGraph> DeviceBackend::capture(const std::function<void()>& work) {
+std::unique_ptr<DeviceGraph> DeviceBackend::capture(const std::function<void()>& work, const DeviceGraph*) {
   work();
   return std::make_unique<RepeatedWork>(work);
 }
@@ -182,10 +182,14 @@ void CachingAllocator::deallocate(Block block) noexcept {
   impl_->free_blocks.emplace(block.bytes, block.memory);
 }
 
-void CachingAllocator::begin_private() {
+void CachingAllocator::begin_private(const std::vector<Block>& lent) {
   std::lock_guard lock(impl_->mutex);
   ASAP_CHECK(!impl_->is_private, "memory: a graph is being captured already");
   impl_->is_private = true;
+  for (const Block& block : lent) {
+    impl_->private_blocks[block.memory] = block.bytes;
+    impl_->free_private_blocks.emplace(block.bytes, block.memory);
+  }
 }
 
 std::vector<CachingAllocator::Block> CachingAllocator::end_private() {

@@ -55,8 +55,10 @@ class DeviceBackend {
   virtual void page_unlock(void*) noexcept {}
   // Does work() and records it. What work() allocates belongs to the graph and must be freed when work() returns: tensors
   // that go in or come out are made before. work() must always do the same, and must not read from or write to the host.
+  // A graph given as `beside` shares its memory with the new one: the two must not run at the same time, and what one
+  // leaves there the other overwrites.
   // Here, where there is no queue: a graph whose replay() calls work().
-  virtual std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work);
+  virtual std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work, const DeviceGraph* beside = nullptr);
 };
 
 // The device's backend; throws Error saying what to do when there is none (no CUDA build, no GPU).
@@ -94,8 +96,9 @@ class CachingAllocator {
   void release_cached() noexcept;
 
   // Between the two calls (one pair at a time), blocks that are allocated and freed stay apart from all others, to be used
-  // by nothing but a captured graph; end_private() hands them over. The caller gives them back with release_private().
-  void begin_private();
+  // by nothing but a captured graph; end_private() hands them over. The caller gives them back with release_private(), or
+  // lends them to the next pair, which hands them over again with those that it took more.
+  void begin_private(const std::vector<Block>& lent = {});
   std::vector<Block> end_private();
   void release_private(const std::vector<Block>& blocks) noexcept;
 

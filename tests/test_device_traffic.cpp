@@ -100,7 +100,7 @@ auto watched(Step&& step) {
   reset_traffic();
   auto result = step();
   CHECK(traffic().to_host == 1);
-  CHECK(traffic().bytes_to_host == result.values.size() * sizeof(float));
+  CHECK(traffic().bytes_to_host == result.size() * sizeof(float));
   CHECK(traffic().from_host == 0);
   CHECK(traffic().synchronized == 0);
   CHECK(traffic().kernels.at("adam") == 1);
@@ -136,15 +136,15 @@ TEST_CASE("a training step reads its losses from the device in one copy and noth
   Training on_cpu(Device::cpu), on_device(Device::cuda);
   for (int i = 0; i < 3; ++i) {
     CAPTURE(i);
-    const LossValues wanted_G = on_cpu.step.generator_step(on_cpu.batch).values;
-    const LossValues wanted_D = on_cpu.step.discriminator_step(on_cpu.batch).values;
+    const LossValues wanted_G = on_cpu.step.generator_step(on_cpu.batch);
+    const LossValues wanted_D = on_cpu.step.discriminator_step(on_cpu.batch);
     if (i == 0) {  // the first step also places the constants
-      CHECK(on_device.step.generator_step(on_device.batch).values == wanted_G);
-      CHECK(on_device.step.discriminator_step(on_device.batch).values == wanted_D);
+      CHECK(on_device.step.generator_step(on_device.batch) == wanted_G);
+      CHECK(on_device.step.discriminator_step(on_device.batch) == wanted_D);
       continue;
     }
-    CHECK(watched([&] { return on_device.step.generator_step(on_device.batch); }).values == wanted_G);
-    CHECK(watched([&] { return on_device.step.discriminator_step(on_device.batch); }).values == wanted_D);
+    CHECK(watched([&] { return on_device.step.generator_step(on_device.batch); }) == wanted_G);
+    CHECK(watched([&] { return on_device.step.discriminator_step(on_device.batch); }) == wanted_D);
     CHECK(wanted_G.size() == 7);
   }
   const auto wanted = on_cpu.model.generator().named_parameters();
@@ -169,7 +169,7 @@ TEST_CASE("a loss that is not finite stops the step on a device too, before any 
   for (const Variable& p : training.model.generator().parameters()) after.push_back(floats(p.value()));
   CHECK(after == before);
   // The gradients of the refused step are not in the next one's.
-  for (const auto& [name, value] : training.step.discriminator_step(training.batch).values) CHECK(std::isfinite(value));
+  for (const auto& [name, value] : training.step.discriminator_step(training.batch)) CHECK(std::isfinite(value));
   training.step.generator_step(training.batch);
   for (const Variable& p : training.model.generator().parameters()) {
     CHECK(std::isfinite(sum(p.value()).item()));

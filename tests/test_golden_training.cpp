@@ -102,8 +102,8 @@ struct Training {
   // GAN, GAN_Feat, VGG, D_Fake, D_real
   std::vector<double> iterate(const Batch& batch) {
     std::vector<double> losses;
-    for (const auto& [name, value] : step.generator_step(batch).values) losses.push_back(value);
-    for (const auto& [name, value] : step.discriminator_step(batch).values) losses.push_back(value);
+    for (const auto& [name, value] : step.generator_step(batch)) losses.push_back(value);
+    for (const auto& [name, value] : step.discriminator_step(batch)) losses.push_back(value);
     return losses;
   }
 };

@@ -196,14 +196,14 @@ TEST_CASE("RGB input, instance channel and every loss train") {
     const auto first = step.generator_step(batch);
     step.discriminator_step(batch);
     std::string names;
-    for (const auto& [name, value] : first.values) names += name + " ";
+    for (const auto& [name, value] : first) names += name + " ";
     CHECK(names == "GAN GAN_Feat L1 MSE PHI ");
     double l1 = 0;
     for (int i = 0; i < 20; ++i) {
-      l1 = step.generator_step(batch).values[2].second;
+      l1 = step.generator_step(batch)[2].second;
       step.discriminator_step(batch);
     }
-    CHECK(l1 < first.values[2].second);
+    CHECK(l1 < first[2].second);
     CHECK(model.inference(batch).shape() == Shape{1, 3, 64, 64});
   }
 }
@@ -221,7 +221,7 @@ TEST_CASE("the encoder trains with the generator, and z reaches the picture only
     const Batch batch = random_batch(config);
     const auto mu_weights = model.encoder()->state_dict().find("fc_mu.weight")->clone();
     const auto result = step.generator_step(batch);
-    CHECK(result.values.back().first == "KLD");
+    CHECK(result.back().first == "KLD");
     CHECK(step.noise().offset == 8);
     CHECK(model.encoder()->state_dict().find("fc_mu.weight")->to_vector<float>() != mu_weights.to_vector<float>());
     CHECK(model.encode(batch.image).mu.shape() == Shape{1, 8});

@@ -417,7 +417,10 @@ TEST_CASE("adam_step takes any list of parameters, and refuses one that does not
   tests::ran();
   using List = std::vector<Tensor>;
   const auto step = [](const List& grads, List values, List m, List v) {
-    adam_step(grads, {.lr = 0.5, .beta1 = 0, .beta2 = 0}, values, m, v);
+    const AdamParams params{.beta1 = 0.5, .beta2 = 0};
+    Tensor state = adam_state(0.5);
+    adam_begin({}, params, state);
+    adam_step(grads, params, state, values, m, v);
   };
   const auto zeros = [](const Shape& shape) { return Tensor::zeros(shape); };
   step({}, {}, {}, {});

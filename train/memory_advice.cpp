@@ -48,7 +48,9 @@ double training_bytes(const Options& options, int64_t batch_size, int64_t crop_s
   const Config& c = options.model;
   const double pixels = static_cast<double>(batch_size) * static_cast<double>(crop_size) *
                         static_cast<double>(crop_size) / c.aspect_ratio;
-  return 4 * 4 * parameters(c) + (c.no_vgg_loss ? 0 : kVggBytes) + kBytesPerPixel * pixels;
+  const bool momentum = options.train.beta1 > 0 || (options.train.beta1 < 0 && options.train.no_TTUR);
+  const double copies = momentum ? 4 : 3;  // weight, gradient, moments
+  return copies * 4 * parameters(c) + (c.no_vgg_loss ? 0 : kVggBytes) + kBytesPerPixel * pixels;
 }
 
 std::string smaller_settings(const Options& options, const OutOfMemory& error) {

@@ -9,8 +9,8 @@
 
 namespace asap::train {
 
-// Bytes that a training iteration needs at its peak, by estimate: parameters with gradients and Adam's moments, the
-// perceptual net, and 4.5 KiB for each pixel of the batch (docs/results.md: 1.9 GiB at 256, 2.6 GiB at 512).
+// Bytes that a training iteration needs at its peak, by estimate: parameters with gradients and Adam's moments (one
+// with beta1 = 0), the perceptual net, and 4.5 KiB for each pixel of the batch (docs/results.md: 1.5 GiB at 256, 2.3 at 512).
 double training_bytes(const Options& options, int64_t batch_size, int64_t crop_size);
 
 // A clause: "--batch-size 2 or --crop-size 256 would fit in 8192 MiB, by estimate", or that not even the smallest would.

@@ -173,8 +173,8 @@ LogEntry Trainer::train_step() {
 asapnet::LossValues Trainer::optimise(const asapnet::Batch& batch) {
   const ScopedPrecision precision(parse_precision(options_.train.precision));
   asapnet::LossValues losses;
-  if (step_ % options_.train.D_steps_per_G == 0) append(losses, gan_.generator_step(batch).values);
-  append(losses, gan_.discriminator_step(batch).values);
+  if (step_ % options_.train.D_steps_per_G == 0) append(losses, gan_.generator_step(batch));
+  append(losses, gan_.discriminator_step(batch));
   return losses;
 }
 

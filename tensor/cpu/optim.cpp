@@ -2,6 +2,7 @@
 // gradient. `naive` is the definition in double; `vectorized` makes one pass over memory, which is all the time it takes.
 #include <cmath>
 
+#include "tensor/adam_begin.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/register.h"
 #include "tensor/kernels.h"
@@ -9,17 +10,27 @@
 namespace asap::cpu {
 namespace {
 
-void adam_one_naive(const Tensor& grad, const AdamParams& params, Tensor& param, Tensor& m, Tensor& v) {
+AdamState& state_of(const Tensor& state) { return *static_cast<AdamState*>(state.raw()); }
+
+void adam_begin_naive(const Tensor& losses, const AdamParams& params, Tensor& state) {
+  if (!losses.defined()) return begin_adam<double>(nullptr, 0, params, state_of(state));
+  dispatch_floating(losses.dtype(), "adam_begin", [&](auto zero) {
+    begin_adam(losses.data<decltype(zero)>(), losses.numel(), params, state_of(state));
+  });
+}
+
+void adam_one_naive(const Tensor& grad, const AdamParams& params, const AdamState& state, Tensor& param, Tensor& m,
+                    Tensor& v) {
   dispatch_floating(param.dtype(), "adam", [&](auto zero) {
     using T = decltype(zero);
-    const double correction1 = 1 - std::pow(params.beta1, params.step), correction2 = 1 - std::pow(params.beta2, params.step);
     for (int64_t i = 0; i < param.numel(); ++i) {
-      T &p = param.data<T>()[i], &mean = m.data<T>()[i], &square = v.data<T>()[i];
+      T &p = param.data<T>()[i], &square = v.data<T>()[i];
       const double g = grad.data<T>()[i] + params.weight_decay * p;
-      mean = static_cast<T>(params.beta1 * mean + (1 - params.beta1) * g);
+      double mean = g;
+      if (params.beta1 != 0)
+        mean = m.data<T>()[i] = static_cast<T>(params.beta1 * m.data<T>()[i] + (1 - params.beta1) * g);
       square = static_cast<T>(params.beta2 * square + (1 - params.beta2) * g * g);
-      const double denominator = std::sqrt(square) / std::sqrt(correction2) + params.eps;
-      p = static_cast<T>(p - params.lr / correction1 * mean / denominator);
+      p = static_cast<T>(p - state.rate * mean / (std::sqrt(static_cast<double>(square)) * state.scale + params.eps));
     }
   });
 }
@@ -43,40 +54,46 @@ void sgd_naive(const Tensor& grad, const SgdParams& params, Tensor& param, Tenso
 constexpr int64_t kGrain = 16384;  // below it a second thread costs more than it brings
 
 // The arrays of a step are different tensors, which __restrict tells the compiler.
-template <class T>
-void adam_run(const T* __restrict grad, const AdamParams& params, T* __restrict param, T* __restrict m, T* __restrict v,
-              int64_t count) {
-  const double correction1 = 1 - std::pow(params.beta1, params.step), correction2 = 1 - std::pow(params.beta2, params.step);
+// Without Momentum m is null.
+template <bool Momentum, class T>
+void adam_run(const T* __restrict grad, const AdamParams& params, const AdamState& state, T* __restrict param,
+              T* __restrict m, T* __restrict v, int64_t count) {
   const T beta1 = static_cast<T>(params.beta1), one_less_beta1 = static_cast<T>(1 - params.beta1);
   const T beta2 = static_cast<T>(params.beta2), one_less_beta2 = static_cast<T>(1 - params.beta2);
-  const T rate = static_cast<T>(params.lr / correction1), scale = static_cast<T>(1 / std::sqrt(correction2));
+  const T rate = static_cast<T>(state.rate), scale = static_cast<T>(state.scale);
   const T eps = static_cast<T>(params.eps), decay = static_cast<T>(params.weight_decay);
   for (int64_t i = 0; i < count; ++i) {
     const T g = grad[i] + decay * param[i];
-    const T mean = beta1 * m[i] + one_less_beta1 * g;
+    const T mean = Momentum ? beta1 * m[i] + one_less_beta1 * g : g;
     const T square = beta2 * v[i] + one_less_beta2 * g * g;
-    m[i] = mean;
+    if (Momentum) m[i] = mean;
     v[i] = square;
     param[i] -= rate * (mean / (std::sqrt(square) * scale + eps));
   }
 }
 
-void adam_one_vectorized(const Tensor& grad, const AdamParams& params, Tensor& param, Tensor& m, Tensor& v) {
+void adam_one_vectorized(const Tensor& grad, const AdamParams& params, const AdamState& state, Tensor& param, Tensor& m,
+                         Tensor& v) {
   dispatch_floating(param.dtype(), "adam", [&](auto zero) {
     using T = decltype(zero);
     const T* g = grad.data<T>();
-    T *p = param.data<T>(), *mean = m.data<T>(), *square = v.data<T>();
+    T *p = param.data<T>(), *mean = params.beta1 != 0 ? m.data<T>() : nullptr, *square = v.data<T>();
     parallel_for(param.numel(), kGrain, [&](int64_t begin, int64_t end) {
-      adam_run(g + begin, params, p + begin, mean + begin, square + begin, end - begin);
+      if (mean) {
+        adam_run<true>(g + begin, params, state, p + begin, mean + begin, square + begin, end - begin);
+      } else {
+        adam_run<false, T>(g + begin, params, state, p + begin, nullptr, square + begin, end - begin);
+      }
     });
   });
 }
 
 // A core works through one parameter after the other; only devices gain by taking them together.
 template <auto step_one>
-void adam_each(std::span<const Tensor> grads, const AdamParams& params, std::span<Tensor> values, std::span<Tensor> m,
-               std::span<Tensor> v) {
-  for (size_t i = 0; i < grads.size(); ++i) step_one(grads[i], params, values[i], m[i], v[i]);
+void adam_each(std::span<const Tensor> grads, const AdamParams& params, const Tensor& state, std::span<Tensor> values,
+               std::span<Tensor> m, std::span<Tensor> v) {
+  if (state_of(state).goes == 0) return;
+  for (size_t i = 0; i < grads.size(); ++i) step_one(grads[i], params, state_of(state), values[i], m[i], v[i]);
 }
 
 template <class T>
@@ -116,6 +133,7 @@ void sgd_vectorized(const Tensor& grad, const SgdParams& params, Tensor& param, 
 }  // namespace
 
 void register_optim() {
+  kernels::adam_begin.add(Device::cpu, "naive", adam_begin_naive);
   kernels::adam.add(Device::cpu, "vectorized", adam_each<adam_one_vectorized>);
   kernels::adam.add(Device::cpu, "naive", adam_each<adam_one_naive>);
   kernels::sgd.add(Device::cpu, "vectorized", sgd_vectorized);

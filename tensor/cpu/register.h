@@ -19,6 +19,6 @@ void register_pool();           // pool.cpp: average and max pooling
 void register_resize();         // resize.cpp
 void register_tile_mlp();       // tile_mlp*.cpp
 void register_inference();      // inference*.cpp: label_planes, conv_layer, tile_mlp_labels
-void register_optim();          // optim.cpp: adam, sgd
+void register_optim();          // optim.cpp: adam_begin, adam, sgd
 
 }  // namespace asap::cpu

@@ -110,7 +110,7 @@ void use_fenced_device() {
            batch_norm_forward, batch_norm_backward, spectral_norm_forward, spectral_norm_backward, pad2d_forward,
            pad2d_backward, avg_pool2d_forward, avg_pool2d_backward, max_pool2d_forward, max_pool2d_backward,
            resize2d_forward, resize2d_backward, tile_mlp_forward, tile_mlp_backward, label_planes, conv_layer,
-           tile_mlp_labels, adam, sgd);
+           tile_mlp_labels, adam_begin, adam, sgd);
 }
 
 const Traffic& traffic() { return counted; }
