@@ -119,19 +119,17 @@ __global__ void unpack_kernel(const float* partial, int parts, TileMlpSizes s, P
 }
 
 template <PackFormat kFormat, class Weight>
-void pack(const PhiView<const Weight>& phi, const TileMlpSizes& s, const PackedMlp& packed, Tensor& to) {
-  const bool rows = phi.step == 1;
-  const Launch shape = Launch({static_cast<unsigned>(ceil_div(packed.words, kSquare)),
-                               static_cast<unsigned>(ceil_div(to.size(0), rows ? kTilesOfRows : kSquare))},
-                              kBlock)
-                           .overlapping();
-  launch(rows ? pack_rows_kernel<kFormat, Weight> : pack_kernel<kFormat, Weight>, shape, phi, s, packed,
-         to.data<float>());
+void pack(const Tensor& phi, Layout layout, const TileMlpSizes& s, const PackedMlp& packed, Tensor& to) {
+  const bool rows = layout == Layout::nhwc;
+  const dim3 blocks(static_cast<unsigned>(ceil_div(packed.words, kSquare)),
+                    static_cast<unsigned>(ceil_div(to.size(0), rows ? kTilesOfRows : kSquare)));
+  launch(rows ? pack_rows_kernel<kFormat, Weight> : pack_kernel<kFormat, Weight>, Launch(blocks, kBlock).overlapping(),
+         PhiView<const Weight>(phi, layout), s, packed, to.data<float>());
 }
 template <PackFormat kFormat>
 void pack(const Tensor& phi, Layout layout, const TileMlpSizes& s, const PackedMlp& packed, Tensor& to) {
-  phi.dtype() == DType::bf16 ? pack<kFormat>(PhiView<const bf16>(phi, layout), s, packed, to)
-                             : pack<kFormat>(PhiView<const float>(phi, layout), s, packed, to);
+  phi.dtype() == DType::bf16 ? pack<kFormat, bf16>(phi, layout, s, packed, to)
+                             : pack<kFormat, float>(phi, layout, s, packed, to);
 }
 
 }  // namespace
