@@ -101,6 +101,10 @@ __device__ __forceinline__ void wait_for_previous_kernel() {
 //     aligned_shared), stride_bytes is from there to the next 8 rows. Chunk c of row r lies at chunk c ^ (r % 8), so that 8
 //     rows of one chunk meet different banks. leading_bytes is not used; give 16. `start` is in the first row: 32 bytes further for
 //     the next 16 of k, the swizzle being applied to the address.
+//
+// warpgroup_multiply_rows takes A from registers, each warp's 16 rows as in mma.cuh: D, rounded in place, is A of the next
+// product. B is not K-major but lies in rows of k: the 64 columns of one k are 128 bytes, swizzled as above with k for the row,
+// and stride_bytes is from 8 k to the next 8. The next 16 of k begin two strides further.
 
 // dynamic_shared, aligned to 1024 bytes.
 template <class T>
@@ -179,28 +183,55 @@ __device__ __forceinline__ void warpgroup_multiply(float (&d)[N / 2], uint64_t a
 #endif
 }
 
+// d += A B, 64 x 64, A in registers and B in rows of k. Neither d nor a may be touched before warpgroup_wait(d, a).
+__device__ __forceinline__ void warpgroup_multiply_rows(float (&d)[32], const uint32_t (&a)[4], uint64_t b) {
+#if defined(ASAP_CUDA_EMULATE)
+  emulate::warpgroup_multiply_rows(d, 64, a, b);
+#elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  asm volatile(
+      "{\n.reg .pred accumulate;\nsetp.eq.b32 accumulate, 0, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" ASAP_PLACES_32
+      "}, {%32,%33,%34,%35}, %36, accumulate, 1, 1, 1;\n}"
+      : ASAP_REGISTERS_32(0)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+#else
+  __trap();
+#endif
+}
+
 // Ends the group of the products begun so far.
 __device__ __forceinline__ void warpgroup_commit() {
   ASAP_ON_90A(asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"), emulate::warpgroup_commit());
 }
 
+#if !defined(ASAP_CUDA_EMULATE)
+template <int kCount>
+__device__ __forceinline__ void keep_until_here(float (&values)[kCount]) {
+#pragma unroll
+  for (float& x : values) asm volatile("" : "+f"(x)::"memory");
+}
+template <int kRows, int kCount>
+__device__ __forceinline__ void keep_until_here(uint32_t (&values)[kRows][kCount]) {
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+#pragma unroll
+    for (uint32_t& x : values[i]) asm volatile("" : "+r"(x)::"memory");
+  }
+}
+#endif
+
 // Waits until at most Pending of the newest groups are unfinished. Name the arrays that are read next, so that the compiler
-// reads none of them earlier.
-template <int Pending, int... Counts>
-__device__ __forceinline__ void warpgroup_wait(float (&... sums)[Counts]) {
+// reads none of them earlier, and operands in registers, so that it keeps them until then.
+template <int Pending, class... Arrays>
+__device__ __forceinline__ void warpgroup_wait(Arrays&... arrays) {
   ASAP_ON_90A(asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending)
                            : "memory"),
               emulate::warpgroup_wait(Pending));
-  const auto keep = [](auto& d) {
 #if !defined(ASAP_CUDA_EMULATE)
-#pragma unroll
-    for (float& x : d) asm volatile("" : "+f"(x)::"memory");
+  (keep_until_here(arrays), ...);
 #else
-    static_cast<void>(d);
+  (static_cast<void>(arrays), ...);
 #endif
-  };
-  static_cast<void>(keep);
-  (keep(sums), ...);
 }
 
 // What this thread wrote to shared memory, by ordinary writes or copy_async, is seen by products after the next barrier.

@@ -47,6 +47,21 @@ __device__ __forceinline__ bf16 to_bf16(float x) {
   return result;
 }
 
+// LeakyReLU of two numbers, 0 <= slope <= 1; `slopes` holds the slope twice. A negative number is rounded once more.
+__device__ __forceinline__ uint32_t leaky_bf16(uint32_t pair, uint32_t slopes) {
+#if defined(ASAP_CUDA_EMULATE)
+  const uint32_t scaled = pack_bf16(low_bf16(pair) * low_bf16(slopes), high_bf16(pair) * high_bf16(slopes));
+  const auto larger = [](float a, float b) { return b > a || a != a ? b : a; };
+  return pack_bf16(larger(low_bf16(pair), low_bf16(scaled)), larger(high_bf16(pair), high_bf16(scaled)));
+#else
+  uint32_t result;  // + -0, since a product alone is an instruction of compute capability 9.0
+  asm("{\n.reg .b32 scaled;\nfma.rn.bf16x2 scaled, %1, %2, %3;\nmax.bf16x2 %0, %1, scaled;\n}"
+      : "=r"(result)
+      : "r"(pair), "r"(slopes), "r"(0x80008000u));
+  return result;
+#endif
+}
+
 // threadIdx.x, read anew: the compiler computes what follows from it at each use, instead of keeping it in registers that a
 // tile of sums needs more.
 __device__ __forceinline__ int fresh_thread() {

@@ -209,6 +209,7 @@ void backward_naive(const Tensor& x, const Tensor& phi, const Tensor& dy, const 
 }  // namespace
 
 void register_tile_mlp() {
+  add_tile_mlp_wgmma();
   add_tile_mlp_mma();
   add_tile_mlp_fused();
   add_tile_mlp_backward();

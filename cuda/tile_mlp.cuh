@@ -87,6 +87,7 @@ __device__ __forceinline__ uint8_t picture_value(T v) {
 }
 
 // Each adds the variants of a file to the slots; called by register_tile_mlp.
+void add_tile_mlp_wgmma();     // tile_mlp_wgmma.cu: wgmma_bf16
 void add_tile_mlp_mma();       // tile_mlp_mma.cu: fused_bf16, fused_tf32
 void add_tile_mlp_fused();     // tile_mlp_fused.cu: fused
 void add_tile_mlp_backward();  // tile_mlp_backward.cu: fused_tf32, fused

@@ -230,9 +230,6 @@ __device__ __forceinline__ Activations<kFormat> mlp_input(const Input& input, in
   return z;
 }
 
-// To 1e-6 of 1, far below the rounding of the operands.
-__device__ __forceinline__ float quick_tanh(float x) { return 1.0f - __fdividef(2.0f, __expf(2.0f * x) + 1.0f); }
-
 // The last layer, 8 outputs: lane t of four has outputs 2t and 2t + 1.
 template <PackFormat kFormat>
 __device__ __forceinline__ void last_layer(const Activations<kFormat>& z, const float* packed, float (&y)[2][4]) {

@@ -1,59 +1,89 @@
 // Packing phi for the fused per-tile MLP: a transposition of [P,cells] that also pads, rounds and orders (tile_mlp_pack.cuh).
 // Memory-bound: facades 512 read 15 MB and write as much (bf16: half), both in L2 when the layer before has just run.
+#include "cuda/hopper.cuh"
 #include "cuda/tile_mlp_pack.cuh"
 
 namespace asap::cuda {
 namespace {
 
-// Word `i` of a packed layer; channel(p) gives number p of the tile's phi.
-template <PackFormat kFormat, class Channel>
-__device__ __forceinline__ float packed_word(int i, const TileMlpLayer& layer, int outputs, const Channel& channel) {
-  if (i < outputs) return i < layer.out ? channel(layer.bias + i) : 0.0f;
-  i -= outputs;
-  const auto weight = [&](int row, int column) {
-    return row < layer.in && column < layer.out ? channel(layer.weight + row * layer.out + column) : 0.0f;
-  };
-  if constexpr (kFormat == PackFormat::f32) {
-    return weight(i / outputs, i % outputs);
-  } else if constexpr (kFormat == PackFormat::tf32_rows) {
-    return __uint_as_float(to_tf32(weight(i / outputs, i % outputs)));
-  } else {
+// Which numbers of the tile's phi a packed word holds: channels, or -1 for zero. It does not depend on the tile.
+struct WordSource {
+  int first = -1, second = -1;
+  bool exact = false;  // an f32, whatever the format
+
+  template <PackFormat kFormat>
+  static __device__ __forceinline__ WordSource of(int word, const TileMlpSizes& s, const PackedMlp& packed) {
+    const int l = packed.layer_of(word);
+    const TileMlpLayer layer = s.layer(l);
+    const bool last = l + 1 == s.depth;
+    const auto bias = [&](int column) { return column < layer.out ? layer.bias + column : -1; };
+    const auto weight = [&](int row, int column) {
+      return row < layer.in && column < layer.out ? layer.weight + row * layer.out + column : -1;
+    };
+    int i = word - packed.offset(l), outputs = last ? kOutputs : kHidden;
+    if constexpr (kFormat == PackFormat::bf16_rows) {
+      if (last) outputs = layer.out;
+      const auto number = [&](int j) { return j < outputs ? bias(j) : weight(j / outputs - 1, j % outputs); };
+      return {number(2 * i), number(2 * i + 1)};
+    }
+    if (i < outputs) return {bias(i), -1, true};
+    i -= outputs;
+    if constexpr (kFormat == PackFormat::f32 || kFormat == PackFormat::tf32_rows)
+      return {weight(i / outputs, i % outputs)};
     // Words of a lane: registers 0 and 1 of one block, then of the next block of columns, or of rows where there is but one.
     const int lane = i / 4 % kWarp, second = i / 2 % 2, r = i % 2;
-    const int step = outputs == kHidden ? i / 512 : i / 128 * 2 + second,
-              block = outputs == kHidden ? i / 128 % 4 * 2 + second : 0;
+    const int step = last ? i / 128 * 2 + second : i / 512, block = last ? 0 : i / 128 % 4 * 2 + second;
     const int column = block * 8 + lane / 4, row = step * rows_of_step(kFormat) + lane % 4 * 2;
-    if constexpr (kFormat == PackFormat::tf32) {
-      return __uint_as_float(to_tf32(weight(row + r, column)));
-    } else {
-      return __uint_as_float(pack_bf16(weight(row + 8 * r, column), weight(row + 8 * r + 1, column)));
-    }
+    if constexpr (kFormat == PackFormat::tf32) return {weight(row + r, column)};
+    return {weight(row + 8 * r, column), weight(row + 8 * r + 1, column)};
   }
-}
 
-constexpr int kSquare = 32;  // a block packs so many words of so many tiles
+  template <PackFormat kFormat, class Weight>
+  __device__ __forceinline__ float read(const Weight* tile, int64_t step) const {
+    const auto number = [&](int channel) { return channel < 0 ? 0.0f : static_cast<float>(tile[channel * step]); };
+    if (exact || kFormat == PackFormat::f32) return number(first);
+    if constexpr (kFormat == PackFormat::bf16 || kFormat == PackFormat::bf16_rows)
+      return __uint_as_float(pack_bf16(number(first), number(second)));
+    return __uint_as_float(to_tf32(number(first)));
+  }
+};
 
+constexpr int kSquare = 32;       // words of a block, and tiles that it takes at a time
+constexpr int kTilesOfRows = 64;  // of a block where phi lies tile by tile
+
+// phi [B,P,cells]: neighbouring lanes read neighbouring tiles and write neighbouring words.
 template <PackFormat kFormat, class Weight>
 __global__ void pack_kernel(PhiView<const Weight> phi, TileMlpSizes s, PackedMlp packed, float* to) {
   ASAP_SHARED(float, square, [kSquare][kSquare + 1]);  // [word][tile]
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   const int first_word = static_cast<int>(blockIdx.x) * kSquare, first_tile = static_cast<int>(blockIdx.y) * kSquare;
-  const int tiles = s.batch * s.cells, warps = static_cast<int>(blockDim.x) / kWarp;
-  // Neighbouring lanes read neighbouring numbers: of one tile, or of neighbouring tiles.
-  const bool by_word = phi.step == 1;
-  for (int i = warp; i < kSquare; i += warps) {
-    const int word = by_word ? lane : i, tile = by_word ? i : lane;
-    if (first_word + word >= packed.words || first_tile + tile >= tiles) continue;
-    const int l = packed.layer_of(first_word + word);
-    const Weight* column = phi.tile((first_tile + tile) / s.cells, (first_tile + tile) % s.cells);
-    square[word][tile] =
-        packed_word<kFormat>(first_word + word - packed.offset(l), s.layer(l), l + 1 == s.depth ? kOutputs : kHidden,
-                             [&](int p) { return static_cast<float>(column[p * phi.step]); });
+  const int tiles = s.batch * s.cells, warps = static_cast<int>(blockDim.x) / kWarp, words = packed.words;
+  let_next_kernel_start();
+  wait_for_previous_kernel();
+  const Weight* column = phi.tile((first_tile + lane) / s.cells, (first_tile + lane) % s.cells);
+#pragma unroll 1
+  for (int i = warp; i < min(kSquare, words - first_word); i += warps) {
+    const WordSource word = WordSource::of<kFormat>(first_word + i, s, packed);
+    if (first_tile + lane < tiles) square[i][lane] = word.read<kFormat>(column, phi.step);
   }
   __syncthreads();
-  for (int tile = warp; tile < kSquare; tile += warps) {
-    if (first_word + lane >= packed.words || first_tile + tile >= tiles) continue;
-    to[static_cast<int64_t>(first_tile + tile) * packed.words + first_word + lane] = square[lane][tile];
+  if (first_word + lane >= words) return;
+  for (int tile = warp; tile < min(kSquare, tiles - first_tile); tile += warps)
+    to[static_cast<int64_t>(first_tile + tile) * words + first_word + lane] = square[lane][tile];
+}
+
+// phi [B,cells,P]: a lane has one word of all its tiles.
+template <PackFormat kFormat, class Weight>
+__global__ void pack_rows_kernel(PhiView<const Weight> phi, TileMlpSizes s, PackedMlp packed, float* to) {
+  const int word = static_cast<int>(blockIdx.x) * kSquare + static_cast<int>(threadIdx.x) % kWarp;
+  const int warps = static_cast<int>(blockDim.x) / kWarp, first = static_cast<int>(blockIdx.y) * kTilesOfRows;
+  const int end = min(first + kTilesOfRows, s.batch * s.cells);
+  const WordSource source = WordSource::of<kFormat>(word, s, packed);
+  let_next_kernel_start();
+  wait_for_previous_kernel();
+  if (word >= packed.words) return;
+  for (int tile = first + static_cast<int>(threadIdx.x) / kWarp; tile < end; tile += warps) {
+    to[static_cast<int64_t>(tile) * packed.words + word] = source.read<kFormat>(phi.first + tile * phi.cell_stride, 1);
   }
 }
 
@@ -88,16 +118,18 @@ __global__ void unpack_kernel(const float* partial, int parts, TileMlpSizes s, P
   }
 }
 
+template <PackFormat kFormat, class Weight>
+void pack(const Tensor& phi, Layout layout, const TileMlpSizes& s, const PackedMlp& packed, Tensor& to) {
+  const bool rows = layout == Layout::nhwc;
+  const dim3 blocks(static_cast<unsigned>(ceil_div(packed.words, kSquare)),
+                    static_cast<unsigned>(ceil_div(to.size(0), rows ? kTilesOfRows : kSquare)));
+  launch(rows ? pack_rows_kernel<kFormat, Weight> : pack_kernel<kFormat, Weight>, Launch(blocks, kBlock).overlapping(),
+         PhiView<const Weight>(phi, layout), s, packed, to.data<float>());
+}
 template <PackFormat kFormat>
 void pack(const Tensor& phi, Layout layout, const TileMlpSizes& s, const PackedMlp& packed, Tensor& to) {
-  const dim3 blocks(static_cast<unsigned>(ceil_div(packed.words, kSquare)),
-                    static_cast<unsigned>(ceil_div(to.size(0), kSquare)));
-  if (phi.dtype() == DType::bf16) {
-    launch(pack_kernel<kFormat, bf16>, {blocks, kBlock}, PhiView<const bf16>(phi, layout), s, packed, to.data<float>());
-  } else {
-    launch(pack_kernel<kFormat, float>, {blocks, kBlock}, PhiView<const float>(phi, layout), s, packed,
-           to.data<float>());
-  }
+  phi.dtype() == DType::bf16 ? pack<kFormat, bf16>(phi, layout, s, packed, to)
+                             : pack<kFormat, float>(phi, layout, s, packed, to);
 }
 
 }  // namespace
@@ -110,6 +142,7 @@ Tensor pack_phi(const Tensor& phi, Layout layout, const TileMlpSizes& s, PackFor
     case PackFormat::tf32: pack<PackFormat::tf32>(phi, layout, s, packed, to); break;
     case PackFormat::tf32_rows: pack<PackFormat::tf32_rows>(phi, layout, s, packed, to); break;
     case PackFormat::bf16: pack<PackFormat::bf16>(phi, layout, s, packed, to); break;
+    case PackFormat::bf16_rows: pack<PackFormat::bf16_rows>(phi, layout, s, packed, to); break;
   }
   return to;
 }

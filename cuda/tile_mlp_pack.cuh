@@ -17,7 +17,8 @@ constexpr int kHidden = 64, kOutputs = 8;  // channels of the packed layers
 //         operand A of the next one
 // bf16    operand B of mma_bf16, the same for two blocks of 16 x 8, two rows a word
 // tf32_rows  rows of W as they are, numbers rounded
-enum class PackFormat { f32, tf32, bf16, tf32_rows };
+// bf16_rows  biases and weights as a tile's numbers of phi [B,H,W,P] in bf16 of an MLP of kHidden hidden channels, two a word
+enum class PackFormat { f32, tf32, bf16, tf32_rows, bf16_rows };
 
 // Rows that one step of a product takes: inputs are padded to as many.
 __host__ __device__ constexpr int rows_of_step(PackFormat format) {
@@ -32,6 +33,13 @@ struct PackedMlp {
 
   // depth must be at least 2.
   PackedMlp(const TileMlpSizes& s, PackFormat format) : depth(s.depth), slope(static_cast<float>(s.slope)) {
+    if (format == PackFormat::bf16_rows) {
+      first = (1 + s.inputs) * kHidden / 2;
+      hidden = (1 + kHidden) * kHidden / 2;
+      last = static_cast<int>(ceil_div((1 + kHidden) * s.out, 2));
+      words = static_cast<int>(ceil_div(first + (depth - 2) * hidden + last, 4)) * 4;
+      return;
+    }
     const int step = rows_of_step(format), in = static_cast<int>(ceil_div(s.inputs, step)) * step;
     const int rows_a_word = format == PackFormat::bf16 ? 2 : 1;
     first = kHidden + in * kHidden / rows_a_word;
@@ -90,11 +98,16 @@ struct TilePlace {
     top = cell / s.grid_w << s.log_tile;
     left = cell % s.grid_w << s.log_tile;
   }
+  __device__ __forceinline__ TilePlace(int picture, int row, int column, const TileMlpSizes& s)
+      : b(picture), top(row << s.log_tile), left(column << s.log_tile) {}
   // A pixel of the picture's plane; q counts the tile's pixels row by row.
   __device__ __forceinline__ int pixel(int q, const TileMlpSizes& s) const {
     return (top + (q >> s.log_tile)) * s.width + left + (q & (s.tile - 1));
   }
 };
+
+// To 1e-6 of 1, far below the rounding of the operands.
+__device__ __forceinline__ float quick_tanh(float x) { return 1.0f - __fdividef(2.0f, __expf(2.0f * x) + 1.0f); }
 
 // y [B,out,H,W], or a picture [B,H,W,out].
 struct MlpOutput {

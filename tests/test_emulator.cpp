@@ -242,13 +242,9 @@ void warpgroup_product(const float* a, const float* b, float* d, bool swizzled, 
   if (fault == Fault::read_early) warpgroup_wait<0>(sums);
 }
 
-// The largest difference from the product of the rounded operands, or NaN.
+// The largest difference of d from the product of the rounded operands, or NaN.
 template <int N>
-double warpgroup_error(const std::vector<float>& a, const std::vector<float>& b, bool swizzled,
-                       Fault fault = Fault::none) {
-  Tensor d = Tensor::zeros({64 * N}, DType::f32, Device::cuda);
-  launch(warpgroup_product<N>, {1, 128, product_bytes(N)}, on_card(a).data<float>(), on_card(b).data<float>(),
-         d.data<float>(), swizzled, fault);
+double error_of_product(const std::vector<float>& a, const std::vector<float>& b, const Tensor& d) {
   const std::vector<float> values = d.to_vector<float>();
   const auto rounded = [](const std::vector<float>& v, int i) { return to_float(bf16(v[static_cast<size_t>(i)])); };
   double worst = 0;
@@ -261,6 +257,51 @@ double warpgroup_error(const std::vector<float>& a, const std::vector<float>& b,
     if (std::isnan(error) || error > worst) worst = error;  // a NaN stays
   }
   return worst;
+}
+
+template <int N>
+double warpgroup_error(const std::vector<float>& a, const std::vector<float>& b, bool swizzled,
+                       Fault fault = Fault::none) {
+  Tensor d = Tensor::zeros({64 * N}, DType::f32, Device::cuda);
+  launch(warpgroup_product<N>, {1, 128, product_bytes(N)}, on_card(a).data<float>(), on_card(b).data<float>(),
+         d.data<float>(), swizzled, fault);
+  return error_of_product<N>(a, b, d);
+}
+
+// A in registers, B in rows of k; added to ones.
+void warpgroup_product_rows(const float* a, const float* b, float* d, Fault fault) {
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, row = thread / kWarp * 16 + lane / 4;
+  auto* sb = fault == Fault::not_aligned ? dynamic_shared<bf16>() : aligned_shared<bf16>();
+  for (int i = thread; i < 64 * kProductDepth; i += static_cast<int>(blockDim.x)) {  // i: k, then column
+    const int k = i / 64, column = i % 64;
+    sb[k * 64 + (column / 8 ^ k % 8) * 8 + column % 8] = to_bf16(b[column * kProductDepth + k]);
+  }
+  if (fault != Fault::no_fence) fence_shared_for_async();
+  __syncthreads();
+  float sums[32];
+  for (float& sum : sums) sum = 1;
+  uint32_t z[kProductDepth / 16][4];
+  for (int step = 0; step < kProductDepth / 16; ++step) {
+    for (int r = 0; r < 4; ++r) {
+      const float* two = a + (row + 8 * (r % 2)) * kProductDepth + 16 * step + 8 * (r / 2) + lane % 4 * 2;
+      z[step][r] = pack_bf16(two[0], two[1]);
+    }
+  }
+  if (fault != Fault::no_arrive) warpgroup_arrive();
+  const uint64_t rows = matrix_descriptor(sb, 16, 1024, fault != Fault::outside);
+  for (int step = 0; step < kProductDepth / 16; ++step)
+    warpgroup_multiply_rows(sums, z[step], rows + static_cast<uint64_t>(step * 16 * 128 / 16));
+  warpgroup_commit();
+  if (fault != Fault::read_early) warpgroup_wait<0>(sums, z);
+  for (int i = 0; i < 32; ++i) d[(row + i / 2 % 2 * 8) * 64 + i / 4 * 8 + thread % 4 * 2 + i % 2] = sums[i] - 1;
+  if (fault == Fault::read_early) warpgroup_wait<0>(sums, z);
+}
+
+double warpgroup_rows_error(const std::vector<float>& a, const std::vector<float>& b, Fault fault = Fault::none) {
+  Tensor d = Tensor::zeros({64 * 64}, DType::f32, Device::cuda);
+  launch(warpgroup_product_rows, {1, 128, product_bytes(0)}, on_card(a).data<float>(), on_card(b).data<float>(),
+         d.data<float>(), fault);
+  return error_of_product<64>(a, b, d);
 }
 
 std::vector<float> small_integers(size_t count, uint64_t seed) {
@@ -439,6 +480,18 @@ TEST_CASE("products of a warpgroup: operands and sums lie as the PTX manual says
   check_warpgroup_products<64>();
   check_warpgroup_products<128>();
   check_warpgroup_products<256>();
+}
+
+TEST_CASE("products of a warpgroup with an operand in registers") {
+  const std::vector<float> a = small_integers(64 * kProductDepth, 1), b = small_integers(64 * kProductDepth, 2);
+  CHECK(warpgroup_rows_error(a, b) == 0);
+  CHECK(warpgroup_rows_error(random_values(64 * kProductDepth, 3), random_values(64 * kProductDepth, 4)) < 1e-5);
+  CHECK(std::isnan(warpgroup_rows_error(a, b, Fault::read_early)));
+  const auto error = [&](Fault fault) { return error_of([&] { warpgroup_rows_error(a, b, fault); }); };
+  CHECK(error(Fault::no_fence).find("without fence_shared_for_async()") != std::string::npos);
+  CHECK(error(Fault::no_arrive).find("without warpgroup_arrive()") != std::string::npos);
+  CHECK(error(Fault::not_aligned).find("use aligned_shared()") != std::string::npos);
+  CHECK(error(Fault::outside).find("not swizzled") != std::string::npos);
 }
 
 TEST_CASE("what makes a product of a warpgroup wrong on a card is found") {

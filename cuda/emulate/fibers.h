@@ -44,7 +44,8 @@ struct ThreadState {
     uint64_t a, b;
     bool accumulate;
     unsigned group;
-    std::vector<float> start;  // empty if an earlier product with this d is pending
+    std::vector<float> start;      // empty if an earlier product with this d is pending
+    std::vector<float> rows = {};  // this thread's two rows of A where it came from registers; B is then in rows of k
   };
   std::vector<PendingProduct> products;
   unsigned product_group = 0;

@@ -46,34 +46,48 @@ Operand decode(uint64_t descriptor) {
 
 using Row = std::array<float, kDepth>;
 
+// The 8 numbers that lie side by side at an address of the shared window.
+std::array<float, 8> read_chunk(uint32_t address) {
+  const SharedMemory& shared = block_memory();
+  const uint32_t offset = address - kWindow;
+  if (address < kWindow || offset + kChunk > shared.bytes()) {
+    kernel_error(str("an operand of warpgroup_multiply at ", int64_t{address} - int64_t{kWindow}, ", outside of the ",
+                     shared.bytes(), " bytes of shared memory"));
+  }
+  if (!shared.is_seen(offset, kChunk)) {
+    kernel_error(str("the operand of warpgroup_multiply at ", offset,
+                     " was written without fence_shared_for_async() and a barrier since, or before the product was "
+                     "waited for"));
+  }
+  std::array<uint16_t, kChunk / 2> halves;
+  std::memcpy(halves.data(), shared.start() + offset, kChunk);
+  std::array<float, 8> values;
+  for (size_t i = 0; i < halves.size(); ++i) values[i] = std::bit_cast<float>(uint32_t{halves[i]} << 16);
+  return values;
+}
+
+uint32_t swizzle(uint32_t address) { return address ^ address / kRowBytes % kGroup * kChunk; }
+
 // The 16 numbers of one row of A or column of B.
 Row read_row(const Operand& operand, int row) {
-  const SharedMemory& shared = block_memory();
   const auto group = static_cast<uint32_t>(row / kGroup), within = static_cast<uint32_t>(row % kGroup);
   Row values;
   for (uint32_t chunk = 0; chunk < 2; ++chunk) {
-    uint32_t address = operand.start + group * operand.stride_bytes;
-    if (operand.swizzled) {
-      address += within * kRowBytes + chunk * kChunk;
-      address ^= address / kRowBytes % kGroup * kChunk;
-    } else {
-      address += within * kChunk + chunk * operand.leading_bytes;
-    }
-    const uint32_t offset = address - kWindow;
-    if (address < kWindow || offset + kChunk > shared.bytes()) {
-      kernel_error(str("an operand of warpgroup_multiply at ", int64_t{address} - int64_t{kWindow}, ", outside of the ",
-                       shared.bytes(), " bytes of shared memory"));
-    }
-    if (!shared.is_seen(offset, kChunk)) {
-      kernel_error(str("the operand of warpgroup_multiply at ", offset,
-                       " was written without fence_shared_for_async() and a barrier since, or before the product was "
-                       "waited for"));
-    }
-    std::array<uint16_t, kChunk / 2> halves;
-    std::memcpy(halves.data(), shared.start() + offset, kChunk);
-    for (size_t i = 0; i < halves.size(); ++i) {
-      values[chunk * halves.size() + i] = std::bit_cast<float>(uint32_t{halves[i]} << 16);
-    }
+    const uint32_t start = operand.start + group * operand.stride_bytes;
+    const uint32_t address = operand.swizzled ? swizzle(start + within * kRowBytes + chunk * kChunk)
+                                              : start + within * kChunk + chunk * operand.leading_bytes;
+    std::ranges::copy(read_chunk(address), values.begin() + chunk * 8);
+  }
+  return values;
+}
+
+// Two neighbouring columns of B in rows of k; `column` is even.
+std::array<Row, 2> read_columns(const Operand& operand, int column) {
+  std::array<Row, 2> values;
+  for (uint32_t k = 0; k < kDepth; ++k) {
+    const auto chunk = read_chunk(swizzle(operand.start + k / kGroup * operand.stride_bytes + k % kGroup * kRowBytes +
+                                          static_cast<uint32_t>(column / 8) * kChunk));
+    for (size_t j = 0; j < 2; ++j) values[j][k] = chunk[static_cast<size_t>(column % 8) + j];
   }
   return values;
 }
@@ -86,16 +100,24 @@ double dot(const Row& a, const Row& b) {
 
 // This thread's part of D.
 void multiply(const ThreadState::PendingProduct& product, std::vector<float>& d) {
-  const Operand a = decode(product.a), b = decode(product.b);
+  const Operand b = decode(product.b);
   const int thread = static_cast<int>(this_thread().linear % 128), lane = thread % 32;
-  const int row = thread / 32 * 16 + lane / 4;
-  const Row rows[2] = {read_row(a, row), read_row(a, row + 8)};
+  Row rows[2];
+  if (product.rows.empty()) {
+    const Operand a = decode(product.a);
+    for (int half = 0; half < 2; ++half) rows[half] = read_row(a, thread / 32 * 16 + lane / 4 + 8 * half);
+  } else {
+    for (int half = 0; half < 2; ++half) std::copy_n(product.rows.begin() + half * kDepth, kDepth, rows[half].begin());
+  }
   for (int i = 0; i < product.n / 2; i += 4) {
+    const int column = i / 4 * 8 + 2 * (lane % 4);
+    const std::array<Row, 2> columns = product.rows.empty()
+                                           ? std::array<Row, 2>{read_row(b, column), read_row(b, column + 1)}
+                                           : read_columns(b, column);
     for (int j = 0; j < 2; ++j) {
-      const Row column = read_row(b, i / 4 * 8 + 2 * (lane % 4) + j);
       for (int half = 0; half < 2; ++half) {
         float& sum = d[static_cast<size_t>(i + 2 * half + j)];
-        sum = static_cast<float>((product.accumulate ? static_cast<double>(sum) : 0.0) + dot(rows[half], column));
+        sum = static_cast<float>((product.accumulate ? static_cast<double>(sum) : 0.0) + dot(rows[half], columns[j]));
       }
     }
   }
@@ -103,6 +125,25 @@ void multiply(const ThreadState::PendingProduct& product, std::vector<float>& d)
 
 bool is_pending(const ThreadState& thread, const float* d) {
   return std::any_of(thread.products.begin(), thread.products.end(), [&](const auto& p) { return p.d == d; });
+}
+
+// All threads come with the same descriptors; from here on until it is waited for, d holds NaN.
+void begin_product(ThreadState::PendingProduct product) {
+  const struct {
+    uint64_t a, b, n, accumulate;
+  } operands = {product.a, product.b, static_cast<uint64_t>(product.n), product.accumulate};
+  static_assert(sizeof operands <= kAgreedBytes);
+  warpgroup_agree(&operands, sizeof operands);
+  ThreadState& thread = this_thread();
+  if (!thread.warpgroup_arrived)
+    kernel_error("multiplies without warpgroup_arrive() since it last waited for a product");
+  decode(product.b);
+  if (!is_pending(thread, product.d)) {
+    product.start.assign(product.d, product.d + product.n / 2);
+    std::fill_n(product.d, product.n / 2, std::numeric_limits<float>::quiet_NaN());
+  }
+  product.group = thread.product_group;
+  thread.products.push_back(std::move(product));
 }
 
 }  // namespace
@@ -128,19 +169,23 @@ void warpgroup_arrive() {
 }
 
 void warpgroup_multiply(float* d, int n, uint64_t a, uint64_t b, bool accumulate) {
-  const struct { uint64_t a, b, n, accumulate; } operands = {a, b, static_cast<uint64_t>(n), accumulate};
-  static_assert(sizeof operands <= kAgreedBytes);
-  warpgroup_agree(&operands, sizeof operands);
-  ThreadState& thread = this_thread();
-  if (!thread.warpgroup_arrived)
-    kernel_error("multiplies without warpgroup_arrive() since it last waited for a product");
-  decode(a), decode(b);
-  std::vector<float> start;
-  if (!is_pending(thread, d)) {
-    start.assign(d, d + n / 2);
-    std::fill_n(d, n / 2, std::numeric_limits<float>::quiet_NaN());
+  decode(a);
+  begin_product({d, n, a, b, accumulate, 0, {}});
+}
+
+void warpgroup_multiply_rows(float* d, int n, const uint32_t (&a)[4], uint64_t b) {
+  if (!decode(b).swizzled) kernel_error("an operand in rows of k that is not swizzled: unknown here");
+  const unsigned char* payloads = exchange(~0u, a, sizeof a);
+  std::vector<float> rows(2 * kDepth);
+  for (int half = 0; half < 2; ++half) {
+    for (int k = 0; k < kDepth; ++k) {
+      const unsigned lane = this_thread().linear % 32 / 4 * 4 + static_cast<unsigned>(k % 8 / 2);
+      uint32_t pair;
+      std::memcpy(&pair, payloads + lane * kLanePayload + 4 * (half + k / 8 * 2), sizeof pair);
+      rows[static_cast<size_t>(half * kDepth + k)] = std::bit_cast<float>(k % 2 ? pair & 0xFFFF0000u : pair << 16);
+    }
   }
-  thread.products.push_back({d, n, a, b, accumulate, thread.product_group, std::move(start)});
+  begin_product({d, n, 0, b, true, 0, {}, std::move(rows)});
 }
 
 void warpgroup_commit() {

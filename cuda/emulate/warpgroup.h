@@ -15,6 +15,8 @@ void fence_shared_for_async();
 void warpgroup_arrive();
 // d: n / 2 registers of D, 64 x n.
 void warpgroup_multiply(float* d, int n, uint64_t a, uint64_t b, bool accumulate);
+// d += A B: a, this lane's registers of A; b in rows of k.
+void warpgroup_multiply_rows(float* d, int n, const uint32_t (&a)[4], uint64_t b);
 void warpgroup_commit();
 void warpgroup_wait(unsigned pending);
 
