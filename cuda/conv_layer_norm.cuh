@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cuda/conv_layer.cuh"
+#include "cuda/hopper.cuh"
 
 namespace asap::cuda {
 
@@ -55,76 +56,104 @@ __device__ __forceinline__ float4 sum_of_column(float4 v) {
   if (lane < kFours) partial[warp][lane] = v;
   __syncthreads();
   float4 sum = partial[0][lane % kFours];
+#pragma unroll 8
   for (int i = 1; i < kWarps; ++i) sum = add(sum, partial[i][lane % kFours]);
   return sum;
 }
 
 // ---- small planes: a block has all pixels of 8 channels, and keeps them in registers ------------------------------------
+// 8 channels are the 32 bytes that the second-level cache reads at once: fewer a block would read as much for each.
 
-constexpr int kPlaneThreads = 256, kPlaneFours = 2, kPlaneRows = kPlaneThreads / kPlaneFours;
-constexpr int kLargestPlane = 8 * kPlaneRows;  // pixels
+constexpr int kPlaneFours = 2;
+constexpr int kLargestPlane = 1024;  // pixels
 
-// sums [splits][pictures][pixels][pitch]; blocks (groups of 8 channels, pictures). kPasses * kPlaneRows >= pixels.
-template <int kPasses, class Y>
-__global__ void __launch_bounds__(kPlaneThreads)
-    plane_norm_kernel(const float* sums, int splits, int pictures, int pixels, int pitch, int outputs,
-                      NormArguments norm, Y* y) {
+// sums [splits][pictures][pixels][pitch]; blocks (groups of 8 channels, pictures). A thread has every kThreads / kPlaneFours-th
+// pixel, kPasses of them. All loads of four splits are on their way before the first is added: pixels and channels that are
+// not there read others' sums instead of branching.
+template <int kThreads, int kPasses, class Y>
+__global__ void __launch_bounds__(kThreads) plane_norm_kernel(const float* sums, int splits, int pictures, int pixels,
+                                                              int pitch, int outputs, NormArguments norm, Y* y) {
+  constexpr int kRows = kThreads / kPlaneFours;
+  let_next_kernel_start();
   const int o = (static_cast<int>(blockIdx.x) * kPlaneFours + static_cast<int>(threadIdx.x) % kPlaneFours) * 4;
   const int row = static_cast<int>(threadIdx.x) / kPlaneFours, picture = static_cast<int>(blockIdx.y);
-  const auto is_there = [&](int pass) { return pass * kPlaneRows + row < pixels && o < outputs; };
+  const auto is_there = [&](int pass) { return pass * kRows + row < pixels && o < outputs; };
   const int64_t split_size = int64_t{pictures} * pixels * pitch;
-  const float* from = sums + (int64_t{picture} * pixels + row) * pitch + o;
+  const float* from[kPasses];
+#pragma unroll
+  for (int pass = 0; pass < kPasses; ++pass) {
+    from[pass] = sums + (int64_t{picture} * pixels + min(pass * kRows + row, pixels - 1)) * pitch + min(o, pitch - 4);
+  }
+  wait_for_previous_kernel();
   float4 h[kPasses] = {};
 #pragma unroll 4
-  for (int split = 0; split < splits; ++split, from += split_size) {
+  for (int split = 0; split < splits; ++split) {
 #pragma unroll
     for (int pass = 0; pass < kPasses; ++pass) {
-      if (is_there(pass))
-        h[pass] = add(h[pass], *reinterpret_cast<const float4*>(from + int64_t{pass} * kPlaneRows * pitch));
+      h[pass] = add(h[pass], *reinterpret_cast<const float4*>(from[pass] + split * split_size));
     }
   }
   float4 total{}, squares{};
 #pragma unroll
-  for (int pass = 0; pass < kPasses; ++pass) total = add(total, h[pass]);  // zeros where no pixel is
-  const float4 mean = scaled(sum_of_column<kPlaneFours, kPlaneThreads>(total), 1.0f / static_cast<float>(pixels));
+  for (int pass = 0; pass < kPasses; ++pass) {
+    if (is_there(pass)) total = add(total, h[pass]);
+  }
+  const float4 mean = scaled(sum_of_column<kPlaneFours, kThreads>(total), 1.0f / static_cast<float>(pixels));
 #pragma unroll
   for (int pass = 0; pass < kPasses; ++pass) {
     if (is_there(pass)) squares = add_squares(squares, h[pass], mean);
   }
-  squares = sum_of_column<kPlaneFours, kPlaneThreads>(squares);
+  squares = sum_of_column<kPlaneFours, kThreads>(squares);
   const NormOfFour apply = norm.of_four(o, outputs, mean, squares, pixels);
   Y* to = y + (int64_t{picture} * pixels + row) * outputs + o;
 #pragma unroll
   for (int pass = 0; pass < kPasses; ++pass) {
-    if (is_there(pass)) store_four(apply(h[pass]), o, outputs, to + int64_t{pass} * kPlaneRows * outputs);
+    if (is_there(pass)) store_four(apply(h[pass]), o, outputs, to + int64_t{pass} * kRows * outputs);
   }
 }
 
 // ---- large planes: the convolution left each tile's mean and squared deviations -------------------------------------------
 
 constexpr int kTiledThreads = 512, kTiledFours = 4, kTiledRows = kTiledThreads / kTiledFours;
+constexpr int kTiledBatch = 8;  // pixels of a thread that are on their way at once
 
 // Tiles are joined by  mean = sum n_i mean_i / n,  squares = sum squares_i + n_i (mean_i - mean)^2  (Chan, Golub, LeVeque 1983),
-// by every block for its 16 channels: cheaper than a launch between. h [pictures][pixels][pitch], statistics [pictures][tiles]
-// [pitch], a tile of tile_pixels but for the last; blocks (pieces of the plane, groups of 16 channels, pictures).
+// by every block for its 16 channels while its first pixels arrive: cheaper than a launch between. h [pictures][pixels][pitch],
+// statistics [pictures][tiles][pitch], a tile of tile_pixels but for the last; blocks (pieces of the plane, groups of 16
+// channels, pictures).
 template <class Y>
 __global__ void __launch_bounds__(kTiledThreads)
     tiled_norm_kernel(const float* h, const float2* statistics, int pixels, int tiles, int tile_pixels, int pitch,
                       int outputs, NormArguments norm, Y* y) {
+  let_next_kernel_start();
   const int o = (static_cast<int>(blockIdx.y) * kTiledFours + static_cast<int>(threadIdx.x) % kTiledFours) * 4;
   const int row = static_cast<int>(threadIdx.x) / kTiledFours, picture = static_cast<int>(blockIdx.z);
   const bool is_there = o < outputs;
+  const int step = static_cast<int>(gridDim.x) * kTiledRows;
+  int pixel = static_cast<int>(blockIdx.x) * kTiledRows + row;
+  const float* from = h + int64_t{picture} * pixels * pitch + o;
+  float4 batch[kTiledBatch] = {};
+  const auto load_batch = [&] {
+#pragma unroll
+    for (int i = 0; i < kTiledBatch; ++i) {
+      if (pixel + i * step < pixels)
+        batch[i] = *reinterpret_cast<const float4*>(from + int64_t{pixel + i * step} * pitch);
+    }
+  };
   // f(number of pixels, means, squares) for this thread's tiles.
   const auto for_each_tile = [&](auto&& f) {
     if (!is_there) return;
+    const float2* tile_statistics = statistics + int64_t{picture} * tiles * pitch + o;
 #pragma unroll 4
     for (int tile = row; tile < tiles; tile += kTiledRows) {
-      const auto* from = reinterpret_cast<const float4*>(statistics + (int64_t{picture} * tiles + tile) * pitch + o);
-      const float4 low = from[0], high = from[1];
+      const auto* of_tile = reinterpret_cast<const float4*>(tile_statistics + int64_t{tile} * pitch);
+      const float4 low = of_tile[0], high = of_tile[1];
       f(static_cast<float>(min(tile_pixels, pixels - tile * tile_pixels)), float4{low.x, low.z, high.x, high.z},
         float4{low.y, low.w, high.y, high.w});
     }
   };
+  wait_for_previous_kernel();
+  if (is_there) load_batch();
   float4 total{}, squares{};
   for_each_tile([&](float count, float4 mean, float4) { total = add(total, scaled(mean, count)); });
   const float4 mean = scaled(sum_of_column<kTiledFours, kTiledThreads>(total), 1.0f / static_cast<float>(pixels));
@@ -134,12 +163,15 @@ __global__ void __launch_bounds__(kTiledThreads)
   squares = sum_of_column<kTiledFours, kTiledThreads>(squares);
   if (!is_there) return;  // no barrier follows
   const NormOfFour apply = norm.of_four(o, outputs, mean, squares, pixels);
-  const int64_t first = int64_t{picture} * pixels;
-#pragma unroll 4
-  for (int pixel = static_cast<int>(blockIdx.x) * kTiledRows + row; pixel < pixels;
-       pixel += static_cast<int>(gridDim.x) * kTiledRows) {
-    const float4 v = *reinterpret_cast<const float4*>(h + (first + pixel) * pitch + o);
-    store_four(apply(v), o, outputs, y + (first + pixel) * outputs + o);
+  Y* to = y + int64_t{picture} * pixels * outputs + o;
+  while (pixel < pixels) {
+#pragma unroll
+    for (int i = 0; i < kTiledBatch; ++i) {
+      const int at = pixel + i * step;
+      if (at < pixels) store_four(apply(batch[i]), o, outputs, to + int64_t{at} * outputs);
+    }
+    pixel += kTiledBatch * step;
+    load_batch();
   }
 }
 
@@ -150,6 +182,8 @@ template <class Y>
 __global__ void sum_with_bias_kernel(const float* sums, int splits, int64_t rows, int pitch, int outputs,
                                      const float* bias, Y* y) {
   const int fours = pitch / 4;
+  let_next_kernel_start();
+  wait_for_previous_kernel();
   for_each_index(rows * fours, [&](int64_t i) {
     const int o = static_cast<int>(i % fours) * 4;
     const auto b = [&](int k) { return bias[min(o + k, outputs - 1)]; };

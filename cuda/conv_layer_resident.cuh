@@ -9,6 +9,7 @@
 #pragma once
 
 #include "cuda/conv_layer_tile.cuh"
+#include "cuda/hopper.cuh"
 
 namespace asap::cuda {
 
@@ -90,6 +91,7 @@ __global__ void __launch_bounds__(ResidentTile::kThreads, 1)
     resident_kernel(const T* x, const T* w, ConvLayerShape s, ResidentWindow window, SplitKPlan plan,
                     SplitKResult result) {
   constexpr int kFragments = ResidentTile::kFragments, kStages = kResidentStages;
+  let_next_kernel_start();
   char* weights = dynamic_shared<char>();
   char* pixels = weights + kStages * kResidentStageBytes;  // slice i is in buffer i % 2
   const TilePlace<ResidentTile> place(plan);
@@ -110,6 +112,7 @@ __global__ void __launch_bounds__(ResidentTile::kThreads, 1)
     corner[i] = row * window.columns + pixel % s.out_width;
   }
 
+  wait_for_previous_kernel();
   for (int step = 0; step < kStages - 1; ++step) {
     if (step < steps) load(step);
     copy_commit();

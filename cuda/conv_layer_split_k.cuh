@@ -8,6 +8,7 @@
 #pragma once
 
 #include "cuda/conv_layer_tile.cuh"
+#include "cuda/hopper.cuh"
 
 namespace asap::cuda {
 
@@ -15,98 +16,137 @@ constexpr int kSplitStages = 3;
 template <class Tile>
 constexpr int kSplitStageBytes = (Tile::kPixels + Tile::kOutputs) * kStepBytes;
 template <class Tile>
-constexpr size_t kSplitSharedBytes = size_t{kSplitStages} * kSplitStageBytes<Tile>;
+size_t step_table_bytes(const ConvLayerShape& s) {  // of StepLoader
+  return size_t{2} * static_cast<size_t>(s.side) * Tile::kPixels * sizeof(int);
+}
+template <class Tile>
+size_t split_k_shared_bytes(const ConvLayerShape& s) {
+  return size_t{kSplitStages} * kSplitStageBytes<Tile> + step_table_bytes<Tile>(s);
+}
 // Blocks on a multiprocessor of Hopper (227 KiB) that registers must leave room for.
 template <class Tile>
-constexpr int kSplitBlocks = Tile::kPixels == 256    ? 1
-                             : Tile::kOutputs == 128 ? 2
-                                                     : 3;
+constexpr int kSplitBlocks = Tile::kPixels == 256  ? 1
+                             : Tile::kPixels == 64 ? 3
+                                                   : 2;
 
-// Copies the rows of both operands, step by step. A thread has the same chunk column of every step, and every 16th row (32nd of
-// a tile of 256 pixels).
+// Copies the rows of both operands, step by step. A thread has the same chunk column of every step, and every kRowStep-th row.
+// What depends on a row's place is looked up: where in x its window's rows begin, and how far its columns are from there.
 template <class T, class Tile>
 class StepLoader {
  public:
-  // windows: shared, a place for each pixel of the tile. All threads must call this.
-  __device__ __forceinline__ StepLoader(const T* x, const T* w, const ConvLayerShape& s, int* windows,
+  // tables: shared, 2 x side x kPixels. All threads must call this. Reads neither x nor w.
+  __device__ __forceinline__ StepLoader(const T* x, const T* w, const ConvLayerShape& s, int* tables,
                                         const TilePlace<Tile>& place)
       : x_(reinterpret_cast<const char*>(x + int64_t{place.picture} * s.height * s.width * s.channels)),
         w_(reinterpret_cast<const char*>(w)),
-        s_(s),
-        windows_(windows),
-        first_output_(place.first_output),
+        side_(s.side),
+        row_table_(tables + row()),
+        column_table_(row_table_ + s.side * Tile::kPixels),
         tap_chunks_(s.channels * static_cast<int>(sizeof(T)) / kChunkBytes),
-        chunk_(place.begin * kStepChunks + column()) {
-    static_assert(Tile::kThreads == Tile::kPixels);
-    const int tap = chunk_ / tap_chunks_;
-    channel_chunk_ = chunk_ % tap_chunks_;
+        outputs_left_(s.outputs - place.first_output - row()) {
+    const int chunk = place.begin * kStepChunks + column(), k_chunks = s.side * s.side * tap_chunks_;
+    const int tap = chunk / tap_chunks_;
+    channel_chunk_ = chunk - tap * tap_chunks_;
     tap_row_ = tap / s.side;
-    tap_column_ = tap % s.side;
-    const int pixel = place.first_pixel + static_cast<int>(threadIdx.x);
-    const int top = pixel / s.out_width * s.stride - s.pad, left = pixel % s.out_width * s.stride - s.pad;
-    windows_[threadIdx.x] = pixel < s.pixels() ? top * 65536 + (left & 0xFFFF) : kNoPixel;
+    tap_column_ = tap - tap_row_ * s.side;
+    weight_ = (place.first_output + row()) * k_chunks + chunk;
+    weight_step_ = kRowStep * k_chunks;
+    fill_tables(s, place.first_pixel, tables);
     __syncthreads();
     locate();
   }
 
   // Starts the copies of the next step into a stage: the pixels' rows, then the weights'.
   __device__ __forceinline__ void load(char* stage) {
-    const bool in_k = chunk_ < chunks();
+    char* to = stage + swizzled(row(), column());
+    const char* x = x_ + channel_chunk_ * kChunkBytes;
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      const bool valid = in_k && source_[i] >= 0;
-      const char* from = valid ? x_ + int64_t{source_[i] + channel_chunk_} * kChunkBytes : x_;
-      copy_async<kChunkBytes>(stage + swizzled(row(), column()) + kRowStep * i * kStepBytes, from, valid);
+    for (int i = 0; i < kPixelRows; ++i) {
+      const char* from = x + int64_t{max(source_[i], 0)} * kChunkBytes;
+      copy_async<kChunkBytes>(to + kRowStep * i * kStepBytes, from, source_[i] >= 0);
     }
-    copy_weights<Tile>(w_, first_output_, s_.outputs, chunks(), chunk_ - column(), stage + Tile::kPixels * kStepBytes);
+    to += Tile::kPixels * kStepBytes;
+    const int there = tap_row_ < side_ ? outputs_left_ : 0;
+#pragma unroll
+    for (int i = 0; i < Tile::kOutputs / kRowStep; ++i) {
+      const bool valid = kRowStep * i < there;
+      const char* from = w_ + int64_t{valid ? weight_ + i * weight_step_ : 0} * kChunkBytes;
+      copy_async<kChunkBytes>(to + kRowStep * i * kStepBytes, from, valid);
+    }
     advance();
   }
 
  private:
-  static constexpr int kRowStep = Tile::kThreads / kStepChunks, kRows = Tile::kPixels / kRowStep;
-  static constexpr int kNoPixel = INT32_MIN;
+  static constexpr int kRowStep = Tile::kThreads / kStepChunks, kPixelRows = Tile::kPixels / kRowStep;
+  static constexpr int kNowhere = INT32_MIN / 2;  // stays negative when an offset, or another kNowhere, is added
   static __device__ __forceinline__ int column() { return static_cast<int>(threadIdx.x) % kStepChunks; }
   static __device__ __forceinline__ int row() { return static_cast<int>(threadIdx.x) / kStepChunks; }
-  __device__ __forceinline__ int chunks() const { return s_.side * s_.side * tap_chunks_; }
 
+  // Entry [i][pixel] of the first table is the chunk of x at which row i of the pixel's window begins, of the second how many
+  // chunks column i is from there; kNowhere: zeros.
+  __device__ __forceinline__ void fill_tables(const ConvLayerShape& s, int first_pixel, int* tables) const {
+    static_assert(Tile::kThreads % Tile::kPixels == 0);
+    const int thread = static_cast<int>(threadIdx.x), place = thread % Tile::kPixels, pixel = first_pixel + place;
+    const int out_row = pixel / s.out_width, out_column = pixel - out_row * s.out_width;
+    const int top = out_row * s.stride - s.pad, left = out_column * s.stride - s.pad;
+    for (int i = thread / Tile::kPixels; i < s.side; i += Tile::kThreads / Tile::kPixels) {
+      const int h = padded_source(top + i, s.height, s.mode), w = padded_source(left + i, s.width, s.mode);
+      tables[i * Tile::kPixels + place] = pixel < s.pixels() && h >= 0 ? h * s.width * tap_chunks_ : kNowhere;
+      tables[(s.side + i) * Tile::kPixels + place] = pixel < s.pixels() && w >= 0 ? w * tap_chunks_ : kNowhere;
+    }
+  }
   __device__ __forceinline__ void advance() {
-    chunk_ += kStepChunks;
+    weight_ += kStepChunks;
     channel_chunk_ += kStepChunks;
     if (channel_chunk_ < tap_chunks_) return;
-    while (channel_chunk_ >= tap_chunks_) {
+    do {
       channel_chunk_ -= tap_chunks_;
-      if (++tap_column_ == s_.side) tap_column_ = 0, ++tap_row_;
-    }
-    if (chunk_ < chunks()) locate();
+      if (++tap_column_ == side_) tap_column_ = 0, ++tap_row_;
+    } while (channel_chunk_ >= tap_chunks_);
+    locate();
   }
   // The pixels that the rows read at the current tap.
   __device__ __forceinline__ void locate() {
+    const bool in_k = tap_row_ < side_;
+    const int* rows = row_table_ + (in_k ? tap_row_ : 0) * Tile::kPixels;
+    const int* columns = column_table_ + tap_column_ * Tile::kPixels;
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      const int window = windows_[row() + kRowStep * i];
-      const int h = padded_source((window >> 16) + tap_row_, s_.height, s_.mode);
-      const int w = padded_source(static_cast<int16_t>(window) + tap_column_, s_.width, s_.mode);
-      source_[i] = window == kNoPixel || h < 0 || w < 0 ? -1 : (h * s_.width + w) * tap_chunks_;
-    }
+    for (int i = 0; i < kPixelRows; ++i) source_[i] = in_k ? rows[kRowStep * i] + columns[kRowStep * i] : kNowhere;
   }
 
   const char *x_, *w_;
-  const ConvLayerShape& s_;
-  int* windows_;  // each pixel's upper left corner in x: row in the upper 16 bits, column in the lower
-  int first_output_, tap_chunks_;
-  int chunk_, channel_chunk_, tap_row_, tap_column_;  // this thread's column in K, and where it lies
-  int source_[kRows];  // the chunk of x that the current tap of each row's window begins at; negative: zeros
+  int side_;
+  const int *row_table_, *column_table_;      // this thread's first row of them
+  int tap_chunks_, outputs_left_;             // outputs from this thread's first row of weights on
+  int channel_chunk_, tap_row_, tap_column_;  // where this thread's column of the step lies in K
+  int weight_, weight_step_;                  // its chunk of w in the first row, and from there to the next
+  int source_[kPixelRows];  // the chunk of x that the current tap of each row's window begins at; negative: zeros
 };
+
+// The block's weights are on their way to the second-level cache while the previous kernel still runs.
+template <class T, class Tile>
+__device__ __forceinline__ void prefetch_weights(const T* w, const ConvLayerShape& s, const TilePlace<Tile>& place) {
+  static_assert(Tile::kThreads % Tile::kOutputs == 0);
+  const int thread = static_cast<int>(threadIdx.x), output = place.first_output + thread % Tile::kOutputs;
+  if (output >= s.outputs) return;
+  const char* row = reinterpret_cast<const char*>(w + int64_t{output} * s.side * s.side * s.channels);
+  for (int step = place.begin + thread / Tile::kOutputs; step < place.end; step += Tile::kThreads / Tile::kOutputs) {
+    prefetch_to_cache(row + step * kStepBytes);
+  }
+}
 
 // kFma: float32 by FMA; else tensor cores, in T's precision.
 template <class T, class Tile, bool kFma>
 __global__ void __launch_bounds__(Tile::kThreads, kSplitBlocks<Tile>)
     split_k_kernel(const T* x, const T* w, ConvLayerShape s, SplitKPlan plan, SplitKResult result) {
-  ASAP_SHARED(int, windows, [Tile::kPixels]);
+  static_assert(Tile::kSumsBytes <= size_t{kSplitStages} * kSplitStageBytes<Tile>);
+  let_next_kernel_start();
   char* shared = dynamic_shared<char>();
   const TilePlace<Tile> place(plan);
-  StepLoader<T, Tile> loader(x, w, s, &windows[0], place);
-  float sums[4][Tile::kFragments][4] = {};
+  prefetch_weights(w, s, place);
+  StepLoader<T, Tile> loader(x, w, s, reinterpret_cast<int*>(shared + kSplitStages * kSplitStageBytes<Tile>), place);
+  wait_for_previous_kernel();
+  float sums[Tile::kRows][Tile::kFragments][4] = {};
 #pragma unroll
   for (int stage = 0; stage < kSplitStages - 1; ++stage) {
     if (place.begin + stage < place.end) loader.load(shared + stage * kSplitStageBytes<Tile>);

@@ -16,14 +16,16 @@ __device__ __forceinline__ int swizzled(int row, int chunk) {
   return row * kStepBytes + (chunk ^ (row & (kStepChunks - 1))) * kChunkBytes;
 }
 
-// Every warp has 64 pixels, and the outputs are dealt to `columns` warps.
-template <int pixels, int outputs, int columns>
+// Every warp has `warp_pixels`, and the outputs are dealt to `columns` warps.
+template <int pixels, int outputs, int columns, int warp_pixels = 64>
 struct ConvTile {
   static constexpr int kPixels = pixels, kOutputs = outputs, kWarpColumns = columns;
-  static constexpr int kWarpPixels = 64, kWarpOutputs = outputs / columns, kFragments = kWarpOutputs / 8;
+  static constexpr int kWarpPixels = warp_pixels, kWarpOutputs = outputs / columns;
+  static constexpr int kRows = kWarpPixels / 16, kFragments = kWarpOutputs / 8;  // 16 x 8 fragments of a warp's sums
   static constexpr int kThreads = pixels / kWarpPixels * columns * kWarp;
   static constexpr int kSumsPitch = outputs + 8;  // in shared memory: the fragments' 8-byte stores meet no bank twice
-  static constexpr size_t kSumsBytes = size_t{pixels} * kSumsPitch * sizeof(float);
+  static constexpr int kSums = pixels * kSumsPitch;
+  static constexpr size_t kSumsBytes = size_t{kSums + kThreads} * sizeof(float);  // with write_statistics' partial sums
 };
 
 // How the work is laid out over blocks: (pixel tiles of all pictures, output tiles, splits).
@@ -92,12 +94,12 @@ __device__ __forceinline__ int weight_offset() {
 
 // pixel_at(i, part): this lane's address for fragment i of the pixels. Shared memory is what limits the products: a warp of
 // 64 x 64 reads 4 KiB for 32 of them, one of 64 x 32 3 KiB for 16.
-template <int kFragments, class PixelAt>
-__device__ __forceinline__ void load_fragments(PixelAt&& pixel_at, const char* weights, int part, uint32_t (&a)[4][4],
-                                               uint32_t (&b)[kFragments][2]) {
+template <int kRows, int kFragments, class PixelAt>
+__device__ __forceinline__ void load_fragments(PixelAt&& pixel_at, const char* weights, int part,
+                                               uint32_t (&a)[kRows][4], uint32_t (&b)[kFragments][2]) {
   const char* weight = weights + (weight_offset() ^ part * kPartBytes);
 #pragma unroll
-  for (int i = 0; i < 4; ++i) load_matrices(a[i], pixel_at(i, part));
+  for (int i = 0; i < kRows; ++i) load_matrices(a[i], pixel_at(i, part));
 #pragma unroll
   for (int j = 0; j < kFragments; j += 2) {
     uint32_t pair[4];
@@ -112,15 +114,15 @@ __device__ __forceinline__ void round_to_tf32(uint32_t (&words)[kWords]) {
   for (uint32_t& word : words) word = to_tf32(__uint_as_float(word));
 }
 
-template <class T, int kFragments>
-__device__ __forceinline__ void multiply_part(uint32_t (&a)[4][4], uint32_t (&b)[kFragments][2],
-                                              float (&sums)[4][kFragments][4]) {
+template <class T, int kRows, int kFragments>
+__device__ __forceinline__ void multiply_part(uint32_t (&a)[kRows][4], uint32_t (&b)[kFragments][2],
+                                              float (&sums)[kRows][kFragments][4]) {
   if constexpr (std::is_same_v<T, float>) {
 #pragma unroll
     for (int j = 0; j < kFragments; ++j) round_to_tf32(b[j]);
   }
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < kRows; ++i) {
     if constexpr (std::is_same_v<T, float>) round_to_tf32(a[i]);
 #pragma unroll
     for (int j = 0; j < kFragments; ++j) {
@@ -134,13 +136,13 @@ __device__ __forceinline__ void multiply_part(uint32_t (&a)[4][4], uint32_t (&b)
 }
 
 // The next part's fragments are read while the tensor cores work on this one's.
-template <class T, int kFragments>
+template <class T, int kRows, int kFragments>
 __device__ __forceinline__ void multiply_step_mma(const char* pixels, const char* weights,
-                                                  float (&sums)[4][kFragments][4]) {
+                                                  float (&sums)[kRows][kFragments][4]) {
   const auto pixel_at = [&](int i, int part) {
     return pixels + (pixel_offset() ^ part * kPartBytes) + 16 * i * kStepBytes;
   };
-  uint32_t a[2][4][4], b[2][kFragments][2];
+  uint32_t a[2][kRows][4], b[2][kFragments][2];
   load_fragments(pixel_at, weights, 0, a[0], b[0]);
 #pragma unroll
   for (int part = 0; part < kStepParts; ++part) {
@@ -151,9 +153,9 @@ __device__ __forceinline__ void multiply_step_mma(const char* pixels, const char
 }
 
 // The same fragments by float32 FMA: lane (g, t) has pixels g + 8 i and outputs 8 j + 2 t, + 1, and reads four k at once.
-template <int kFragments>
+template <int kRows, int kFragments>
 __device__ __forceinline__ void multiply_step_fma(const char* pixels, const char* weights,
-                                                  float (&sums)[4][kFragments][4]) {
+                                                  float (&sums)[kRows][kFragments][4]) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
 #pragma unroll 1
   for (int chunk = 0; chunk < kStepChunks; ++chunk) {
@@ -166,7 +168,7 @@ __device__ __forceinline__ void multiply_step_fma(const char* pixels, const char
       }
     }
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
+    for (int i = 0; i < 2 * kRows; ++i) {
       const float4 a = *reinterpret_cast<const float4*>(pixels + swizzled(8 * i + g, chunk));
 #pragma unroll
       for (int j = 0; j < kFragments; ++j) {
@@ -191,32 +193,39 @@ struct SplitKResult {
   bf16* y_bf16;
 };
 
-// f(row, first of four neighbouring outputs of the tile, their sums), neighbours to neighbouring threads.
+// This thread's four neighbouring outputs of the tile: the first.
+template <class Tile>
+__device__ __forceinline__ int column_of_four() {
+  return static_cast<int>(threadIdx.x) % (Tile::kOutputs / 4) * 4;
+}
+// f(row, the four's sums) for every row that this thread has; neighbours to neighbouring threads.
 template <class Tile, class F>
 __device__ __forceinline__ void for_each_four(const float* tile, int rows, F&& f) {
-  constexpr int kFours = Tile::kOutputs / 4;
-  for (int i = static_cast<int>(threadIdx.x); i < rows * kFours; i += Tile::kThreads) {
-    const int row = i / kFours, column = i % kFours * 4;
-    f(row, column, *reinterpret_cast<const float4*>(tile + row * Tile::kSumsPitch + column));
+  constexpr int kFours = Tile::kOutputs / 4, kRowStep = Tile::kThreads / kFours;
+  const int column = column_of_four<Tile>();
+#pragma unroll 4
+  for (int row = static_cast<int>(threadIdx.x) / kFours; row < rows; row += kRowStep) {
+    f(row, *reinterpret_cast<const float4*>(tile + row * Tile::kSumsPitch + column));
   }
 }
 
 template <class Tile, class Y>
 __device__ __forceinline__ void write_outputs(const float* tile, int rows, int first_output, int outputs,
                                               const float* bias, Y* y) {
-  for_each_four<Tile>(tile, rows, [&](int row, int column, float4 v) {
-    const int o = first_output + column;
-    if (o >= outputs) return;
-    const auto b = [&](int i) { return bias[min(o + i, outputs - 1)]; };
-    store_four({v.x + b(0), v.y + b(1), v.z + b(2), v.w + b(3)}, o, outputs, y + int64_t{row} * outputs + o);
+  const int o = first_output + column_of_four<Tile>();
+  if (o >= outputs) return;
+  const auto bias_of = [&](int i) { return bias[min(o + i, outputs - 1)]; };
+  const float4 b{bias_of(0), bias_of(1), bias_of(2), bias_of(3)};
+  for_each_four<Tile>(tile, rows, [&](int row, float4 v) {
+    store_four({v.x + b.x, v.y + b.y, v.z + b.z, v.w + b.w}, o, outputs, y + row * outputs + o);
   });
 }
 
 // A column is shared by as many threads as there are for it: its mean first, then deviations from it.
 template <class Tile>
-__device__ __forceinline__ void write_statistics(const float* tile, int rows, int first_output, int pitch, float2* to) {
+__device__ __forceinline__ void write_statistics(float* tile, int rows, int first_output, int pitch, float2* to) {
   constexpr int kParts = Tile::kThreads / Tile::kOutputs, kPartRows = Tile::kPixels / kParts;
-  ASAP_SHARED(float, partial, [Tile::kThreads]);
+  float* partial = tile + Tile::kSums;
   const int thread = static_cast<int>(threadIdx.x), column = thread % Tile::kOutputs;
   const int first = thread / Tile::kOutputs * kPartRows, count = min(max(rows - first, 0), kPartRows);
   const auto total = [&](float value) {
@@ -224,6 +233,7 @@ __device__ __forceinline__ void write_statistics(const float* tile, int rows, in
     partial[thread] = value;
     __syncthreads();
     float sum = partial[column];
+#pragma unroll
     for (int part = 1; part < kParts; ++part) sum += partial[column + part * Tile::kOutputs];
     return sum;
   };
@@ -243,14 +253,14 @@ __device__ __forceinline__ void write_statistics(const float* tile, int rows, in
 
 // Everything passes through shared memory, so that neighbouring threads write neighbouring outputs.
 template <class Tile>
-__device__ __forceinline__ void write_results(const float (&sums)[4][Tile::kFragments][4], const TilePlace<Tile>& place,
-                                              const ConvLayerShape& s, const SplitKPlan& plan,
-                                              const SplitKResult& result) {
+__device__ __forceinline__ void write_results(const float (&sums)[Tile::kRows][Tile::kFragments][4],
+                                              const TilePlace<Tile>& place, const ConvLayerShape& s,
+                                              const SplitKPlan& plan, const SplitKResult& result) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   float* tile = dynamic_shared<float>();
   __syncthreads();  // the last step is still being read
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < Tile::kRows; ++i) {
 #pragma unroll
     for (int j = 0; j < Tile::kFragments; ++j) {
       const int row = place.warp_pixel + 16 * i + lane / 4, column = place.warp_output + 8 * j + lane % 4 * 2;
@@ -263,11 +273,12 @@ __device__ __forceinline__ void write_results(const float (&sums)[4][Tile::kFrag
   const int rows = min(Tile::kPixels, s.pixels() - place.first_pixel), first_output = place.first_output;
   const int64_t first_row = (int64_t{place.split} * s.pictures + place.picture) * s.pixels() + place.first_pixel;
   if (!plan.writes_y) {
-    float* to = result.sums + first_row * plan.pitch;
-    for_each_four<Tile>(tile, rows, [&](int row, int column, float4 v) {
-      const int o = first_output + column;
-      if (o < plan.pitch) *reinterpret_cast<float4*>(to + int64_t{row} * plan.pitch + o) = v;
-    });
+    const int o = first_output + column_of_four<Tile>();
+    float* to = result.sums + first_row * plan.pitch + o;
+    if (o < plan.pitch) {
+      for_each_four<Tile>(tile, rows,
+                          [&](int row, float4 v) { *reinterpret_cast<float4*>(to + row * plan.pitch) = v; });
+    }
   } else if (result.y_bf16) {
     write_outputs<Tile>(tile, rows, first_output, s.outputs, result.bias, result.y_bf16 + first_row * s.outputs);
   } else {

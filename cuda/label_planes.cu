@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "cuda/common.cuh"
-#include "cuda/mma.cuh"
+#include "cuda/hopper.cuh"
 #include "cuda/register.h"
 #include "cuda/strided.cuh"
 
@@ -118,11 +118,11 @@ __device__ __forceinline__ void add_up(const Picture& p, int64_t pixel, Divisor 
   };
 #pragma unroll
   for (int i = 0; i < (Factor ? tap_count(Factor) : tap_count(factor)); ++i) {
-    const int64_t row = (static_cast<int64_t>(n) * p.H + tap_position(oh, i, p.H, factor)) * p.W;
+    const int row = (static_cast<int>(n) * p.H + tap_position(oh, i, p.H, factor)) * p.W;
     const float row_weight = tap_weight(i, factor);
 #pragma unroll
     for (int j = 0; j < (Factor ? tap_count(Factor) : tap_count(factor)); ++j) {
-      const int64_t at = row + tap_position(ow, j, p.W, factor);
+      const int at = row + tap_position(ow, j, p.W, factor);
       const float weight = row_weight * tap_weight(j, factor);
       const int label = p.labels[at];
       if (label != current) {
@@ -150,12 +150,14 @@ __device__ __forceinline__ void store_channels(bf16* y, F&& value) {
 
 template <int Factor, class T>
 __global__ void __launch_bounds__(kPixels)
-    label_planes_counted_kernel(Picture p, int pixels, Divisor width, Divisor height, T* y) {
+    label_planes_counted_kernel(Picture p, int pixels, Divisor width, Divisor height, Divisor channels, T* y) {
+  let_next_kernel_start();
   auto* sums = dynamic_shared<float>();  // [classes (+ 1)][kColumnPitch]
   const int rank = static_cast<int>(threadIdx.x), first = static_cast<int>(blockIdx.x) * kPixels,
             here = min(kPixels, pixels - first);
   const int rows = p.classes + (p.instance ? 1 : 0);
   for (int c = 0; c < rows; ++c) sums[c * kColumnPitch + rank] = 0;
+  wait_for_previous_kernel();
   if (rank < here) add_up<Factor>(p, first + rank, width, height, sums + rank);
   if (!p.channels_last) {
     if (rank >= here) return;  // this layout has no barrier
@@ -171,7 +173,7 @@ __global__ void __launch_bounds__(kPixels)
   T* out = y + static_cast<int64_t>(first) * p.channels;
   const int width_each = p.channels % kWide == 0 ? kWide : 1;
   for (int i = rank * width_each; i < here * p.channels; i += kPixels * width_each) {
-    const int pixel = i / p.channels, channel = i - pixel * p.channels;
+    const int pixel = static_cast<int>(channels.quotient(static_cast<unsigned>(i))), channel = i - pixel * p.channels;
     const auto value = [&](int k) { return channel + k < rows ? sums[(channel + k) * kColumnPitch + pixel] : 0.0f; };
     if (width_each == 1) {
       out[i] = to_element<T>(value(0));
@@ -192,8 +194,10 @@ void run_counted(const Tensor& labels, const Tensor& instance, const LabelPlanes
   const auto with_type = [&](auto tag) {
     using T = decltype(tag);
     launch(label_planes_counted_kernel<Factor, T>,
-           {static_cast<unsigned>(ceil_div(pixels, kPixels)), kPixels, counted_shared_bytes(instance, p)}, picture,
-           static_cast<int>(pixels), Divisor(picture.OW), Divisor(picture.OH), y.data<T>());
+           Launch(static_cast<unsigned>(ceil_div(pixels, kPixels)), kPixels, counted_shared_bytes(instance, p))
+               .overlapping(),
+           picture, static_cast<int>(pixels), Divisor(picture.OW), Divisor(picture.OH), Divisor(picture.channels),
+           y.data<T>());
   };
   y.dtype() == DType::bf16 ? with_type(bf16{}) : with_type(float{});
 }
