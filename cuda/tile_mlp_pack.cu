@@ -1,5 +1,6 @@
 // Packing phi for the fused per-tile MLP: a transposition of [P,cells] that also pads, rounds and orders (tile_mlp_pack.cuh).
-// Memory-bound: facades 512 read 15 MB and write as much (bf16: half), both in L2 when the layer before has just run.
+// Memory-bound: facades 512 read 15 MB and write as much (bf16: half), both in L2 when the layer before has just run. Where a word
+// comes from is looked up once for all tiles of a block: looked up for each tile it took 19 us on an H200, bound by instructions.
 #include "cuda/hopper.cuh"
 #include "cuda/tile_mlp_pack.cuh"
 

@@ -2,7 +2,7 @@
 // channels and kOutputs outputs, in the order in which a kernel reads them from shared memory. A tile of phi [B,P,cells] is
 // a column whose numbers lie `cells` apart: read by the kernels themselves, each would cost a sector of 32 bytes (120 MB for
 // facades 512). Packing moves 15 MB in and out of L2 once instead, and the kernels copy 16 bytes a thread.
-// Read by tile_mlp_fused.cu and tile_mlp_mma.cu; written by tile_mlp_pack.cu.
+// Read by tile_mlp_fused.cu, tile_mlp_mma.cu and tile_mlp_wgmma.cu; written by tile_mlp_pack.cu.
 #pragma once
 
 #include "cuda/tile_mlp.cuh"

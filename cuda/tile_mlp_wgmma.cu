@@ -2,8 +2,8 @@
 // warpgroup takes 64 pixels through all layers in registers: the sums of a layer, activated and rounded in place, are operand A of
 // the next one. Operand B are the rows of the weights as they lie in phi, copied to swizzled rows of shared memory: phi in bf16,
 // tile by tile, is read as it is; any other is packed to that first.
-// Costs (facades 512): 17,000 cycles of a multiprocessor's tensor cores, 9 us; about 460 instructions a thread for 64 pixels, 15,000
-// cycles beside them: eight warpgroups on a multiprocessor, each at another place, keep both busy.
+// Costs (facades 512): 17,000 cycles of a multiprocessor's tensor cores, 9 us; about 590 instructions a thread for 64 pixels, 19,000
+// of a scheduler beside them: six warpgroups on a multiprocessor, each at another place, keep both busy.
 // Next: hopper.cuh, where operands lie; tile_mlp_pack.cuh; tile_mlp_mma.cu, the same for older cards.
 #include "cuda/hopper.cuh"
 #include "cuda/tile_mlp_pack.cuh"
