@@ -184,6 +184,10 @@ void add_layers(std::vector<OpCase>& rows) {
              {"3x3_plane_64_4_@33_bf16", {1, 64, 33, 32}, {4, 64, 3, 3}, reflect, true, false},
              {"1x1_large_tiles_8_140_@17", {1, 8, 17, 16}, {140, 8, 1, 1}, bias},
              {"1x1_large_tiles_16_132_@17_bf16", {1, 16, 17, 16}, {132, 16, 1, 1}, bias, true, true},
+             // More steps than wgmma's stages, a last one that K does not fill; a second tile of few pixels and outputs.
+             {"1x1_wgmma_328_136_@17_bf16", {1, 328, 17, 16}, {136, 328, 1, 1}, bias, true, true},
+             {"3x3_wgmma_40_24_@9_bf16", {2, 40, 9, 7}, {24, 40, 3, 3}, padded_bias, true, true},
+             {"3x3_plane_8_12_@30_bf16", {1, 8, 30, 23}, {12, 8, 3, 3}, reflect, true, true},
          }) {
       rows.push_back(layer_case(r, layout));
     }
