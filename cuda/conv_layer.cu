@@ -107,7 +107,6 @@ void conv_layer_naive(const Tensor& x, const Tensor& w, const Tensor& scale, con
 
 void register_conv_layer() {
   register_conv_layer_cluster();
-  register_conv_layer_phi();
   register_conv_layer_split_k();
   kernels::conv_layer.add(Device::cuda, "naive", conv_layer_naive);
 }

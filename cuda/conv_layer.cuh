@@ -78,7 +78,6 @@ __device__ __forceinline__ T activate(T v, T slope) {
 
 // The variants before `naive`, fastest first.
 void register_conv_layer_cluster();  // conv_layer_cluster.cu
-void register_conv_layer_phi();      // conv_layer_phi.cu
 void register_conv_layer_split_k();  // conv_layer_split_k.cu
 
 }  // namespace asap::cuda

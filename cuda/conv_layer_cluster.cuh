@@ -19,13 +19,15 @@
 
 namespace asap::cuda {
 
-constexpr int kClusterBlocks = 8;                                                         // and pieces of K
-constexpr int kClusterOutputs = 72, kClusterFinished = kClusterOutputs / kClusterBlocks;  // of a cluster; normed by a block
-constexpr int kClusterGroups = 4, kClusterThreads = kClusterGroups * 128;                 // warpgroups
-constexpr int kClusterSide = 8, kClusterProduct = kClusterSide * kClusterSide;            // rows, columns; pixels of a product
-constexpr int kClusterRows = 2 * kClusterSide;                                            // of y at most
+constexpr int kClusterBlocks = 8;  // and pieces of K
+constexpr int kClusterOutputs = 72,
+              kClusterFinished = kClusterOutputs / kClusterBlocks;              // of a cluster; normed by a block
+constexpr int kClusterGroups = 4, kClusterThreads = kClusterGroups * 128;       // warpgroups
+constexpr int kClusterSide = 8, kClusterProduct = kClusterSide * kClusterSide;  // rows, columns; pixels of a product
+constexpr int kClusterRows = 2 * kClusterSide;                                  // of y at most
 constexpr int kClusterStageBytes = kClusterOutputs * kStepBytes;
-constexpr int kSliceChannels = 64, kSliceChunks = kSliceChannels / 8;  // a step multiplies one tap of a slice of channels
+constexpr int kSliceChannels = 64,
+              kSliceChunks = kSliceChannels / 8;  // a step multiplies one tap of a slice of channels
 
 // What follows from the layer's sizes.
 struct ClusterWindow {
@@ -44,7 +46,7 @@ struct ClusterWindow {
 template <int kProducts>
 constexpr int kClusterStages = kProducts == 1 ? 12 : 7;
 template <int kProducts>
-constexpr int kClusterPixels = kClusterGroups * kProducts * kClusterProduct;
+constexpr int kClusterPixels = kClusterGroups* kProducts* kClusterProduct;
 template <int kProducts>
 constexpr int kClusterPitch = kClusterPixels<kProducts> + 4;  // of sums: the lanes of a store meet no bank twice
 
@@ -109,7 +111,8 @@ __device__ __forceinline__ void copy_window(const bf16* x, const ConvLayerShape&
   const int lane = static_cast<int>(threadIdx.x) % kWarp, chunk = lane % kSliceChunks;
   const char* from = reinterpret_cast<const char*>(x) + first_channel * 2 + chunk * kChunkBytes;
   to += chunk * window.chunk_bytes;
-  for (int row = static_cast<int>(threadIdx.x) / kWarp; row < s.out_height + s.side - 1; row += kClusterThreads / kWarp) {
+  for (int row = static_cast<int>(threadIdx.x) / kWarp; row < s.out_height + s.side - 1;
+       row += kClusterThreads / kWarp) {
     const int h = padded_source(row - s.pad, s.height, s.mode);
     for (int i = lane / kSliceChunks; i < window.width; i += kWarp / kSliceChunks) {
       const int column = padded_source(i - s.pad, s.width, s.mode);
@@ -152,10 +155,10 @@ __device__ __forceinline__ void finish_output(float* sums, const ConvLayerShape&
 #pragma unroll
     for (int i = 0; i < kFours; ++i) h[i] = add(h[i], *reinterpret_cast<const float4*>(from + place(i)));
   }
-  const auto row = [&](int i) { return place(i) / kClusterProduct % 2 * kClusterSide + place(i) / kClusterSide % kClusterSide; };
-  const auto column = [&](int i) {
-    return place(i) / (2 * kClusterProduct) * kClusterSide + place(i) % kClusterSide;
+  const auto row = [&](int i) {
+    return place(i) / kClusterProduct % 2 * kClusterSide + place(i) / kClusterSide % kClusterSide;
   };
+  const auto column = [&](int i) { return place(i) / (2 * kClusterProduct) * kClusterSide + place(i) % kClusterSide; };
   const auto is_there = [&](int i) { return row(i) < s.out_height && column(i) < s.out_width; };
   const auto sum_of_four = [](float4 v) { return v.x + v.y + v.z + v.w; };
   const float share = 1.0f / static_cast<float>(s.pixels());
@@ -170,14 +173,16 @@ __device__ __forceinline__ void finish_output(float* sums, const ConvLayerShape&
     if (is_there(i)) squares += sum_of_four(add_squares({}, h[i], {mean, mean, mean, mean}));
   }
   const int channel = min(first_output + output, s.outputs - 1);
-  const float factor = norm.scale[channel] / sqrtf(warp_reduce(squares) * share + norm.eps), shift = norm.shift[channel];
+  const float factor = norm.scale[channel] / sqrtf(warp_reduce(squares) * share + norm.eps),
+              shift = norm.shift[channel];
 #pragma unroll
   for (int i = 0; i < kFours; ++i) {
     if (!is_there(i)) continue;
     bf16* to = out + (row(i) * s.out_width + column(i)) * kClusterFinished + own;
     const float v[4] = {h[i].x, h[i].y, h[i].z, h[i].w};
 #pragma unroll
-    for (int j = 0; j < 4; ++j) to[j * kClusterFinished] = to_bf16(activate((v[j] - mean) * factor + shift, norm.slope));
+    for (int j = 0; j < 4; ++j)
+      to[j * kClusterFinished] = to_bf16(activate((v[j] - mean) * factor + shift, norm.slope));
   }
 }
 
@@ -193,7 +198,8 @@ __device__ __forceinline__ void wait_for_sums(float (&sums)[2][kCount]) {
 // Blocks (pieces of K, tiles of outputs, pictures), a cluster along x.
 template <int kProducts>
 __global__ void __launch_bounds__(kClusterThreads, 1)
-    conv_cluster_kernel(const bf16* x, const bf16* w, ConvLayerShape s, ClusterWindow window, NormArguments norm, bf16* y) {
+    conv_cluster_kernel(const bf16* x, const bf16* w, ConvLayerShape s, ClusterWindow window, NormArguments norm,
+                        bf16* y) {
   constexpr int kStages = kClusterStages<kProducts>, kAhead = kStages - 2;
   char* stages = aligned_shared<char>();
   char* pixels = stages + kStages * kClusterStageBytes;
@@ -212,7 +218,8 @@ __global__ void __launch_bounds__(kClusterThreads, 1)
   x += int64_t{picture} * s.height * s.width * s.channels;
   for (int slice = 0; slice < 2; ++slice) {
     if (slice < window.slices) {
-      copy_window(x, s, window, first_channel + slice * kSliceChannels, pixels + slice * kSliceChunks * window.chunk_bytes);
+      copy_window(x, s, window, first_channel + slice * kSliceChannels,
+                  pixels + slice * kSliceChunks * window.chunk_bytes);
     }
     copy_commit();
   }
@@ -258,7 +265,8 @@ __global__ void __launch_bounds__(kClusterThreads, 1)
   auto* out = reinterpret_cast<bf16*>(shared_sums + kClusterOutputs * kClusterPitch<kProducts>);
   store_sums<kProducts>(sums, shared_sums);
   cluster_barrier();
-  if (static_cast<int>(threadIdx.x) < kClusterFinished * kWarp) finish_output<kProducts>(shared_sums, s, first_output, norm, out);
+  if (static_cast<int>(threadIdx.x) < kClusterFinished * kWarp)
+    finish_output<kProducts>(shared_sums, s, first_output, norm, out);
   cluster_arrive();  // done with the others' memory
   __syncthreads();
   y += int64_t{picture} * s.pixels() * s.outputs + first_output + cluster_rank() * kClusterFinished;

@@ -1,8 +1,7 @@
 // The variants of conv_layer that fill a card at batch 1: plans the split of K, launches the convolution of
-// conv_layer_split_k.cuh, conv_layer_wgmma.cuh or conv_layer_resident.cuh and what conv_layer_norm.cuh does with its sums.
+// conv_layer_split_k.cuh or conv_layer_wgmma.cuh and what conv_layer_norm.cuh does with its sums.
 // nhwc only: the session asks for it on a card, since both operands then run along K; nchw is left to `naive`.
 #include "cuda/conv_layer_norm.cuh"
-#include "cuda/conv_layer_resident.cuh"
 #include "cuda/conv_layer_split_k.cuh"
 #include "cuda/conv_layer_wgmma.cuh"
 
@@ -143,19 +142,6 @@ void conv_layer_split_k(const Tensor& x, const Tensor& w, const Tensor& scale, c
   run_layer(convolve_in_tiles, s, plan, scale, shift, p, y);
 }
 
-template <class T>
-void conv_layer_resident(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift,
-                         const ConvLayerParams& p, Tensor& y) {
-  const ConvLayerShape s = conv_layer_shape(x, w, p, y);
-  const int64_t slices = s.channels * static_cast<int64_t>(sizeof(T)) / kStepBytes;
-  const SplitKPlan plan = plan_splits(s, kTiles<ResidentTile>, slices, 1, p.norm);
-  const auto convolve = [&](const SplitKResult& result) {
-    const Launch shape(blocks_of(s, plan), ResidentTile::kThreads, resident_shared_bytes(s));
-    launch(resident_kernel<T>, shape.overlapping(), x.data<T>(), w.data<T>(), s, resident_window(s), plan, result);
-  };
-  run_layer(convolve, s, plan, scale, shift, p, y);
-}
-
 void conv_layer_wgmma(const Tensor& x, const Tensor& w, const Tensor&, const Tensor& shift, const ConvLayerParams& p,
                       Tensor& y) {
   const ConvLayerShape s = conv_layer_shape(x, w, p, y);
@@ -183,12 +169,6 @@ bool takes_split_k(const Tensor& x, const Tensor& w, const ConvLayerParams& p, c
 }
 size_t split_k_shared(const ConvLayerShape& s) { return split_k_shared_bytes<MediumTile>(s); }
 
-// Whole slices of channels and kernels of enough taps; shared memory limits the length of a row of y.
-bool takes_resident(const Tensor& x, const Tensor& w, const ConvLayerParams& p, const Tensor& y) {
-  return takes_split_k(x, w, p, y) && p.stride == 1 && w.size(1) * w.size(1) >= kResidentLeastTaps &&
-         x.size(3) * static_cast<int64_t>(size_of(x.dtype())) % kStepBytes == 0;
-}
-
 // Results are stored as 16 bytes.
 bool takes_wgmma(const Tensor& x, const Tensor& w, const ConvLayerParams& p, const Tensor& y) {
   return !p.norm && card_has_wgmma() && takes_split_k(x, w, p, y) && y.dtype() == DType::bf16 && y.size(3) % 8 == 0;
@@ -211,9 +191,7 @@ void add(const char* variant, ConvLayerFn* run, Precision precision, Takes* take
 
 void register_conv_layer_split_k() {
   add("wgmma_bf16", conv_layer_wgmma, Precision::bf16, takes_wgmma, wide_shared_bytes);
-  add("resident_bf16", conv_layer_resident<bf16>, Precision::bf16, takes_resident, resident_shared_bytes);
   add("split_k_bf16", conv_layer_split_k<bf16, false>, Precision::bf16, takes_split_k, split_k_shared);
-  add("resident_tf32", conv_layer_resident<float>, Precision::tf32, takes_resident, resident_shared_bytes);
   add("split_k_tf32", conv_layer_split_k<float, false>, Precision::tf32, takes_split_k, split_k_shared);
   add("split_k", conv_layer_split_k<float, true>, Precision::f32, takes_split_k, split_k_shared);
 }

@@ -1,7 +1,7 @@
 // A block's tile of the convolution of a layer as a matrix product, y[pixel][output] = sum over k of pixels[pixel][k]
 // weights[output][k], k = (tap, channel): its warps, one step's products, and where the sums go. In nhwc both operands run
 // along k, so that one 16-byte cp.async moves 8 bf16 or 4 f32 of either.
-// Used by conv_layer_split_k.cuh, which gathers the pixels for every tap, and conv_layer_resident.cuh, which keeps them.
+// Used by conv_layer_split_k.cuh, which gathers the pixels for every tap.
 #pragma once
 
 #include "cuda/conv_layer.cuh"

@@ -137,58 +137,59 @@ void add_layers(std::vector<OpCase>& rows) {
   ConvLayerParams padded_bias = reflect;
   padded_bias.norm = false;
   for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
-    for (const LayerRow& r : std::vector<LayerRow>{
-             {"3x3_zero", {2, 3, 5, 7}, {4, 3, 3, 3}, zero},
-             {"3x3_reflect", {1, 5, 7, 4}, {3, 5, 3, 3}, reflect},
-             {"5x5_replicate_leaky", {1, 2, 6, 5}, {3, 2, 5, 5}, replicate},
-             {"3x3_zero_s2", {1, 3, 7, 9}, {5, 3, 3, 3}, strided(zero)},
-             {"3x3_reflect_s2", {2, 4, 6, 10}, {5, 4, 3, 3}, strided(reflect)},
-             {"3x3_no_pad", {1, 3, 5, 5}, {2, 3, 3, 3}, {.norm_params = relu}},
-             {"3x3_bias", {1, 3, 5, 6}, {4, 3, 3, 3}, padded_bias},
-             {"1x1_bias", {2, 7, 3, 5}, {11, 7, 1, 1}, bias},
-             {"1x1_norm", {1, 6, 5, 3}, {4, 6, 1, 1}, {.norm_params = leaky}},
-             // Blocks of fast variants, with remainders; the models' own layers, smaller.
-             {"3x3_16_72_odd", {1, 16, 19, 13}, {72, 16, 3, 3}, reflect},
-             {"3x3_64_64_@16", {2, 64, 16, 16}, {64, 64, 3, 3}, reflect},
-             {"3x3_72_136_@12", {1, 72, 12, 12}, {136, 72, 3, 3}, zero},
-             {"3x3_s2_64_40_@18", {1, 64, 18, 18}, {40, 64, 3, 3}, strided(replicate)},
-             {"1x1_64_200_@16", {1, 64, 16, 16}, {200, 64, 1, 1}, bias},
-             {"1x1_40_203_@5", {2, 40, 5, 5}, {203, 40, 1, 1}, bias},
-             {"3x3_bf16_zero", {2, 8, 5, 7}, {16, 8, 3, 3}, zero, true, true},
-             {"3x3_bf16_reflect_s2", {1, 16, 8, 8}, {24, 16, 3, 3}, strided(reflect), true, true},
-             {"3x3_bf16_72_136_@12", {1, 72, 12, 12}, {136, 72, 3, 3}, reflect, true, true},
-             {"1x1_bf16_64_200_@16", {1, 64, 16, 16}, {200, 64, 1, 1}, bias, true, true},
-             {"1x1_bf16_to_f32", {1, 16, 4, 4}, {40, 16, 1, 1}, bias, true, false},
-             // Sums split over blocks: uneven splits, outputs that no vector store takes, norm and bias.
-             {"3x3_split_40_37_@9", {1, 40, 9, 7}, {37, 40, 3, 3}, replicate1},
-             {"3x3_split_40_37_@9_bf16", {1, 40, 9, 7}, {37, 40, 3, 3}, replicate1, true, true},
-             {"3x3_split_bias_56_21_@6", {1, 56, 6, 5}, {21, 56, 3, 3}, padded_bias, true, true},
-             {"1x1_split_bias_136_24_@6", {1, 136, 6, 5}, {24, 136, 1, 1}, bias},
-             // A kept window of pixels: three slices of channels in a block, rows of y that end within a tile.
-             {"3x3_slices_96_20_@5", {3, 96, 5, 3}, {20, 96, 3, 3}, reflect},
-             {"3x3_slices_192_12_@4_bf16", {3, 192, 4, 3}, {12, 192, 3, 3}, zero, true, true},
-             {"3x3_window_64_10_@27_bf16", {1, 64, 27, 11}, {10, 64, 3, 3}, reflect, true, true},
-             {"5x5_window_32_9_@7", {1, 32, 7, 7}, {9, 32, 5, 5}, replicate},
-             // Eight blocks of a cluster for 64 outputs: one and two slices of channels, one and two products side by side,
-             // rows and columns that are not there.
-             {"3x3_cluster_512_64_@7_bf16", {2, 512, 7, 8}, {64, 512, 3, 3}, reflect, true, true},
-             {"3x3_cluster_512_128_@5_bf16", {1, 512, 5, 20}, {128, 512, 3, 3}, zero, true, true},
-             {"3x3_cluster_1024_64_@16_bf16", {1, 1024, 16, 16}, {64, 1024, 3, 3}, replicate1, true, true},
-             {"5x5_cluster_512_64_@4_bf16", {1, 512, 4, 12}, {64, 512, 5, 5}, replicate, true, true},
-             // Warpgroups: tiles of pixels and outputs that end early, one step of k and many.
-             {"1x1_warpgroups_64_24_@5_bf16", {1, 64, 5, 3}, {24, 64, 1, 1}, bias, true, true},
-             {"1x1_warpgroups_448_200_@17_bf16", {2, 448, 17, 9}, {200, 448, 1, 1}, bias, true, true},
-             // Planes too large for the norm of one block, of few outputs and of many; tiles of 256 pixels.
-             {"3x3_plane_8_10_@35", {1, 8, 35, 33}, {10, 8, 3, 3}, reflect},
-             {"3x3_plane_8_72_@33_bf16", {1, 8, 33, 32}, {72, 8, 3, 3}, zero, true, true},
-             {"3x3_plane_64_4_@33_bf16", {1, 64, 33, 32}, {4, 64, 3, 3}, reflect, true, false},
-             {"1x1_large_tiles_8_140_@17", {1, 8, 17, 16}, {140, 8, 1, 1}, bias},
-             {"1x1_large_tiles_16_132_@17_bf16", {1, 16, 17, 16}, {132, 16, 1, 1}, bias, true, true},
-             // More steps than wgmma's stages, a last one that K does not fill; a second tile of few pixels and outputs.
-             {"1x1_wgmma_328_136_@17_bf16", {1, 328, 17, 16}, {136, 328, 1, 1}, bias, true, true},
-             {"3x3_wgmma_40_24_@9_bf16", {2, 40, 9, 7}, {24, 40, 3, 3}, padded_bias, true, true},
-             {"3x3_plane_8_12_@30_bf16", {1, 8, 30, 23}, {12, 8, 3, 3}, reflect, true, true},
-         }) {
+    for (
+        const LayerRow& r : std::vector<LayerRow>{
+            {"3x3_zero", {2, 3, 5, 7}, {4, 3, 3, 3}, zero},
+            {"3x3_reflect", {1, 5, 7, 4}, {3, 5, 3, 3}, reflect},
+            {"5x5_replicate_leaky", {1, 2, 6, 5}, {3, 2, 5, 5}, replicate},
+            {"3x3_zero_s2", {1, 3, 7, 9}, {5, 3, 3, 3}, strided(zero)},
+            {"3x3_reflect_s2", {2, 4, 6, 10}, {5, 4, 3, 3}, strided(reflect)},
+            {"3x3_no_pad", {1, 3, 5, 5}, {2, 3, 3, 3}, {.norm_params = relu}},
+            {"3x3_bias", {1, 3, 5, 6}, {4, 3, 3, 3}, padded_bias},
+            {"1x1_bias", {2, 7, 3, 5}, {11, 7, 1, 1}, bias},
+            {"1x1_norm", {1, 6, 5, 3}, {4, 6, 1, 1}, {.norm_params = leaky}},
+            // Blocks of fast variants, with remainders; the models' own layers, smaller.
+            {"3x3_16_72_odd", {1, 16, 19, 13}, {72, 16, 3, 3}, reflect},
+            {"3x3_64_64_@16", {2, 64, 16, 16}, {64, 64, 3, 3}, reflect},
+            {"3x3_72_136_@12", {1, 72, 12, 12}, {136, 72, 3, 3}, zero},
+            {"3x3_s2_64_40_@18", {1, 64, 18, 18}, {40, 64, 3, 3}, strided(replicate)},
+            {"1x1_64_200_@16", {1, 64, 16, 16}, {200, 64, 1, 1}, bias},
+            {"1x1_40_203_@5", {2, 40, 5, 5}, {203, 40, 1, 1}, bias},
+            {"3x3_bf16_zero", {2, 8, 5, 7}, {16, 8, 3, 3}, zero, true, true},
+            {"3x3_bf16_reflect_s2", {1, 16, 8, 8}, {24, 16, 3, 3}, strided(reflect), true, true},
+            {"3x3_bf16_72_136_@12", {1, 72, 12, 12}, {136, 72, 3, 3}, reflect, true, true},
+            {"1x1_bf16_64_200_@16", {1, 64, 16, 16}, {200, 64, 1, 1}, bias, true, true},
+            {"1x1_bf16_to_f32", {1, 16, 4, 4}, {40, 16, 1, 1}, bias, true, false},
+            // Sums split over blocks: uneven splits, outputs that no vector store takes, norm and bias.
+            {"3x3_split_40_37_@9", {1, 40, 9, 7}, {37, 40, 3, 3}, replicate1},
+            {"3x3_split_40_37_@9_bf16", {1, 40, 9, 7}, {37, 40, 3, 3}, replicate1, true, true},
+            {"3x3_split_bias_56_21_@6", {1, 56, 6, 5}, {21, 56, 3, 3}, padded_bias, true, true},
+            {"1x1_split_bias_136_24_@6", {1, 136, 6, 5}, {24, 136, 1, 1}, bias},
+            // A kept window of pixels: three slices of channels in a block, rows of y that end within a tile.
+            {"3x3_slices_96_20_@5", {3, 96, 5, 3}, {20, 96, 3, 3}, reflect},
+            {"3x3_slices_192_12_@4_bf16", {3, 192, 4, 3}, {12, 192, 3, 3}, zero, true, true},
+            {"3x3_window_64_10_@27_bf16", {1, 64, 27, 11}, {10, 64, 3, 3}, reflect, true, true},
+            {"5x5_window_32_9_@7", {1, 32, 7, 7}, {9, 32, 5, 5}, replicate},
+            // Eight blocks of a cluster for 64 outputs: one and two slices of channels, one and two products side by side,
+            // rows and columns that are not there.
+            {"3x3_cluster_512_64_@7_bf16", {2, 512, 7, 8}, {64, 512, 3, 3}, reflect, true, true},
+            {"3x3_cluster_512_128_@5_bf16", {1, 512, 5, 20}, {128, 512, 3, 3}, zero, true, true},
+            {"3x3_cluster_1024_64_@16_bf16", {1, 1024, 16, 16}, {64, 1024, 3, 3}, replicate1, true, true},
+            {"5x5_cluster_512_64_@4_bf16", {1, 512, 4, 12}, {64, 512, 5, 5}, replicate, true, true},
+            // Warpgroups: tiles of pixels and outputs that end early, one step of k and many.
+            {"1x1_warpgroups_64_24_@5_bf16", {1, 64, 5, 3}, {24, 64, 1, 1}, bias, true, true},
+            {"1x1_warpgroups_448_200_@17_bf16", {2, 448, 17, 9}, {200, 448, 1, 1}, bias, true, true},
+            // Planes too large for the norm of one block, of few outputs and of many; tiles of 256 pixels.
+            {"3x3_plane_8_10_@35", {1, 8, 35, 33}, {10, 8, 3, 3}, reflect},
+            {"3x3_plane_8_72_@33_bf16", {1, 8, 33, 32}, {72, 8, 3, 3}, zero, true, true},
+            {"3x3_plane_64_4_@33_bf16", {1, 64, 33, 32}, {4, 64, 3, 3}, reflect, true, false},
+            {"1x1_large_tiles_8_140_@17", {1, 8, 17, 16}, {140, 8, 1, 1}, bias},
+            {"1x1_large_tiles_16_132_@17_bf16", {1, 16, 17, 16}, {132, 16, 1, 1}, bias, true, true},
+            // More steps than wgmma's stages, a last one that K does not fill; a second tile of few pixels and outputs.
+            {"1x1_wgmma_328_136_@17_bf16", {1, 328, 17, 16}, {136, 328, 1, 1}, bias, true, true},
+            {"3x3_wgmma_40_24_@9_bf16", {2, 40, 9, 7}, {24, 40, 3, 3}, padded_bias, true, true},
+            {"3x3_plane_8_12_@30_bf16", {1, 8, 30, 23}, {12, 8, 3, 3}, reflect, true, true},
+        }) {
       rows.push_back(layer_case(r, layout));
     }
   }

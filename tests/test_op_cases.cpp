@@ -33,7 +33,8 @@ std::string variant_name(const KernelSlotBase& slot, Device device, const std::s
 bool wants_gradcheck(const OpCase& row) {
   constexpr int64_t kLongest = 5000;
   const auto& in = row.inputs;
-  return !row.large && row.gradcheck && std::any_of(in.begin(), in.end(), [](const OpInput& i) { return i.differentiable; }) &&
+  return !row.large && row.gradcheck &&
+         std::any_of(in.begin(), in.end(), [](const OpInput& i) { return i.differentiable; }) &&
          std::all_of(in.begin(), in.end(), [](const OpInput& i) { return i.shape.numel() <= kLongest; });
 }
 
@@ -114,7 +115,8 @@ TEST_CASE("every variant of every kernel gives what naive gives") {
             const std::string name = variant_name(*slot, device, variant);
             INFO(name, " in ", dtype, ": difference ", check.difference, ", tolerance ", check.tolerance);
             CHECK(check.passed());
-            if (variant == "naive" && device == Device::cpu) CHECK_MESSAGE(check.ran, "the row never calls this kernel");
+            if (variant == "naive" && device == Device::cpu)
+              CHECK_MESSAGE(check.ran, "the row never calls this kernel");
             if (!check.ran) continue;
             waiting.erase(name);
             auto& record = worst[str(name, " in ", dtype)];
@@ -127,7 +129,8 @@ TEST_CASE("every variant of every kernel gives what naive gives") {
     }
     CHECK_MESSAGE(overwritten_guards() == guards_before, "a kernel of this row wrote behind its output");
   }
-  for (const std::string& name : wanted_rows() ? std::set<std::string>() : waiting) FAIL_CHECK("ran in no row of op_cases: ", name);
+  for (const std::string& name : wanted_rows() ? std::set<std::string>() : waiting)
+    FAIL_CHECK("ran in no row of op_cases: ", name);
   for (const auto& [name, record] : worst) {
     if (record.first > 0.5) MESSAGE(name, " uses ", record.first, " of the tolerance, in ", record.second);
   }
