@@ -70,10 +70,12 @@ InferenceSession::InferenceSession(const Generator& generator, const SessionOpti
   host_result_ = options.device == Device::cpu ? result_ : Tensor::empty(result_.shape(), result_.dtype());
   if (config_.instance_channel()) instance_ = buffer({options.batch, 1, options.height, options.width}, DType::f32);
   covered_by_kernels(config_) ? plan_kernels(generator) : plan_generator(generator);
-  backend(options_.device).page_lock(host_result_.raw(), host_result_.bytes());
+  result_locked_ = backend(options_.device).page_lock(host_result_.raw(), host_result_.bytes());
 }
 
-InferenceSession::~InferenceSession() { backend(options_.device).page_unlock(host_result_.raw()); }
+InferenceSession::~InferenceSession() {
+  if (result_locked_) backend(options_.device).page_unlock(host_result_.raw());
+}
 
 Tensor InferenceSession::buffer(const Shape& shape, DType dtype) {
   Tensor x = Tensor::zeros(shape, dtype, options_.device);  // zeros: recording runs on it before labels have come

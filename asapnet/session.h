@@ -80,6 +80,7 @@ class InferenceSession {
   size_t bytes_ = 0;
   Tensor labels_, instance_, z_;  // the input on the device
   Tensor result_, host_result_;   // on the device and on the host; on the CPU one and the same
+  bool result_locked_ = false;    // the latter, for faster copies
 
   // With the kernels of inference:
   LabelPlanesParams planes_params_;

@@ -116,8 +116,11 @@ class CudaBackend final : public DeviceBackend {
     if (bytes > 0) ASAP_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()));
   }
   void synchronize() override { ASAP_CUDA_CHECK(cudaStreamSynchronize(stream())); }
-  void page_lock(void* host, size_t bytes) override {
-    ASAP_CUDA_CHECK(cudaHostRegister(host, bytes, cudaHostRegisterDefault));
+  bool page_lock(void* host, size_t bytes) override {
+    const cudaError_t error = cudaHostRegister(host, bytes, cudaHostRegisterDefault);
+    if (error == cudaErrorHostMemoryAlreadyRegistered) return cudaGetLastError(), false;
+    ASAP_CUDA_CHECK(error);
+    return true;
   }
   void page_unlock(void* host) noexcept override { cudaHostUnregister(host); }
 

@@ -49,9 +49,10 @@ class DeviceBackend {
   virtual void copy_within(const void* from, void* to, size_t bytes) = 0;
   // Waits for all queued work.
   virtual void synchronize() = 0;
-  // Copies from and to host memory that is page-locked in between are the device's own work: faster, and a copy_to_host needs
-  // no buffer beside it. Nothing by default.
-  virtual void page_lock(void*, size_t) {}
+  // Page-locks host memory, so that copies from and to it are the device's own work and need no buffer between. False where
+  // that is not to be had (nothing to gain, or memory of others on the same pages that is locked): copies work all the same.
+  // What was locked must be unlocked before it is freed.
+  virtual bool page_lock(void*, size_t) { return false; }
   virtual void page_unlock(void*) noexcept {}
   // Does work() and records it. What work() allocates belongs to the graph and must be freed when work() returns: tensors
   // that go in or come out are made before. work() must always do the same, and must not read from or write to the host.

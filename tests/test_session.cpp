@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <memory>
 
 #include "asapnet/model.h"
 #include "asapnet/session.h"
@@ -237,6 +238,21 @@ TEST_CASE("a session refuses what does not fit, and says what would") {
   CHECK(error_of([&] {
           wants_edges.run({.labels = Tensor::zeros({1, 32, 32}, DType::u8), .instance = {}, .z = {}});
         }) == "session: expected the instance channel (1,1,32,32), came none");
+}
+
+// Small pictures share pages of host memory, of which a device can lock each but once.
+TEST_CASE("many sessions live side by side") {
+  ran();
+  const Config config = tiny();
+  const Generator generator(config);
+  const SessionOptions options{.height = 64, .width = 64, .device = test_device()};
+  std::vector<std::unique_ptr<InferenceSession>> sessions;
+  for (int i = 0; i < 8; ++i) sessions.push_back(std::make_unique<InferenceSession>(generator, options));
+  const SessionInput input = input_of(random_batch(config, 1, 64, 64));
+  const auto expected = sessions.front()->run(input).to_vector<uint8_t>();
+  sessions.erase(sessions.begin());  // what it locked is free again
+  sessions.push_back(std::make_unique<InferenceSession>(generator, options));
+  for (auto& session : sessions) CHECK(session->run(input).to_vector<uint8_t>() == expected);
 }
 
 TEST_CASE("a session plans its memory once") {

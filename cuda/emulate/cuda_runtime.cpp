@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -25,6 +27,16 @@ struct CUgraphExec_st {
 };
 
 namespace {
+
+struct PageRange {
+  uintptr_t first, last;
+  PageRange(const void* memory, size_t bytes)
+      : first(reinterpret_cast<uintptr_t>(memory) / kPage),
+        last((reinterpret_cast<uintptr_t>(memory) + bytes - 1) / kPage) {}
+  static constexpr uintptr_t kPage = 4096;
+};
+std::map<void*, PageRange> registered;  // page-locked memory
+std::mutex registered_mutex;
 
 thread_local CUgraph_st* capturing = nullptr;
 thread_local cudaError_t last_error = cudaSuccess;
@@ -125,8 +137,20 @@ cudaError_t cudaFreeHost(void* memory) {
   std::free(memory);
   return cudaSuccess;
 }
-cudaError_t cudaHostRegister(void*, size_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaHostUnregister(void*) { return cudaSuccess; }
+// Whole pages are registered: memory beside another's on one page cannot be.
+cudaError_t cudaHostRegister(void* memory, size_t bytes, unsigned) {
+  const PageRange pages(memory, bytes);
+  const std::lock_guard lock(registered_mutex);
+  for (const auto& [start, other] : registered) {
+    if (pages.first <= other.last && other.first <= pages.last) return report(cudaErrorHostMemoryAlreadyRegistered);
+  }
+  registered.emplace(memory, pages);
+  return cudaSuccess;
+}
+cudaError_t cudaHostUnregister(void* memory) {
+  const std::lock_guard lock(registered_mutex);
+  return report(registered.erase(memory) == 1 ? cudaSuccess : cudaErrorInvalidValue);
+}
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
   if (kind != cudaMemcpyHostToDevice && !fits(from, bytes)) return report(cudaErrorInvalidValue);
