@@ -90,6 +90,7 @@ const char* cudaGetErrorString(cudaError_t error) {
     case cudaSuccess: return "no error";
     case cudaErrorInvalidValue: return "invalid argument";
     case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorHostMemoryAlreadyRegistered: return "part or all of the memory is page-locked already";
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
   }
   return "unknown error";
