@@ -64,7 +64,7 @@ TEST_CASE("every kernel slot has a row in the table and a naive variant") {
 // A merge once lost a registration, and with it the fastest kernels: everything else stayed green.
 TEST_CASE("each slot has the variants of tests/kernel_variants.txt, in their order") {
   ran();
-  const std::string path = ASAP_SOURCE_DIR "/tests/kernel_variants.txt";
+  const std::string path = source_folder() + "/tests/kernel_variants.txt";
   std::ifstream file(path);
   REQUIRE_MESSAGE(file, path);
   std::map<std::string, std::string> listed;  // "device slot": "variant variant ..."

@@ -6,11 +6,12 @@
 #include <limits>
 
 #include "nn/safetensors.h"
+#include "tests/support/skip.h"
 
 namespace asap::tests {
 
 Golden::Golden(const std::string& name) : name_(name) {
-  auto file = nn::read_safetensors(std::string(ASAP_GOLDEN_DIR "/") + name + ".safetensors");
+  auto file = nn::read_safetensors(source_folder() + "/tests/golden/" + name + ".safetensors");
   tensors_ = std::move(file.tensors);
   metadata_ = std::move(file.metadata);
 }

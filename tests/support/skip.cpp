@@ -23,6 +23,11 @@ Device test_device() {
   return name == "cpu" ? Device::cpu : Device::cuda;
 }
 
+std::string source_folder() {
+  const char* folder = std::getenv("ASAP_SOURCE_DIR");
+  return folder ? folder : ASAP_SOURCE_DIR;
+}
+
 std::string data_folder() {
   const char* folder = std::getenv("ASAP_DATA");
   return folder ? folder : "";

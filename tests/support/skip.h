@@ -16,6 +16,10 @@ bool all_skipped();
 // program that is asked for a card and finds none skips itself (main.cpp).
 Device test_device();
 
+// The project's folder, whose tests/ holds what device tests compare with: where the program was built, or the environment
+// variable ASAP_SOURCE_DIR for one that runs elsewhere.
+std::string source_folder();
+
 // The folder of the real data (facades/, weights/) from the environment variable ASAP_DATA; "" when it is not set.
 std::string data_folder();
 
