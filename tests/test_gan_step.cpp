@@ -9,6 +9,7 @@
 #include "asapnet/model.h"
 #include "tests/support/scratch.h"
 #include "tests/support/skip.h"
+#include "tests/support/tiny_run.h"
 
 namespace asap {
 namespace {
@@ -21,20 +22,7 @@ using Bytes = std::vector<std::pair<std::string, std::vector<float>>>;
 bool on_card() { return test_device() != Device::cpu; }
 
 Config tiny(bool vae = false) {
-  Config config{.crop_size = 32,
-                .learned_ds_factor = 2,
-                .lr_width = 4,
-                .lr_max_width = 8,
-                .lr_depth = 1,
-                .hr_width = 8,
-                .hr_depth = 2,
-                .reflection_pad = true,
-                .ndf = 4,
-                .ndf_max = 8,
-                .n_layers_D = 2,
-                .ngf = 2,
-                .z_dim = 4,
-                .no_vgg_loss = true};
+  Config config = tiny_model();
   config.use_vae = vae;
   return config;
 }

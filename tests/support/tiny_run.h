@@ -18,23 +18,27 @@ inline std::filesystem::path make_tiny_data(const std::filesystem::path& folder)
   return folder;
 }
 
+inline asapnet::Config tiny_model() {
+  return {.crop_size = 32,
+          .learned_ds_factor = 2,
+          .lr_width = 4,
+          .lr_max_width = 8,
+          .lr_depth = 1,
+          .hr_width = 8,
+          .hr_depth = 2,
+          .reflection_pad = true,
+          .ndf = 4,
+          .ndf_max = 8,
+          .n_layers_D = 2,
+          .ngf = 2,
+          .z_dim = 4,
+          .no_vgg_loss = true};
+}
+
 // Not resolved yet.
 inline train::Options tiny_options(const std::filesystem::path& data) {
   train::Options options;
-  options.model = {.crop_size = 32,
-                   .learned_ds_factor = 2,
-                   .lr_width = 4,
-                   .lr_max_width = 8,
-                   .lr_depth = 1,
-                   .hr_width = 8,
-                   .hr_depth = 2,
-                   .reflection_pad = true,
-                   .ndf = 4,
-                   .ndf_max = 8,
-                   .n_layers_D = 2,
-                   .ngf = 2,
-                   .z_dim = 4,
-                   .no_vgg_loss = true};
+  options.model = tiny_model();
   options.train.dataroot = data.string();
   options.train.batchSize = 3;
   options.train.steps = 6;
