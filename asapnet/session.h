@@ -3,6 +3,7 @@
 // recorded as a graph. A run writes labels in, replays, and reads the pictures.
 // On CUDA activations are NHWC with channels padded to a multiple of 8, bf16 if the precision is bf16; on the CPU NCHW in
 // float32 whatever the precision (it is a permission, tensor/precision.h), sharing the generator's weights.
+// Sessions of several threads may run at once on the CPU, each thread with its own; a card takes one thread at a time.
 // Models that the kernels of inference do not cover (RGB input, condition_on_z, more than 256 classes) run the generator's
 // own ops, in float32, with the same checks, inputs and outputs but their memory is taken anew in every run.
 // Next: generator.h for what is computed; ../tensor/kernels.h for the three kernels.

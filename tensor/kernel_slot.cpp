@@ -66,7 +66,8 @@ uint64_t forcing_count() { return forcings; }
 
 std::vector<std::string> KernelSlotBase::variants(Device device) const {
   ensure_kernels_registered();
-  return names_[static_cast<int>(device)];
+  const auto& names = names_[static_cast<int>(device)];
+  return {names.begin(), names.end()};
 }
 
 void KernelSlotBase::force(const std::string& variant) {
@@ -109,8 +110,7 @@ void KernelSlotBase::fail_no_variant(Device device) const {
 }
 
 void KernelSlotBase::warn_forced_unsupported() const {
-  if (warned_) return;
-  warned_ = true;
+  if (warned_.exchange(true)) return;
   std::cerr << "kernel: the forced variant '" << forced_ << "' of " << name_
             << " does not take some arguments; the usual order applies to those\n";
 }

@@ -3,9 +3,12 @@
 //   ASAP_KERNEL=conv2d_forward=naive,gemm=eigen   (environment)
 //   ForcedVariant guard(kernels::conv2d_forward, "naive");
 // A forced variant runs wherever it supports the arguments; elsewhere the usual order applies and stderr says so once.
+// Several threads may run() kernels at once, but none while a variant is being added or forced.
 // Next: kernels.h.
 #pragma once
 
+#include <atomic>
+#include <deque>
 #include <functional>
 #include <string>
 #include <vector>
@@ -28,8 +31,11 @@ class KernelSlotBase {
   void force(const std::string& variant);
   const std::string& forced() const { return forced_; }
   // Name of the variant that ran last in this slot ("" before the first run): lets tests see what was tested.
-  const std::string& last_variant() const { return last_variant_; }
-  void forget_last_variant() { last_variant_.clear(); }
+  std::string last_variant() const {
+    const std::string* last = last_variant_.load(std::memory_order_relaxed);
+    return last ? *last : "";
+  }
+  void forget_last_variant() { last_variant_ = nullptr; }
 
  protected:
   void add_name(Device device, std::string name);
@@ -39,10 +45,10 @@ class KernelSlotBase {
   void warn_forced_unsupported() const;
 
   std::string name_;
-  std::vector<std::string> names_[kDeviceCount];
+  std::deque<std::string> names_[kDeviceCount];  // which stay where they are when others are added
   std::string forced_;
-  mutable std::string last_variant_;
-  mutable bool warned_ = false;
+  mutable std::atomic<const std::string*> last_variant_ = nullptr;
+  mutable std::atomic<bool> warned_ = false;
 };
 
 // Every slot of the program, in no particular order.
@@ -101,8 +107,7 @@ class KernelSlot<void(Args...)> : public KernelSlotBase {
   };
   static bool takes(const Variant& variant, Args... args) { return !variant.supports || variant.supports(args...); }
   void run_variant(Device device, size_t i, Args... args) const {
-    const auto& name = names_[static_cast<int>(device)][i];
-    if (last_variant_ != name) last_variant_ = name;
+    last_variant_.store(&names_[static_cast<int>(device)][i], std::memory_order_relaxed);
     variants_[static_cast<int>(device)][i].run(args...);
   }
 

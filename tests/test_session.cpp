@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 #include <memory>
+#include <thread>
 
 #include "asapnet/model.h"
 #include "asapnet/session.h"
@@ -253,6 +254,27 @@ TEST_CASE("many sessions live side by side") {
   sessions.erase(sessions.begin());  // what it locked is free again
   sessions.push_back(std::make_unique<InferenceSession>(generator, options));
   for (auto& session : sessions) CHECK(session->run(input).to_vector<uint8_t>() == expected);
+}
+
+// Under ThreadSanitizer (preset tsan) this shows what sessions share.
+TEST_CASE("threads with a session each, one of them made meanwhile, disturb nobody") {
+  if (test_device() != Device::cpu) return;
+  ran();
+  const Generator generator(tiny());
+  const Batch batch = random_batch(generator.config(), 1, 32, 32, 3);
+  const SessionOptions options{.height = 32, .width = 32};
+  const auto picture = [&] {
+    InferenceSession session(generator, options);
+    for (int i = 0; i < 3; ++i) session.run(input_of(batch));
+    return session.run(input_of(batch)).to_vector<uint8_t>();
+  };
+  const auto alone = picture();
+  std::vector<std::vector<uint8_t>> pictures(4);
+  {
+    std::vector<std::jthread> threads;
+    for (auto& result : pictures) threads.emplace_back([&] { result = picture(); });
+  }
+  for (const auto& result : pictures) CHECK(result == alone);
 }
 
 TEST_CASE("a session plans its memory once") {
