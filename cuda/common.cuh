@@ -60,8 +60,9 @@ struct Launch {
 void check_launch(const Launch& launch);
 
 #if defined(ASAP_CUDA_EMULATE)
+// launch(kernel<T>, ...) with its own words, which begin with the name: for error texts and launched_kernels().
 template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), const Launch& shape, Arguments&&... arguments) {
+void launch_named(const char* words, void (*kernel)(Parameters...), const Launch& shape, Arguments&&... arguments) {
   static_assert((!std::is_reference_v<Parameters> && ...), "kernels take their parameters by value");
   std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
   emulate::submit({.grid = shape.blocks,
@@ -69,10 +70,11 @@ void launch(void (*kernel)(Parameters...), const Launch& shape, Arguments&&... a
                    .shared_bytes = shape.shared_bytes,
                    .cluster = shape.cluster,
                    .overlaps = shape.overlaps,
-                   .name = shape.where.function_name()},
+                   .name = emulate::note_launch(shape.where.file_name(), words)},
                   [kernel, values] { std::apply(kernel, values); });
   check_launch(shape);
 }
+#define launch(...) launch_named(#__VA_ARGS__, __VA_ARGS__)
 #else
 // Once for each kernel: lets it have as much shared memory and as large clusters as this launch needs.
 void allow_launch(const void* kernel, const Launch& launch);

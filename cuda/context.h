@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "tensor/tensor.h"
 
@@ -19,12 +20,9 @@ struct Card {
 };
 // The card in use; asap::Error if there is none.
 const Card& card();
-// Whether the kernels are executed by the emulator on the CPU.
+// Whether the kernels are executed by the emulator on the CPU; and which were so far, each as "file kernel".
 bool is_emulated();
-
-// For a variant's `supports`: whether the card has at least this compute capability. If not, says so once on stderr for each
-// variant: the next one on the same device then runs.
-bool card_has(int capability, const char* variant);
+std::vector<std::string> launched_kernels();
 
 // Whether the products of hopper.cuh run: a card of compute capability 9.0, and kernels built for 90a rather than 90.
 bool card_has_wgmma();

@@ -16,43 +16,37 @@ bool is_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams& p, const
 }
 
 void add_forward(Precision precision, bool split) {
-  auto& slot = kernels::conv2d_forward;
-  const std::string name = variant_name(split ? "split_k" : "implicit_gemm", precision);
-  slot.add(
-      Device::cuda, name,
+  kernels::conv2d_forward.add(
+      Device::cuda, variant_name(split ? "split_k" : "implicit_gemm", precision),
       [=](const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
         conv2d_forward_implicit_gemm(precision, split, x, w, p, y);
       },
-      [=, &slot](const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
-        return may_use(precision, slot, name) && takes_implicit_gemm(x, w, p, y) &&
+      [=](const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
+        return precision_allows(precision) && takes_implicit_gemm(x, w, p, y) &&
                (!split || splits_conv2d_forward(precision, x, w, p, y));
       });
 }
 
 void add_input_grad(Precision precision, bool split) {
-  auto& slot = kernels::conv2d_input_grad;
-  const std::string name = variant_name(split ? "split_k" : "implicit_gemm", precision);
-  slot.add(
-      Device::cuda, name,
+  kernels::conv2d_input_grad.add(
+      Device::cuda, variant_name(split ? "split_k" : "implicit_gemm", precision),
       [=](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
         conv2d_input_grad_implicit_gemm(precision, split, dy, w, p, dx);
       },
-      [=, &slot](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
-        return may_use(precision, slot, name) && takes_implicit_gemm(dx, w, p, dy) &&
+      [=](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
+        return precision_allows(precision) && takes_implicit_gemm(dx, w, p, dy) &&
                (!split || splits_conv2d_input_grad(precision, dy, w, p, dx));
       });
 }
 
 void add_weight_grad(Precision precision) {
-  auto& slot = kernels::conv2d_weight_grad;
-  const std::string name = variant_name("implicit_gemm", precision);
-  slot.add(
-      Device::cuda, name,
+  kernels::conv2d_weight_grad.add(
+      Device::cuda, variant_name("implicit_gemm", precision),
       [=](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
         conv2d_weight_grad_implicit_gemm(precision, x, dy, p, dw);
       },
-      [=, &slot](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
-        return may_use(precision, slot, name) && takes_implicit_gemm(x, dw, p, dy);
+      [=](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
+        return precision_allows(precision) && takes_implicit_gemm(x, dw, p, dy);
       });
 }
 

@@ -71,17 +71,19 @@ dim3 blocks_of(const ConvLayerShape& s, const SplitKPlan& plan) {
           static_cast<unsigned>(ceil_div(s.outputs, plan.tile_outputs)), static_cast<unsigned>(plan.splits)};
 }
 
+template <int kThreads, int kPasses, class Y>
+void launch_plane_norm(const float* sums, const ConvLayerShape& s, const SplitKPlan& plan, const NormArguments& norm,
+                       Y* y) {
+  const dim3 blocks(static_cast<unsigned>(ceil_div(s.outputs, 4 * kPlaneFours)), static_cast<unsigned>(s.pictures));
+  launch(plane_norm_kernel<kThreads, kPasses, Y>, Launch(blocks, kThreads).overlapping(), sums, plan.splits, s.pictures,
+         s.pixels(), plan.pitch, s.outputs, norm, y);
+}
 template <class Y>
 void launch_plane_norm(const float* sums, const ConvLayerShape& s, const SplitKPlan& plan, const NormArguments& norm,
                        Y* y) {
-  const auto run = [&](auto kernel, unsigned threads) {
-    const dim3 blocks(static_cast<unsigned>(ceil_div(s.outputs, 4 * kPlaneFours)), static_cast<unsigned>(s.pictures));
-    launch(kernel, Launch(blocks, threads).overlapping(), sums, plan.splits, s.pictures, s.pixels(), plan.pitch,
-           s.outputs, norm, y);
-  };
-  s.pixels() <= kLargestPlane / 4   ? run(plane_norm_kernel<512, 1, Y>, 512)
-  : s.pixels() <= kLargestPlane / 2 ? run(plane_norm_kernel<1024, 1, Y>, 1024)
-                                    : run(plane_norm_kernel<1024, 2, Y>, 1024);
+  s.pixels() <= kLargestPlane / 4   ? launch_plane_norm<512, 1>(sums, s, plan, norm, y)
+  : s.pixels() <= kLargestPlane / 2 ? launch_plane_norm<1024, 1>(sums, s, plan, norm, y)
+                                    : launch_plane_norm<1024, 2>(sums, s, plan, norm, y);
 }
 
 template <class Y>
@@ -179,9 +181,9 @@ using SharedBytes = size_t(const ConvLayerShape& s);
 
 void add(const char* variant, ConvLayerFn* run, Precision precision, Takes* takes, SharedBytes* shared_bytes) {
   const DType operands = precision == Precision::bf16 ? DType::bf16 : DType::f32;
-  const auto supports = [=, label = str("conv_layer=", variant)](const Tensor& x, const Tensor& w, const Tensor&,
+  const auto supports = [=](const Tensor& x, const Tensor& w, const Tensor&,
                                                                  const Tensor&, const ConvLayerParams& p, Tensor& y) {
-    return precision_allows(precision) && x.dtype() == operands && takes(x, w, p, y) && card_has(80, label.c_str()) &&
+    return precision_allows(precision) && x.dtype() == operands && takes(x, w, p, y) &&
            shared_bytes(conv_layer_shape(x, w, p, y)) <= card().shared_bytes;
   };
   kernels::conv_layer.add(Device::cuda, variant, run, supports);

@@ -79,14 +79,13 @@ Matrix matrix(const float* data, int64_t rows, int64_t depth, bool k_outermost, 
 }
 
 void add_tiled(Precision precision, bool split) {
-  const std::string name = variant_name(split ? "split_k" : "tiled", precision);
   kernels::gemm.add(
-      Device::cuda, name,
+      Device::cuda, variant_name(split ? "split_k" : "tiled", precision),
       [=](const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
         matrix_product(precision, split, product_of(a, b, p, y), y);
       },
       [=](const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
-        if (a.dtype() != DType::f32 || !may_use(precision, kernels::gemm, name)) return false;
+        if (a.dtype() != DType::f32 || !precision_allows(precision)) return false;
         const MatrixProduct product = product_of(a, b, p, y);
         return takes_matrix_product(product) && (!split || splits_matrix_product(precision, product));
       });

@@ -65,7 +65,7 @@ void register_gemm_cublas() {
         [=](const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) { gemm_cublas(precision, a, b, p, y); },
         [=](const Tensor& a, const Tensor& b, const GemmParams&, Tensor& y) {
           if (a.dtype() != DType::f32 || !fits(a, b, y)) return false;
-          return precision == Precision::f32 || may_use(precision, kernels::gemm, name);
+          return precision_allows(precision);
         });
   }
 }

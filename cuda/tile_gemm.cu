@@ -67,10 +67,6 @@ std::string variant_name(const std::string& base, Precision precision) {
   return precision == Precision::f32 ? base : base + "_" + name(precision);
 }
 
-bool may_use(Precision precision, const KernelSlotBase& slot, const std::string& variant) {
-  return precision_allows(precision) && card_has(80, (slot.name() + "=" + variant).c_str());
-}
-
 void sum_partials(const Tensor& partials, int splits, bool accumulate, Tensor& y) {
   const bool by_four = y.numel() % 4 == 0 && is_aligned(y.raw());
   if (by_four) {

@@ -315,8 +315,6 @@ __global__ void __launch_bounds__(Product::kThreads, Product::kBlocksEach)
 
 // "tiled", "tiled_tf32" or "tiled_bf16" for "tiled".
 std::string variant_name(const std::string& base, Precision precision);
-// Whether a variant that multiplies in `precision` may run: the caller allows it, and the card can.
-bool may_use(Precision precision, const KernelSlotBase& slot, const std::string& variant);
 // To 16 bytes.
 inline bool is_aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 

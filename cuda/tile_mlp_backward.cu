@@ -261,13 +261,12 @@ void add_tile_mlp_backward() {
   kernels::tile_mlp_backward.add(
       Device::cuda, "fused_tf32", backward<Tf32>,
       [](const Tensor& x, const Tensor&, const Tensor&, const TileMlpParams& params, const Tensor&, const Tensor&) {
-        return precision_allows(Precision::tf32) && takes<Tf32>(x, params) &&
-               card_has(80, "tile_mlp_backward=fused_tf32");
+        return precision_allows(Precision::tf32) && takes<Tf32>(x, params);
       });
   kernels::tile_mlp_backward.add(
       Device::cuda, "fused", backward<Simt>,
       [](const Tensor& x, const Tensor&, const Tensor&, const TileMlpParams& params, const Tensor&, const Tensor&) {
-        return takes<Simt>(x, params) && card_has(80, "tile_mlp_backward=fused");
+        return takes<Simt>(x, params);
       });
 }
 

@@ -246,8 +246,7 @@ void forward(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Te
   run(PictureInput{x.data<float>()}, phi, Layout::nchw, TileMlpSizes(x, params), y);
 }
 bool takes_forward(const Tensor& x, const Tensor&, const TileMlpParams& params, const Tensor&) {
-  return x.dtype() == DType::f32 && x.size(1) <= kHidden - 3 && fits(TileMlpSizes(x, params)) &&
-         card_has(80, "tile_mlp_forward=fused");
+  return x.dtype() == DType::f32 && x.size(1) <= kHidden - 3 && fits(TileMlpSizes(x, params));
 }
 
 void labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
@@ -257,8 +256,7 @@ void labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, con
 }
 bool takes_labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
                   const Tensor&) {
-  return phi.dtype() != DType::f64 && fits(TileMlpSizes(labels, instance, params)) &&
-         card_has(80, "tile_mlp_labels=fused");
+  return phi.dtype() != DType::f64 && fits(TileMlpSizes(labels, instance, params));
 }
 
 }  // namespace

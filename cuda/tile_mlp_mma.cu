@@ -316,10 +316,9 @@ void run(const Input& input, const Tensor& phi, Layout layout, const TileMlpSize
 }
 
 template <PackFormat kFormat>
-bool takes(const TileMlpSizes& s, const char* variant) {
+bool takes(const TileMlpSizes& s) {
   if (!precision_allows(kFormat == PackFormat::bf16 ? Precision::bf16 : Precision::tf32)) return false;
-  return packs(s) && s.inputs <= kHidden && shared_bytes(s, PackedMlp(s, kFormat)) <= card().shared_bytes &&
-         card_has(80, variant);
+  return packs(s) && s.inputs <= kHidden && shared_bytes(s, PackedMlp(s, kFormat)) <= card().shared_bytes;
 }
 
 template <PackFormat kFormat>
@@ -334,25 +333,24 @@ void labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, con
 }
 
 template <PackFormat kFormat>
-void add(const char* variant, const char* forward_name, const char* labels_name) {
+void add(const char* variant) {
   kernels::tile_mlp_forward.add(Device::cuda, variant, forward<kFormat>,
-                                [=](const Tensor& x, const Tensor&, const TileMlpParams& params, const Tensor&) {
-                                  return x.dtype() == DType::f32 &&
-                                         takes<kFormat>(TileMlpSizes(x, params), forward_name);
+                                [](const Tensor& x, const Tensor&, const TileMlpParams& params, const Tensor&) {
+                                  return x.dtype() == DType::f32 && takes<kFormat>(TileMlpSizes(x, params));
                                 });
   kernels::tile_mlp_labels.add(Device::cuda, variant, labels<kFormat>,
-                               [=](const Tensor& labels, const Tensor& instance, const Tensor& phi,
-                                   const TileMlpLabelsParams& params, const Tensor&) {
+                               [](const Tensor& labels, const Tensor& instance, const Tensor& phi,
+                                  const TileMlpLabelsParams& params, const Tensor&) {
                                  return phi.dtype() != DType::f64 &&
-                                        takes<kFormat>(TileMlpSizes(labels, instance, params), labels_name);
+                                        takes<kFormat>(TileMlpSizes(labels, instance, params));
                                });
 }
 
 }  // namespace
 
 void add_tile_mlp_mma() {
-  add<PackFormat::bf16>("fused_bf16", "tile_mlp_forward=fused_bf16", "tile_mlp_labels=fused_bf16");
-  add<PackFormat::tf32>("fused_tf32", "tile_mlp_forward=fused_tf32", "tile_mlp_labels=fused_tf32");
+  add<PackFormat::bf16>("fused_bf16");
+  add<PackFormat::tf32>("fused_tf32");
 }
 
 }  // namespace asap::cuda

@@ -124,8 +124,13 @@ void pack(const Tensor& phi, Layout layout, const TileMlpSizes& s, const PackedM
   const bool rows = layout == Layout::nhwc;
   const dim3 blocks(static_cast<unsigned>(ceil_div(packed.words, kSquare)),
                     static_cast<unsigned>(ceil_div(to.size(0), rows ? kTilesOfRows : kSquare)));
-  launch(rows ? pack_rows_kernel<kFormat, Weight> : pack_kernel<kFormat, Weight>, Launch(blocks, kBlock).overlapping(),
-         PhiView<const Weight>(phi, layout), s, packed, to.data<float>());
+  const Launch shape = Launch(blocks, kBlock).overlapping();
+  const PhiView<const Weight> from(phi, layout);
+  if (rows) {
+    launch(pack_rows_kernel<kFormat, Weight>, shape, from, s, packed, to.data<float>());
+  } else {
+    launch(pack_kernel<kFormat, Weight>, shape, from, s, packed, to.data<float>());
+  }
 }
 template <PackFormat kFormat>
 void pack(const Tensor& phi, Layout layout, const TileMlpSizes& s, const PackedMlp& packed, Tensor& to) {

@@ -192,15 +192,14 @@ void CachingAllocator::begin_private(const std::vector<Block>& lent) {
   }
 }
 
-std::vector<CachingAllocator::Block> CachingAllocator::end_private() {
+CachingAllocator::PrivateBlocks CachingAllocator::end_private() {
   std::lock_guard lock(impl_->mutex);
-  std::vector<Block> blocks;
-  for (const auto& [memory, bytes] : impl_->private_blocks) blocks.push_back({memory, bytes});
-  const bool all_free = impl_->free_private_blocks.size() == blocks.size();
+  PrivateBlocks blocks;
+  for (const auto& [bytes, memory] : impl_->free_private_blocks) blocks.free.push_back({memory, bytes});
+  blocks.in_use = impl_->private_blocks.size() - blocks.free.size();
   impl_->is_private = false;
   impl_->private_blocks.clear();
   impl_->free_private_blocks.clear();
-  ASAP_CHECK(all_free, "memory: a tensor made while a graph was captured outlives the capture");
   return blocks;
 }
 

@@ -97,10 +97,15 @@ class CachingAllocator {
   void release_cached() noexcept;
 
   // Between the two calls (one pair at a time), blocks that are allocated and freed stay apart from all others, to be used
-  // by nothing but a captured graph; end_private() hands them over. The caller gives them back with release_private(), or
-  // lends them to the next pair, which hands them over again with those that it took more.
+  // by nothing but a captured graph; end_private() hands over those that are free by then and counts the others, which stay
+  // their tensors'. The caller gives them back with release_private(), or lends them to the next pair, which hands them over
+  // again with those that it took more.
+  struct PrivateBlocks {
+    std::vector<Block> free;
+    size_t in_use = 0;
+  };
   void begin_private(const std::vector<Block>& lent = {});
-  std::vector<Block> end_private();
+  PrivateBlocks end_private();
   void release_private(const std::vector<Block>& blocks) noexcept;
 
  private:

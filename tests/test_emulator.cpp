@@ -510,6 +510,23 @@ TEST_CASE("what makes a product of a warpgroup wrong on a card is found") {
         std::string::npos);
 }
 
+TEST_CASE("a capture that fails tells what went wrong first, and the next one works") {
+  Tensor x = Tensor::ones({256}, DType::f32, Device::cuda), kept;
+  const auto capture = [&](bool fails) {
+    return error_of([&] {
+      backend(Device::cuda).capture([&] {
+        kept = x.clone();  // outlives the work
+        ASAP_CHECK(!fails, "the work's own error");
+      });
+    });
+  };
+  CHECK(capture(true) == "the work's own error");
+  CHECK(kept.to_vector<float>()[255] == 1);
+  CHECK(capture(false).find("outlives the capture") != std::string::npos);
+  kept = Tensor();
+  CHECK(backend(Device::cuda).capture([&] { x.fill(2); }) != nullptr);
+}
+
 TEST_CASE("a captured graph does its work when it is replayed") {
   Tensor x = Tensor::zeros({256}, DType::f32, Device::cuda), y = Tensor::zeros({256}, DType::f32, Device::cuda);
   const auto graph = backend(Device::cuda).capture([&] {

@@ -7,10 +7,14 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <filesystem>
 #include <map>
+#include <regex>
 #include <set>
 
 #include "autograd/gradcheck.h"
+#include "cuda/context.h"
+#include "cuda/peak.h"
 #include "tests/op_cases.h"
 #include "tests/support/skip.h"
 
@@ -166,4 +170,33 @@ TEST_CASE("gradients match central differences") {
     INFO(result.message);
     CHECK(result.passed);
   }
+}
+
+// The emulator alone tells what it executes. A kernel that no registered variant reaches is dead, or its registration was lost.
+TEST_CASE("every kernel in cuda/ was launched by the cases above") {
+  ran();
+  if (!cuda::is_emulated() || wanted_rows()) return;
+  cuda::measure_card_peak();  // whose kernels are no slot's
+  const auto kernels = cuda::launched_kernels();
+  int found = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(source_folder() + "/cuda")) {
+    const std::string file = entry.path().filename();
+    if (!file.ends_with(".cu") && !file.ends_with(".cuh")) continue;
+    std::ifstream in(entry.path());
+    const std::string text((std::istreambuf_iterator<char>(in)), {});
+    static const std::regex definition(R"(__global__ void\s+(?:__launch_bounds__\([^\n]*\)\s+)?(\w+)\()");
+    for (std::sregex_iterator match(text.begin(), text.end(), definition); match != std::sregex_iterator(); ++match) {
+      const std::string name = (*match)[1];
+      if (name.find("probe_") == 0) continue;  // backend.cu asks for their attributes; the emulator does without
+      ++found;
+      // One of a .cuh may be launched from any file.
+      CHECK_MESSAGE(std::any_of(kernels.begin(), kernels.end(),
+                                [&](const std::string& launched) {
+                                  return launched == file + " " + name ||
+                                         (file.ends_with(".cuh") && launched.ends_with(" " + name));
+                                }),
+                    file, ": nothing launched ", name);
+    }
+  }
+  CHECK(found > 90);
 }

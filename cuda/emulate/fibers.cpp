@@ -12,6 +12,7 @@
 #include <mutex>
 #include <numeric>
 #include <random>
+#include <set>
 
 #include "cuda/emulate/memory.h"
 #include "cuda/emulate/switch_context.h"
@@ -421,6 +422,27 @@ void warpgroup_agree(const void* bytes, size_t count) {
     kernel_error("multiplies other operands than " + thread_name(other) + " of its warpgroup");
   }
   join_exchange(fiber, kWarpgroup);
+}
+
+namespace {
+
+std::set<std::string> launched;
+std::mutex launched_mutex;
+
+}  // namespace
+
+const char* note_launch(const char* file, const char* words) {
+  const std::string_view path(file);
+  const size_t folder = path.rfind('/') + 1;
+  std::string_view name(words, std::strcspn(words, "<,"));  // of "fast ? a_kernel<1> : b_kernel" this is "fast ? a_kernel"
+  name.remove_prefix(name.rfind(' ') + 1);
+  const std::lock_guard lock(launched_mutex);
+  return launched.insert(str(path.substr(folder), " ", name)).first->c_str() + path.size() - folder + 1;
+}
+
+std::vector<std::string> launched_kernels() {
+  const std::lock_guard lock(launched_mutex);
+  return {launched.begin(), launched.end()};
 }
 
 void run_grid(const LaunchShape& shape, const std::function<void()>& thread) {

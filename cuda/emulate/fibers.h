@@ -61,6 +61,10 @@ struct LaunchShape {
   bool overlaps = false;  // its threads must wait for the kernel ahead
   const char* name = "kernel";
 };
+// The name of the kernel that `words` begin with, for LaunchShape; notes it as "file name", file without folder.
+const char* note_launch(const char* file, const char* words);
+// All that were noted.
+std::vector<std::string> launched_kernels();
 // Runs thread() for every thread of the grid; returns when all have ended. Throws what a kernel did wrong.
 void run_grid(const LaunchShape& shape, const std::function<void()>& thread);
 
