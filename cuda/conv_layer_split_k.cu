@@ -181,8 +181,8 @@ using SharedBytes = size_t(const ConvLayerShape& s);
 
 void add(const char* variant, ConvLayerFn* run, Precision precision, Takes* takes, SharedBytes* shared_bytes) {
   const DType operands = precision == Precision::bf16 ? DType::bf16 : DType::f32;
-  const auto supports = [=](const Tensor& x, const Tensor& w, const Tensor&,
-                                                                 const Tensor&, const ConvLayerParams& p, Tensor& y) {
+  const auto supports = [=](const Tensor& x, const Tensor& w, const Tensor&, const Tensor&, const ConvLayerParams& p,
+                            Tensor& y) {
     return precision_allows(precision) && x.dtype() == operands && takes(x, w, p, y) &&
            shared_bytes(conv_layer_shape(x, w, p, y)) <= card().shared_bytes;
   };

@@ -263,11 +263,9 @@ void add_tile_mlp_backward() {
       [](const Tensor& x, const Tensor&, const Tensor&, const TileMlpParams& params, const Tensor&, const Tensor&) {
         return precision_allows(Precision::tf32) && takes<Tf32>(x, params);
       });
-  kernels::tile_mlp_backward.add(
-      Device::cuda, "fused", backward<Simt>,
-      [](const Tensor& x, const Tensor&, const Tensor&, const TileMlpParams& params, const Tensor&, const Tensor&) {
-        return takes<Simt>(x, params);
-      });
+  kernels::tile_mlp_backward.add(Device::cuda, "fused", backward<Simt>,
+                                 [](const Tensor& x, const Tensor&, const Tensor&, const TileMlpParams& params,
+                                    const Tensor&, const Tensor&) { return takes<Simt>(x, params); });
 }
 
 }  // namespace asap::cuda

@@ -434,7 +434,8 @@ std::mutex launched_mutex;
 const char* note_launch(const char* file, const char* words) {
   const std::string_view path(file);
   const size_t folder = path.rfind('/') + 1;
-  std::string_view name(words, std::strcspn(words, "<,"));  // of "fast ? a_kernel<1> : b_kernel" this is "fast ? a_kernel"
+  std::string_view name(words,
+                        std::strcspn(words, "<,"));  // of "fast ? a_kernel<1> : b_kernel" this is "fast ? a_kernel"
   name.remove_prefix(name.rfind(' ') + 1);
   const std::lock_guard lock(launched_mutex);
   return launched.insert(str(path.substr(folder), " ", name)).first->c_str() + path.size() - folder + 1;
