@@ -19,7 +19,8 @@ bool is_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams& p, const
 Tensor with_border(const Tensor& x, const Conv2dParams& p) {
   const auto [h, w] = p.padding;
   Tensor padded = Tensor::like(x, {x.size(0), x.size(1), x.size(2) + 2 * h, x.size(3) + 2 * w});
-  kernels::pad2d_forward.run(Device::cuda, x, {.mode = p.pad_mode, .left = w, .right = w, .top = h, .bottom = h}, padded);
+  kernels::pad2d_forward.run(Device::cuda, x, {.mode = p.pad_mode, .left = w, .right = w, .top = h, .bottom = h},
+                             padded);
   return padded;
 }
 Conv2dParams without_border(Conv2dParams p) {
@@ -75,17 +76,17 @@ void add_weight_grad(Precision precision) {
 bool takes_implicit_gemm(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
   constexpr int64_t kMost = int64_t{1} << 31, kMostParts = 65535;  // offsets; blocks in z
   const int64_t padded = x.size(0) * x.size(1) * (x.size(2) + 2 * p.padding.h) * (x.size(3) + 2 * p.padding.w);
-  return x.dtype() == DType::f32 && padded < kMost && w.numel() < kMost && y.numel() < kMost && w.size(2) <= kMostTaps && w.size(3) <= kMostTaps && p.groups * p.stride.h * p.stride.w <= kMostParts &&
+  return x.dtype() == DType::f32 && padded < kMost && w.numel() < kMost && y.numel() < kMost &&
+         w.size(2) <= kMostTaps && w.size(3) <= kMostTaps && p.groups * p.stride.h * p.stride.w <= kMostParts &&
          x.size(0) <= kMostParts;
 }
 
 void register_conv2d() {
   auto& forward = kernels::conv2d_forward;
-  forward.add(
-      Device::cuda, "depthwise", conv2d_forward_depthwise,
-      [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) {
-        return is_depthwise(x, w, p, y);
-      });
+  forward.add(Device::cuda, "depthwise", conv2d_forward_depthwise,
+              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) {
+                return is_depthwise(x, w, p, y);
+              });
   auto& input_grad = kernels::conv2d_input_grad;
   input_grad.add(
       Device::cuda, "depthwise", conv2d_input_grad_depthwise,

@@ -26,8 +26,8 @@ __device__ __forceinline__ bool inside(int i, int size) {
   return static_cast<unsigned>(i) < static_cast<unsigned>(size);
 }
 
-__global__ void forward_kernel(const float* x, const float* w, Epilogue<float> epilogue, Conv2dSizes s, PixelIndex index,
-                               float* y) {
+__global__ void forward_kernel(const float* x, const float* w, Epilogue<float> epilogue, Conv2dSizes s,
+                               PixelIndex index, float* y) {
   for_each_index(int64_t{s.n} * s.c * s.oh * s.ow, [&](int64_t i) {
     int plane, oh, ow;
     index(i, plane, oh, ow);
@@ -77,8 +77,7 @@ __global__ void weight_grad_kernel(const float* x, const float* dy, Conv2dSizes 
     const int ih = padded_index(oh * s.stride_h - s.padding_h + kh * s.dilation_h, s.h, s.pad_mode),
               iw = padded_index(ow * s.stride_w - s.padding_w + kw * s.dilation_w, s.w, s.pad_mode);
     const int plane = picture * s.c + c;
-    if (ih >= 0 && iw >= 0)
-      sum += dy[(plane * s.oh + oh) * s.ow + ow] * x[(plane * s.h + ih) * s.w + iw];
+    if (ih >= 0 && iw >= 0) sum += dy[(plane * s.oh + oh) * s.ow + ow] * x[(plane * s.h + ih) * s.w + iw];
   }
   sum = block_reduce(sum, 0.0f);
   if (threadIdx.x == 0) dw[weight] = sum;

@@ -76,8 +76,12 @@ void conv2d_forward_implicit_gemm(Precision precision, bool may_split, const Ten
                   .group_step = int64_t{s.cg} * s.h * s.w,
                   .grid = forward_windows(s),
                   .fold = border_fold(s)};
-  const Outputs result{output_channels(s), y.data<float>(), pixels % 4 == 0 && is_aligned(y.raw()) ? 4 : 1,
-                       int64_t{s.og} * pixels, s.og, epilogue};
+  const Outputs result{output_channels(s),
+                       y.data<float>(),
+                       pixels % 4 == 0 && is_aligned(y.raw()) ? 4 : 1,
+                       int64_t{s.og} * pixels,
+                       s.og,
+                       epilogue};
   tile_gemm(precision, plan(precision, s, may_split), s.groups, a, b, result, y);
 }
 

@@ -52,7 +52,8 @@ struct ElementEpilogue {
     return of_channel(rest, sum);
   }
   __device__ __forceinline__ Four operator()(int64_t i, const Four& sum) const {
-    return {make_float4((*this)(i, sum.v.x), (*this)(i + 1, sum.v.y), (*this)(i + 2, sum.v.z), (*this)(i + 3, sum.v.w))};
+    return {
+        make_float4((*this)(i, sum.v.x), (*this)(i + 1, sum.v.y), (*this)(i + 2, sum.v.z), (*this)(i + 3, sum.v.w))};
   }
 };
 

@@ -39,8 +39,8 @@ Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dParams& p) {
   ASAP_CHECK(w[2] > 0 && w[3] > 0, "conv2d: w ", w, " has no taps");
   if (p.pad_mode == PadMode::reflect) {
     ASAP_CHECK(p.padding.h < x[2] && p.padding.w < x[3],
-               "conv2d: reflect padding must be smaller than the picture: height ", p.padding.h, ", width ", p.padding.w,
-               " for shape ", x);
+               "conv2d: reflect padding must be smaller than the picture: height ", p.padding.h, ", width ",
+               p.padding.w, " for shape ", x);
   } else if (p.pad_mode == PadMode::replicate) {
     ASAP_CHECK(x[2] > 0 && x[3] > 0, "conv2d: replicate padding needs a pixel to repeat, got shape ", x);
   }

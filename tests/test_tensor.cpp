@@ -392,6 +392,16 @@ TEST_CASE("normalisation of single pixels gives beta; planes with a large mean s
   }
 }
 
+TEST_CASE("a convolution's padding mode, bias and activation are those of the separate ops") {
+  tests::ran();
+  const Tensor x = counting({1, 2, 5, 6}), w = counting({3, 2, 3, 3}), bias = Tensor::from(Floats{-30000, 0, 5}, {3});
+  for (const PadMode mode : {PadMode::zero, PadMode::reflect, PadMode::replicate}) {
+    const Tensor sums = conv2d(pad2d(x, {.mode = mode, .left = 1, .right = 1, .top = 1, .bottom = 1}), w, {});
+    const Tensor expected = unary(UnaryOp::leaky_relu, add(sums, bias.reshape({3, 1, 1})), {.a = 0.5});
+    CHECK(floats(conv2d(x, w, bias, {.padding = 1, .pad_mode = mode, .activation_slope = 0.5})) == floats(expected));
+  }
+}
+
 TEST_CASE("empty tensors pass through") {
   tests::ran();
   const Tensor x = Tensor::empty({0, 3, 8, 8});

@@ -54,7 +54,8 @@ struct Epilogue {
   }
   void apply(int64_t o, int64_t count, T* y) const {
     const T b = shift(o);
-    for (int64_t i = 0; i < count; ++i) y[i] = activate(y[i] + b);
+    const Epilogue own = *this;  // which no y can be part of
+    for (int64_t i = 0; i < count; ++i) y[i] = own.activate(y[i] + b);
   }
 };
 
