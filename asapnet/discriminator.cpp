@@ -12,16 +12,15 @@ constexpr double kSlope = 0.2;
 class PlainConv : public nn::Layer {
  public:
   PlainConv(int64_t in, int64_t out, int64_t stride, bool last)
-      : last_(last),
-        conv_(register_module<nn::Conv2d>(
-            "0", nn::Conv2dOptions{.in = in, .out = out, .kernel = 4, .stride = stride, .padding = 2})) {}
-  Variable forward(const Variable& x) override {
-    const Variable y = conv_.forward(x);
-    return last_ ? y : leaky_relu(y, kSlope);
-  }
+      : conv_(register_module<nn::Conv2d>("0", nn::Conv2dOptions{.in = in,
+                                                                 .out = out,
+                                                                 .kernel = 4,
+                                                                 .stride = stride,
+                                                                 .padding = 2,
+                                                                 .activation_slope = last ? 1 : kSlope})) {}
+  Variable forward(const Variable& x) override { return conv_.forward(x); }
 
  private:
-  bool last_;
   nn::Conv2d& conv_;
 };
 

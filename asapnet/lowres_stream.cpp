@@ -23,11 +23,12 @@ Tensor tent_weights(int64_t channels, int64_t factor, DType dtype, Device device
 // along_w as tent_weights makes it.
 Variable filter(const Variable& x, int64_t factor, const Tensor& along_w) {
   const int64_t channels = x.size(1), border = factor / 2;
-  const Variable padded =
-      pad2d(x, {.mode = PadMode::reflect, .left = border, .right = border, .top = border, .bottom = border});
   const Tensor along_h = along_w.reshape({channels, 1, 2 * factor, 1});
-  const Variable narrow = conv2d(padded, along_w, {}, {.stride = {1, factor}, .groups = channels});
-  return conv2d(narrow, along_h, {}, {.stride = {factor, 1}, .groups = channels});
+  const Variable narrow = conv2d(
+      x, along_w, {},
+      {.stride = {1, factor}, .padding = {0, border}, .groups = channels, .pad_mode = PadMode::reflect});
+  return conv2d(narrow, along_h, {},
+                {.stride = {factor, 1}, .padding = {border, 0}, .groups = channels, .pad_mode = PadMode::reflect});
 }
 
 // Holds the published Sequential's children under their published numbers: with padding layers a convolution takes three
@@ -55,21 +56,20 @@ Variable tent_downsample(const Variable& x, int64_t factor) {
 }
 
 ConvNormRelu::ConvNormRelu(int64_t in, int64_t out, int64_t stride, const Config& config)
-    : pad_{.mode = config.reflection_pad ? PadMode::reflect : config.replicate_pad ? PadMode::replicate : PadMode::zero},
+    : pad_mode_(config.reflection_pad  ? PadMode::reflect
+                : config.replicate_pad ? PadMode::replicate
+                                       : PadMode::zero),
       stride_(stride),
       conv_(register_module<nn::Conv2d>("0", nn::Conv2dOptions{.in = in,
                                                                .out = out,
                                                                .kernel = 3,
                                                                .stride = stride,
-                                                               .padding = pad_.mode == PadMode::zero ? 1 : 0,
-                                                               .bias = false})),
-      norm_(register_module<nn::InstanceNorm2d>("1", out, true, 0.0)) {
-  if (pad_.mode != PadMode::zero) pad_.left = pad_.right = pad_.top = pad_.bottom = 1;
-}
+                                                               .padding = 1,
+                                                               .bias = false,
+                                                               .pad_mode = pad_mode_})),
+      norm_(register_module<nn::InstanceNorm2d>("1", out, true, 0.0)) {}
 
-Variable ConvNormRelu::forward(const Variable& x) {
-  return norm_.forward(conv_.forward(pad_.mode == PadMode::zero ? x : pad2d(x, pad_)));
-}
+Variable ConvNormRelu::forward(const Variable& x) { return norm_.forward(conv_.forward(x)); }
 
 int64_t phi_channels(const Config& config) {
   return tile_mlp_parameters(config.highres_channels(), mlp_params(config));

@@ -21,13 +21,13 @@ class ConvNormRelu : public nn::Layer {
   Variable forward(const Variable& x) override;
 
   // For inference without gradients (session.h).
-  PadMode pad_mode() const { return pad_.mode; }
+  PadMode pad_mode() const { return pad_mode_; }
   int64_t stride() const { return stride_; }
   const nn::Conv2d& conv() const { return conv_; }
   const nn::InstanceNorm2d& norm() const { return norm_; }
 
  private:
-  Pad2dParams pad_;  // zero padding is the convolution's own
+  PadMode pad_mode_;
   int64_t stride_;
   nn::Conv2d& conv_;
   nn::InstanceNorm2d& norm_;

@@ -67,7 +67,7 @@ std::array<Variable, Vgg19::kFeatures> Vgg19::forward(const Variable& x) const {
   for (size_t i = 0; i < convs_.size(); ++i) {
     const int number = kConvs[i];
     if (contains(kAfterPool, number)) h = max_pool2d(h, {.kernel = 2, .stride = 2});
-    h = relu(conv2d(h, convs_[i].weight, convs_[i].bias, {.padding = 1}));
+    h = conv2d(h, convs_[i].weight, convs_[i].bias, {.padding = 1, .activation_slope = 0});  // and ReLU
     if (!contains(kFeatureConvs, number)) continue;
     features[feature] = has_aux() ? conv2d(h, aux_[feature].weight, aux_[feature].bias) : h;
     ++feature;

@@ -11,7 +11,16 @@ struct Conv2dOptions {
   Size2 kernel = 1, stride = 1, padding = 0, dilation = 1;
   int64_t groups = 1;
   bool bias = true;
-  Conv2dParams params() const { return {.stride = stride, .padding = padding, .dilation = dilation, .groups = groups}; }
+  PadMode pad_mode = PadMode::zero;
+  double activation_slope = 1;  // 1 none, 0 ReLU, between LeakyReLU, fused into the same pass
+  Conv2dParams params() const {
+    return {.stride = stride,
+            .padding = padding,
+            .dilation = dilation,
+            .groups = groups,
+            .pad_mode = pad_mode,
+            .activation_slope = activation_slope};
+  }
   Shape weight_shape() const { return {out, in / groups, kernel.h, kernel.w}; }
 };
 

@@ -1,5 +1,7 @@
 // Rows of op_cases.h: convolution. Each geometry also stands in the benchmark's list with forward, input gradient and
 // weight gradient apart.
+#include <cmath>
+
 #include "tests/op_cases.h"
 
 namespace asap::tests {
@@ -8,11 +10,28 @@ namespace {
 using Inputs = std::vector<Variable>;
 const std::vector<KernelSlotBase*> kConv{&kernels::conv2d_forward, &kernels::conv2d_input_grad, &kernels::conv2d_weight_grad};
 
+constexpr PadMode kReflect = PadMode::reflect, kReplicate = PadMode::replicate;
+
 struct Geometry {
   const char* name;
   Shape x, w;
   Conv2dParams params = {};
 };
+
+// With bias and activation, twice: sums of either sign, forward alone; and with gradients, where the bias outweighs the sums,
+// since a variant that rounds a sum across zero turns its gradient on or off.
+void add_bias_cases(const Geometry& g, bool gradcheck, std::vector<OpCase>& rows) {
+  const double one = 1 / std::sqrt(static_cast<double>(g.w[1] * g.w[2] * g.w[3]));  // weights of sums about 1
+  OpCase row{.name = str("conv2d/", g.name), .inputs = {constant(normal(g.x)), constant(normal(g.w, one)), constant(normal({g.w[0]}))},
+             .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], in[2], p); },
+             .slots = {&kernels::conv2d_forward}};
+  rows.push_back(row);
+  row.name += "_gradients";
+  row.inputs = {normal(g.x), normal(g.w, one / 50), off_zero({g.w[0]})};
+  row.slots = kConv;
+  row.gradcheck = gradcheck;
+  rows.push_back(row);
+}
 
 std::vector<OpCase> small_cases() {
   const std::vector<Geometry> geometries{
@@ -39,16 +58,39 @@ std::vector<OpCase> small_cases() {
       {"one_pixel_padded", {1, 2, 1, 1}, {3, 2, 3, 3}, {.padding = 1}},
       {"one_channel", {3, 1, 6, 5}, {1, 1, 3, 3}, {.padding = 1}},
       {"padding_beyond_kernel", {1, 2, 3, 4}, {2, 2, 2, 2}, {.padding = 3}},
+      {"reflect_3x3", {2, 3, 5, 7}, {4, 3, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
+      {"reflect_3x3_s2", {1, 3, 7, 8}, {4, 3, 3, 3}, {.stride = 2, .padding = 1, .pad_mode = kReflect}},
+      {"reflect_3x3_dilation_2", {1, 2, 5, 6}, {3, 2, 3, 3}, {.padding = 1, .dilation = 2, .pad_mode = kReflect}},
+      {"reflect_3x3_dilation_p2", {1, 2, 6, 5}, {3, 2, 3, 3}, {.padding = 2, .dilation = 2, .pad_mode = kReflect}},
+      {"reflect_3x3_groups_2", {2, 4, 5, 6}, {6, 2, 3, 3}, {.padding = 1, .groups = 2, .pad_mode = kReflect}},
+      {"reflect_4x4_s2_p2", {2, 3, 9, 10}, {5, 3, 4, 4}, {.stride = 2, .padding = 2, .pad_mode = kReflect}},
+      {"reflect_7x7_as_far_as_it_goes", {1, 2, 4, 5}, {2, 2, 7, 7}, {.padding = 3, .pad_mode = kReflect}},
+      {"reflect_two_pixels", {1, 2, 2, 2}, {3, 2, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
+      {"reflect_rows_only", {1, 2, 4, 1}, {3, 2, 3, 1}, {.padding = {1, 0}, .pad_mode = kReflect}},
+      {"reflect_1x1", {1, 2, 3, 4}, {3, 2, 1, 1}, {.padding = 1, .pad_mode = kReflect}},
+      {"reflect_depthwise", {1, 5, 6, 7}, {5, 1, 3, 3}, {.padding = 1, .groups = 5, .pad_mode = kReflect}},
+      {"reflect_tent_w", {1, 3, 6, 16}, {3, 1, 1, 8}, {.stride = {1, 4}, .padding = {0, 2}, .groups = 3, .pad_mode = kReflect}},
+      {"reflect_not_padded", {1, 2, 4, 5}, {3, 2, 3, 3}, {.pad_mode = kReflect}},
+      {"replicate_3x3", {2, 3, 5, 7}, {4, 3, 3, 3}, {.padding = 1, .pad_mode = kReplicate}},
+      {"replicate_3x3_s2", {1, 3, 8, 7}, {4, 3, 3, 3}, {.stride = 2, .padding = 1, .pad_mode = kReplicate}},
+      {"replicate_one_pixel", {1, 2, 1, 1}, {3, 2, 3, 3}, {.padding = 1, .pad_mode = kReplicate}},
+      {"replicate_beyond_kernel", {1, 2, 3, 4}, {2, 2, 2, 2}, {.padding = 3, .pad_mode = kReplicate}},
+      {"replicate_depthwise_s2", {1, 5, 6, 7}, {5, 1, 3, 3}, {.stride = 2, .padding = 2, .groups = 5, .pad_mode = kReplicate}},
   };
   std::vector<OpCase> rows;
   for (const Geometry& g : geometries) {
     rows.push_back({.name = str("conv2d/", g.name), .inputs = {normal(g.x), normal(g.w, 0.5)},
                     .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], {}, p); }, .slots = kConv});
   }
-  rows.push_back({.name = "conv2d/bias", .inputs = {normal({2, 3, 5, 6}), normal({4, 3, 3, 3}), normal({4})},
-                  .run = [](const Inputs& in) { return conv2d(in[0], in[1], in[2], {.padding = 1}); },
-                  .slots = {&kernels::conv2d_forward, &kernels::conv2d_input_grad, &kernels::conv2d_weight_grad,
-                            &kernels::add_bias}});
+  const std::vector<Geometry> with_bias{
+      {"bias", {2, 3, 5, 6}, {4, 3, 3, 3}, {.padding = 1}},
+      {"bias_1x1", {2, 3, 4, 5}, {7, 3, 1, 1}},
+      {"bias_groups_relu", {2, 4, 5, 6}, {6, 2, 3, 3}, {.padding = 1, .groups = 2, .activation_slope = 0}},
+      {"bias_depthwise_leaky", {1, 5, 6, 7}, {5, 1, 3, 3}, {.padding = 1, .groups = 5, .activation_slope = 0.2}},
+      {"bias_4x4_s2_leaky", {2, 3, 9, 10}, {5, 3, 4, 4}, {.stride = 2, .padding = 2, .activation_slope = 0.2}},
+      {"bias_reflect_relu", {2, 3, 5, 7}, {4, 3, 3, 3}, {.padding = 1, .pad_mode = kReflect, .activation_slope = 0}},
+  };
+  for (const Geometry& g : with_bias) add_bias_cases(g, true, rows);
   rows.push_back({.name = "conv2d/permuted", .inputs = {normal({2, 6, 5, 3}), normal({3, 3, 3, 4})},
                   .run = [](const Inputs& in) {
                     return conv2d(permute(in[0], {0, 3, 1, 2}), permute(in[1], {3, 0, 1, 2}), {}, {.padding = 1});
@@ -82,6 +124,14 @@ std::vector<OpCase> medium_cases() {
       {"tiles_deep_3x3_s2", {1, 18, 9, 11}, {40, 18, 3, 3}, {.stride = 2, .padding = 1}},
       {"tiles_deep_groups_s2", {2, 34, 7, 8}, {66, 17, 3, 3}, {.stride = {2, 1}, .padding = 1, .groups = 2}},
       {"tiles_tall_window", {1, 2, 19, 4}, {3, 2, 17, 1}, {.padding = {1, 0}}},  // more taps than a Place has bits for
+      {"blocks_reflect", {1, 69, 19, 23}, {67, 69, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
+      {"blocks_reflect_even", {1, 64, 16, 16}, {64, 64, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
+      {"blocks_reflect_p2", {1, 65, 9, 10}, {66, 65, 3, 3}, {.padding = 2, .pad_mode = kReflect}},
+      {"blocks_reflect_s2", {1, 36, 33, 35}, {21, 36, 3, 3}, {.stride = 2, .padding = 1, .pad_mode = kReflect}},
+      {"blocks_reflect_groups", {2, 38, 15, 17}, {34, 19, 3, 3}, {.padding = 1, .groups = 2, .pad_mode = kReflect}},
+      {"blocks_replicate", {2, 69, 18, 18}, {67, 69, 3, 3}, {.padding = 1, .pad_mode = kReplicate}},
+      {"blocks_replicate_depthwise", {2, 13, 61, 59}, {13, 1, 3, 3}, {.stride = 2, .padding = 1, .groups = 13, .pad_mode = kReplicate}},
+      {"tiles_deep_reflect", {1, 130, 4, 6}, {20, 130, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
   };
   std::vector<OpCase> rows;
   for (const Geometry& g : geometries) {
@@ -89,10 +139,22 @@ std::vector<OpCase> medium_cases() {
                     .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], {}, p); }, .slots = kConv,
                     .gradcheck = false});
   }
+  const std::vector<Geometry> with_bias{
+      {"blocks_bias_relu", {2, 69, 19, 23}, {67, 69, 3, 3}, {.padding = 1, .activation_slope = 0}},
+      {"blocks_bias_s2_leaky", {2, 19, 33, 31}, {37, 19, 4, 4}, {.stride = 2, .padding = 2, .activation_slope = 0.2}},
+      {"blocks_bias_1x1", {1, 301, 19, 23}, {83, 301, 1, 1}},
+      {"blocks_bias_depthwise", {2, 13, 61, 59}, {13, 1, 3, 3}, {.stride = 2, .padding = 1, .groups = 13, .activation_slope = 0.2}},
+      {"blocks_bias_groups", {2, 38, 15, 17}, {34, 19, 3, 3}, {.padding = 1, .groups = 2, .activation_slope = 0}},
+      {"tiles_bias_deep_1x1", {2, 130, 4, 6}, {20, 130, 1, 1}, {.activation_slope = 0.2}},
+      {"tiles_bias_deep_4x4", {2, 20, 9, 7}, {40, 20, 4, 4}, {.stride = 2, .padding = 2, .activation_slope = 0}},
+      {"tiles_bias_deep_groups", {2, 34, 7, 8}, {66, 17, 3, 3}, {.padding = 1, .groups = 2, .activation_slope = 0.2}},
+  };
+  for (const Geometry& g : with_bias) add_bias_cases(g, false, rows);
   return rows;
 }
 
-// Forward, input gradient and weight gradient do the same number of multiply-adds.
+// Forward, input gradient and weight gradient do the same number of multiply-adds. With an activation, the forward pass alone
+// has it; under a padding mode, the input gradient is another kernel's as well.
 void add_large(const Geometry& g, std::vector<OpCase>& rows) {
   const Shape y = conv2d_shape(g.x, g.w, g.params);
   OpCase row;
@@ -103,8 +165,13 @@ void add_large(const Geometry& g, std::vector<OpCase>& rows) {
   row.name = str("conv2d/", g.name, "/forward");
   row.inputs = {constant(normal(g.x)), constant(normal(g.w))};
   row.slots = {&kernels::conv2d_forward};
-  row.run = [p = g.params](const Inputs& in) { return Variable(conv2d(in[0].value(), in[1].value(), Tensor(), p)); };
+  const bool activated = g.params.activation_slope != 1;
+  if (activated) row.inputs.push_back(constant(normal({g.w[0]})));
+  row.run = [p = g.params](const Inputs& in) {
+    return Variable(conv2d(in[0].value(), in[1].value(), in.size() > 2 ? in[2].value() : Tensor(), p));
+  };
   rows.push_back(row);
+  if (activated) return;
 
   row.name = str("conv2d/", g.name, "/input_grad");
   row.inputs = {constant(normal(y)), constant(normal(g.w))};
@@ -112,7 +179,7 @@ void add_large(const Geometry& g, std::vector<OpCase>& rows) {
   row.run = [p = g.params, x = g.x](const Inputs& in) {
     return Variable(conv2d_input_grad(in[0].value(), in[1].value(), x, p));
   };
-  rows.push_back(row);
+  if (g.params.pad_mode == PadMode::zero) rows.push_back(row);
 
   row.tolerance = 3e-5;  // a sum over every pixel, which naive adds one by one: 1.3e-5 measured for 65,536
   row.name = str("conv2d/", g.name, "/weight_grad");
@@ -130,11 +197,12 @@ std::vector<OpCase> conv_cases() {
   std::vector<OpCase> rows = small_cases();
   for (OpCase& row : medium_cases()) rows.push_back(std::move(row));
   const std::vector<Geometry> geometries{
-      // generator, facades 512: pictures are padded before, or by the convolution
+      // generator, facades 512
       {"G_3x3_1024_1024_@18", {1, 1024, 18, 18}, {1024, 1024, 3, 3}},
       {"G_1x1_1024_14851_@16", {1, 1024, 16, 16}, {14851, 1024, 1, 1}},
       {"G_3x3_s2_64_64_@257", {1, 64, 257, 257}, {64, 64, 3, 3}, {.stride = 2}},
       {"G_3x3_12_64_@258", {1, 12, 258, 258}, {64, 12, 3, 3}},
+      {"G_3x3_1024_1024_@16_reflect", {1, 1024, 16, 16}, {1024, 1024, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
       {"G_tent_12_@512", {1, 12, 512, 514}, {12, 1, 1, 4}, {.stride = {1, 2}, .groups = 12}},
       // discriminator
       {"D_4x4_s2_64_128_@257", {1, 64, 257, 257}, {128, 64, 4, 4}, {.stride = 2, .padding = 2}},
@@ -143,6 +211,7 @@ std::vector<OpCase> conv_cases() {
       // VGG-19
       {"VGG_3x3_3_64_@256", {1, 3, 256, 256}, {64, 3, 3, 3}, {.padding = 1}},
       {"VGG_3x3_64_64_@256", {1, 64, 256, 256}, {64, 64, 3, 3}, {.padding = 1}},
+      {"VGG_3x3_64_64_@256_relu", {1, 64, 256, 256}, {64, 64, 3, 3}, {.padding = 1, .activation_slope = 0}},
       {"VGG_3x3_512_512_@32", {1, 512, 32, 32}, {512, 512, 3, 3}, {.padding = 1}},
   };
   for (const Geometry& g : geometries) add_large(g, rows);
