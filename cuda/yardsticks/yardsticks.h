@@ -1,0 +1,12 @@
+// NVIDIA's own libraries as variants of our kernels: what ours are measured against. For benchmarks and the op table's test;
+// the program asapnet knows nothing of them. They stand behind `naive` and so run only where they are forced or timed.
+//   cublaslt.cpp  cublaslt, cublaslt_tf32, cublaslt_bf16   of gemm
+// The libraries are opened at run time: where one is missing its variants are not there, and one line on stderr says so.
+#pragma once
+
+namespace asap::cuda {
+
+// Call it before anything else, so that ASAP_KERNEL may name these variants. Without a card it adds nothing.
+void register_yardsticks();
+
+}  // namespace asap::cuda
