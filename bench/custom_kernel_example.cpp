@@ -23,18 +23,19 @@ std::pair<int64_t, int64_t> inside(int64_t offset, int64_t stride, int64_t in, i
 
 // Convolution tap by tap: y is the sum of the input planes, each shifted and scaled by one weight. No copy of x, long
 // inner loops, but y goes through the cache once per weight.
-void conv2d_taps(const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
+void conv2d_taps(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
   const int64_t channels = x.size(1), height = x.size(2), width = x.size(3);
   const int64_t outputs = y.size(1), out_h = y.size(2), out_w = y.size(3);
   const int64_t group_channels = w.size(1), group_outputs = outputs / p.groups;
   const float *from = x.data<float>(), *weights = w.data<float>();
+  const auto slope = static_cast<float>(p.activation_slope);
   float* to = y.data<float>();
   cpu::parallel_for(y.size(0) * outputs, 1, [&](int64_t begin, int64_t end) {
     for (int64_t plane = begin; plane < end; ++plane) {
       const int64_t n = plane / outputs, o = plane % outputs, first_channel = o / group_outputs * group_channels;
       float* out = to + plane * out_h * out_w;
       const float* weight = weights + o * group_channels * w.size(2) * w.size(3);
-      std::fill_n(out, out_h * out_w, 0.f);
+      std::fill_n(out, out_h * out_w, bias.defined() ? bias.data<float>()[o] : 0.f);
       for (int64_t c = 0; c < group_channels; ++c) {
         const float* in = from + (n * channels + first_channel + c) * height * width;
         for (int64_t kh = 0; kh < w.size(2); ++kh) {
@@ -49,11 +50,15 @@ void conv2d_taps(const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor
           }
         }
       }
+      for (int64_t i = 0; i < out_h * out_w; ++i) out[i] = out[i] > 0 ? out[i] : slope * out[i];
     }
   });
 }
 
-bool takes(const Tensor& x, const Tensor&, const Conv2dParams&, const Tensor&) { return x.dtype() == DType::f32; }
+// Zero padding only: the slot's other variants take the rest.
+bool takes(const Tensor& x, const Tensor&, const Tensor&, const Conv2dParams& p, const Tensor&) {
+  return x.dtype() == DType::f32 && p.pad_mode == PadMode::zero;
+}
 
 // Compares with the definition on every row of the table that exercises the slot. Returns how many failed.
 int check(KernelSlotBase& slot, const char* variant) {

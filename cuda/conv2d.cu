@@ -15,15 +15,28 @@ bool is_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams& p, const
          p.groups == w.size(0);
 }
 
+// x with its padding written out, and the parameters that then remain.
+Tensor with_border(const Tensor& x, const Conv2dParams& p) {
+  const auto [h, w] = p.padding;
+  Tensor padded = Tensor::like(x, {x.size(0), x.size(1), x.size(2) + 2 * h, x.size(3) + 2 * w});
+  kernels::pad2d_forward.run(Device::cuda, x, {.mode = p.pad_mode, .left = w, .right = w, .top = h, .bottom = h}, padded);
+  return padded;
+}
+Conv2dParams without_border(Conv2dParams p) {
+  p.padding = 0;
+  return p;
+}
+
 void add_forward(Precision precision, bool split) {
   auto& slot = kernels::conv2d_forward;
   const std::string name = variant_name(split ? "split_k" : "implicit_gemm", precision);
   slot.add(
       Device::cuda, name,
-      [=](const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
-        conv2d_forward_implicit_gemm(precision, split, x, w, p, y);
+      [=](const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
+        if (folds(conv2d_sizes(x, w, p, y))) return conv2d_forward_implicit_gemm(precision, split, x, w, bias, p, y);
+        conv2d_forward_implicit_gemm(precision, split, with_border(x, p), w, bias, without_border(p), y);
       },
-      [=, &slot](const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
+      [=, &slot](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) {
         return may_use(precision, slot, name) && takes_implicit_gemm(x, w, p, y) &&
                (!split || splits_conv2d_forward(precision, x, w, p, y));
       });
@@ -49,7 +62,8 @@ void add_weight_grad(Precision precision) {
   slot.add(
       Device::cuda, name,
       [=](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
-        conv2d_weight_grad_implicit_gemm(precision, x, dy, p, dw);
+        if (folds(conv2d_sizes(x, dw, p, dy))) return conv2d_weight_grad_implicit_gemm(precision, x, dy, p, dw);
+        conv2d_weight_grad_implicit_gemm(precision, with_border(x, p), dy, without_border(p), dw);
       },
       [=, &slot](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
         return may_use(precision, slot, name) && takes_implicit_gemm(x, dw, p, dy);
@@ -60,8 +74,8 @@ void add_weight_grad(Precision precision) {
 
 bool takes_implicit_gemm(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
   constexpr int64_t kMost = int64_t{1} << 31, kMostParts = 65535;  // offsets; blocks in z
-  return x.dtype() == DType::f32 && x.numel() < kMost && w.numel() < kMost && y.numel() < kMost &&
-         w.size(2) <= kMostTaps && w.size(3) <= kMostTaps && p.groups * p.stride.h * p.stride.w <= kMostParts &&
+  const int64_t padded = x.size(0) * x.size(1) * (x.size(2) + 2 * p.padding.h) * (x.size(3) + 2 * p.padding.w);
+  return x.dtype() == DType::f32 && padded < kMost && w.numel() < kMost && y.numel() < kMost && w.size(2) <= kMostTaps && w.size(3) <= kMostTaps && p.groups * p.stride.h * p.stride.w <= kMostParts &&
          x.size(0) <= kMostParts;
 }
 
@@ -69,7 +83,9 @@ void register_conv2d() {
   auto& forward = kernels::conv2d_forward;
   forward.add(
       Device::cuda, "depthwise", conv2d_forward_depthwise,
-      [](const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) { return is_depthwise(x, w, p, y); });
+      [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) {
+        return is_depthwise(x, w, p, y);
+      });
   auto& input_grad = kernels::conv2d_input_grad;
   input_grad.add(
       Device::cuda, "depthwise", conv2d_input_grad_depthwise,

@@ -15,6 +15,7 @@ struct Conv2dSizes {
   int kh, kw;          // kernel
   int groups, cg, og;  // channels in and out of one group
   int stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
+  PadMode pad_mode;
 };
 inline Conv2dSizes conv2d_sizes(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
   const auto i = [](int64_t v) { return static_cast<int>(v); };
@@ -35,27 +36,29 @@ inline Conv2dSizes conv2d_sizes(const Tensor& x, const Tensor& w, const Conv2dPa
           .padding_h = i(p.padding.h),
           .padding_w = i(p.padding.w),
           .dilation_h = i(p.dilation.h),
-          .dilation_w = i(p.dilation.w)};
+          .dilation_w = i(p.dilation.w),
+          .pad_mode = p.pad_mode};
 }
 
-void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
+void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
 void conv2d_input_grad_naive(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_naive(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
 // As matrix products, in a precision. may_split: K may be cut over blocks; the weight gradient decides for itself.
-void conv2d_forward_implicit_gemm(Precision, bool may_split, const Tensor& x, const Tensor& w, const Conv2dParams&,
-                                  Tensor& y);
+void conv2d_forward_implicit_gemm(Precision, bool may_split, const Tensor& x, const Tensor& w, const Tensor& bias,
+                                  const Conv2dParams&, Tensor& y);
 void conv2d_input_grad_implicit_gemm(Precision, bool may_split, const Tensor& dy, const Tensor& w, const Conv2dParams&,
                                      Tensor& dx);
 void conv2d_weight_grad_implicit_gemm(Precision, const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
-// Whether these tensors fit the 32-bit offsets and the windows of the three above.
+// Whether these tensors fit the 32-bit offsets and the windows of the three above. The two that read x take every padding
+// mode, but one that is no correction of an offset (conv2d_operands.cuh) only with the border written out, by pad2d_forward.
 bool takes_implicit_gemm(const Tensor& x, const Tensor& w, const Conv2dParams&, const Tensor& y);
 // Whether K would be split.
 bool splits_conv2d_forward(Precision, const Tensor& x, const Tensor& w, const Conv2dParams&, const Tensor& y);
 bool splits_conv2d_input_grad(Precision, const Tensor& dy, const Tensor& w, const Conv2dParams&, const Tensor& dx);
 
 // Only f32 and where groups == C == O.
-void conv2d_forward_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
+void conv2d_forward_depthwise(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
 void conv2d_input_grad_depthwise(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_depthwise(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 

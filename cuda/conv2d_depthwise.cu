@@ -4,6 +4,7 @@
 // comes from the first-level cache.
 #include "cuda/conv2d.h"
 #include "cuda/tile_gemm.cuh"
+#include "tensor/padded_index.h"
 
 namespace asap::cuda {
 namespace {
@@ -25,21 +26,23 @@ __device__ __forceinline__ bool inside(int i, int size) {
   return static_cast<unsigned>(i) < static_cast<unsigned>(size);
 }
 
-__global__ void forward_kernel(const float* x, const float* w, Conv2dSizes s, PixelIndex index, float* y) {
+__global__ void forward_kernel(const float* x, const float* w, Epilogue<float> epilogue, Conv2dSizes s, PixelIndex index,
+                               float* y) {
   for_each_index(int64_t{s.n} * s.c * s.oh * s.ow, [&](int64_t i) {
     int plane, oh, ow;
     index(i, plane, oh, ow);
-    const float* filter = w + plane % s.c * s.kh * s.kw;
+    const int c = plane % s.c;
+    const float* filter = w + c * s.kh * s.kw;
     const float* source = x + int64_t{plane} * s.h * s.w;
     float sum = 0;
     for (int kh = 0; kh < s.kh; ++kh) {
-      const int ih = oh * s.stride_h - s.padding_h + kh * s.dilation_h;
+      const int ih = padded_index(oh * s.stride_h - s.padding_h + kh * s.dilation_h, s.h, s.pad_mode);
       for (int kw = 0; kw < s.kw; ++kw) {
-        const int iw = ow * s.stride_w - s.padding_w + kw * s.dilation_w;
-        if (inside(ih, s.h) && inside(iw, s.w)) sum += filter[kh * s.kw + kw] * source[ih * s.w + iw];
+        const int iw = padded_index(ow * s.stride_w - s.padding_w + kw * s.dilation_w, s.w, s.pad_mode);
+        if (ih >= 0 && iw >= 0) sum += filter[kh * s.kw + kw] * source[ih * s.w + iw];
       }
     }
-    y[i] = sum;
+    y[i] = epilogue(c, sum);
   });
 }
 
@@ -71,10 +74,10 @@ __global__ void weight_grad_kernel(const float* x, const float* dy, Conv2dSizes 
   for (int i = static_cast<int>(threadIdx.x); i < s.n * s.oh * s.ow; i += static_cast<int>(blockDim.x)) {
     int picture, oh, ow;
     index(i, picture, oh, ow);
-    const int ih = oh * s.stride_h - s.padding_h + kh * s.dilation_h,
-              iw = ow * s.stride_w - s.padding_w + kw * s.dilation_w;
+    const int ih = padded_index(oh * s.stride_h - s.padding_h + kh * s.dilation_h, s.h, s.pad_mode),
+              iw = padded_index(ow * s.stride_w - s.padding_w + kw * s.dilation_w, s.w, s.pad_mode);
     const int plane = picture * s.c + c;
-    if (inside(ih, s.h) && inside(iw, s.w))
+    if (ih >= 0 && iw >= 0)
       sum += dy[(plane * s.oh + oh) * s.ow + ow] * x[(plane * s.h + ih) * s.w + iw];
   }
   sum = block_reduce(sum, 0.0f);
@@ -83,10 +86,10 @@ __global__ void weight_grad_kernel(const float* x, const float* dy, Conv2dSizes 
 
 }  // namespace
 
-void conv2d_forward_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
+void conv2d_forward_depthwise(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
   const Conv2dSizes s = conv2d_sizes(x, w, p, y);
-  launch(forward_kernel, {blocks_for(y.numel()), kBlock}, x.data<float>(), w.data<float>(), s, PixelIndex(s.oh, s.ow),
-         y.data<float>());
+  launch(forward_kernel, {blocks_for(y.numel()), kBlock}, x.data<float>(), w.data<float>(),
+         Epilogue<float>(bias, p.activation_slope), s, PixelIndex(s.oh, s.ow), y.data<float>());
 }
 
 void conv2d_input_grad_depthwise(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {

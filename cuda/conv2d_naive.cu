@@ -1,8 +1,10 @@
-// Convolution by its definition, one output element a thread: y[n,o,oh,ow] = sum over c,kh,kw of w[o,c,kh,kw] *
-// x[n,c,ih,iw] with ih = oh*stride - padding + kh*dilation, and the two gradients that follow from it. The twin of
-// tensor/cpu/conv2d_naive.cpp. Next: tile_gemm.cuh, on which the fast ones stand.
+// Convolution by its definition, one output element a thread: y[n,o,oh,ow] = act(bias[o] + sum over c,kh,kw of w[o,c,kh,kw] *
+// x[n,c,ih,iw]) with ih = oh*stride - padding + kh*dilation, where the padding mode lets it read; and the two gradients of
+// the sum. The twin of tensor/cpu/conv2d_naive.cpp. Next: tile_gemm.cuh, on which the fast ones stand.
 #include "cuda/common.cuh"
 #include "cuda/conv2d.h"
+#include "cuda/epilogue.cuh"
+#include "tensor/padded_index.h"
 
 namespace asap::cuda {
 namespace {
@@ -24,7 +26,7 @@ __device__ int take(int64_t& i, int size) {
 }
 
 template <class T>
-__global__ void forward_kernel(const T* x, const T* w, Conv2dSizes s, int64_t count, T* y) {
+__global__ void forward_kernel(const T* x, const T* w, Epilogue<T> epilogue, Conv2dSizes s, int64_t count, T* y) {
   const Index4 at_x{s.c, s.h, s.w}, at_w{s.cg, s.kh, s.kw};
   for_each_index(count, [&](int64_t element) {
     int64_t rest = element;
@@ -34,15 +36,15 @@ __global__ void forward_kernel(const T* x, const T* w, Conv2dSizes s, int64_t co
     T sum = 0;
     for (int c = 0; c < s.cg; ++c) {
       for (int kh = 0; kh < s.kh; ++kh) {
-        const int ih = oh * s.stride_h - s.padding_h + kh * s.dilation_h;
-        if (!inside(ih, s.h)) continue;
+        const int ih = padded_index(oh * s.stride_h - s.padding_h + kh * s.dilation_h, s.h, s.pad_mode);
+        if (ih < 0) continue;
         for (int kw = 0; kw < s.kw; ++kw) {
-          const int iw = ow * s.stride_w - s.padding_w + kw * s.dilation_w;
-          if (inside(iw, s.w)) sum += w[at_w(o, c, kh, kw)] * x[at_x(n, first_c + c, ih, iw)];
+          const int iw = padded_index(ow * s.stride_w - s.padding_w + kw * s.dilation_w, s.w, s.pad_mode);
+          if (iw >= 0) sum += w[at_w(o, c, kh, kw)] * x[at_x(n, first_c + c, ih, iw)];
         }
       }
     }
-    y[element] = sum;
+    y[element] = epilogue(o, sum);
   });
 }
 
@@ -82,11 +84,11 @@ __global__ void weight_grad_kernel(const T* x, const T* dy, Conv2dSizes s, int64
     T sum = 0;
     for (int n = 0; n < s.n; ++n) {
       for (int oh = 0; oh < s.oh; ++oh) {
-        const int ih = oh * s.stride_h - s.padding_h + kh * s.dilation_h;
-        if (!inside(ih, s.h)) continue;
+        const int ih = padded_index(oh * s.stride_h - s.padding_h + kh * s.dilation_h, s.h, s.pad_mode);
+        if (ih < 0) continue;
         for (int ow = 0; ow < s.ow; ++ow) {
-          const int iw = ow * s.stride_w - s.padding_w + kw * s.dilation_w;
-          if (inside(iw, s.w)) sum += dy[at_y(n, o, oh, ow)] * x[at_x(n, first_c + c, ih, iw)];
+          const int iw = padded_index(ow * s.stride_w - s.padding_w + kw * s.dilation_w, s.w, s.pad_mode);
+          if (iw >= 0) sum += dy[at_y(n, o, oh, ow)] * x[at_x(n, first_c + c, ih, iw)];
         }
       }
     }
@@ -96,10 +98,10 @@ __global__ void weight_grad_kernel(const T* x, const T* dy, Conv2dSizes s, int64
 
 }  // namespace
 
-void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
+void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
   dispatch_floating(x.dtype(), "conv2d_forward", [&]<class T>(T) {
-    launch(forward_kernel<T>, {blocks_for(y.numel()), kBlock}, x.data<T>(), w.data<T>(), conv2d_sizes(x, w, p, y),
-           y.numel(), y.data<T>());
+    launch(forward_kernel<T>, {blocks_for(y.numel()), kBlock}, x.data<T>(), w.data<T>(),
+           Epilogue<T>(bias, p.activation_slope), conv2d_sizes(x, w, p, y), y.numel(), y.data<T>());
   });
 }
 

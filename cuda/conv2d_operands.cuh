@@ -64,12 +64,38 @@ inline WindowGrid forward_windows(const Conv2dSizes& s) {
   return grid;
 }
 
+// Reflected or replicated padding of one pixel, as a correction of the offset at which a tap falls off: the first tap of an axis
+// does so at its low end only, the last at its high end, and what they read instead lies so many elements further in.
+struct BorderFold {
+  int row = 0, column = 0;  // 0: padding is zero
+  // Of an element whose row and k have these bits in common; false where it counts as zero.
+  __device__ __forceinline__ bool apply(uint32_t missed, int& offset) const {
+    constexpr uint32_t kTaps = (1u << kMostTaps) - 1;
+    const uint32_t rows = missed & kTaps, columns = missed >> kMostTaps & kTaps;
+    if (row == 0 || (missed & (kRow | kDepth))) return false;
+    if (rows) offset += rows & 1 ? row : -row;
+    if (columns) offset += columns & 1 ? column : -column;
+    return true;
+  }
+};
+// Whether it is that. Else only zero padding.
+inline bool folds(const Conv2dSizes& s) {
+  const auto one = [](int padding, int kernel) { return padding == 0 || (padding == 1 && kernel > 1); };
+  return s.pad_mode == PadMode::zero || (one(s.padding_h, s.kh) && one(s.padding_w, s.kw));
+}
+inline BorderFold border_fold(const Conv2dSizes& s) {
+  if (s.pad_mode == PadMode::zero) return {};
+  const int pixels = s.pad_mode == PadMode::reflect ? 2 : 1;
+  return {.row = pixels * s.w, .column = pixels};
+}
+
 // B of the forward pass: columns are windows, k their elements. Neighbouring windows lie side by side in memory.
 struct Windows {
   const float* data;
   int rows, depth;
   int64_t group_step;
   WindowGrid grid;
+  BorderFold fold;
   static constexpr bool along_k = false;
   static constexpr int vector = 1;
   __device__ __forceinline__ void begin(int group) { data += group * group_step; }

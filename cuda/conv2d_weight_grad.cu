@@ -25,6 +25,7 @@ struct WindowElements {
   int rows, depth;
   int64_t group_step;
   WindowGrid grid;
+  BorderFold fold;
   static constexpr bool along_k = true;
   static constexpr int vector = 1;
   __device__ __forceinline__ void begin(int group) { data += group * group_step; }
@@ -55,7 +56,8 @@ void conv2d_weight_grad_implicit_gemm(Precision precision, const Tensor& x, cons
                          .rows = elements,
                          .depth = depth,
                          .group_step = int64_t{s.cg} * s.h * s.w,
-                         .grid = forward_windows(s)};
+                         .grid = forward_windows(s),
+                         .fold = border_fold(s)};
   const WeightGrads result{.data = dw.data<float>(),
                            .columns = elements,
                            .vector = elements % 4 == 0 && is_aligned(dw.raw()) ? 4 : 1,

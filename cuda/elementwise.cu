@@ -34,11 +34,6 @@ __global__ void binary_kernel(BinaryOp op, const T* a, const T* b, StridedIndex<
   });
 }
 
-template <class T>
-__global__ void add_bias_kernel(const T* bias, int64_t count, int64_t channels, int64_t plane, T* y) {
-  for_each_index(count, [&](int64_t i) { y[i] += bias[i / plane % channels]; });
-}
-
 void unary_naive(UnaryOp op, const Tensor& x, const UnaryParams& params, Tensor& y) {
   const StridedIndex<2> index({&x, &y});
   dispatch_floating(x.dtype(), "unary", [&](auto tag) {
@@ -61,15 +56,6 @@ void binary_naive(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y) {
   dispatch_floating(y.dtype(), "binary", [&](auto tag) {
     using T = decltype(tag);
     launch(binary_kernel<T>, {blocks_for(index.count), kBlock}, op, a.data<T>(), b.data<T>(), index, y.data<T>());
-  });
-}
-
-void add_bias_naive(const Tensor& bias, Tensor& y) {
-  const int64_t channels = bias.numel(), plane = y.numel() / std::max<int64_t>(y.size(0) * channels, 1);
-  dispatch_floating(y.dtype(), "add_bias", [&](auto tag) {
-    using T = decltype(tag);
-    launch(add_bias_kernel<T>, {blocks_for(y.numel()), kBlock}, bias.data<T>(), y.numel(), channels, plane,
-           y.data<T>());
   });
 }
 
@@ -193,17 +179,6 @@ void binary_vectorized(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y)
   });
 }
 
-// The bias is a broadcast second operand: [C] -> [C,1,..,1] -> y's shape.
-Tensor as_channels(const Tensor& bias, const Tensor& y) {
-  Shape column{bias.numel()};
-  while (column.rank() < y.rank() - 1) column.push_back(1);
-  return bias.reshape(column).expand(y.shape());
-}
-
-void add_bias_vectorized(const Tensor& bias, Tensor& y) {
-  binary_vectorized(BinaryOp::add, y, as_channels(bias, y), y);
-}
-
 }  // namespace
 
 void register_elementwise() {
@@ -222,10 +197,6 @@ void register_elementwise() {
                         return can_map(std::array{&a, &b, &y});
                       });
   kernels::binary.add(Device::cuda, "naive", binary_naive);
-  kernels::add_bias.add(Device::cuda, "vectorized", add_bias_vectorized, [](const Tensor& bias, const Tensor& y) {
-    return can_map(std::array{&bias, &y});
-  });
-  kernels::add_bias.add(Device::cuda, "naive", add_bias_naive);
 }
 
 }  // namespace asap::cuda

@@ -61,6 +61,7 @@ struct MatrixResult {
   int columns, vector;
   bool accumulate;
   int64_t part_step;
+  Epilogue<float> epilogue;
   __device__ __forceinline__ void begin(int part) { data += part * part_step; }
   __device__ __forceinline__ int row(int m) const { return m * columns; }
   __device__ __forceinline__ int column(int n) const { return n; }
@@ -111,7 +112,8 @@ void matrix_product(Precision precision, bool may_split, const MatrixProduct& s,
                             .columns = static_cast<int>(s.n),
                             .vector = s.n % 4 == 0 && is_aligned(to) && !s.params.accumulate ? 4 : 1,
                             .accumulate = s.params.accumulate,
-                            .part_step = s.m * s.n};
+                            .part_step = s.m * s.n,
+                            .epilogue = s.epilogue};
   tile_gemm(precision, plan_tiles(precision, s.m, s.n, s.k, s.batch, may_split), s.batch, a, b, result, y);
 }
 

@@ -1,6 +1,7 @@
 // Matrix products of float32 tensors for the kernels of other families: a convolution of 1x1 windows is one. See gemm.cu.
 #pragma once
 
+#include "cuda/epilogue.cuh"
 #include "tensor/kernels.h"
 #include "tensor/precision.h"
 
@@ -14,6 +15,7 @@ struct MatrixProduct {
   int64_t batch, m, n, k;
   int64_t step_a, step_b;
   GemmParams params;
+  Epilogue<float> epilogue = {};  // a channel a row; not with accumulate
 };
 void matrix_product(Precision, bool may_split, const MatrixProduct&, Tensor& y);
 // Whether K would be split.

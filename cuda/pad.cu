@@ -5,6 +5,7 @@
 #include "cuda/common.cuh"
 #include "cuda/register.h"
 #include "cuda/strided.cuh"
+#include "tensor/padded_index.h"
 
 namespace asap::cuda {
 namespace {
@@ -15,15 +16,6 @@ struct Sizes {
   Sizes(const Tensor& small, const Tensor& padded)
       : H(small.size(2)), W(small.size(3)), PH(padded.size(2)), PW(padded.size(3)) {}
 };
-
-// Which of 0..n-1 the position i inside or outside of it reads; -1 where it reads zero.
-template <class Int>
-__device__ __forceinline__ Int source_index(Int i, Int n, PadMode mode) {
-  if (i >= 0 && i < n) return i;
-  if (mode == PadMode::zero) return -1;
-  if (mode == PadMode::reflect) return i < 0 ? -i : 2 * (n - 1) - i;
-  return i < 0 ? 0 : n - 1;
-}
 
 // Calls f(i) for the positions i of the padded axis that read position k of 0..n-1: its own place, then those of the border.
 template <class Int, class F>
@@ -44,8 +36,8 @@ template <class T>
 __global__ void pad2d_forward_kernel(const T* x, Pad2dParams p, Sizes size, int64_t count, T* y) {
   for_each_index(count, [=](int64_t i) {
     const int64_t plane = i / (size.PH * size.PW);
-    const int64_t h = source_index(i / size.PW % size.PH - p.top, size.H, p.mode);
-    const int64_t w = source_index(i % size.PW - p.left, size.W, p.mode);
+    const int64_t h = padded_index(i / size.PW % size.PH - p.top, size.H, p.mode);
+    const int64_t w = padded_index(i % size.PW - p.left, size.W, p.mode);
     y[i] = h < 0 || w < 0 ? T(0) : x[(plane * size.H + h) * size.W + w];
   });
 }
@@ -134,7 +126,7 @@ __global__ void __launch_bounds__(kBlock)
   for_each_index(ceil_div(count, 4), [=](int64_t i) {
     float v[4];
     quads.for_each(static_cast<int>(i), [&](int k, int plane, int row, int column) {
-      const int h = source_index(row - b.top, b.H, mode), w = source_index(column - b.left, b.W, mode);
+      const int h = padded_index(row - b.top, b.H, mode), w = padded_index(column - b.left, b.W, mode);
       const bool inside = h >= 0 && w >= 0 && 4 * static_cast<int>(i) + k < count;
       v[k] = inside ? x[(plane * b.H + h) * b.W + w] : 0.0f;
     });

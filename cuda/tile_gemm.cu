@@ -30,22 +30,44 @@ TileSize tile_for(int64_t m) {
   return 8 * large_rows > 9 * medium_rows ? TileSize::medium : TileSize::large;
 }
 
-// Four elements a thread where `count` allows, all of their partial sums in order.
-template <class Vector>
-__global__ void sum_partials_kernel(const Vector* partials, int splits, int64_t count, bool accumulate, Vector* y) {
-  for_each_index(count, [&](int64_t i) {
-    Vector sum = partials[i];
-    for (int s = 1; s < splits; ++s) sum = sum + partials[s * count + i];
-    y[i] = accumulate ? y[i] + sum : sum;
-  });
-}
-
 struct Four {
   float4 v;
   friend __device__ __forceinline__ Four operator+(const Four& a, const Four& b) {
     return {make_float4(a.v.x + b.v.x, a.v.y + b.v.y, a.v.z + b.v.z, a.v.w + b.v.w)};
   }
 };
+
+// The epilogue of elements [i, i + 4) or of one, y being [outer, channels, plane].
+struct ElementEpilogue {
+  Epilogue<float> of_channel;
+  Divider channels, plane;
+  ElementEpilogue(const Epilogue<float>& epilogue, const Tensor& y) : of_channel(epilogue) {
+    if (!of_channel.bias) return;
+    channels = Divider(static_cast<int>(y.size(1)));
+    plane = Divider(static_cast<int>(y.numel() / (y.size(0) * y.size(1))));
+  }
+  __device__ __forceinline__ float operator()(int64_t i, float sum) const {
+    int rest = plane.quotient(static_cast<int>(i));
+    channels.divide(rest);
+    return of_channel(rest, sum);
+  }
+  __device__ __forceinline__ Four operator()(int64_t i, const Four& sum) const {
+    return {make_float4((*this)(i, sum.v.x), (*this)(i + 1, sum.v.y), (*this)(i + 2, sum.v.z), (*this)(i + 3, sum.v.w))};
+  }
+};
+
+// Four elements a thread where `count` allows, all of their partial sums in order.
+template <class Vector>
+__global__ void sum_partials_kernel(const Vector* partials, int splits, int64_t count, bool accumulate,
+                                    ElementEpilogue epilogue, Vector* y) {
+  constexpr int kElements = sizeof(Vector) / sizeof(float);
+  for_each_index(count, [&](int64_t i) {
+    Vector sum = partials[i];
+    for (int s = 1; s < splits; ++s) sum = sum + partials[s * count + i];
+    sum = epilogue(i * kElements, sum);
+    y[i] = accumulate ? y[i] + sum : sum;
+  });
+}
 
 }  // namespace
 
@@ -71,14 +93,15 @@ bool may_use(Precision precision, const KernelSlotBase& slot, const std::string&
   return precision_allows(precision) && card_has(80, (slot.name() + "=" + variant).c_str());
 }
 
-void sum_partials(const Tensor& partials, int splits, bool accumulate, Tensor& y) {
+void sum_partials(const Tensor& partials, int splits, bool accumulate, const Epilogue<float>& epilogue, Tensor& y) {
+  const ElementEpilogue finish(epilogue, y);
   const bool by_four = y.numel() % 4 == 0 && is_aligned(y.raw());
   if (by_four) {
     launch(sum_partials_kernel<Four>, {blocks_for(y.numel() / 4), kBlock}, static_cast<const Four*>(partials.raw()),
-           splits, y.numel() / 4, accumulate, static_cast<Four*>(y.raw()));
+           splits, y.numel() / 4, accumulate, finish, static_cast<Four*>(y.raw()));
   } else {
     launch(sum_partials_kernel<float>, {blocks_for(y.numel()), kBlock}, partials.data<float>(), splits, y.numel(),
-           accumulate, y.data<float>());
+           accumulate, finish, y.data<float>());
   }
 }
 

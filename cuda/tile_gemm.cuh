@@ -10,10 +10,13 @@
 //   Place row(int r) const, k(int k) const;   // for r < rows, k < depth
 //   along_k                                   // whether neighbours in memory are neighbours in k, or in rows
 //   vector                                    // 4 if runs of four along that lie in 16 aligned bytes, else 1
-// along_k and vector may be constexpr. A result likewise: data, vector, accumulate, begin(part), int row(m), column(n).
+//   fold                                      // optional: where to read instead of counting a border element as zero
+// along_k and vector may be constexpr. A result likewise: data, vector, accumulate, begin(part), int row(m), column(n); and
+// with `epilogue` (epilogue.cuh), whose channels are the rows, sums are stored as that makes of them.
 // Next: gemm.cu for the plainest operands, conv2d_operands.cuh for the windows.
 #pragma once
 
+#include "cuda/epilogue.cuh"
 #include "cuda/tile_product.cuh"
 #include "tensor/precision.h"
 
@@ -61,8 +64,9 @@ struct TilePlan {
 // `parts` products of m x n x k in one launch. With may_split, K is cut into as many pieces as fill the card once.
 TilePlan plan_tiles(Precision, int64_t m, int64_t n, int64_t k, int64_t parts, bool may_split);
 
-// y[i] (+)= partials[0][i] + partials[1][i] + ..: in this order, so that equal inputs give equal bits.
-void sum_partials(const Tensor& partials, int splits, bool accumulate, Tensor& y);
+// y[i] (+)= partials[0][i] + partials[1][i] + ..: in this order, so that equal inputs give equal bits. The epilogue's channels
+// are y's second dimension.
+void sum_partials(const Tensor& partials, int splits, bool accumulate, const Epilogue<float>& epilogue, Tensor& y);
 
 // ---- the kernel -------------------------------------------------------------------------------------------------------
 
@@ -163,9 +167,13 @@ class TileCopy {
   }
 
   template <int Width>
-  __device__ __forceinline__ static void copy_elements(float* to, const float* data, Place row, Place k) {
-    const bool valid = (row.bits & k.bits) == 0;
-    copy_async<4 * Width>(to, data + (valid ? row.offset + k.offset : 0), valid);
+  __device__ __forceinline__ void copy_elements(float* to, const float* data, Place row, Place k) const {
+    int offset = row.offset + k.offset;
+    bool valid = (row.bits & k.bits) == 0;
+    if constexpr (requires { operand_.fold; }) {
+      if (!valid) valid = operand_.fold.apply(row.bits & k.bits, offset);
+    }
+    copy_async<4 * Width>(to, data + (valid ? offset : 0), valid);
   }
 
   // Both read a few places at a time and then copy: the waits for shared memory overlap.
@@ -240,7 +248,12 @@ __device__ __forceinline__ void store_tile(const Product& product, const Result 
     for (int i = 0; i < Product::kRowCount; ++i) {
       const int m = first_m + Product::row(i);
       if (m >= rows || n >= columns) continue;
-      const float* values = product.values(i, j);
+      float values[kRun];
+#pragma unroll
+      for (int c = 0; c < kRun; ++c) {
+        values[c] = product.values(i, j)[c];
+        if constexpr (requires { y.epilogue; }) values[c] = y.epilogue(m, values[c]);
+      }
       float* to = y.data + y.row(m);
       if (y.vector == 4 && n + kRun <= columns) {
         if constexpr (kRun == 4)
@@ -352,8 +365,10 @@ template <class A, class B, class Result>
 void tile_gemm(Precision precision, const TilePlan& plan, int64_t parts, const A& a, const B& b, Result result,
                Tensor& y) {
   const bool accumulate = result.accumulate;
+  Epilogue<float> epilogue;
   Tensor partials;
   if (plan.splits > 1) {
+    if constexpr (requires { result.epilogue; }) epilogue = std::exchange(result.epilogue, {});
     partials = scratch(plan.splits * y.numel());
     result.data = partials.data<float>();
     result.accumulate = false;
@@ -365,7 +380,7 @@ void tile_gemm(Precision precision, const TilePlan& plan, int64_t parts, const A
     launch(tile_gemm_kernel<Product, A, B, Result>,
            {blocks, Product::kThreads, sizeof(TileShared<Product, A, B, Result>)}, problem);
   });
-  if (plan.splits > 1) sum_partials(partials, plan.splits, accumulate, y);
+  if (plan.splits > 1) sum_partials(partials, plan.splits, accumulate, epilogue, y);
 }
 
 }  // namespace asap::cuda

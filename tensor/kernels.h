@@ -42,9 +42,6 @@ enum class BinaryOp { add, sub, mul, div, maximum, minimum, equal, less, greater
 using BinaryFn = void(BinaryOp, const Tensor& a, const Tensor& b, Tensor& y);
 const char* name(BinaryOp op);
 
-// y[n,c,...] += bias[c] in place; y [N,C,...], bias [C].
-using AddBiasFn = void(const Tensor& bias, Tensor& y);
-
 // ---- reductions and softmax: x seen as [outer, n, inner], reduced over the middle -------------------------------------
 struct AxisParams {
   int64_t outer = 1, n = 1, inner = 1;
@@ -67,13 +64,19 @@ struct GemmParams {
 // y[i] = op(a[i]) op(b[i]): a [B,M,K] (or [B,K,M] transposed), b [B,K,N] (or [B,N,K]), y [B,M,N]; a or b may have batch 1.
 using GemmFn = void(const Tensor& a, const Tensor& b, const GemmParams&, Tensor& y);
 
-// ---- convolution (cross-correlation, zero padding) ----------------------------------------------------------------
-// x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW], OH = (H + 2*padding.h - dilation.h*(KH-1) - 1) / stride.h + 1.
+// ---- convolution (cross-correlation) ------------------------------------------------------------------------------
+enum class PadMode { zero, reflect, replicate };  // reflect does not repeat the border pixel
+// y = act(conv(pad(x), w) + bias), act(v) = v > 0 ? v : slope * v; x [N,C,H,W], w [O,C/groups,KH,KW], bias [O] or undefined,
+// y [N,O,OH,OW], OH = (H + 2*padding.h - dilation.h*(KH-1) - 1) / stride.h + 1. Reflected padding is smaller than the picture.
 struct Conv2dParams {
   Size2 stride = 1, padding = 0, dilation = 1;
   int64_t groups = 1;
+  PadMode pad_mode = PadMode::zero;
+  double activation_slope = 1;  // 1: none; 0: ReLU; between: LeakyReLU; >= 0, so that y tells the derivative
 };
-using Conv2dForwardFn = void(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
+using Conv2dForwardFn = void(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
+// The gradients' dy is that of the sums, before the activation. The input gradient gets zero padding only: of another mode it
+// is that of the padded picture, which pad2d_backward folds (ops_conv2d.cpp).
 using Conv2dInputGradFn = void(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 using Conv2dWeightGradFn = void(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
@@ -106,7 +109,6 @@ using SpectralNormBackwardFn = void(const Tensor& w, const Tensor& u, const Tens
                                     const Tensor& dy, Tensor& dw);
 
 // ---- padding, pooling, resizing -----------------------------------------------------------------------------------
-enum class PadMode { zero, reflect, replicate };  // reflect does not repeat the border pixel
 struct Pad2dParams {
   PadMode mode = PadMode::zero;
   int64_t left = 0, right = 0, top = 0, bottom = 0;
@@ -217,7 +219,6 @@ inline KernelSlot<RandomFn> random_normal{"random_normal"};
 inline KernelSlot<UnaryFn> unary{"unary"};
 inline KernelSlot<UnaryBackwardFn> unary_backward{"unary_backward"};
 inline KernelSlot<BinaryFn> binary{"binary"};
-inline KernelSlot<AddBiasFn> add_bias{"add_bias"};
 inline KernelSlot<ReduceFn> reduce{"reduce"};
 inline KernelSlot<SoftmaxFn> softmax_forward{"softmax_forward"};
 inline KernelSlot<SoftmaxBackwardFn> softmax_backward{"softmax_backward"};

@@ -1,5 +1,5 @@
-// Checked convolution: forward with bias, input gradient, weight gradient. Declared in ops.h; kernels: conv2d_forward,
-// conv2d_input_grad, conv2d_weight_grad.
+// Checked convolution: forward with bias and activation, input gradient, weight gradient. Declared in ops.h; kernels:
+// conv2d_forward, conv2d_input_grad, conv2d_weight_grad.
 #include "tensor/checks.h"
 #include "tensor/ops.h"
 
@@ -17,6 +17,13 @@ int64_t output_size(const char* axis, int64_t n, int64_t kernel, int64_t stride,
 // The sum over no terms at all: an empty x, w or dy.
 bool nothing_to_sum(const Tensor& a, const Tensor& b) { return a.numel() == 0 || b.numel() == 0; }
 
+// conv2d's y where there is nothing to sum.
+Tensor activated_bias(const Tensor& bias, double slope, Tensor y) {
+  y.fill(0);
+  if (!bias.defined()) return y;
+  return unary(UnaryOp::leaky_relu, add(y, bias.reshape({bias.numel(), 1, 1})), {.a = slope});
+}
+
 }  // namespace
 
 Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dParams& p) {
@@ -30,6 +37,13 @@ Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dParams& p) {
   ASAP_CHECK(w[0] % p.groups == 0, "conv2d: w ", w, " has ", w[0], " output channels, which ", p.groups,
              " groups do not divide");
   ASAP_CHECK(w[2] > 0 && w[3] > 0, "conv2d: w ", w, " has no taps");
+  if (p.pad_mode == PadMode::reflect) {
+    ASAP_CHECK(p.padding.h < x[2] && p.padding.w < x[3],
+               "conv2d: reflect padding must be smaller than the picture: height ", p.padding.h, ", width ", p.padding.w,
+               " for shape ", x);
+  } else if (p.pad_mode == PadMode::replicate) {
+    ASAP_CHECK(x[2] > 0 && x[3] > 0, "conv2d: replicate padding needs a pixel to repeat, got shape ", x);
+  }
   return {x[0], w[0], output_size("height", x[2], w[2], p.stride.h, p.padding.h, p.dilation.h),
           output_size("width", x[3], w[3], p.stride.w, p.padding.w, p.dilation.w)};
 }
@@ -37,17 +51,16 @@ Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dParams& p) {
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& params) {
   checks::is_floating("conv2d", "x", x);
   checks::alike("conv2d", x, w);
+  ASAP_CHECK(params.activation_slope >= 0, "conv2d: expected an activation slope of at least 0, got ",
+             params.activation_slope);
   Tensor y = Tensor::like(x, conv2d_shape(x.shape(), w.shape(), params));
-  if (nothing_to_sum(x, w)) {
-    y.fill(0);
-  } else {
-    kernels::conv2d_forward.run(x.device(), x.contiguous(), w.contiguous(), params, y);
-  }
   if (bias.defined()) {
     checks::alike("conv2d", x, bias);
     checks::has_shape("conv2d", "bias", bias, {w.size(0)});
-    if (y.numel() > 0) kernels::add_bias.run(x.device(), bias.contiguous(), y);
   }
+  if (nothing_to_sum(x, w)) return activated_bias(bias, params.activation_slope, y);
+  kernels::conv2d_forward.run(x.device(), x.contiguous(), w.contiguous(), bias.defined() ? bias.contiguous() : bias,
+                              params, y);
   return y;
 }
 
@@ -55,6 +68,14 @@ Tensor conv2d_input_grad(const Tensor& dy, const Tensor& w, const Shape& x_shape
   checks::is_floating("conv2d_input_grad", "dy", dy);
   checks::alike("conv2d_input_grad", dy, w);
   checks::has_shape("conv2d_input_grad", "dy", dy, conv2d_shape(x_shape, w.shape(), params));
+  if (params.pad_mode != PadMode::zero && params.padding != Size2(0)) {
+    const Size2 border = params.padding;
+    const Pad2dParams pad{
+        .mode = params.pad_mode, .left = border.w, .right = border.w, .top = border.h, .bottom = border.h};
+    Conv2dParams unpadded = params;
+    unpadded.padding = 0;
+    return pad2d_backward(conv2d_input_grad(dy, w, pad2d_shape(x_shape, pad), unpadded), x_shape, pad);
+  }
   Tensor dx = Tensor::like(dy, x_shape);
   if (nothing_to_sum(dy, w)) {
     dx.fill(0);

@@ -1,5 +1,7 @@
 // Rows of op_cases.h: convolution. Each geometry also stands in the benchmark's list with forward, input gradient and
 // weight gradient apart.
+#include <cmath>
+
 #include "tests/op_cases.h"
 
 namespace asap::tests {
@@ -8,11 +10,28 @@ namespace {
 using Inputs = std::vector<Variable>;
 const std::vector<KernelSlotBase*> kConv{&kernels::conv2d_forward, &kernels::conv2d_input_grad, &kernels::conv2d_weight_grad};
 
+constexpr PadMode kReflect = PadMode::reflect, kReplicate = PadMode::replicate;
+
 struct Geometry {
   const char* name;
   Shape x, w;
   Conv2dParams params = {};
 };
+
+// With bias and activation, twice: sums of either sign, forward alone; and with gradients, where the bias outweighs the sums,
+// since a variant that rounds a sum across zero turns its gradient on or off.
+void add_bias_cases(const Geometry& g, bool gradcheck, std::vector<OpCase>& rows) {
+  const double one = 1 / std::sqrt(static_cast<double>(g.w[1] * g.w[2] * g.w[3]));  // weights of sums about 1
+  OpCase row{.name = str("conv2d/", g.name), .inputs = {constant(normal(g.x)), constant(normal(g.w, one)), constant(normal({g.w[0]}))},
+             .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], in[2], p); },
+             .slots = {&kernels::conv2d_forward}};
+  rows.push_back(row);
+  row.name += "_gradients";
+  row.inputs = {normal(g.x), normal(g.w, one / 50), off_zero({g.w[0]})};
+  row.slots = kConv;
+  row.gradcheck = gradcheck;
+  rows.push_back(row);
+}
 
 std::vector<OpCase> small_cases() {
   const std::vector<Geometry> geometries{
@@ -39,16 +58,39 @@ std::vector<OpCase> small_cases() {
       {"one_pixel_padded", {1, 2, 1, 1}, {3, 2, 3, 3}, {.padding = 1}},
       {"one_channel", {3, 1, 6, 5}, {1, 1, 3, 3}, {.padding = 1}},
       {"padding_beyond_kernel", {1, 2, 3, 4}, {2, 2, 2, 2}, {.padding = 3}},
+      {"reflect_3x3", {2, 3, 5, 7}, {4, 3, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
+      {"reflect_3x3_s2", {1, 3, 7, 8}, {4, 3, 3, 3}, {.stride = 2, .padding = 1, .pad_mode = kReflect}},
+      {"reflect_3x3_dilation_2", {1, 2, 5, 6}, {3, 2, 3, 3}, {.padding = 1, .dilation = 2, .pad_mode = kReflect}},
+      {"reflect_3x3_dilation_p2", {1, 2, 6, 5}, {3, 2, 3, 3}, {.padding = 2, .dilation = 2, .pad_mode = kReflect}},
+      {"reflect_3x3_groups_2", {2, 4, 5, 6}, {6, 2, 3, 3}, {.padding = 1, .groups = 2, .pad_mode = kReflect}},
+      {"reflect_4x4_s2_p2", {2, 3, 9, 10}, {5, 3, 4, 4}, {.stride = 2, .padding = 2, .pad_mode = kReflect}},
+      {"reflect_7x7_as_far_as_it_goes", {1, 2, 4, 5}, {2, 2, 7, 7}, {.padding = 3, .pad_mode = kReflect}},
+      {"reflect_two_pixels", {1, 2, 2, 2}, {3, 2, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
+      {"reflect_rows_only", {1, 2, 4, 1}, {3, 2, 3, 1}, {.padding = {1, 0}, .pad_mode = kReflect}},
+      {"reflect_1x1", {1, 2, 3, 4}, {3, 2, 1, 1}, {.padding = 1, .pad_mode = kReflect}},
+      {"reflect_depthwise", {1, 5, 6, 7}, {5, 1, 3, 3}, {.padding = 1, .groups = 5, .pad_mode = kReflect}},
+      {"reflect_tent_w", {1, 3, 6, 16}, {3, 1, 1, 8}, {.stride = {1, 4}, .padding = {0, 2}, .groups = 3, .pad_mode = kReflect}},
+      {"reflect_not_padded", {1, 2, 4, 5}, {3, 2, 3, 3}, {.pad_mode = kReflect}},
+      {"replicate_3x3", {2, 3, 5, 7}, {4, 3, 3, 3}, {.padding = 1, .pad_mode = kReplicate}},
+      {"replicate_3x3_s2", {1, 3, 8, 7}, {4, 3, 3, 3}, {.stride = 2, .padding = 1, .pad_mode = kReplicate}},
+      {"replicate_one_pixel", {1, 2, 1, 1}, {3, 2, 3, 3}, {.padding = 1, .pad_mode = kReplicate}},
+      {"replicate_beyond_kernel", {1, 2, 3, 4}, {2, 2, 2, 2}, {.padding = 3, .pad_mode = kReplicate}},
+      {"replicate_depthwise_s2", {1, 5, 6, 7}, {5, 1, 3, 3}, {.stride = 2, .padding = 2, .groups = 5, .pad_mode = kReplicate}},
   };
   std::vector<OpCase> rows;
   for (const Geometry& g : geometries) {
     rows.push_back({.name = str("conv2d/", g.name), .inputs = {normal(g.x), normal(g.w, 0.5)},
                     .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], {}, p); }, .slots = kConv});
   }
-  rows.push_back({.name = "conv2d/bias", .inputs = {normal({2, 3, 5, 6}), normal({4, 3, 3, 3}), normal({4})},
-                  .run = [](const Inputs& in) { return conv2d(in[0], in[1], in[2], {.padding = 1}); },
-                  .slots = {&kernels::conv2d_forward, &kernels::conv2d_input_grad, &kernels::conv2d_weight_grad,
-                            &kernels::add_bias}});
+  const std::vector<Geometry> with_bias{
+      {"bias", {2, 3, 5, 6}, {4, 3, 3, 3}, {.padding = 1}},
+      {"bias_1x1", {2, 3, 4, 5}, {7, 3, 1, 1}},
+      {"bias_groups_relu", {2, 4, 5, 6}, {6, 2, 3, 3}, {.padding = 1, .groups = 2, .activation_slope = 0}},
+      {"bias_depthwise_leaky", {1, 5, 6, 7}, {5, 1, 3, 3}, {.padding = 1, .groups = 5, .activation_slope = 0.2}},
+      {"bias_4x4_s2_leaky", {2, 3, 9, 10}, {5, 3, 4, 4}, {.stride = 2, .padding = 2, .activation_slope = 0.2}},
+      {"bias_reflect_relu", {2, 3, 5, 7}, {4, 3, 3, 3}, {.padding = 1, .pad_mode = kReflect, .activation_slope = 0}},
+  };
+  for (const Geometry& g : with_bias) add_bias_cases(g, true, rows);
   rows.push_back({.name = "conv2d/permuted", .inputs = {normal({2, 6, 5, 3}), normal({3, 3, 3, 4})},
                   .run = [](const Inputs& in) {
                     return conv2d(permute(in[0], {0, 3, 1, 2}), permute(in[1], {3, 0, 1, 2}), {}, {.padding = 1});
@@ -82,6 +124,14 @@ std::vector<OpCase> medium_cases() {
       {"tiles_deep_3x3_s2", {1, 18, 9, 11}, {40, 18, 3, 3}, {.stride = 2, .padding = 1}},
       {"tiles_deep_groups_s2", {2, 34, 7, 8}, {66, 17, 3, 3}, {.stride = {2, 1}, .padding = 1, .groups = 2}},
       {"tiles_tall_window", {1, 2, 19, 4}, {3, 2, 17, 1}, {.padding = {1, 0}}},  // more taps than a Place has bits for
+      {"blocks_reflect", {1, 69, 19, 23}, {67, 69, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
+      {"blocks_reflect_even", {1, 64, 16, 16}, {64, 64, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
+      {"blocks_reflect_p2", {1, 65, 9, 10}, {66, 65, 3, 3}, {.padding = 2, .pad_mode = kReflect}},
+      {"blocks_reflect_s2", {1, 36, 33, 35}, {21, 36, 3, 3}, {.stride = 2, .padding = 1, .pad_mode = kReflect}},
+      {"blocks_reflect_groups", {2, 38, 15, 17}, {34, 19, 3, 3}, {.padding = 1, .groups = 2, .pad_mode = kReflect}},
+      {"blocks_replicate", {2, 69, 18, 18}, {67, 69, 3, 3}, {.padding = 1, .pad_mode = kReplicate}},
+      {"blocks_replicate_depthwise", {2, 13, 61, 59}, {13, 1, 3, 3}, {.stride = 2, .padding = 1, .groups = 13, .pad_mode = kReplicate}},
+      {"tiles_deep_reflect", {1, 130, 4, 6}, {20, 130, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
   };
   std::vector<OpCase> rows;
   for (const Geometry& g : geometries) {
@@ -89,6 +139,17 @@ std::vector<OpCase> medium_cases() {
                     .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], {}, p); }, .slots = kConv,
                     .gradcheck = false});
   }
+  const std::vector<Geometry> with_bias{
+      {"blocks_bias_relu", {2, 69, 19, 23}, {67, 69, 3, 3}, {.padding = 1, .activation_slope = 0}},
+      {"blocks_bias_s2_leaky", {2, 19, 33, 31}, {37, 19, 4, 4}, {.stride = 2, .padding = 2, .activation_slope = 0.2}},
+      {"blocks_bias_1x1", {1, 301, 19, 23}, {83, 301, 1, 1}},
+      {"blocks_bias_depthwise", {2, 13, 61, 59}, {13, 1, 3, 3}, {.stride = 2, .padding = 1, .groups = 13, .activation_slope = 0.2}},
+      {"blocks_bias_groups", {2, 38, 15, 17}, {34, 19, 3, 3}, {.padding = 1, .groups = 2, .activation_slope = 0}},
+      {"tiles_bias_deep_1x1", {2, 130, 4, 6}, {20, 130, 1, 1}, {.activation_slope = 0.2}},
+      {"tiles_bias_deep_4x4", {2, 20, 9, 7}, {40, 20, 4, 4}, {.stride = 2, .padding = 2, .activation_slope = 0}},
+      {"tiles_bias_deep_groups", {2, 34, 7, 8}, {66, 17, 3, 3}, {.padding = 1, .groups = 2, .activation_slope = 0.2}},
+  };
+  for (const Geometry& g : with_bias) add_bias_cases(g, false, rows);
   return rows;
 }
 

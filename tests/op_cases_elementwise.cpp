@@ -122,16 +122,6 @@ std::vector<OpCase> binary_cases() {
   return rows;
 }
 
-OpCase add_bias_case(const char* name, const Shape& shape) {
-  return {.name = str("add_bias/", name), .inputs = {constant(normal({shape[1]})), constant(normal(shape))},
-          .run = [](const Inputs& in) {
-            Tensor y = in[1].value().clone();
-            kernels::add_bias.run(y.device(), in[0].value(), y);
-            return Variable(y);
-          },
-          .slots = {&kernels::add_bias}};
-}
-
 OpCase large(const char* name, std::vector<OpInput> inputs, KernelSlotBase& slot, double flops_per_element,
              Variable (*run)(const Inputs&), double passes = 0) {
   const auto n = static_cast<double>(inputs[0].shape.numel());
@@ -145,10 +135,6 @@ OpCase large(const char* name, std::vector<OpInput> inputs, KernelSlotBase& slot
 std::vector<OpCase> elementwise_cases() {
   std::vector<OpCase> rows = unary_cases();
   for (OpCase& row : binary_cases()) rows.push_back(std::move(row));
-  rows.push_back(add_bias_case("matrix", {5, 7}));
-  rows.push_back(add_bias_case("picture", {2, 5, 3, 7}));
-  rows.push_back(add_bias_case("parallel", {3, 7, 61, 67}));
-  rows.push_back(add_bias_case("one_pixel", {2, 19, 1, 1}));
 
   const Shape feature{1, 64, 256, 256};
   rows.push_back(large("unary/relu_64x256x256", {normal(feature)}, kernels::unary, 1,

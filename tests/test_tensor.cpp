@@ -407,6 +407,10 @@ TEST_CASE("empty tensors pass through") {
                                       Tensor::empty({0, 3}), x, {})
                    .dgamma) == Floats{0, 0, 0});
   CHECK(conv2d(x, Tensor::ones({2, 3, 3, 3}), {}).shape() == Shape{0, 2, 6, 6});
+  // Sums of no terms: the bias alone, activated.
+  const Tensor bias = Tensor::from(Floats{1, -2}, {2});
+  CHECK(floats(conv2d(Tensor::empty({1, 0, 1, 1}), Tensor::empty({2, 0, 1, 1}), bias, {.activation_slope = 0.5})) ==
+        Floats{1, -1});
   CHECK(floats(conv2d_weight_grad(x, Tensor::empty({0, 1, 8, 8}), {1, 3, 1, 1}, {})) == Floats{0, 0, 0});
   CHECK(floats(matmul(Tensor::empty({2, 0}), Tensor::empty({0, 2}))) == Floats{0, 0, 0, 0});
   CHECK(cat({x, x}, 2).shape() == Shape{0, 3, 16, 8});
@@ -460,6 +464,12 @@ TEST_CASE("error texts name the op, what was expected and what came") {
   CHECK(error_of([&] {
           conv2d(x, Tensor::ones({2, 3, 1, 1}), Tensor::ones({3}));
         }) == "conv2d: expected bias of shape (2), got (3)");
+  CHECK(error_of([&] {
+          conv2d(x, Tensor::ones({2, 3, 3, 3}), {}, {.padding = 4, .pad_mode = PadMode::reflect});
+        }).rfind("conv2d: reflect padding must be smaller than the picture: height 4", 0) == 0);
+  CHECK(error_of([&] {
+          conv2d(x, Tensor::ones({2, 3, 1, 1}), {}, {.activation_slope = -0.1});
+        }) == "conv2d: expected an activation slope of at least 0, got -0.1");
   CHECK(error_of([&] { add(x, Tensor::ones({5})); }) == "add: shapes (1,3,4,4) and (5) do not broadcast");
   CHECK(error_of([&] { add(x, x.to(DType::f64)); }) == "add: expected equal dtypes, got f32 and f64");
   CHECK(error_of([&] { add(x.to(DType::i32), x.to(DType::i32)); }) == "add: expected a to be f32 or f64, got i32");

@@ -19,9 +19,9 @@ bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams& p, con
 void register_conv2d() {
   auto& forward = kernels::conv2d_forward;
   forward.add(Device::cpu, "depthwise", conv2d_forward_depthwise,
-              [](const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor&) { return is_depthwise(x, w, p); });
+              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor&) { return is_depthwise(x, w, p); });
   forward.add(Device::cpu, "winograd", conv2d_forward_winograd,
-              [](const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) { return takes_winograd(x, w, p, y); });
+              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_winograd(x, w, p, y); });
   forward.add(Device::cpu, "im2col", conv2d_forward_im2col);
   forward.add(Device::cpu, "naive", conv2d_forward_naive);
 

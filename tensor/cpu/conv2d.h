@@ -3,7 +3,7 @@
 // Shapes as in kernels.h: x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW]; f32 and f64.
 #pragma once
 
-#include "tensor/kernels.h"
+#include "tensor/padded_index.h"
 
 namespace asap::cpu {
 
@@ -26,22 +26,54 @@ inline bool is_pointwise(const Conv2dSizes& s, const Conv2dParams& p) {
   return s.kh == 1 && s.kw == 1 && p.stride == Size2(1) && p.padding == Size2(0);
 }
 
-void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
+// A row of a picture, w pixels, staged with its border: to[q] is column first + q*step, q < count. Puts into the columns of the
+// padding, where zeros stand, what the mode says.
+template <class T>
+void fill_padding(const T* row, int64_t w, int64_t padding, PadMode mode, int64_t first, int64_t step, int64_t count, T* to) {
+  if (mode == PadMode::zero) return;
+  for (int64_t i = 0; i < 2 * padding; ++i) {
+    const int64_t column = i < padding ? i - padding : w + i - padding, at = column - first;
+    if (at >= 0 && at % step == 0 && at / step < count) to[at / step] = row[padded_index(column, w, mode)];
+  }
+}
+
+// What a sum of channel o becomes where it is stored: act(sum + bias[o]).
+template <class T>
+struct Epilogue {
+  const T* bias = nullptr;
+  T slope = 1;
+  Epilogue() = default;
+  Epilogue(const Tensor& b, const Conv2dParams& p)
+      : bias(b.defined() ? b.data<T>() : nullptr), slope(static_cast<T>(p.activation_slope)) {}
+  bool changes() const { return bias || slope != 1; }
+  T shift(int64_t o) const { return bias ? bias[o] : T(0); }
+  // V: T or a vector of it.
+  template <class V>
+  V activate(V v) const {
+    return v > 0 ? v : slope * v;
+  }
+  void apply(int64_t o, int64_t count, T* y) const {
+    const T b = shift(o);
+    for (int64_t i = 0; i < count; ++i) y[i] = activate(y[i] + b);
+  }
+};
+
+void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
 void conv2d_input_grad_naive(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_naive(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
-void conv2d_forward_im2col(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
+void conv2d_forward_im2col(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
 void conv2d_input_grad_im2col(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_im2col(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
 // Only f32 and where winograd_pays: 3x3, stride and dilation 1, one group, enough channels to be worth the transforms.
 bool winograd_pays(const Conv2dSizes&, const Conv2dParams&);
-void conv2d_forward_winograd(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
+void conv2d_forward_winograd(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
 void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_winograd(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
 // Only where groups == C == O.
-void conv2d_forward_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams&, Tensor& y);
+void conv2d_forward_depthwise(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
 void conv2d_input_grad_depthwise(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_depthwise(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 

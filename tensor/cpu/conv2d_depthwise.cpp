@@ -38,10 +38,12 @@ class PhasedRow {
         values_(static_cast<size_t>(pitch_ * p.stride.w), T(0)) {}
 
   void clear() { std::fill(values_.begin(), values_.end(), T(0)); }
-  // The border was zeroed by the constructor or clear() and stays so.
+  // A border of zeros was made by the constructor or clear() and stays so.
   void gather(const T* row) {
+    const int64_t step = p_.stride.w;
     for_each_phase([&](int64_t begin, int64_t end, int64_t first, T* values) {
-      for (int64_t q = begin; q < end; ++q) values[q] = row[first + q * p_.stride.w];
+      for (int64_t q = begin; q < end; ++q) values[q] = row[first + q * step];
+      fill_padding(row, s_.w, p_.padding.w, p_.pad_mode, first, step, pitch_, values);
     });
   }
   // Every column of `row` that no output saw keeps its value.
@@ -73,14 +75,14 @@ class PhasedRow {
   std::vector<T> values_;
 };
 
-// Input row that output row oh sees through kernel row kh, or -1.
+// Input row that output row oh sees through kernel row kh, -1 for zeros.
 int64_t input_row(const Conv2dSizes& s, const Conv2dParams& p, int64_t oh, int64_t kh) {
-  const int64_t ih = oh * p.stride.h - p.padding.h + kh * p.dilation.h;
-  return ih >= 0 && ih < s.h ? ih : -1;
+  return padded_index(oh * p.stride.h - p.padding.h + kh * p.dilation.h, s.h, p.pad_mode);
 }
 
 template <class T>
-void forward_plane(const T* x, const T* w, const Conv2dSizes& s, const Conv2dParams& p, PhasedRow<T>& row, T* y) {
+void forward_plane(const T* x, const T* w, const Epilogue<T>& epilogue, int64_t c, const Conv2dSizes& s,
+                   const Conv2dParams& p, PhasedRow<T>& row, T* y) {
   std::fill_n(y, s.oh * s.ow, T(0));
   for (int64_t oh = 0; oh < s.oh; ++oh) {
     for (int64_t kh = 0; kh < s.kh; ++kh) {
@@ -89,6 +91,7 @@ void forward_plane(const T* x, const T* w, const Conv2dSizes& s, const Conv2dPar
       row.gather(x + ih * s.w);
       for (int64_t kw = 0; kw < s.kw; ++kw) add_scaled(row.tap(kw), w[kh * s.kw + kw], s.ow, y + oh * s.ow);
     }
+    if (epilogue.changes()) epilogue.apply(c, s.ow, y + oh * s.ow);
   }
 }
 
@@ -120,15 +123,17 @@ void add_weight_grad_plane(const T* x, const T* dy, const Conv2dSizes& s, const 
 
 }  // namespace
 
-void conv2d_forward_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
+void conv2d_forward_depthwise(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
   const Conv2dSizes s = conv2d_sizes(x, w, p, y);
   dispatch_floating(x.dtype(), "conv2d_forward", [&]<class T>(T) {
     const T *xp = x.data<T>(), *wp = w.data<T>();
     T* yp = y.data<T>();
+    const Epilogue<T> epilogue(bias, p);
     parallel_for(s.n * s.c, 1, [&](int64_t begin, int64_t end) {
       PhasedRow<T> row(s, p);
       for (int64_t i = begin; i < end; ++i) {
-        forward_plane(xp + i * s.h * s.w, wp + i % s.c * s.kh * s.kw, s, p, row, yp + i * s.oh * s.ow);
+        const int64_t c = i % s.c;
+        forward_plane(xp + i * s.h * s.w, wp + c * s.kh * s.kw, epilogue, c, s, p, row, yp + i * s.oh * s.ow);
       }
     });
   });

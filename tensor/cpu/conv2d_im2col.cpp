@@ -8,8 +8,9 @@ namespace asap::cpu {
 namespace {
 
 template <class T>
-void forward_group(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Conv2dSizes& s, int64_t group, Tensor& y) {
-  PixelGrid grid{.h = s.h, .w = s.w, .oh = s.oh, .ow = s.ow, .stride = p.stride, .taps = {}};
+void forward_group(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, const Conv2dSizes& s,
+                   int64_t group, Tensor& y) {
+  PixelGrid grid{.h = s.h, .w = s.w, .oh = s.oh, .ow = s.ow, .stride = p.stride, .taps = {}, .pad_mode = p.pad_mode};
   for (int64_t kh = 0; kh < s.kh; ++kh) {
     for (int64_t kw = 0; kw < s.kw; ++kw) {
       grid.taps.push_back({kh * p.dilation.h - p.padding.h, kw * p.dilation.w - p.padding.w});
@@ -40,8 +41,13 @@ void forward_group(const Tensor& x, const Tensor& w, const Conv2dParams& p, cons
       for (int64_t i = 0; i < count; ++i) to[i] = tile[i] + (accumulate ? to[i] : T(0));
     }
   };
+  const Epilogue<T> epilogue(bias, p);
+  const auto finish = [&](int64_t panel, int64_t row, int64_t rows) {
+    if (!epilogue.changes()) return;
+    for (int64_t r = row; r < row + rows; ++r) epilogue.apply(group * s.og + r, columns.pixel_count(panel), address(panel, r));
+  };
   const BlockedShape shape{.rows = s.og, .depth = depth, .panels = s.n * columns.panels_per_image(), .depth_unit = s.kh * s.kw};
-  blocked_product<T>(shape, pack_a, pack_b, target, scatter);
+  blocked_product<T>(shape, pack_a, pack_b, target, scatter, finish);
 }
 
 // The input gradient is a convolution of dy with stride 1, once for each phase (ih mod stride.h, iw mod stride.w) of
@@ -181,10 +187,10 @@ void input_grad_phase(const Tensor& dy, const Tensor& w, const Conv2dParams& p, 
 
 }  // namespace
 
-void conv2d_forward_im2col(const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
+void conv2d_forward_im2col(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
   const Conv2dSizes s = conv2d_sizes(x, w, p, y);
   dispatch_floating(x.dtype(), "conv2d_forward", [&]<class T>(T) {
-    for (int64_t group = 0; group < s.groups; ++group) forward_group<T>(x, w, p, s, group, y);
+    for (int64_t group = 0; group < s.groups; ++group) forward_group<T>(x, w, bias, p, s, group, y);
   });
 }
 

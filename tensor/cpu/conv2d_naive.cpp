@@ -1,6 +1,6 @@
-// Convolution by its definition, in plain loops: y[n,o,oh,ow] = sum over c,kh,kw of w[o,c,kh,kw] * x[n,c,ih,iw] with
-// ih = oh*stride - padding + kh*dilation, and the two gradients that follow from it. Every other variant is tested
-// against this file. Next: conv2d_im2col.cpp for the fast way.
+// Convolution by its definition, in plain loops: y[n,o,oh,ow] = act(bias[o] + sum over c,kh,kw of w[o,c,kh,kw] *
+// x[n,c,ih,iw]) with ih = oh*stride - padding + kh*dilation, where the padding mode lets it read; and the two gradients of the
+// sum. Every other variant is tested against this file. Next: conv2d_im2col.cpp for the fast way.
 #include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/parallel.h"
 
@@ -29,9 +29,10 @@ bool inside(int64_t i, int64_t size) { return i >= 0 && i < size; }
 
 }  // namespace
 
-void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
+void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
   const Conv2dSizes s = conv2d_sizes(x, w, p, y);
   dispatch_floating(x.dtype(), "conv2d_forward", [&]<class T>(T) {
+    const Epilogue<T> epilogue(bias, p);
     const auto xv = view4<T>(x), wv = view4<T>(w);
     const auto yv = view4<T>(y);
     parallel_for(s.n * s.o, 1, [&](int64_t begin, int64_t end) {
@@ -42,15 +43,15 @@ void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Conv2dParams& 
             T sum = 0;
             for (int64_t c = 0; c < s.cg; ++c) {
               for (int64_t kh = 0; kh < s.kh; ++kh) {
-                const int64_t ih = oh * p.stride.h - p.padding.h + kh * p.dilation.h;
-                if (!inside(ih, s.h)) continue;
+                const int64_t ih = padded_index(oh * p.stride.h - p.padding.h + kh * p.dilation.h, s.h, p.pad_mode);
+                if (ih < 0) continue;
                 for (int64_t kw = 0; kw < s.kw; ++kw) {
-                  const int64_t iw = ow * p.stride.w - p.padding.w + kw * p.dilation.w;
-                  if (inside(iw, s.w)) sum += wv(o, c, kh, kw) * xv(n, first_c + c, ih, iw);
+                  const int64_t iw = padded_index(ow * p.stride.w - p.padding.w + kw * p.dilation.w, s.w, p.pad_mode);
+                  if (iw >= 0) sum += wv(o, c, kh, kw) * xv(n, first_c + c, ih, iw);
                 }
               }
             }
-            yv(n, o, oh, ow) = sum;
+            yv(n, o, oh, ow) = epilogue.activate(sum + epilogue.shift(o));
           }
         }
       }
@@ -104,11 +105,11 @@ void conv2d_weight_grad_naive(const Tensor& x, const Tensor& dy, const Conv2dPar
               T sum = 0;
               for (int64_t n = 0; n < s.n; ++n) {
                 for (int64_t oh = 0; oh < s.oh; ++oh) {
-                  const int64_t ih = oh * p.stride.h - p.padding.h + kh * p.dilation.h;
-                  if (!inside(ih, s.h)) continue;
+                  const int64_t ih = padded_index(oh * p.stride.h - p.padding.h + kh * p.dilation.h, s.h, p.pad_mode);
+                  if (ih < 0) continue;
                   for (int64_t ow = 0; ow < s.ow; ++ow) {
-                    const int64_t iw = ow * p.stride.w - p.padding.w + kw * p.dilation.w;
-                    if (inside(iw, s.w)) sum += dyv(n, o, oh, ow) * xv(n, first_c + c, ih, iw);
+                    const int64_t iw = padded_index(ow * p.stride.w - p.padding.w + kw * p.dilation.w, s.w, p.pad_mode);
+                    if (iw >= 0) sum += dyv(n, o, oh, ow) * xv(n, first_c + c, ih, iw);
                   }
                 }
               }

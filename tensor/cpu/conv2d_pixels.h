@@ -1,14 +1,14 @@
 // The column matrix of a convolution, never stored: B[k = (channel, tap)][j = output pixel] = the source pixel that tap
-// sees from output j, 0 outside the picture. PixelColumns packs a block of it for gemm_block.h in two steps: the source
-// rows under the block are staged, one channel at a time, with their zero border (and, for stride > 1, one plane per
+// sees from output j, outside the picture what the padding mode says. PixelColumns packs a block of it for gemm_block.h in two steps: the source
+// rows under the block are staged, one channel at a time, with their border (and, for stride > 1, one plane per
 // column phase, so that neighbours in the output are neighbours in memory); then every tap copies whole vectors from
 // there. Serves the forward pass (source x) and the input gradient (source dy). Next: conv2d_im2col.cpp.
 #pragma once
 
 #include <vector>
 
+#include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/gemm_block.h"
-#include "tensor/shape.h"
 
 namespace asap::cpu {
 
@@ -23,6 +23,7 @@ struct PixelGrid {
   int64_t oh, ow;  // output size
   Size2 stride;
   std::vector<Tap> taps;
+  PadMode pad_mode = PadMode::zero;
 };
 
 // Planes of the source: images `image_step` elements apart, channels h*w.
@@ -116,8 +117,8 @@ class PixelColumns {
 
   void fill_stage(const T* plane, const Stage& stage, T* to) const {
     for (int64_t r = 0; r < stage.rows; ++r) {
-      const int64_t ih = stage.first_row + r;
-      const T* row = ih >= 0 && ih < g_.h ? plane + ih * g_.w : nullptr;
+      const int64_t ih = padded_index(stage.first_row + r, g_.h, g_.pad_mode);
+      const T* row = ih >= 0 ? plane + ih * g_.w : nullptr;
       for (int64_t phase = 0; phase < g_.stride.w; ++phase, to += stage.pitch) {
         if (row) fill_row(row, stage.first_column + phase, stage.pitch, to);
         else std::fill_n(to, stage.pitch, T(0));
@@ -125,7 +126,7 @@ class PixelColumns {
     }
   }
 
-  // to[q] = row[first + q*stride.w], 0 outside the picture.
+  // to[q] = row[first + q*stride.w], outside the picture what the padding mode says.
   void fill_row(const T* row, int64_t first, int64_t count, T* to) const {
     const int64_t step = g_.stride.w;
     const int64_t begin = std::min(count, first < 0 ? ceil_div(-first, step) : 0);
@@ -140,6 +141,7 @@ class PixelColumns {
       for (int64_t q = begin; q < end; ++q) to[q] = from[step * q];
     }
     std::fill(to + end, to + count, T(0));
+    fill_padding(row, g_.w, -low_.dw, g_.pad_mode, first, step, count, to);
   }
 
   // One channel of one panel. Segments are written in ascending order and in whole vectors: what one writes too far,

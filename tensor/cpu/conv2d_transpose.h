@@ -3,6 +3,7 @@
 #pragma once
 
 #include "tensor/cpu/gemm_pack.h"
+#include "tensor/padded_index.h"
 
 namespace asap::cpu {
 
@@ -11,16 +12,24 @@ template <class T>
 struct PixelRow {
   const T* data;
   int64_t plane, channels, w;
+  PadMode pad_mode = PadMode::zero;
 };
 
-// at(i)[c] = row of channel c at column first + i, for i < columns; 0 outside the picture and for c >= row.channels.
+// at(i)[c] = row of channel c at column first + i, for i < columns, outside the picture what the padding mode says; 0 for
+// c >= row.channels.
 // at(i) is the place of column i: `width` elements, a multiple of the lanes.
 template <class T, class At>
 void transpose_row(const PixelRow<T>& row, int64_t first, int64_t columns, int64_t width, const At& at) {
   constexpr int lanes = Simd<T>::lanes;
   const int64_t begin = std::clamp<int64_t>(-first, 0, columns), end = std::clamp(row.w - first, begin, columns);
-  for (int64_t i = 0; i < begin; ++i) std::fill_n(at(i), width, T(0));
-  for (int64_t i = end; i < columns; ++i) std::fill_n(at(i), width, T(0));
+  const auto copy_pixels = [&](int64_t i, int64_t last) {
+    for (; i < last; ++i) {
+      const int64_t iw = padded_index(first + i, row.w, row.pad_mode), channels = iw < 0 ? 0 : row.channels;
+      for (int64_t c = 0; c < width; ++c) at(i)[c] = c < channels ? row.data[c * row.plane + iw] : T(0);
+    }
+  };
+  copy_pixels(0, begin);
+  copy_pixels(end, columns);
   const T* from = row.data + first;
   int64_t i = begin;
   for (; i + lanes <= end; i += lanes) {
@@ -33,9 +42,7 @@ void transpose_row(const PixelRow<T>& row, int64_t first, int64_t columns, int64
       for (int l = 0; l < lanes; ++l) store<T>(at(i + l) + c, v[l]);
     }
   }
-  for (; i < end; ++i) {
-    for (int64_t c = 0; c < width; ++c) at(i)[c] = c < row.channels ? from[c * row.plane + i] : T(0);
-  }
+  copy_pixels(i, end);
 }
 
 }  // namespace asap::cpu

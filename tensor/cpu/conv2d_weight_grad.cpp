@@ -64,14 +64,14 @@ class WeightGradTask {
   void transpose_x(const T* x, int64_t oh, int64_t rows) const {
     const int64_t source_rows = (rows - 1) * p_.stride.h + (s_.kh - 1) * p_.dilation.h + 1;
     for (int64_t r = 0; r < source_rows; ++r) {
-      const int64_t ih = oh * p_.stride.h - p_.padding.h + r;
+      const int64_t ih = padded_index(oh * p_.stride.h - p_.padding.h + r, s_.h, p_.pad_mode);
       T* to = xt_.data() + r * row_size();
-      if (ih < 0 || ih >= s_.h) {
+      if (ih < 0) {
         std::fill_n(to, row_size(), T(0));
         continue;
       }
       const int64_t step = p_.stride.w;
-      transpose_row<T>({x + ih * s_.w, s_.h * s_.w, count_, s_.w}, -p_.padding.w, step * pitch_, kWidth,
+      transpose_row<T>({x + ih * s_.w, s_.h * s_.w, count_, s_.w, p_.pad_mode}, -p_.padding.w, step * pitch_, kWidth,
                        [&](int64_t i) { return to + (i % step * pitch_ + i / step) * kWidth; });
     }
   }

@@ -32,6 +32,8 @@ struct Filtering {
   int64_t row_step, channel_step;
   bool turned;
   float* y;
+  PadMode pad_mode = PadMode::zero;
+  Epilogue<float> epilogue = {};
   int64_t width = kWidth;  // tiles of a panel: kWidth, or kLanes where that wastes less
 
   // Elements from one product to the next in v and u. One step more than the channels: with a power of two, all 36 would
@@ -92,15 +94,15 @@ void cut_pieces(const Filtering& f, const float* plane, int64_t first, Pieces& p
     const int64_t left = s.column * kTile - f.padding.w;
     const int64_t reads = kTile * ceil_div(s.count, kLanes) * kLanes + kTile;
     for (int i = 0; i < kPoints; ++i) {
-      const int64_t ih = s.row * kTile - f.padding.h + i;
-      const bool inside = ih >= 0 && ih < f.h;
+      const int64_t ih = padded_index(s.row * kTile - f.padding.h + i, f.h, f.pad_mode);
       const float* row = plane + ih * f.w + left;
-      if (!inside || left < 0 || left + reads > f.w) {  // zeros beyond the border
-        const int64_t begin = inside ? std::clamp<int64_t>(-left, 0, reads) : reads;
+      if (ih < 0 || left < 0 || left + reads > f.w) {
+        const int64_t begin = ih < 0 ? reads : std::clamp<int64_t>(-left, 0, reads);
         const int64_t end = std::clamp(f.w - left, begin, reads);
         std::fill(line, line + begin, 0.0f);
         std::copy(row + begin, row + end, line + begin);
         std::fill(line + end, line + reads, 0.0f);
+        if (ih >= 0) fill_padding(plane + ih * f.w, f.w, f.padding.w, f.pad_mode, left, 1, reads, line);
         row = line;
       }
       split_row(row, s.count, &pieces[i][0][place], kWidth + kLanes);
@@ -169,8 +171,8 @@ void transform_filters(const Filtering& f, int64_t row, int64_t rows, int64_t ch
 
 // ---- the result: products [36][kTileRows][kWidth] of one panel --------------------------------------------------------
 
-// The 4x4 outputs of kLanes tiles as four rows of pixels, each 4*kLanes long.
-void transform_outputs(const float* products, float* const (&rows)[kTile]) {
+// The 4x4 outputs of kLanes tiles of channel o as four rows of pixels, each 4*kLanes long.
+void transform_outputs(const float* products, const Epilogue<float>& epilogue, int64_t o, float* const (&rows)[kTile]) {
   V m[kPoints][kPoints], y[kTile][kTile];
 #pragma GCC unroll 8
   for (int i = 0; i < kPoints; ++i) {
@@ -178,6 +180,12 @@ void transform_outputs(const float* products, float* const (&rows)[kTile]) {
     for (int j = 0; j < kPoints; ++j) m[i][j] = load(products + (i * kPoints + j) * kTileRows * kWidth);
   }
   transform_both<kPoints, kTile>(m, y, [](const V(&in)[6], V(&out)[4]) { transform_output(in, out); });
+  if (epilogue.changes()) {
+    const V shift = V{} + epilogue.shift(o);
+    for (int i = 0; i < kTile; ++i) {
+      for (int j = 0; j < kTile; ++j) y[i][j] = epilogue.activate(y[i][j] + shift);
+    }
+  }
   for (int i = 0; i < kTile; ++i) {
     const V a0 = interleave<float>(y[i][0], y[i][2], 0), a1 = interleave<float>(y[i][0], y[i][2], 1);
     const V b0 = interleave<float>(y[i][1], y[i][3], 0), b1 = interleave<float>(y[i][1], y[i][3], 1);
@@ -199,9 +207,9 @@ void write_outputs(const Filtering& f, int64_t panel, int64_t row, int64_t rows,
       const float* from = products + r * kWidth + t;
       if (whole) {
         float* to = plane + s.row * kTile * f.ow + s.column * kTile;
-        transform_outputs(from, {to, to + f.ow, to + 2 * f.ow, to + 3 * f.ow});
+        transform_outputs(from, f.epilogue, row + r, {to, to + f.ow, to + 2 * f.ow, to + 3 * f.ow});
       } else {
-        transform_outputs(from, {lines[0], lines[1], lines[2], lines[3]});
+        transform_outputs(from, f.epilogue, row + r, {lines[0], lines[1], lines[2], lines[3]});
         for_each_segment(f, first + t, first + t + kLanes, [&](const Segment& part, int64_t place) {
           const int64_t oh = part.row * kTile, ow = part.column * kTile, count = std::min(kTile * part.count, f.ow - ow);
           for (int64_t i = 0; i < std::min<int64_t>(kTile, f.oh - oh); ++i) {
@@ -281,11 +289,11 @@ void filter(Filtering f) {
 
 }  // namespace
 
-void conv2d_forward_winograd(const Tensor& x, const Tensor& w, const Conv2dParams& p, Tensor& y) {
+void conv2d_forward_winograd(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
   const Conv2dSizes s = conv2d_sizes(x, w, p, y);
   filter({.n = s.n, .rows = s.o, .channels = s.c, .h = s.h, .w = s.w, .oh = s.oh, .ow = s.ow, .padding = p.padding,
           .x = x.data<float>(), .filters = w.data<float>(), .row_step = s.c * 9, .channel_step = 9, .turned = false,
-          .y = y.data<float>()});
+          .y = y.data<float>(), .pad_mode = p.pad_mode, .epilogue = {bias, p}});
 }
 
 void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {

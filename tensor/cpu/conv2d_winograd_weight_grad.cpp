@@ -25,6 +25,7 @@ struct Operand {
   const float* data;
   int64_t n, channels, h, w;
   Size2 padding;
+  PadMode pad_mode;
   int64_t pixels, panels, width;
   // Channels of a panel, evenly filled.
   int64_t begin(int64_t panel) const { return channels * panel / panels; }
@@ -33,8 +34,8 @@ struct Operand {
 class WeightGrad {
  public:
   WeightGrad(const Tensor& x, const Tensor& dy, const Conv2dSizes& s, const Conv2dParams& p)
-      : s_(s), x_{x.data<float>(), s.n, s.c, s.h, s.w, p.padding, kPoints, ceil_div(s.c, kWidth), kWidth},
-        dy_{dy.data<float>(), s.n, s.o, s.oh, s.ow, 0, kTile, ceil_div(s.o, kTileRows), kRows},
+      : s_(s), x_{x.data<float>(), s.n, s.c, s.h, s.w, p.padding, p.pad_mode, kPoints, ceil_div(s.c, kWidth), kWidth},
+        dy_{dy.data<float>(), s.n, s.o, s.oh, s.ow, 0, PadMode::zero, kTile, ceil_div(s.o, kTileRows), kRows},
         tiles_h_(ceil_div(s.oh, kTile)), tiles_w_(ceil_div(s.ow, kTile)) {}
 
   void run(Tensor& dw) const {
@@ -90,12 +91,12 @@ class WeightGrad {
   void turn(const Operand& op, int64_t panel, int64_t unit, int64_t columns, float* turned) const {
     const int64_t image = unit / tiles_h_, top = unit % tiles_h_ * kTile - op.padding.h, c = op.begin(panel);
     for (int64_t r = 0; r < op.pixels; ++r, turned += columns * op.width) {
-      const int64_t ih = top + r;
-      if (ih < 0 || ih >= op.h) {
+      const int64_t ih = padded_index(top + r, op.h, op.pad_mode);
+      if (ih < 0) {
         std::fill_n(turned, columns * op.width, 0.0f);
         continue;
       }
-      const PixelRow<float> row{op.data + ((image * op.channels + c) * op.h + ih) * op.w, op.h * op.w, op.begin(panel + 1) - c, op.w};
+      const PixelRow<float> row{op.data + ((image * op.channels + c) * op.h + ih) * op.w, op.h * op.w, op.begin(panel + 1) - c, op.w, op.pad_mode};
       transpose_row(row, -op.padding.w, columns, op.width, [&](int64_t i) { return turned + i * op.width; });
     }
   }

@@ -47,16 +47,6 @@ void binary_naive(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y) {
   });
 }
 
-void add_bias_naive(const Tensor& bias, Tensor& y) {
-  dispatch_floating(y.dtype(), "add_bias", [&](auto tag) {
-    using T = decltype(tag);
-    const T* b = bias.data<T>();
-    T* to = y.data<T>();
-    const int64_t C = bias.numel(), plane = y.numel() / std::max<int64_t>(y.size(0) * C, 1);
-    for (int64_t i = 0; i < y.numel(); ++i) to[i] += b[i / plane % C];
-  });
-}
-
 // ---- vectorized ---------------------------------------------------------------------------------------------------
 
 // evaluate() and derivative() with the branchless float functions where there is one.
@@ -155,13 +145,6 @@ void binary_vectorized(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y)
   });
 }
 
-// The bias is a broadcast second operand: [C] -> [C,1,..,1] -> y's shape.
-void add_bias_vectorized(const Tensor& bias, Tensor& y) {
-  Shape column{bias.numel()};
-  while (column.rank() < y.rank() - 1) column.push_back(1);
-  binary_vectorized(BinaryOp::add, y, bias.reshape(column).expand(y.shape()), y);
-}
-
 }  // namespace
 
 void register_elementwise() {
@@ -171,8 +154,6 @@ void register_elementwise() {
   kernels::unary_backward.add(Device::cpu, "naive", unary_backward_naive);
   kernels::binary.add(Device::cpu, "vectorized", binary_vectorized);
   kernels::binary.add(Device::cpu, "naive", binary_naive);
-  kernels::add_bias.add(Device::cpu, "vectorized", add_bias_vectorized);
-  kernels::add_bias.add(Device::cpu, "naive", add_bias_naive);
 }
 
 }  // namespace asap::cpu

@@ -59,6 +59,7 @@ struct Blocking {
 // Result:
 //   target(panel, row) -> Target: where a tile goes; if it is not `whole`, the tile is computed beside it and handed to
 //   scatter(panel, row, rows, const T* tile, bool accumulate)
+//   finish(panel, row, rows), once the tile's sums are whole and while they are in cache
 template <class T>
 struct Target {
   T* c;
@@ -66,12 +67,16 @@ struct Target {
   bool whole;  // Simd::columns contiguous elements a row
 };
 
-template <class T, class PackA, class PackB, class TargetOf, class Scatter>
+struct NothingToFinish {
+  void operator()(int64_t, int64_t, int64_t) const {}
+};
+
+template <class T, class PackA, class PackB, class TargetOf, class Scatter, class Finish>
 class BlockedProduct {
  public:
   BlockedProduct(const BlockedShape& shape, const PackA& pack_a, const PackB& pack_b, const TargetOf& target,
-                 const Scatter& scatter)
-      : s_(shape), pack_a_(pack_a), pack_b_(pack_b), target_(target), scatter_(scatter) {}
+                 const Scatter& scatter, const Finish& finish)
+      : s_(shape), pack_a_(pack_a), pack_b_(pack_b), target_(target), scatter_(scatter), finish_(finish) {}
 
   // Splits whichever way packs less twice.
   void run() const {
@@ -103,6 +108,7 @@ class BlockedProduct {
           T* packed = a.data() + (keep ? (step * tiles + t) * a_size : 0);
           if (!keep || p == panel0) pack_a_(r0, r1 - r0, k, length, packed);
           multiply(r0, r1 - r0, p, panels, length, packed, b.data(), block.panel_size, s_.accumulate || k > 0);
+          for (int64_t i = p; step == blocks - 1 && i < p + panels; ++i) finish_(i, r0, r1 - r0);
         }
       }
     }
@@ -130,12 +136,13 @@ class BlockedProduct {
   const PackB& pack_b_;
   const TargetOf& target_;
   const Scatter& scatter_;
+  const Finish& finish_;
 };
 
-template <class T, class PackA, class PackB, class TargetOf, class Scatter>
+template <class T, class PackA, class PackB, class TargetOf, class Scatter, class Finish = NothingToFinish>
 void blocked_product(const BlockedShape& shape, const PackA& pack_a, const PackB& pack_b, const TargetOf& target,
-                     const Scatter& scatter) {
-  BlockedProduct<T, PackA, PackB, TargetOf, Scatter>(shape, pack_a, pack_b, target, scatter).run();
+                     const Scatter& scatter, const Finish& finish = {}) {
+  BlockedProduct<T, PackA, PackB, TargetOf, Scatter, Finish>(shape, pack_a, pack_b, target, scatter, finish).run();
 }
 
 }  // namespace asap::cpu

@@ -102,18 +102,12 @@ void label_planes_counted(const Tensor& labels, const Tensor& instance, const La
 
 // ---- conv_layer -----------------------------------------------------------------------------------------------------
 
-// Padding (unless zero: the convolution's own), convolution into y, then norm or bias in place.
+// The padded convolution, with its bias, into y, then the norm in place.
 void conv_layer_composed(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift,
                          const ConvLayerParams& p, Tensor& y) {
-  const bool own_padding = p.pad == 0 || p.pad_mode == PadMode::zero;
-  Tensor padded = x;
-  if (!own_padding) {
-    padded = Tensor::like(x, {x.size(0), x.size(1), x.size(2) + 2 * p.pad, x.size(3) + 2 * p.pad});
-    kernels::pad2d_forward.run(
-        Device::cpu, x, {.mode = p.pad_mode, .left = p.pad, .right = p.pad, .top = p.pad, .bottom = p.pad}, padded);
-  }
-  kernels::conv2d_forward.run(Device::cpu, padded, w, {.stride = p.stride, .padding = own_padding ? p.pad : 0}, y);
-  if (!p.norm) return kernels::add_bias.run(Device::cpu, shift, y);
+  kernels::conv2d_forward.run(Device::cpu, x, w, p.norm ? Tensor() : shift,
+                              {.stride = p.stride, .padding = p.pad, .pad_mode = p.pad_mode}, y);
+  if (!p.norm) return;
   Tensor mean = Tensor::like(y, {y.size(0), y.size(1)}), rstd = Tensor::like(mean);
   instance_norm_in_place(scale, shift, p.norm_params, y, mean, rstd);
 }

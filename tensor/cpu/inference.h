@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "tensor/kernels.h"
+#include "tensor/padded_index.h"
 
 namespace asap::cpu {
 
@@ -12,17 +12,6 @@ namespace asap::cpu {
 inline double tent_weight(int64_t i, int64_t factor) {
   const int64_t rank = std::min(i, 2 * factor - 1 - i);
   return static_cast<double>(2 * rank + 1) / static_cast<double>(2 * factor * factor);
-}
-
-// Which of 0..n-1 the position i in or outside of it reads; -1 where it reads zero.
-inline int64_t padded_index(int64_t i, int64_t n, PadMode mode) {
-  if (i >= 0 && i < n) return i;
-  switch (mode) {
-    case PadMode::zero: return -1;
-    case PadMode::reflect: return i < 0 ? -i : 2 * (n - 1) - i;
-    case PadMode::replicate: return i < 0 ? 0 : n - 1;
-  }
-  fail("padded_index: unknown mode ", static_cast<int>(mode));
 }
 
 // v in [-1,1] to 8 bits: the fraction is cut off, a NaN becomes 0.

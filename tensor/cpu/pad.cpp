@@ -1,23 +1,12 @@
 // Padding of the last two dimensions, forward and backward. Next: pool.cpp.
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
-#include "tensor/kernels.h"
+#include "tensor/padded_index.h"
 
 namespace asap::cpu {
 namespace {
 
 // ---- naive: the definition ----------------------------------------------------------------------------------------
-
-// Which of 0..n-1 the position i outside or inside of it reads; -1 where it reads zero.
-int64_t source_index(int64_t i, int64_t n, PadMode mode) {
-  if (i >= 0 && i < n) return i;
-  switch (mode) {
-    case PadMode::zero: return -1;
-    case PadMode::reflect: return i < 0 ? -i : 2 * (n - 1) - i;
-    case PadMode::replicate: return i < 0 ? 0 : n - 1;
-  }
-  fail("pad2d: unknown mode ", static_cast<int>(mode));
-}
 
 // Calls f(position in the small planes, position in the padded planes), the former -1 for a zero.
 template <class F>
@@ -27,7 +16,7 @@ void for_each_pixel(const Shape& small, const Shape& padded, const Pad2dParams& 
   for (int64_t plane = 0; plane < planes; ++plane) {
     for (int64_t i = 0; i < PH; ++i) {
       for (int64_t j = 0; j < PW; ++j) {
-        const int64_t h = source_index(i - p.top, H, p.mode), w = source_index(j - p.left, W, p.mode);
+        const int64_t h = padded_index(i - p.top, H, p.mode), w = padded_index(j - p.left, W, p.mode);
         f(h < 0 || w < 0 ? -1 : (plane * H + h) * W + w, (plane * PH + i) * PW + j);
       }
     }
@@ -74,14 +63,14 @@ void pad2d_forward_rows(const Tensor& x, const Pad2dParams& p, Tensor& y) {
     T* to = y.data<T>();
     parallel_rows(y.size(0) * y.size(1) * PH, PW, [&](int64_t row) {
       T* out = to + row * PW;
-      const int64_t h = source_index(row % PH - p.top, H, p.mode);
+      const int64_t h = padded_index(row % PH - p.top, H, p.mode);
       if (h < 0) {
         std::fill_n(out, PW, T(0));
         return;
       }
       const T* in = from + (row / PH * H + h) * W;
       const auto border = [&](int64_t j) {
-        const int64_t w = source_index(j - p.left, W, p.mode);
+        const int64_t w = padded_index(j - p.left, W, p.mode);
         out[j] = w < 0 ? T(0) : in[w];
       };
       for (int64_t j = 0; j < p.left; ++j) border(j);
@@ -103,8 +92,8 @@ void pad2d_backward_rows(const Tensor& dy, const Pad2dParams& p, Tensor& dx) {
       const T* plane = grad + row / H * PH * PW;
       T* out = to + row * W;
       const auto add_borders = [&](const T* in) {
-        for (int64_t j = 0; j < p.left; ++j) out[source_index(j - p.left, W, p.mode)] += in[j];
-        for (int64_t j = p.left + W; j < PW; ++j) out[source_index(j - p.left, W, p.mode)] += in[j];
+        for (int64_t j = 0; j < p.left; ++j) out[padded_index(j - p.left, W, p.mode)] += in[j];
+        for (int64_t j = p.left + W; j < PW; ++j) out[padded_index(j - p.left, W, p.mode)] += in[j];
       };
       const T* inside = plane + (h + p.top) * PW;
       std::copy_n(inside + p.left, W, out);
@@ -112,7 +101,7 @@ void pad2d_backward_rows(const Tensor& dy, const Pad2dParams& p, Tensor& dx) {
       add_borders(inside);
       for (int64_t b = 0; b < p.top + p.bottom; ++b) {
         const int64_t i = b < p.top ? b : H + b;  // rows of the border: top ones, then bottom ones
-        if (source_index(i - p.top, H, p.mode) != h) continue;
+        if (padded_index(i - p.top, H, p.mode) != h) continue;
         const T* in = plane + i * PW;
         for (int64_t w = 0; w < W; ++w) out[w] += in[p.left + w];
         add_borders(in);
