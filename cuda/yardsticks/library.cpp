@@ -16,12 +16,12 @@ SharedLibrary::SharedLibrary(const std::string& name) : name_(name), library_(dl
   if (library_) return;
   const std::string reason = dlerror();
   library_ = dlopen(("/usr/local/cuda/lib64/" + name).c_str(), RTLD_NOW);
-  ASAP_CHECK(library_, "its variants are left out: ", reason);
+  ASAP_CHECK(library_, reason, "; its variants are left out");
 }
 
 SharedLibrary::Address SharedLibrary::operator[](const char* function) const {
   void* const address = dlsym(library_, function);
-  ASAP_CHECK(address, "the variants of ", name_, " are left out: it has no function ", function);
+  ASAP_CHECK(address, name_, " has no function ", function, "; its variants are left out");
   return {address};
 }
 

@@ -2,6 +2,7 @@
 // headers CMake found. Next: library.h.
 #include "cuda/yardsticks/yardsticks.h"
 
+#include <cstdlib>
 #include <iostream>
 
 #include "cuda/context.h"
@@ -11,10 +12,12 @@
 namespace asap::cuda {
 
 void register_cublaslt();
+void register_cudnn();
 
 void register_yardsticks() {
   register_also([] {
-    if (!is_available(Device::cuda) || is_emulated()) return;
+    const char* wanted = std::getenv("ASAP_YARDSTICKS");
+    if (!is_available(Device::cuda) || is_emulated() || (wanted && std::string(wanted) == "0")) return;
     [[maybe_unused]] const auto attempt = [](void (*registration)()) {
       try {
         registration();
@@ -24,6 +27,9 @@ void register_yardsticks() {
     };
 #if defined(ASAP_CUBLASLT)
     attempt(register_cublaslt);
+#endif
+#if defined(ASAP_CUDNN)
+    attempt(register_cudnn);
 #endif
   });
 }
