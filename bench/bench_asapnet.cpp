@@ -13,6 +13,7 @@
 #include "asapnet/model.h"
 #include "asapnet/session.h"
 #include "cuda/context.h"
+#include "cuda/yardsticks/yardsticks.h"
 #include "nn/init.h"
 #include "tensor/precision.h"
 #include "tensor/storage.h"
@@ -225,6 +226,7 @@ void add_all(Precision precision) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  asap::cuda::register_yardsticks();  // for ASAP_KERNEL
   benchmark::Initialize(&argc, argv);
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];

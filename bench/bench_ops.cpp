@@ -10,6 +10,7 @@
 #include <string>
 
 #include "bench/op_timing.h"
+#include "cuda/yardsticks/yardsticks.h"
 #include "tensor/threads.h"
 
 namespace {
@@ -44,6 +45,7 @@ int verify_all(Device device) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  cuda::register_yardsticks();
   benchmark::Initialize(&argc, argv);
   bool verify_only = false;
   Device device = Device::cpu;

@@ -12,6 +12,7 @@ from pathlib import Path
 
 STEPS = ["build", "tests", "sanitizers", "bits", "losses", "bench_ops", "bench_model", "torch"]
 PRECISIONS = ["float32", "tf32", "bf16"]
+LIBRARIES = ("cublaslt", "cudnn")  # variants that call NVIDIA's
 MODES = ["eager", "graphs", "compile", "compile-graphs"]
 
 
@@ -82,6 +83,21 @@ def read_torch(raw):
     return {key: value for key, value in content.items() if key != "rows"}, rows
 
 
+def precision_of(variant):
+    return next((p for p in PRECISIONS if variant.endswith("_" + p)), "float32")
+
+
+def beside_library(rows):
+    """Adds to our kernels how many times as long NVIDIA's library takes for the same row at the same precision."""
+    theirs = {(row["row"], precision_of(row["variant"])): row["ms"] for row in rows
+              if row["variant"].startswith(LIBRARIES) and "ms" in row}
+    for row in rows:
+        library_ms = theirs.get((row["row"], precision_of(row["variant"])))
+        if library_ms and "ms" in row and not row["variant"].startswith(LIBRARIES):
+            row["library/ours"] = library_ms / row["ms"]
+    return rows
+
+
 def read_ops(raw):
     rows = []
     for name, row in medians(raw / "bench_ops.json"):
@@ -92,7 +108,7 @@ def read_ops(raw):
                 rows.append(entry | {"error": row["error_message"]})
             continue
         rows.append(entry | {"ms": milliseconds(row)} | {key: row[key] for key in ("GFLOP/s", "GB/s", "%peak") if key in row})
-    return rows
+    return beside_library(rows)
 
 
 def compared(ours, theirs):
@@ -146,9 +162,9 @@ def markdown(report):
     if report["model"]:
         parts += ["## The model beside PyTorch", torch_sentence(report["torch"]), model_table(report["model"])]
     if report["ops"]:
-        parts += ["## Kernels", table(["row", "variant", "ms", "GFLOP/s", "GB/s", "% of peak"],
+        parts += ["## Kernels", table(["row", "variant", "ms", "GFLOP/s", "GB/s", "% of peak", "library/ours"],
                                       [[o["row"], o["variant"], cell(o), number(o.get("GFLOP/s")), number(o.get("GB/s")),
-                                        number(o.get("%peak"))] for o in report["ops"]])]
+                                        number(o.get("%peak")), number(o.get("library/ours"))] for o in report["ops"]])]
     return "\n\n".join(parts) + "\n"
 
 

@@ -140,7 +140,7 @@ MachinePeak measure_machine_peak() {
 // Timings begin with an empty cache, so that memory is the one level.
 MachinePeak measure_card_peak() {
   const cuda::CardPeak card = cuda::measure_card_peak();
-  return {.name = cuda::card().name,
+  return {.name = asap::str(cuda::card().name, card.tensor_cores.empty() ? "" : ", tensor cores by ", card.tensor_cores),
           .flops = card.f32_flops,
           .tf32_flops = card.tf32_flops,
           .bf16_flops = card.bf16_flops,

@@ -120,9 +120,6 @@ void register_gemm() {
   for (const Precision precision : {Precision::bf16, Precision::tf32, Precision::f32}) {
     for (const bool split : {true, false}) add_tiled(precision, split);
   }
-#if defined(ASAP_CUBLAS)
-  register_gemm_cublas();
-#endif
   kernels::gemm.add(Device::cuda, "naive", gemm_naive);
 }
 

@@ -11,7 +11,6 @@ void register_reduce();         // reduce.cu: reduce
 void register_softmax();        // softmax.cu: softmax and log_softmax, forward and backward
 void register_gather();         // gather.cu: gather_forward, gather_backward, one_hot
 void register_gemm();           // gemm.cu
-void register_gemm_cublas();    // gemm_cublas.cu, called by register_gemm where the build has cuBLAS
 void register_conv2d();         // conv2d*.cu: conv2d_forward, conv2d_input_grad, conv2d_weight_grad
 void register_norm();           // norm*.cu: instance_norm and batch_norm, forward and backward
 void register_spectral_norm();  // spectral_norm.cu: spectral_norm_forward, spectral_norm_backward

@@ -26,7 +26,6 @@ Timer::~Timer() = default;
 void Timer::start() {}
 double Timer::stop() { return 0; }
 CardPeak measure_card_peak() { fail_unavailable(); }
-std::string CardPeak::str() const { return ""; }
 void flush_cache() { fail_unavailable(); }
 
 }  // namespace asap::cuda

@@ -16,6 +16,13 @@ std::vector<KernelSlotBase*>& slot_list() {
   return slots;
 }
 
+// What register_also() was given before the built-in variants were there.
+std::vector<void (*)()>& registrations() {
+  static std::vector<void (*)()> waiting;
+  return waiting;
+}
+bool registered = false;
+
 uint64_t forcings = 0;
 
 // Reads "slot=variant,slot=variant" from ASAP_KERNEL.
@@ -41,9 +48,16 @@ void ensure_kernels_registered() {
     registering = true;
     cpu::register_kernels();
     register_cuda_backend();
+    for (const auto registration : registrations()) registration();
+    registered = true;
     force_from_environment();
     registering = false;
   });
+}
+
+void register_also(void (*registration)()) {
+  if (registered) return registration();
+  registrations().push_back(registration);
 }
 
 KernelSlotBase::KernelSlotBase(const char* name) : name_(name) { slot_list().push_back(this); }

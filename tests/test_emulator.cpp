@@ -10,6 +10,7 @@
 #include "cuda/common.cuh"
 #include "cuda/hopper.cuh"
 #include "cuda/mma.cuh"
+#include "cuda/peak.h"
 #include "tests/support/skip.h"
 
 using namespace asap;
@@ -539,4 +540,11 @@ TEST_CASE("a captured graph does its work when it is replayed") {
   graph->replay();
   CHECK(y.to_vector<float>()[255] == 3);
   CHECK(other.to_vector<float>()[0] == 7);
+}
+
+TEST_CASE("the kernels behind the benchmarks' ceilings run") {
+  const CardPeak peak = measure_card_peak();
+  for (const double rate : {peak.f32_flops, peak.tf32_flops, peak.bf16_flops, peak.bytes_per_second}) CHECK(rate > 0);
+  CHECK((peak.tensor_cores == "mma.sync" || peak.tensor_cores == "wgmma"));
+  flush_cache();
 }

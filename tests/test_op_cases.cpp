@@ -15,6 +15,7 @@
 #include "autograd/gradcheck.h"
 #include "cuda/context.h"
 #include "cuda/peak.h"
+#include "cuda/yardsticks/yardsticks.h"
 #include "tests/op_cases.h"
 #include "tests/support/skip.h"
 
@@ -23,8 +24,12 @@ using namespace asap::tests;
 
 namespace {
 
-// The table is walked on the device that this run is about; the reference is always the CPU's naive in f64.
-std::vector<Device> devices() { return {test_device()}; }
+// The table is walked on the device that this run is about; the reference is always the CPU's naive in f64. On a card
+// NVIDIA's libraries are compared as well.
+std::vector<Device> devices() {
+  [[maybe_unused]] static const bool once = (cuda::register_yardsticks(), true);
+  return {test_device()};
+}
 
 const char* wanted_rows() { return std::getenv("ASAP_ROWS"); }
 bool is_wanted(const OpCase& row) { return !wanted_rows() || row.name.find(wanted_rows()) != std::string::npos; }
@@ -82,7 +87,7 @@ TEST_CASE("each slot has the variants of tests/kernel_variants.txt, in their ord
     for (const KernelSlotBase* slot : all_kernel_slots()) {
       std::string variants;
       for (const std::string& variant : slot->variants(device)) {
-        if (variant.find("cublas") == 0) continue;  // only where the toolkit has the library
+        if (variant.starts_with("cublas") || variant.starts_with("cudnn")) continue;  // only where the library is
         variants += (variants.empty() ? "" : " ") + variant;
       }
       const std::string key = str(device, " ", slot->name());

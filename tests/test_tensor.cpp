@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <numeric>
 
+#include "tensor/backend.h"
 #include "tensor/ops.h"
 #include "tensor/threads.h"
 #include "tests/support/skip.h"
@@ -17,6 +19,14 @@ using namespace asap;
 namespace {
 
 const float kInf = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
+
+// Before a slot is used, as a program does it that brings variants of its own; ASAP_KERNEL names one of them.
+const bool registered_early = [] {
+  const char* given = std::getenv("ASAP_KERNEL");
+  setenv("ASAP_KERNEL", str(given ? given : "", given ? "," : "", "sgd=early").c_str(), 1);
+  register_also([] { kernels::sgd.add(Device::cpu, "early", [](const Tensor&, const SgdParams&, Tensor&, Tensor&) {}); });
+  return true;
+}();
 
 // 0, 1, 2, ... in the shape given.
 Tensor counting(const Shape& shape) {
@@ -191,6 +201,12 @@ TEST_CASE("slots: order, forcing, errors") {
   CHECK_FALSE(own.supports(Device::cpu, "absent", large, large));
   CHECK(error_of([&] { own.add(Device::cpu, "any", [](const Tensor&, Tensor&) {}); }) ==
         "kernel: test_own_slot already has a variant 'any' on cpu");
+
+  CHECK(registered_early);
+  CHECK(kernels::sgd.variants(Device::cpu).back() == "early");
+  CHECK(kernels::sgd.forced() == "early");
+  register_also([] { kernels::sgd.add(Device::cpu, "late", [](const Tensor&, const SgdParams&, Tensor&, Tensor&) {}); });
+  CHECK(kernels::sgd.variants(Device::cpu).back() == "late");
 }
 
 TEST_CASE("binary broadcasts; comparisons, NaN and division") {

@@ -157,7 +157,8 @@ def highres_stream(config, x, phi):
     s, rows, columns = config.tile, height // config.tile, width // config.tile
     encoding = positional_encoding(height, width, s, x).expand(batch, -1, -1, -1)
     z = torch.cat([x, encoding], 1).view(batch, -1, rows, s, columns, s)
-    z = z.permute(0, 2, 4, 3, 5, 1).reshape(batch * rows * columns, s * s, -1)
+    # In phi's type, which under autocast is not x's: torch.compile rejects a product whose operands differ in theirs.
+    z = z.permute(0, 2, 4, 3, 5, 1).reshape(batch * rows * columns, s * s, -1).to(phi.dtype)
     weights = phi.permute(0, 2, 3, 1).reshape(batch * rows * columns, -1)
     at = 0
     channels = config.mlp_channels
