@@ -1,40 +1,38 @@
-"""Makes the table of scripts/gpu-check: reads what its steps left under DIR/raw and writes DIR/gpu-check.md and .json.
+"""Makes tables of a run of scripts/gpu-check: writes OUT/report.md and OUT/report.json.
 
-    python3 bench/gpu_report.py results
+    python3 bench/gpu_report.py RAW OUT
 
-raw/machine.tsv and raw/STEP.tsv are the script's own; bench_ops.json and bench_asapnet.json are Google Benchmark's; torch.json
-is that of bench/peers/bench_torch.py. What is missing or cut off is left out: the table says what ran.
+OUT/summary.txt is the script's own, a line for each check. RAW has what the programs wrote: machine.tsv; bench_ops' results
+(ops_*.json) and bench_asapnet's (times_*.json), both Google Benchmark's; those of bench/peers/bench_torch.py (torch*.json).
+What is missing or cut off is left out: the table of checks says what ran.
 """
 import json
+import os
 import re
 import sys
 from pathlib import Path
 
-STEPS = ["build", "tests", "sanitizers", "bits", "losses", "bench_ops", "bench_model", "torch"]
 PRECISIONS = ["float32", "tf32", "bf16"]
-LIBRARIES = ("cublaslt", "cudnn")  # variants that call NVIDIA's
-MODES = ["eager", "graphs", "compile", "compile-graphs"]
+MODES = ["eager", "eager-last", "graphs", "graphs-last", "compile", "compile-graphs"]
 
 
 def read_machine(raw):
-    lines = (raw / "machine.tsv").read_text().splitlines()
-    return dict(line.split("\t", 1) for line in lines)
+    return dict(line.split("\t", 1) for line in (raw / "machine.tsv").read_text().splitlines())
 
 
-def read_steps(raw):
-    steps = []
-    for name in STEPS:
-        file = raw / f"{name}.tsv"
-        if file.exists():
-            result, seconds, commit, note = file.read_text().rstrip("\n").split("\t", 3)
-            steps.append({"step": name, "result": result, "seconds": int(seconds), "commit": commit, "note": note})
-    return steps
+def read_checks(out):
+    """The latest line of each check, in the order in which they first came."""
+    checks, run = {}, ""
+    for line in (out / "summary.txt").read_text().splitlines():
+        if header := re.match(r"== (first|second): ", line):
+            run = header[1]
+        elif found := re.match(r"(passed|skipped|FAILED|cut-off|crashed) +(\S+) +(\d+) s  (.*)", line):
+            checks[found[2]] = {"check": found[2], "run": run, "result": found[1], "seconds": int(found[3]), "note": found[4]}
+    return list(checks.values())
 
 
 def read_json(file):
     """The file's content, also where a benchmark that was stopped left its list open; None if there is nothing."""
-    if not file.exists():
-        return None
     text = file.read_text()
     for ending in ("", "]}", "}]}"):
         try:
@@ -45,13 +43,12 @@ def read_json(file):
     return None
 
 
-def medians(file):
+def medians(raw, pattern):
     """Google Benchmark's median rows: name without the parts that only say how it was timed, and the row itself."""
-    for row in (read_json(file) or {}).get("benchmarks", []):
-        if row.get("error_occurred"):
-            yield plain_name(row["run_name"]), row
-        elif row.get("aggregate_name") == "median":
-            yield plain_name(row["run_name"]), row
+    for file in sorted(raw.glob(pattern)):
+        for row in (read_json(file) or {}).get("benchmarks", []):
+            if row.get("error_occurred") or row.get("aggregate_name") == "median":
+                yield plain_name(row["run_name"]), row
 
 
 def plain_name(run_name):
@@ -65,63 +62,48 @@ def milliseconds(row):
 
 def read_model(raw):
     rows = {}
-    for name, row in medians(raw / "bench_asapnet.json"):
-        memory = [value for key, value in row.items() if key == "tensors_MiB"]
+    for name, row in medians(raw, "times_*.json"):
         entry = {"error": row["error_message"]} if "error_message" in row else {"ms": milliseconds(row)}
-        rows[name] = entry | ({"MiB": memory[0]} if memory else {})
+        rows[name] = entry | ({"MiB": row["tensors_MiB"]} if "tensors_MiB" in row else {})
     return rows
 
 
 def read_torch(raw):
     """By the name that bench_asapnet uses, then by mode."""
-    content = read_json(raw / "torch.json") or {}
-    rows = {}
-    for row in content.get("rows", []):
-        name = row["name"].removesuffix("/" + row["mode"])
-        entry = {"error": row["error"]} if "error" in row else {"ms": row["median_ms"], "cv": row["cv"], "MiB": row["peak_MiB"]}
-        rows.setdefault(name, {})[row["mode"]] = entry
-    return {key: value for key, value in content.items() if key != "rows"}, rows
-
-
-def precision_of(variant):
-    return next((p for p in PRECISIONS if variant.endswith("_" + p)), "float32")
-
-
-def beside_library(rows):
-    """Adds to our kernels how many times as long NVIDIA's library takes for the same row at the same precision."""
-    theirs = {(row["row"], precision_of(row["variant"])): row["ms"] for row in rows
-              if row["variant"].startswith(LIBRARIES) and "ms" in row}
-    for row in rows:
-        library_ms = theirs.get((row["row"], precision_of(row["variant"])))
-        if library_ms and "ms" in row and not row["variant"].startswith(LIBRARIES):
-            row["library/ours"] = library_ms / row["ms"]
-    return rows
+    about, rows = {}, {}
+    for file in sorted(raw.glob("torch*.json")):
+        content = read_json(file) or {}
+        about |= {key: value for key, value in content.items() if key != "rows"}
+        for row in content.get("rows", []):
+            name = row["name"].removesuffix("/" + row["mode"])
+            entry = {"error": row["error"]} if "error" in row else {"ms": row["median_ms"], "cv": row["cv"], "MiB": row["peak_MiB"]}
+            rows.setdefault(name, {})[row["mode"]] = entry
+    return about, rows
 
 
 def read_ops(raw):
     rows = []
-    for name, row in medians(raw / "bench_ops.json"):
+    for name, row in medians(raw, "ops_*.json"):
         row_name, variant = name.rsplit("/", 1)
         entry = {"row": row_name, "variant": variant}
-        if "error_message" in row:
-            if "does not take" not in row["error_message"]:
-                rows.append(entry | {"error": row["error_message"]})
-            continue
-        rows.append(entry | {"ms": milliseconds(row)} | {key: row[key] for key in ("GFLOP/s", "GB/s", "%peak") if key in row})
-    return beside_library(rows)
+        if "error_message" not in row:
+            rows.append(entry | {"ms": milliseconds(row)} | {key: row[key] for key in ("GFLOP/s", "GB/s", "%peak") if key in row})
+        elif "does not take" not in row["error_message"]:
+            rows.append(entry | {"error": row["error_message"]})
+    return rows
 
 
-def compared(ours, theirs):
+def beside_torch(ours, theirs):
     """One entry a row of the model, ours and PyTorch's, with the ratios that the comparison is about."""
     def order(name):
-        parts = name.split("/")
-        precision = next((i for i, p in enumerate(PRECISIONS) if p in parts), len(PRECISIONS))
-        size = int(re.sub(r"\D", "", parts[1]) or 0) if len(parts) > 1 else 0
-        return parts[0], re.sub(r"\d", "", parts[1]) if len(parts) > 1 else "", size, len(parts), precision
+        kind, preset, *rest = name.split("/")
+        precision = next((i for i, p in enumerate(PRECISIONS) if p in rest), len(PRECISIONS))
+        return kind, re.sub(r"\d", "", preset), int(re.sub(r"\D", "", preset) or 0), len(rest), precision
 
     rows = []
     for name in sorted(set(ours) | set(theirs), key=order):
-        row = {"row": name, "ours": ours.get(name), "torch": theirs.get(name.replace("session/", "inference/"), {})}
+        peer = re.sub(r"^session(_graph)?/", "inference/", name).replace("train_step_eager/", "train_step/")
+        row = {"row": name, "ours": ours.get(name), "torch": theirs.get(peer, {})}
         times = {mode: entry["ms"] for mode, entry in row["torch"].items() if "ms" in entry}
         if times and row["ours"] and "ms" in row["ours"]:
             row["best_torch_mode"] = min(times, key=times.get)
@@ -130,6 +112,18 @@ def compared(ours, theirs):
                 row["eager/ours"] = times["eager"] / row["ours"]["ms"]
         rows.append(row)
     return rows
+
+
+def beside_libraries(ops):
+    """For each row and precision the fastest of our variants, and of NVIDIA's libraries where they have one."""
+    best = {}
+    for op in (op for op in ops if "ms" in op):
+        precision = next((p for p in PRECISIONS if op["variant"].endswith("_" + p)), "float32")
+        sides = best.setdefault((op["row"], precision), {})
+        side = "library" if re.match("cublas|cudnn", op["variant"]) else "ours"
+        if side not in sides or op["ms"] < sides[side]["ms"]:
+            sides[side] = op
+    return [{"row": row, "precision": precision} | sides for (row, precision), sides in best.items()]
 
 
 # ---- Markdown -------------------------------------------------------------------------------------------------------
@@ -144,27 +138,23 @@ def number(value):
 def cell(entry, key="ms"):
     if not entry:
         return ""
-    return number(entry.get(key)) if key in entry else entry.get("error", "")[:60].replace("|", "/") if key == "ms" else ""
+    return number(entry.get(key)) if key in entry else entry.get("error", "")[:60] if key == "ms" else ""
 
 
 def table(header, rows):
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(str(value).replace("\n", " ") for value in row) + " |" for row in rows])
+    return "\n".join(lines + ["| " + " | ".join(str(value).replace("\n", " ").replace("|", "/") for value in row) + " |" for row in rows])
 
 
 def markdown(report):
-    machine = report["machine"]
-    parts = ["# GPU check", "; ".join(f"{key}: {value}" for key, value in machine.items()) + "."]
-    if report["emulated"]:
-        parts.insert(1, "**EMULATED on the CPU. Nothing below ran on a GPU, and no time below says anything about one.**")
-    parts += ["## Steps", table(["step", "result", "seconds", "commit", "what"],
-                                [[s["step"], s["result"], s["seconds"], s["commit"], s["note"]] for s in report["steps"]])]
+    parts = ["# GPU check", "; ".join(f"{key}: {value}" for key, value in report["machine"].items()) + "."]
+    parts += ["## Checks", table(["check", "run", "result", "seconds", "what"],
+                                 [[c["check"], c["run"], c["result"], c["seconds"], c["note"]] for c in report["checks"]])]
     if report["model"]:
         parts += ["## The model beside PyTorch", torch_sentence(report["torch"]), model_table(report["model"])]
-    if report["ops"]:
-        parts += ["## Kernels", table(["row", "variant", "ms", "GFLOP/s", "GB/s", "% of peak", "library/ours"],
-                                      [[o["row"], o["variant"], cell(o), number(o.get("GFLOP/s")), number(o.get("GB/s")),
-                                        number(o.get("%peak")), number(o.get("library/ours"))] for o in report["ops"]])]
+    if report["kernels"]:
+        parts += ["## Kernels", "Microseconds from an empty cache, the fastest variant at each precision; all are in report.json.",
+                  kernel_table(report["kernels"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -176,28 +166,42 @@ def torch_sentence(about):
 
 
 def model_table(rows):
-    header = ["row", "ours", "MiB"] + MODES + ["MiB, best mode", "eager/ours", "best/ours"]
     lines = []
     for row in rows:
         theirs = row["torch"]
         best = theirs.get(row.get("best_torch_mode"))
         lines.append([row["row"], cell(row["ours"]), cell(row["ours"], "MiB")] + [cell(theirs.get(mode)) for mode in MODES]
                      + [cell(best, "MiB"), number(row.get("eager/ours")), number(row.get("best_torch/ours"))])
-    return table(header, lines)
+    return table(["row", "ours", "MiB"] + MODES + ["MiB, best mode", "eager/ours", "best/ours"], lines)
+
+
+def kernel_table(rows):
+    lines = []
+    for row in rows:
+        ours, library = row.get("ours", {}), row.get("library", {})
+        ratio = library["ms"] / ours["ms"] if ours and library else None
+        times = [[side.get("variant", ""), number(1000 * side["ms"]) if side else ""] for side in (ours, library)]
+        lines.append([row["row"], row["precision"], *times[0], number(ours.get("GFLOP/s")), number(ours.get("GB/s")),
+                      number(ours.get("%peak")), *times[1], number(ratio)])
+    return table(["row", "precision", "ours", "us", "GFLOP/s", "GB/s", "% of peak", "library", "us", "library/ours"], lines)
+
+
+def write(file, text):
+    part = file.with_suffix(".part")
+    part.write_text(text)
+    os.replace(part, file)
 
 
 def main():
-    if len(sys.argv) != 2:
-        sys.exit("usage: gpu_report.py DIR (the folder of scripts/gpu-check)")
-    out = Path(sys.argv[1])
-    raw = out / "raw"
-    machine = read_machine(raw)
+    if len(sys.argv) != 3:
+        sys.exit("usage: gpu_report.py RAW OUT (folders of scripts/gpu-check)")
+    raw, out = Path(sys.argv[1]), Path(sys.argv[2])
     about_torch, torch_rows = read_torch(raw)
-    report = {"emulated": "EMULATED" in machine["card"], "machine": machine, "steps": read_steps(raw), "torch": about_torch,
-              "model": compared(read_model(raw), torch_rows), "ops": read_ops(raw)}
-    (out / "gpu-check.json").write_text(json.dumps(report, indent=1) + "\n")
-    (out / "gpu-check.md").write_text(markdown(report))
-    print(f"The table: {out / 'gpu-check.md'}")
+    ops = read_ops(raw)
+    report = {"machine": read_machine(raw), "checks": read_checks(out), "torch": about_torch,
+              "model": beside_torch(read_model(raw), torch_rows), "kernels": beside_libraries(ops), "ops": ops}
+    write(out / "report.json", json.dumps(report, indent=1) + "\n")
+    write(out / "report.md", markdown(report))
 
 
 if __name__ == "__main__":

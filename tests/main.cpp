@@ -2,6 +2,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include <cstdio>
 #include <iostream>
 
 #include "tensor/storage.h"
@@ -9,6 +10,8 @@
 
 int main(int argc, char** argv) {
   constexpr int kSkipped = 77;
+  // Line by line into a file too: a program that is cut off has told how far it came.
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
   const asap::Device device = asap::tests::test_device();
   if (!asap::is_available(device)) {
     std::cout << "SKIPPED: " << asap::unavailable_reason(device) << "\n";

@@ -1,6 +1,8 @@
 // Walks the table of op cases: every variant of every kernel of a device against `naive` on the CPU, forward and backward, f32
 // and f64, on memory full of NaN between guard bytes; then the float64 gradient check of every row.
-// ASAP_ROWS=TEXT looks at the rows whose name contains TEXT alone, while a kernel is being written.
+// ASAP_ROWS=TEXT,... looks only at the rows whose name contains one of the texts, ASAP_ROWS=!TEXT,... at all others: while a
+// kernel is being written, or in several programs side by side. Rows of few numbers then come first, and the program prints
+// which wait, which are done and which variants ran: what is known when it is cut off.
 // Next: op_cases.h; test_op_goldens.cpp compares with PyTorch.
 #include <doctest/doctest.h>
 
@@ -8,7 +10,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <map>
+#include <numeric>
 #include <regex>
 #include <set>
 
@@ -31,8 +35,39 @@ std::vector<Device> devices() {
   return {test_device()};
 }
 
-const char* wanted_rows() { return std::getenv("ASAP_ROWS"); }
-bool is_wanted(const OpCase& row) { return !wanted_rows() || row.name.find(wanted_rows()) != std::string::npos; }
+// What ASAP_ROWS says; "" when all rows are wanted.
+std::string wanted_rows() {
+  const char* texts = std::getenv("ASAP_ROWS");
+  return texts ? texts : "";
+}
+
+bool is_wanted(const OpCase& row) {
+  const std::string texts = wanted_rows();
+  const bool others = texts.starts_with('!');
+  std::istringstream list(texts.substr(others ? 1 : 0));
+  for (std::string text; std::getline(list, text, ',');) {
+    if (row.name.find(text) != std::string::npos) return !others;
+  }
+  return texts.empty() || others;
+}
+
+std::vector<const OpCase*> rows_to_compare() {
+  std::vector<const OpCase*> rows;
+  for (const OpCase& row : op_cases()) {
+    if (!row.large && is_wanted(row)) rows.push_back(&row);
+  }
+  const auto numbers = [](const OpCase* row) {
+    return std::accumulate(row->inputs.begin(), row->inputs.end(), int64_t{0},
+                           [](int64_t sum, const OpInput& input) { return sum + input.shape.numel(); });
+  };
+  std::stable_sort(rows.begin(), rows.end(), [&](const OpCase* a, const OpCase* b) { return numbers(a) < numbers(b); });
+  return rows;
+}
+
+// A line for whoever reads how far a part of the table came.
+void tell(const char* what, const std::string& name) {
+  if (!wanted_rows().empty()) std::cout << what << ": " << name << "\n";
+}
 
 std::string variant_name(const KernelSlotBase& slot, Device device, const std::string& variant) {
   return str(slot.name(), "=", variant, " on ", device);
@@ -110,8 +145,10 @@ TEST_CASE("every variant of every kernel gives what naive gives") {
   }
   const int64_t guards_before = overwritten_guards();
   std::map<std::string, std::pair<double, std::string>> worst;  // by variant: largest share of its tolerance used, row
-  for (const OpCase& row : op_cases()) {
-    if (row.large || !is_wanted(row)) continue;
+  const std::vector<const OpCase*> rows = rows_to_compare();
+  for (const OpCase* row : rows) tell("waiting", row->name);
+  for (const OpCase* place : rows) {
+    const OpCase& row = *place;
     INFO(row.name);
     const std::vector<Tensor> expected = reference(row);
     for (const Device device : devices()) {
@@ -127,7 +164,7 @@ TEST_CASE("every variant of every kernel gives what naive gives") {
             if (variant == "naive" && device == Device::cpu)
               CHECK_MESSAGE(check.ran, "the row never calls this kernel");
             if (!check.ran) continue;
-            waiting.erase(name);
+            if (waiting.erase(name)) tell("ran", name);
             auto& record = worst[str(name, " in ", dtype)];
             if (check.difference / check.tolerance >= record.first) {
               record = {check.difference / check.tolerance, row.name};
@@ -137,9 +174,11 @@ TEST_CASE("every variant of every kernel gives what naive gives") {
       }
     }
     CHECK_MESSAGE(overwritten_guards() == guards_before, "a kernel of this row wrote behind its output");
+    tell("done", row.name);
   }
-  for (const std::string& name : wanted_rows() ? std::set<std::string>() : waiting)
-    FAIL_CHECK("ran in no row of op_cases: ", name);
+  if (wanted_rows().empty()) {
+    for (const std::string& name : waiting) FAIL_CHECK("ran in no row of op_cases: ", name);
+  }
   for (const auto& [name, record] : worst) {
     if (record.first > 0.5) MESSAGE(name, " uses ", record.first, " of the tolerance, in ", record.second);
   }
@@ -180,7 +219,7 @@ TEST_CASE("gradients match central differences") {
 // The emulator alone tells what it executes. A kernel that no registered variant reaches is dead, or its registration was lost.
 TEST_CASE("every kernel in cuda/ was launched by the cases above") {
   ran();
-  if (!cuda::is_emulated() || wanted_rows()) return;
+  if (!cuda::is_emulated() || !wanted_rows().empty()) return;
   cuda::measure_card_peak();  // whose kernels are no slot's
   const auto kernels = cuda::launched_kernels();
   int found = 0;
