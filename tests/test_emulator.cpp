@@ -39,8 +39,8 @@ std::string error_of(const std::function<void()>& work) {
 
 class Order {
  public:
-  explicit Order(emulate::ThreadOrder order) { emulate::set_thread_order(order); }
-  ~Order() { emulate::set_thread_order(emulate::ThreadOrder::forward); }
+  explicit Order(emulate::ThreadOrder order) { emulate::options().order = order; }
+  ~Order() { emulate::options().order = emulate::ThreadOrder::forward; }
 };
 
 // y[block] = sum of the block's 256 numbers.
@@ -188,6 +188,7 @@ enum class Fault {
   read_early,
   no_wait,
   no_fence,
+  late_fence,
   no_barrier,
   no_arrive,
   one_warp_less,
@@ -215,7 +216,7 @@ void warpgroup_product(const float* a, const float* b, float* d, bool swizzled, 
             stride_b = swizzled ? 1024 : 128;
   fill(sa, a, 64, leading_a, stride_a);
   fill(sb, b, N, leading_b, stride_b);
-  if (fault != Fault::no_fence) fence_shared_for_async();
+  if (fault != Fault::no_fence && fault != Fault::late_fence) fence_shared_for_async();
   if (fault != Fault::no_barrier) __syncthreads();
 
   float sums[N / 2];
@@ -230,7 +231,11 @@ void warpgroup_product(const float* a, const float* b, float* d, bool swizzled, 
     warpgroup_commit();
     da += static_cast<uint64_t>(swizzled ? 2 : 2 * leading_a / 16);
     db += static_cast<uint64_t>(swizzled ? 2 : 2 * leading_b / 16);
-    if (step == 1) warpgroup_wait<1>();
+    if (step == 1 && fault != Fault::late_fence) warpgroup_wait<1>();
+  }
+  if (fault == Fault::late_fence) {
+    fence_shared_for_async();
+    __syncthreads();
   }
   if (fault == Fault::overwritten) sb[thread] = to_bf16(1000);
   if (fault == Fault::no_wait) return;
@@ -372,7 +377,9 @@ TEST_CASE("what a card would hang or corrupt memory at is an error that names th
           launch(beyond_shared, {1, 8}, y.data<float>(), 8);
         }).find("index 8 of a shared array of 8") != std::string::npos);
   CHECK(error_of([&] { launch(beyond_shared, {1, 8}, y.data<float>(), 7); }).empty());
-  CHECK(error_of([&] { launch(barrier_of_half, {1, 2048}); }).find("cannot be launched") != std::string::npos);
+  CHECK(error_of([&] {
+          launch(barrier_of_half, {1, 2048});
+        }).find("invalid configuration argument") != std::string::npos);
   CHECK(error_of([&] { launch(barrier_of_half, {1, 32, 300 << 10}); }).find("shared memory") != std::string::npos);
 }
 
@@ -508,6 +515,19 @@ TEST_CASE("what makes a product of a warpgroup wrong on a card is found") {
   CHECK(error(Fault::not_aligned).find("use aligned_shared()") != std::string::npos);
   CHECK(error_of([&] { warpgroup_error<64>(a, b, false, Fault::outside); }).find("outside of the") !=
         std::string::npos);
+}
+
+TEST_CASE("an operand that the tensor cores see too late shows where products are early") {
+  const std::vector<float> a = small_integers(64 * kProductDepth, 1), b = small_integers(64 * kProductDepth, 2);
+  CHECK(warpgroup_error<64>(a, b, true, Fault::late_fence) == 0);
+  emulate::options().copies_early = true;
+  CHECK(warpgroup_error<64>(a, b, true) == 0);
+  CHECK(warpgroup_rows_error(a, b) == 0);
+  CHECK(std::isnan(warpgroup_error<64>(a, b, true, Fault::read_early)));
+  CHECK(error_of([&] {
+          warpgroup_error<64>(a, b, true, Fault::late_fence);
+        }).find("without fence_shared_for_async()") != std::string::npos);
+  emulate::options().copies_early = false;
 }
 
 TEST_CASE("a captured graph does its work when it is replayed") {
