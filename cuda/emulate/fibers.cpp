@@ -283,6 +283,8 @@ void prepare_block(Core& here, unsigned rank, uint64_t number) {
   block.ended = 0;
   for (unsigned i = 0; i < block_threads(); ++i) {
     Fiber& fiber = block.fibers[i];
+    const bool was_left = fiber.state != State::fresh && fiber.state != State::done;
+    if (was_left) forget_frames(block.stacks.bottom(i), kStackBytes);
     fiber.state = State::fresh;
     fiber.generation = fiber.arrivals = fiber.waits = 0;
     ThreadState& thread = fiber.thread;

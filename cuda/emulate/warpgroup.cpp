@@ -129,24 +129,26 @@ auto first_pending(ThreadState& thread, const float* d) {
 }
 
 // All threads come with the same descriptors; from here on until it is waited for, d holds NaN.
-void begin_product(ThreadState::PendingProduct product) {
+void begin_product(ThreadState::PendingProduct given) {
   const struct {
     uint64_t a, b, n, accumulate;
-  } operands = {product.a, product.b, static_cast<uint64_t>(product.n), product.accumulate};
+  } operands = {given.a, given.b, static_cast<uint64_t>(given.n), given.accumulate};
   static_assert(sizeof operands <= kAgreedBytes);
-  warpgroup_agree(&operands, sizeof operands);
   ThreadState& thread = this_thread();
+  thread.products.push_back(std::move(given));  // its own: an error elsewhere may end it while it waits here
+  warpgroup_agree(&operands, sizeof operands);
   if (!thread.warpgroup_arrived)
     kernel_error("multiplies without warpgroup_arrive() since it last waited for a product");
+  ThreadState::PendingProduct& product = thread.products.back();
   decode(product.b);
-  if (first_pending(thread, product.d) == thread.products.end()) {
+  ThreadState::PendingProduct& first = *first_pending(thread, product.d);
+  if (&first == &product) {
     product.start.assign(product.d, product.d + product.n / 2);
     std::fill_n(product.d, product.n / 2, std::numeric_limits<float>::quiet_NaN());
   }
   product.group = thread.product_group;
   product.done = options().copies_early;
-  thread.products.push_back(std::move(product));
-  if (const auto& last = thread.products.back(); last.done) multiply(last, first_pending(thread, last.d)->start);
+  if (product.done) multiply(product, first.start);
 }
 
 }  // namespace
