@@ -248,7 +248,8 @@ void check_launch(const Launch& launch) {
   const auto text = [&] {
     return str("launch of a kernel in ", launch.where.function_name(), " with ", launch.blocks.x, "x", launch.blocks.y,
                "x", launch.blocks.z, " blocks of ", launch.threads.x, "x", launch.threads.y, "x", launch.threads.z,
-               " threads, ", launch.shared_bytes, " bytes of shared memory");
+               " threads, ", launch.shared_bytes, " bytes of shared memory",
+               launch.cluster > 1 ? str(", in clusters of ", launch.cluster) : "");
   };
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) check(error, text().c_str(), launch.where);
   if (!wait) return;
@@ -330,7 +331,8 @@ std::vector<std::string> launched_kernels() {
 }
 
 bool card_has_wgmma() {
-  static const bool has = card().capability == 90 && has_wgmma_kernels();
+  if (card().capability != 90) return false;
+  static const bool has = has_wgmma_kernels();
   return has;
 }
 

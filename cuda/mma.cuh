@@ -1,7 +1,7 @@
 // Tensor cores and asynchronous copies behind plain functions: warp-wide matrix products (mma), loads of their operands
 // from shared memory (ldmatrix), and cp.async. On a card each is one PTX instruction (PTX ISA 8.x, sections "Matrix
 // multiply-accumulate" and "cp.async"); emulated, the lanes exchange their registers, and a copy is done only when it is
-// waited for. All need compute capability 8.0. All 32 lanes of a warp must call mma and ldmatrix together.
+// waited for (or, with ASAP_EMULATE_COPIES=early, at once). All need compute capability 8.0. All 32 lanes of a warp must call mma and ldmatrix together.
 //
 // Registers of one lane, g = lane / 4, t = lane % 4; rows and columns of the 16 x K operand A, K x 8 operand B, 16 x 8 D:
 //   D  d0 (g, 2t)  d1 (g, 2t+1)  d2 (g+8, 2t)  d3 (g+8, 2t+1)
@@ -11,6 +11,9 @@
 #pragma once
 
 #include "cuda/common.cuh"
+#if defined(ASAP_CUDA_EMULATE)
+#include "cuda/emulate/tensor_core.h"
+#endif
 
 namespace asap::cuda {
 
@@ -94,9 +97,10 @@ void product(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], cons
   const int self = static_cast<int>(emulate::this_thread().linear) % kWarp, g = self / 4, t = self % 4;
   for (int i = 0; i < 4; ++i) {
     const int row = g + (i < 2 ? 0 : 8), column = 2 * t + i % 2;
-    double sum = d[i];
-    for (int k = 0; k < K; ++k) sum += static_cast<double>(element_a(lane, row, k)) * element_b(lane, k, column);
-    d[i] = static_cast<float>(sum);
+    std::array<double, K> products;
+    for (int k = 0; k < K; ++k)
+      products[static_cast<size_t>(k)] = static_cast<double>(element_a(lane, row, k)) * element_b(lane, k, column);
+    d[i] = emulate::tensor_core_sum(d[i], products);
   }
 }
 
@@ -200,6 +204,7 @@ __device__ __forceinline__ void copy_async(void* to, const void* from, bool vali
     emulate::kernel_error("copy_async of an address that is not aligned to its size");
   }
   thread.copies.push_back({to, from, Bytes, valid ? size_t{Bytes} : 0, thread.copy_group});
+  if (emulate::options().copies_early) thread.copies.back().run();
 #else
   if constexpr (Bytes == 16) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
@@ -236,8 +241,7 @@ __device__ __forceinline__ void copy_wait() {
   auto& thread = emulate::this_thread();
   std::erase_if(thread.copies, [&](const auto& copy) {
     if (copy.group + Pending >= thread.copy_group) return false;
-    std::memcpy(copy.to, copy.from, copy.from_bytes);
-    std::memset(static_cast<char*>(copy.to) + copy.from_bytes, 0, copy.bytes - copy.from_bytes);
+    if (!emulate::options().copies_early) copy.run();
     return true;
   });
 #else

@@ -1,15 +1,13 @@
 // What goes wrong with cards, on the emulated one: none there, too little memory, too old for a variant, tensors on two
 // devices. Each case runs in a child process, since a process meets its card once.
 #include <doctest/doctest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <iostream>
 
 #include "autograd/ops.h"
 #include "cuda/context.h"
 #include "tensor/precision.h"
+#include "tests/support/child.h"
 #include "tests/support/skip.h"
 #include "tests/support/tiny_run.h"
 #include "train/checkpoint.h"
@@ -20,35 +18,6 @@ using namespace asap;
 using namespace asap::tests;
 
 namespace {
-
-// What `work` wrote to stderr and the text of its error, from a child whose environment has `variable` set.
-std::string in_child(const char* variable, const char* value, const std::function<void()>& work) {
-  int ends[2];
-  REQUIRE(pipe(ends) == 0);
-  std::cout.flush();
-  const pid_t child = fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    setenv(variable, value, 1);
-    dup2(ends[1], STDERR_FILENO);
-    try {
-      work();
-    } catch (const std::exception& error) {
-      std::cerr << error.what();
-    }
-    std::cerr.flush();
-    _exit(0);
-  }
-  close(ends[1]);
-  std::string text;
-  char buffer[4096];
-  for (ssize_t got; (got = read(ends[0], buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(got));
-  close(ends[0]);
-  int status = 0;
-  waitpid(child, &status, 0);
-  CHECK(status == 0);
-  return text;
-}
 
 // How often `part` stands in `text`.
 int count(const std::string& text, const std::string& part) {

@@ -40,8 +40,8 @@ std::string error_of(const std::function<void()>& work) {
 
 class Order {
  public:
-  explicit Order(emulate::ThreadOrder order) { emulate::set_thread_order(order); }
-  ~Order() { emulate::set_thread_order(emulate::ThreadOrder::forward); }
+  explicit Order(emulate::ThreadOrder order) { emulate::options().order = order; }
+  ~Order() { emulate::options().order = emulate::ThreadOrder::forward; }
 };
 
 // y[block] = sum of the block's 256 numbers.
@@ -189,6 +189,7 @@ enum class Fault {
   read_early,
   no_wait,
   no_fence,
+  late_fence,
   no_barrier,
   no_arrive,
   one_warp_less,
@@ -216,7 +217,7 @@ void warpgroup_product(const float* a, const float* b, float* d, bool swizzled, 
             stride_b = swizzled ? 1024 : 128;
   fill(sa, a, 64, leading_a, stride_a);
   fill(sb, b, N, leading_b, stride_b);
-  if (fault != Fault::no_fence) fence_shared_for_async();
+  if (fault != Fault::no_fence && fault != Fault::late_fence) fence_shared_for_async();
   if (fault != Fault::no_barrier) __syncthreads();
 
   float sums[N / 2];
@@ -231,7 +232,11 @@ void warpgroup_product(const float* a, const float* b, float* d, bool swizzled, 
     warpgroup_commit();
     da += static_cast<uint64_t>(swizzled ? 2 : 2 * leading_a / 16);
     db += static_cast<uint64_t>(swizzled ? 2 : 2 * leading_b / 16);
-    if (step == 1) warpgroup_wait<1>();
+    if (step == 1 && fault != Fault::late_fence) warpgroup_wait<1>();
+  }
+  if (fault == Fault::late_fence) {
+    fence_shared_for_async();
+    __syncthreads();
   }
   if (fault == Fault::overwritten) sb[thread] = to_bf16(1000);
   if (fault == Fault::no_wait) return;
@@ -373,7 +378,9 @@ TEST_CASE("what a card would hang or corrupt memory at is an error that names th
           launch(beyond_shared, {1, 8}, y.data<float>(), 8);
         }).find("index 8 of a shared array of 8") != std::string::npos);
   CHECK(error_of([&] { launch(beyond_shared, {1, 8}, y.data<float>(), 7); }).empty());
-  CHECK(error_of([&] { launch(barrier_of_half, {1, 2048}); }).find("cannot be launched") != std::string::npos);
+  CHECK(error_of([&] {
+          launch(barrier_of_half, {1, 2048});
+        }).find("invalid configuration argument") != std::string::npos);
   CHECK(error_of([&] { launch(barrier_of_half, {1, 32, 300 << 10}); }).find("shared memory") != std::string::npos);
 }
 
@@ -526,6 +533,19 @@ TEST_CASE("a capture that fails tells what went wrong first, and the next one wo
   CHECK(capture(false).find("outlives the capture") != std::string::npos);
   kept = Tensor();
   CHECK(backend(Device::cuda).capture([&] { x.fill(2); }) != nullptr);
+}
+
+TEST_CASE("an operand that the tensor cores see too late shows where products are early") {
+  const std::vector<float> a = small_integers(64 * kProductDepth, 1), b = small_integers(64 * kProductDepth, 2);
+  CHECK(warpgroup_error<64>(a, b, true, Fault::late_fence) == 0);
+  emulate::options().copies_early = true;
+  CHECK(warpgroup_error<64>(a, b, true) == 0);
+  CHECK(warpgroup_rows_error(a, b) == 0);
+  CHECK(std::isnan(warpgroup_error<64>(a, b, true, Fault::read_early)));
+  CHECK(error_of([&] {
+          warpgroup_error<64>(a, b, true, Fault::late_fence);
+        }).find("without fence_shared_for_async()") != std::string::npos);
+  emulate::options().copies_early = false;
 }
 
 TEST_CASE("a captured graph does its work when it is replayed") {

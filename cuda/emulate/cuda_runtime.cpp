@@ -1,29 +1,36 @@
-// The emulated runtime: one card, one queue. While a graph is captured, kernels, copies and fills are kept as closures
-// instead of being done, as on a card. Declared in cuda_runtime.h.
+// The emulated runtime: one card, one queue. Kernels, copies and fills are closures: done at once, or kept until the host waits
+// (ASAP_EMULATE_QUEUE=1, as on a card), or kept in the graph that is being captured. Declared in cuda_runtime.h.
 #include "cuda/emulate/cuda_runtime.h"
 
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
 
 #include "cuda/emulate/memory.h"
+#include "cuda/emulate/options.h"
 #include "tensor/error.h"
+
+using asap::emulate::options;
+using Work = std::function<void()>;
 
 struct CUstream_st {
   int unused;
 };
 struct CUevent_st {
-  std::chrono::steady_clock::time_point time;
+  std::shared_ptr<std::chrono::steady_clock::time_point> time;  // which queued work may outlive the event to set
+  uint64_t number = 0;                                          // in the queue; 0: done
 };
 struct CUgraph_st {
-  std::vector<std::function<void()>> work;
+  std::vector<Work> work;
 };
 struct CUgraphExec_st {
-  std::vector<std::function<void()>> work;
+  std::vector<Work> work;
 };
 
 namespace {
@@ -35,8 +42,16 @@ struct PageRange {
         last((reinterpret_cast<uintptr_t>(memory) + bytes - 1) / kPage) {}
   static constexpr uintptr_t kPage = 4096;
 };
-std::map<void*, PageRange> registered;  // page-locked memory
-std::mutex registered_mutex;
+std::map<const void*, size_t> page_locked;  // bytes, by first byte
+std::mutex page_locked_mutex;
+
+bool is_page_locked(const void* memory, size_t bytes) {
+  const std::lock_guard lock(page_locked_mutex);
+  auto found = page_locked.upper_bound(memory);
+  if (found == page_locked.begin()) return false;
+  --found;
+  return static_cast<const char*>(memory) + bytes <= static_cast<const char*>(found->first) + found->second;
+}
 
 thread_local CUgraph_st* capturing = nullptr;
 thread_local cudaError_t last_error = cudaSuccess;
@@ -46,29 +61,89 @@ cudaError_t report(cudaError_t error) {
   return error;
 }
 
-void do_or_capture(std::function<void()> work) {
+// Work that the host has not waited for. A kernel's error is kept, and what follows it dropped, until a wait returns it.
+class Queue {
+ public:
+  uint64_t add(Work work) {
+    const std::lock_guard lock(mutex_);
+    work_.push_back(std::move(work));
+    return done_ + work_.size();
+  }
+  bool is_done(uint64_t number) {
+    const std::lock_guard lock(mutex_);
+    return number <= done_;
+  }
+  // Does the work up to this number.
+  void finish(uint64_t number = ~uint64_t{0}) {
+    const std::lock_guard lock(mutex_);
+    while (!work_.empty() && done_ < number) {
+      const Work work = std::move(work_.front());
+      work_.pop_front();
+      ++done_;
+      if (!failure_.empty()) continue;
+      try {
+        work();
+      } catch (const asap::Error& error) {
+        failure_ = error.what();
+      }
+    }
+  }
+  cudaError_t wait(uint64_t number = ~uint64_t{0}) {
+    finish(number);
+    const std::lock_guard lock(mutex_);
+    if (failure_.empty()) return cudaSuccess;
+    told_ = std::exchange(failure_, "");
+    return cudaErrorLaunchFailure;
+  }
+  // The error that was returned last.
+  const char* told() const { return told_.c_str(); }
+
+ private:
+  std::mutex mutex_;
+  std::deque<Work> work_;
+  uint64_t done_ = 0;
+  std::string failure_, told_;
+};
+
+Queue& queue() {
+  static Queue* one = new Queue;  // never destroyed: static objects may free memory later
+  return *one;
+}
+
+void submit_work(Work work) {
   if (capturing) {
     capturing->work.push_back(std::move(work));
+  } else if (options().queued) {
+    queue().add(std::move(work));
   } else {
     work();
   }
 }
 
-// ASAP_EMULATE_CAPABILITY=75 emulates an older card.
-int capability() {
-  const char* wanted = std::getenv("ASAP_EMULATE_CAPABILITY");
-  return wanted ? std::atoi(wanted) : 90;
-}
-
 bool fits(const void* p, size_t bytes) { return bytes == 0 || asap::emulate::is_device_memory(p, bytes); }
+
+// What CUDA says to a launch of this shape.
+cudaError_t launch_error(const asap::emulate::LaunchShape& shape) {
+  const auto fits = [](const dim3& d, unsigned x, unsigned y, unsigned z) {
+    return d.x >= 1 && d.y >= 1 && d.z >= 1 && d.x <= x && d.y <= y && d.z <= z;
+  };
+  if (!fits(shape.grid, 0x7FFFFFFFu, 65535, 65535) || !fits(shape.block, 1024, 1024, 64) || shape.block.count() > 1024)
+    return cudaErrorInvalidConfiguration;
+  if (shape.shared_bytes > options().shared_bytes()) return cudaErrorInvalidValue;
+  if (shape.cluster == 1) return cudaSuccess;
+  if (options().capability < 90) return cudaErrorNotSupported;
+  const bool legal =
+      shape.cluster >= 1 && shape.cluster <= asap::emulate::kMaxCluster && shape.grid.x % shape.cluster == 0;
+  return legal ? cudaSuccess : cudaErrorInvalidClusterSize;
+}
 
 }  // namespace
 
 namespace asap::emulate {
 
 void submit(const LaunchShape& shape, std::function<void()> thread) {
-  ASAP_CHECK(shape.cluster == 1 || capability() >= 90, "kernel ", shape.name, ": clusters need compute capability 9.0");
-  do_or_capture([shape, thread = std::move(thread)] { run_grid(shape, thread); });
+  if (report(launch_error(shape)) != cudaSuccess || options().kernels_skipped) return;
+  submit_work([shape, thread = std::move(thread)] { run_grid(shape, thread); });
 }
 
 }  // namespace asap::emulate
@@ -90,6 +165,11 @@ const char* cudaGetErrorString(cudaError_t error) {
     case cudaSuccess: return "no error";
     case cudaErrorInvalidValue: return "invalid argument";
     case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorInvalidConfiguration: return "invalid configuration argument";
+    case cudaErrorNotReady: return "device not ready";
+    case cudaErrorLaunchFailure: return queue().told();
+    case cudaErrorNotSupported: return "operation not supported";
+    case cudaErrorInvalidClusterSize: return "invalid cluster size";
     case cudaErrorHostMemoryAlreadyRegistered: return "part or all of the memory is page-locked already";
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
   }
@@ -106,11 +186,11 @@ cudaError_t cudaGetDeviceCount(int* count) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {};
   std::snprintf(properties->name, sizeof properties->name, "emulated card");
-  properties->major = capability() / 10;
-  properties->minor = capability() % 10;
-  properties->multiProcessorCount = 4;  // few: grids that are cut to the card stay small
+  properties->major = options().capability / 10;
+  properties->minor = options().capability % 10;
+  properties->multiProcessorCount = options().multiprocessors;
   properties->totalGlobalMem = asap::emulate::device_bytes_total();
-  properties->sharedMemPerBlockOptin = 227 << 10;
+  properties->sharedMemPerBlockOptin = options().shared_bytes();
   properties->l2CacheSize = 1 << 20;
   return cudaSuccess;
 }
@@ -123,6 +203,7 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
   return report(*memory ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFree(void* memory) {
+  queue().finish();
   return report(!memory || asap::emulate::device_free(memory) ? cudaSuccess : cudaErrorInvalidValue);
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
@@ -131,42 +212,58 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned) {
-  *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  return report(*memory ? cudaSuccess : cudaErrorMemoryAllocation);
+  *memory = std::aligned_alloc(PageRange::kPage, (bytes + PageRange::kPage - 1) / PageRange::kPage * PageRange::kPage);
+  if (!*memory) return report(cudaErrorMemoryAllocation);
+  const std::lock_guard lock(page_locked_mutex);
+  page_locked[*memory] = bytes;
+  return cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* memory) {
+  if (const cudaError_t error = cudaHostUnregister(memory); error != cudaSuccess) return error;
   std::free(memory);
   return cudaSuccess;
 }
 // Whole pages are registered: memory beside another's on one page cannot be.
 cudaError_t cudaHostRegister(void* memory, size_t bytes, unsigned) {
   const PageRange pages(memory, bytes);
-  const std::lock_guard lock(registered_mutex);
-  for (const auto& [start, other] : registered) {
+  const std::lock_guard lock(page_locked_mutex);
+  for (const auto& [start, size] : page_locked) {
+    const PageRange other(start, size);
     if (pages.first <= other.last && other.first <= pages.last) return report(cudaErrorHostMemoryAlreadyRegistered);
   }
-  registered.emplace(memory, pages);
+  page_locked[memory] = bytes;
   return cudaSuccess;
 }
 cudaError_t cudaHostUnregister(void* memory) {
-  const std::lock_guard lock(registered_mutex);
-  return report(registered.erase(memory) == 1 ? cudaSuccess : cudaErrorInvalidValue);
+  queue().finish();
+  const std::lock_guard lock(page_locked_mutex);
+  return report(page_locked.erase(memory) == 1 ? cudaSuccess : cudaErrorInvalidValue);
 }
 
+// From and to page-locked memory the queue copies. Other memory is read at once, and written before the call returns.
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
   if (kind != cudaMemcpyHostToDevice && !fits(from, bytes)) return report(cudaErrorInvalidValue);
   if (kind != cudaMemcpyDeviceToHost && !fits(to, bytes)) return report(cudaErrorInvalidValue);
-  do_or_capture([=] {
+  if (bytes == 0 || (options().kernels_skipped && kind != cudaMemcpyDeviceToHost)) return cudaSuccess;
+  const bool wholly_queued = capturing || kind == cudaMemcpyDeviceToDevice ||
+                             is_page_locked(kind == cudaMemcpyHostToDevice ? from : to, bytes);
+  std::shared_ptr<std::vector<char>> staged;
+  if (options().queued && !wholly_queued && kind == cudaMemcpyHostToDevice) {
+    staged =
+        std::make_shared<std::vector<char>>(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
+  }
+  submit_work([=] {
     const asap::emulate::DeviceAccess access;
-    if (bytes > 0) std::memcpy(to, from, bytes);
+    std::memcpy(to, staged ? staged->data() : from, bytes);
   });
-  return cudaSuccess;
+  return wholly_queued || staged ? cudaSuccess : queue().wait();
 }
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
   if (!fits(to, bytes)) return report(cudaErrorInvalidValue);
-  do_or_capture([=] {
+  if (bytes == 0 || options().kernels_skipped) return cudaSuccess;
+  submit_work([=] {
     const asap::emulate::DeviceAccess access;
-    if (bytes > 0) std::memset(to, value, bytes);
+    std::memset(to, value, bytes);
   });
   return cudaSuccess;
 }
@@ -174,20 +271,30 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   return *stream = new CUstream_st{}, cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return report(capturing ? cudaErrorInvalidValue : cudaSuccess); }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return *event = new CUevent_st{}, cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return capturing ? report(cudaErrorInvalidValue) : queue().wait(); }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new CUevent_st{.time = std::make_shared<std::chrono::steady_clock::time_point>()};
+  return cudaSuccess;
+}
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
-  event->time = std::chrono::steady_clock::now();
+  const auto note = [time = event->time] { *time = std::chrono::steady_clock::now(); };
+  if (options().queued && !capturing) {
+    event->number = queue().add(note);
+  } else {
+    note();
+  }
   return cudaSuccess;
 }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return report(capturing ? cudaErrorInvalidValue : cudaSuccess); }
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  return capturing ? report(cudaErrorInvalidValue) : queue().wait(event->number);
+}
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
-  *milliseconds = std::chrono::duration<float, std::milli>(end->time - begin->time).count();
+  if (!queue().is_done(std::max(begin->number, end->number))) return report(cudaErrorNotReady);
+  *milliseconds = std::chrono::duration<float, std::milli>(*end->time - *begin->time).count();
   return cudaSuccess;
 }
 
@@ -209,7 +316,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t) {
-  for (const auto& work : executable->work) work();
+  for (const Work& work : executable->work) submit_work(work);
   return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {

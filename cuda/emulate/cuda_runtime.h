@@ -160,13 +160,18 @@ inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(
 using std::max;
 using std::min;
 
-// ---- the runtime: one card, one queue, everything done when the call returns ----------------------------------------
+// ---- the runtime: one card, one queue; work is done when the call returns or, with ASAP_EMULATE_QUEUE=1, waited for --------
 enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
+  cudaErrorInvalidConfiguration = 9,
   cudaErrorNoDevice = 100,
-  cudaErrorHostMemoryAlreadyRegistered = 712
+  cudaErrorNotReady = 600,
+  cudaErrorHostMemoryAlreadyRegistered = 712,
+  cudaErrorLaunchFailure = 719,
+  cudaErrorNotSupported = 801,
+  cudaErrorInvalidClusterSize = 912
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 struct cudaDeviceProp {
@@ -210,7 +215,6 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
-cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
@@ -225,6 +229,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
 
 namespace asap::emulate {
-// Runs the kernel now, or, while a graph is being captured, adds it to the graph.
+// Runs the kernel now or queues it or, while a graph is being captured, adds it to the graph. What a card would refuse to
+// launch is told by cudaGetLastError().
 void submit(const LaunchShape& shape, std::function<void()> thread);
 }  // namespace asap::emulate

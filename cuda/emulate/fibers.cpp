@@ -15,6 +15,7 @@
 #include <set>
 
 #include "cuda/emulate/memory.h"
+#include "cuda/emulate/options.h"
 #include "cuda/emulate/switch_context.h"
 #include "tensor/error.h"
 
@@ -73,6 +74,7 @@ struct Block {
   std::unique_ptr<Fiber[]> fibers{new Fiber[kMaxThreads]};
   std::unique_ptr<Warp[]> warps{new Warp[kMaxThreads / kWarpSize]};
   SharedMemory shared;
+  size_t static_bytes = 0;  // of shared memory
   bool started = false;
   unsigned ended = 0;  // threads
 };
@@ -98,26 +100,12 @@ struct Core {
 
 thread_local Core* core = nullptr;
 
-ThreadOrder order_from_environment() {
-  const char* text = std::getenv("ASAP_EMULATE_ORDER");
-  const std::string wanted = text ? text : "forward";
-  if (wanted == "reverse") return ThreadOrder::reverse;
-  if (wanted == "shuffle") return ThreadOrder::shuffle;
-  ASAP_CHECK(wanted == "forward", "ASAP_EMULATE_ORDER: expected forward, reverse or shuffle, came '", wanted, "'");
-  return ThreadOrder::forward;
-}
-
-std::atomic<ThreadOrder>& thread_order() {
-  static std::atomic<ThreadOrder> order{order_from_environment()};
-  return order;
-}
-
 // 0..count-1 in the order of the day; shuffled by `seed`, so that a run can be repeated.
 void fill_order(std::vector<unsigned>& order, size_t count, uint64_t seed) {
   order.resize(count);
   std::iota(order.begin(), order.end(), 0u);
-  if (thread_order() == ThreadOrder::reverse) std::reverse(order.begin(), order.end());
-  if (thread_order() == ThreadOrder::shuffle) std::shuffle(order.begin(), order.end(), std::mt19937_64(seed));
+  if (options().order == ThreadOrder::reverse) std::reverse(order.begin(), order.end());
+  if (options().order == ThreadOrder::shuffle) std::shuffle(order.begin(), order.end(), std::mt19937_64(seed));
 }
 
 void check_thread_end(const Core& here, const ThreadState& thread) {
@@ -291,10 +279,13 @@ void prepare_block(Core& here, unsigned rank, uint64_t number) {
   if (rank == here.blocks.size()) here.blocks.push_back(std::make_unique<Block>(rank == 0));
   Block& block = *here.blocks[rank];
   block.shared.start_block(shape.shared_bytes);
+  block.static_bytes = 0;
   block.started = false;
   block.ended = 0;
   for (unsigned i = 0; i < block_threads(); ++i) {
     Fiber& fiber = block.fibers[i];
+    const bool was_left = fiber.state != State::fresh && fiber.state != State::done;
+    if (was_left) forget_frames(block.stacks.bottom(i), kStackBytes);
     fiber.state = State::fresh;
     fiber.generation = fiber.arrivals = fiber.waits = 0;
     ThreadState& thread = fiber.thread;
@@ -322,22 +313,6 @@ void run_cluster(Core& here, uint64_t number) {
   run_threads(here);
 }
 
-void check_shape(const LaunchShape& shape) {
-  const auto fits = [](const Dim3& d, unsigned x, unsigned yz) {
-    return d.x >= 1 && d.y >= 1 && d.z >= 1 && d.x <= x && d.y <= yz && d.z <= yz;
-  };
-  ASAP_CHECK(fits(shape.grid, 0x7FFFFFFFu, 65535) && fits(shape.block, 1024, 1024) && shape.block.z <= 64 &&
-                 shape.block.count() <= kMaxThreads,
-             "kernel ", shape.name, ": a grid of ", shape.grid.x, "x", shape.grid.y, "x", shape.grid.z, " blocks of ",
-             shape.block.x, "x", shape.block.y, "x", shape.block.z, " threads cannot be launched");
-  ASAP_CHECK(shape.cluster >= 1 && shape.cluster <= kMaxCluster && shape.grid.x % shape.cluster == 0, "kernel ",
-             shape.name, ": a grid of ", shape.grid.x, " blocks along x cannot be launched in clusters of ",
-             shape.cluster, " (1 to ", kMaxCluster, ", which divide the grid)");
-  constexpr size_t kMostShared = 227 << 10;
-  ASAP_CHECK(shape.shared_bytes <= kMostShared, "kernel ", shape.name, ": ", shape.shared_bytes,
-             " bytes of shared memory are more than the ", kMostShared, " of a block");
-}
-
 }  // namespace
 
 ThreadState& this_thread() { return core->running->thread; }
@@ -347,13 +322,19 @@ void* dynamic_shared(size_t& bytes) {
   bytes = block_memory().bytes();
   return block_memory().start();
 }
+void take_static_shared(size_t bytes) {
+  constexpr size_t kMostStatic = 48 << 10;
+  const size_t all = core->running_block().static_bytes += bytes, dynamic = core->shape->shared_bytes;
+  if (all <= kMostStatic && all + dynamic <= options().shared_bytes()) return;
+  kernel_error(str(all, " bytes of static and ", dynamic, " of dynamic shared memory, where a block has ",
+                   options().shared_bytes(), ", ", kMostStatic, " of them for static arrays"));
+}
 void* core_memory(size_t bytes) {
   constexpr size_t kAlignment = 128;
   const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   core->memory.emplace_back(std::aligned_alloc(kAlignment, rounded));
   return std::memset(core->memory.back().get(), 0, rounded);
 }
-void set_thread_order(ThreadOrder order) { thread_order() = order; }
 void kernel_error(const std::string& text) { fail("kernel ", where(), ": ", text); }
 
 std::string where() {
@@ -365,6 +346,11 @@ std::string where() {
                 t.thread.z, ")");
   }
   return text;
+}
+
+void ThreadState::PendingCopy::run() const {
+  std::memcpy(to, from, from_bytes);
+  std::memset(static_cast<char*>(to) + from_bytes, 0, bytes - from_bytes);
 }
 
 void block_barrier(int site) {
@@ -447,7 +433,6 @@ std::vector<std::string> launched_kernels() {
 }
 
 void run_grid(const LaunchShape& shape, const std::function<void()>& thread) {
-  check_shape(shape);
   const DeviceAccess access;
   const uint64_t clusters = uint64_t{shape.grid.x} * shape.grid.y * shape.grid.z / shape.cluster;
   std::vector<unsigned> cluster_order;

@@ -1,6 +1,6 @@
 // The engine that executes CUDA kernels on the CPU: every thread of a block is a fiber with a stack of its own, and blocks
 // run side by side on the machine's cores. A fiber runs until it waits (block barrier, warp operation) or ends; then the
-// next one runs. Nothing is lockstep, so a missing barrier shows in one of the orders (set_thread_order). The blocks of a
+// next one runs. Nothing is lockstep, so a missing barrier shows in one of the orders (options.h). The blocks of a
 // cluster take turns on one core.
 // Found out and reported as asap::Error naming the kernel, block and thread: barriers that not all threads of a block
 // reach, warp operations whose lanes never arrive, accesses outside of shared arrays. Accesses outside of device memory
@@ -30,11 +30,12 @@ struct ThreadState {
   Dim3 thread, block, block_size, grid_size;
   unsigned linear = 0;  // thread's number in its block
   unsigned rank = 0;    // block's number in its cluster
-  struct PendingCopy {  // cp.async: done when waited for, so that a missing wait leaves old values behind
+  struct PendingCopy {  // cp.async: done when waited for, so that a missing wait shows; or when issued (options.h)
     void* to;
     const void* from;
     size_t bytes, from_bytes;
     unsigned group;
+    void run() const;
   };
   std::vector<PendingCopy> copies;
   unsigned copy_group = 0;  // of copies not yet committed
@@ -46,6 +47,7 @@ struct ThreadState {
     unsigned group;
     std::vector<float> start;      // empty if an earlier product with this d is pending
     std::vector<float> rows = {};  // this thread's two rows of A where it came from registers; B is then in rows of k
+    bool done = false;             // when it was issued
   };
   std::vector<PendingProduct> products;
   unsigned product_group = 0;
@@ -65,7 +67,8 @@ struct LaunchShape {
 const char* note_launch(const char* file, const char* words);
 // All that were noted.
 std::vector<std::string> launched_kernels();
-// Runs thread() for every thread of the grid; returns when all have ended. Throws what a kernel did wrong.
+// Runs thread() for every thread of the grid; returns when all have ended. Throws what a kernel did wrong. The shape is one
+// that a card can launch.
 void run_grid(const LaunchShape& shape, const std::function<void()>& thread);
 
 // Waits for all threads of the block. `site` tells barriers apart: all threads must wait at the same one.
@@ -96,14 +99,11 @@ struct BlockTurn {
   unsigned rank;
 };
 BlockTurn block_turn();
+// Counts a static array that the block uses; what a card has for a block must hold all of them and the dynamic shared memory.
+void take_static_shared(size_t bytes);
 // Zeros aligned to 128 that live as long as this core.
 void* core_memory(size_t bytes);
 [[noreturn]] void kernel_error(const std::string& text);
-
-// The order in which the threads of a block get their turn, and blocks of a grid theirs: results must not depend on it.
-// Also by environment: ASAP_EMULATE_ORDER=forward|reverse|shuffle (default forward).
-enum class ThreadOrder { forward, reverse, shuffle };
-void set_thread_order(ThreadOrder order);
 
 // The kernel, block and thread that run on this core, for error texts; "" outside of kernels.
 std::string where();

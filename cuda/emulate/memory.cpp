@@ -73,6 +73,9 @@ Heap& heap() {
 
 }  // namespace
 
+// UndefinedBehaviorSanitizer calls this before it says what is not aligned and where in the source.
+extern "C" void __ubsan_on_report() { std::fprintf(stderr, "emulate: %s\n", where().c_str()); }
+
 #if defined(__SANITIZE_ADDRESS__)
 void* map_block(size_t bytes, Block& block) {
   block = {.mapping = static_cast<char*>(std::aligned_alloc(kAlignment, round_up(bytes, kAlignment))),

@@ -44,6 +44,7 @@ class SharedArray {
     const BlockTurn turn = block_turn();
     Place& place = turn.rank == 0 ? first_ : other(turn.rank);
     if (place.epoch != turn.epoch) {
+      take_static_shared(sizeof place.array);
       std::memset(static_cast<void*>(&place.array), 0xFF, sizeof place.array);
       place.epoch = turn.epoch;
     }

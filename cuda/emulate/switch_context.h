@@ -77,6 +77,15 @@ inline void prepare(Context& context, void* stack_bottom, size_t stack_bytes, vo
 #endif
 }
 
+// Of a context that was left in the middle for good, since another's error ended the kernel: its frames are no more.
+inline void forget_frames(void* stack_bottom, size_t stack_bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  __asan_unpoison_memory_region(stack_bottom, stack_bytes);
+#else
+  (void)stack_bottom, (void)stack_bytes;
+#endif
+}
+
 // Called first on the other side of a switch.
 inline void arrived(Context& here, Context* from) {
 #if defined(__SANITIZE_ADDRESS__)

@@ -10,6 +10,7 @@
 
 #include "cuda/emulate/fibers.h"
 #include "cuda/emulate/memory.h"
+#include "cuda/emulate/tensor_core.h"
 #include "tensor/error.h"
 
 namespace asap::emulate {
@@ -92,10 +93,10 @@ std::array<Row, 2> read_columns(const Operand& operand, int column) {
   return values;
 }
 
-double dot(const Row& a, const Row& b) {
-  double sum = 0;
-  for (size_t k = 0; k < a.size(); ++k) sum += static_cast<double>(a[k]) * b[k];
-  return sum;
+std::array<double, kDepth> products_of(const Row& a, const Row& b) {
+  std::array<double, kDepth> products;
+  for (size_t k = 0; k < a.size(); ++k) products[k] = static_cast<double>(a[k]) * b[k];
+  return products;
 }
 
 // This thread's part of D.
@@ -117,33 +118,37 @@ void multiply(const ThreadState::PendingProduct& product, std::vector<float>& d)
     for (int j = 0; j < 2; ++j) {
       for (int half = 0; half < 2; ++half) {
         float& sum = d[static_cast<size_t>(i + 2 * half + j)];
-        sum = static_cast<float>((product.accumulate ? static_cast<double>(sum) : 0.0) + dot(rows[half], columns[j]));
+        sum = tensor_core_sum(product.accumulate ? sum : 0.0f, products_of(rows[half], columns[j]));
       }
     }
   }
 }
 
-bool is_pending(const ThreadState& thread, const float* d) {
-  return std::any_of(thread.products.begin(), thread.products.end(), [&](const auto& p) { return p.d == d; });
+auto first_pending(ThreadState& thread, const float* d) {
+  return std::ranges::find(thread.products, d, &ThreadState::PendingProduct::d);
 }
 
 // All threads come with the same descriptors; from here on until it is waited for, d holds NaN.
-void begin_product(ThreadState::PendingProduct product) {
+void begin_product(ThreadState::PendingProduct given) {
   const struct {
     uint64_t a, b, n, accumulate;
-  } operands = {product.a, product.b, static_cast<uint64_t>(product.n), product.accumulate};
+  } operands = {given.a, given.b, static_cast<uint64_t>(given.n), given.accumulate};
   static_assert(sizeof operands <= kAgreedBytes);
-  warpgroup_agree(&operands, sizeof operands);
   ThreadState& thread = this_thread();
+  thread.products.push_back(std::move(given));  // its own: an error elsewhere may end it while it waits here
+  warpgroup_agree(&operands, sizeof operands);
   if (!thread.warpgroup_arrived)
     kernel_error("multiplies without warpgroup_arrive() since it last waited for a product");
+  ThreadState::PendingProduct& product = thread.products.back();
   decode(product.b);
-  if (!is_pending(thread, product.d)) {
+  ThreadState::PendingProduct& first = *first_pending(thread, product.d);
+  if (&first == &product) {
     product.start.assign(product.d, product.d + product.n / 2);
     std::fill_n(product.d, product.n / 2, std::numeric_limits<float>::quiet_NaN());
   }
   product.group = thread.product_group;
-  thread.products.push_back(std::move(product));
+  product.done = options().copies_early;
+  if (product.done) multiply(product, first.start);
 }
 
 }  // namespace
@@ -199,8 +204,8 @@ void warpgroup_wait(unsigned pending) {
   while (!products.empty() && products.front().group + pending < thread.product_group) {
     auto product = std::move(products.front());
     products.erase(products.begin());
-    multiply(product, product.start);
-    const auto next = std::find_if(products.begin(), products.end(), [&](const auto& p) { return p.d == product.d; });
+    if (!product.done) multiply(product, product.start);
+    const auto next = first_pending(thread, product.d);
     if (next != products.end()) {
       next->start = std::move(product.start);
     } else {

@@ -1,5 +1,5 @@
 // Products of a warpgroup (wgmma) under emulation: every thread computes its own part of D from the operands' descriptors,
-// when it waits for it. Stands behind ../hopper.cuh. Checked on the way: that the 128 threads come together with equal
+// when it waits for it (or, with ASAP_EMULATE_COPIES=early, when it is issued; it sees it when it has waited). Stands behind ../hopper.cuh. Checked on the way: that the 128 threads come together with equal
 // operands, the alignment of what a descriptor says, that operands lie in the block's dynamic shared memory, and that the
 // tensor cores see them (fence_shared_for_async, then a barrier). What a descriptor means is told in ../hopper.cuh.
 #pragma once
