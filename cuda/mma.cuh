@@ -1,7 +1,8 @@
 // Tensor cores and asynchronous copies behind plain functions: warp-wide matrix products (mma), loads of their operands
 // from shared memory (ldmatrix), and cp.async. On a card each is one PTX instruction (PTX ISA 8.x, sections "Matrix
 // multiply-accumulate" and "cp.async"); emulated, the lanes exchange their registers, and a copy is done only when it is
-// waited for (or, with ASAP_EMULATE_COPIES=early, at once). All need compute capability 8.0. All 32 lanes of a warp must call mma and ldmatrix together.
+// waited for (or, with ASAP_EMULATE_COPIES=early, at once). All need compute capability 8.0. All 32 lanes of a warp must
+// call mma and ldmatrix together.
 //
 // Registers of one lane, g = lane / 4, t = lane % 4; rows and columns of the 16 x K operand A, K x 8 operand B, 16 x 8 D:
 //   D  d0 (g, 2t)  d1 (g, 2t+1)  d2 (g+8, 2t)  d3 (g+8, 2t+1)
