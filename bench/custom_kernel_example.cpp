@@ -35,7 +35,7 @@ void conv2d_taps(const Tensor& x, const Tensor& w, const Tensor& bias, const Con
       const int64_t n = plane / outputs, o = plane % outputs, first_channel = o / group_outputs * group_channels;
       float* out = to + plane * out_h * out_w;
       const float* weight = weights + o * group_channels * w.size(2) * w.size(3);
-      std::fill_n(out, out_h * out_w, bias.defined() ? bias.data<float>()[o] : 0.f);
+      std::fill_n(out, out_h * out_w, 0.f);
       for (int64_t c = 0; c < group_channels; ++c) {
         const float* in = from + (n * channels + first_channel + c) * height * width;
         for (int64_t kh = 0; kh < w.size(2); ++kh) {
@@ -50,7 +50,11 @@ void conv2d_taps(const Tensor& x, const Tensor& w, const Tensor& bias, const Con
           }
         }
       }
-      for (int64_t i = 0; i < out_h * out_w; ++i) out[i] = out[i] > 0 ? out[i] : slope * out[i];
+      const float shift = bias.defined() ? bias.data<float>()[o] : 0.f;
+      for (int64_t i = 0; i < out_h * out_w; ++i) {
+        const float sum = out[i] + shift;
+        out[i] = sum > 0 ? sum : slope * sum;
+      }
     }
   });
 }
