@@ -19,13 +19,6 @@ using namespace asap::tests;
 
 namespace {
 
-// How often `part` stands in `text`.
-int count(const std::string& text, const std::string& part) {
-  int found = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
-  return found;
-}
-
 void convolve(Precision wanted) {
   const ScopedPrecision precision(wanted);
   const Tensor x = Tensor::ones({1, 64, 12, 12}, DType::f32, Device::cuda),
