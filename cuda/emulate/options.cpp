@@ -30,11 +30,7 @@ int number(const char* variable, int otherwise) {
 }  // namespace
 
 size_t Options::shared_bytes() const {
-  const int kib = capability >= 120 || capability == 86 || capability == 89 ? 99
-                  : capability >= 90                                        ? 227
-                  : capability >= 80                                        ? 163
-                  : capability >= 75                                        ? 64
-                                                                            : 96;
+  const int kib = capability >= 120 || capability == 86 || capability == 89 ? 99 : capability >= 90 ? 227 : 163;
   return static_cast<size_t>(kib) << 10;
 }
 
