@@ -15,6 +15,7 @@
 #include "train/memory_advice.h"
 #include "train/random.h"
 #include "train/report.h"
+#include "train/user_text.h"
 
 namespace asap::train {
 namespace {
@@ -102,7 +103,7 @@ void Trainer::load_start_weights(StartMode mode) {
   if (!options_.model.no_vgg_loss) model_.set_vgg(load_vgg(options_));
   if (mode == StartMode::resume) return;
   ASAP_CHECK(latest_checkpoint(run_).empty(), "train: ", run_.string(),
-             " already holds a training run; continue it with --resume ", run_.string(), ", or choose another --out");
+             " already holds a training run; continue it with --resume ", shell_quoted(run_.string()), ", or choose another --out");
   if (!o.init_g.empty()) load_weights(o.init_g, model_.generator());
   if (!o.init_d.empty()) load_weights(o.init_d, model_.discriminator());
 }
@@ -190,7 +191,7 @@ asapnet::Batch Trainer::next_batch() {
   } catch (const Error& error) {
     if (step_ == 0) throw;
     save();
-    fail(error.what(), "; saved after step ", step_, ", so that --resume ", run_.string(),
+    fail(error.what(), "; saved after step ", step_, ", so that --resume ", shell_quoted(run_.string()),
          " can go on once this is mended");
   }
 }
