@@ -165,7 +165,7 @@ int run_command_line(std::vector<std::string> arguments) {
   errno = 0;
   if (std::cout.flush()) return code;
   std::cout.clear();
-  if (errno == 0) std::cout.flush();  // the failure was an earlier one: once more, for its reason
+  if (errno == 0) std::cout << std::endl;  // the failure was an earlier one: once more, for its reason
   warn(std::string("standard output cannot be written") + (errno ? str(" (", std::strerror(errno), ")") : "") +
        "; what it should have said is lost");
   return code == kOk ? kError : code;

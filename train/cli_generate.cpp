@@ -140,6 +140,7 @@ Command add_generate_command(CLI::App& program) {
   command->seed = app->add_option("--seed", command->weights.seed, "of the codes, for models with condition_on_z");
   command->seed->type_name("N")->default_str("0");
   command->weights.add_to(*app, {OptionGroup::data, OptionGroup::input, OptionGroup::generator, OptionGroup::encoder});
+  app->get_option("--image-dir")->group("");  // refused: not for help
   app->footer(kGenerateFooter);
   return {app, [command] { return command->run(); }};
 }

@@ -64,7 +64,9 @@ std::unique_ptr<Trainer> make_trainer(const Options& options, const fs::path& fo
   try {
     return std::make_unique<Trainer>(options, folder, mode);
   } catch (const OutOfMemory& error) {
-    fail(error.what(), "; ", smaller_settings(options, error));
+    fail(error.what(), "; ", smaller_settings(options, error.total()));
+  } catch (const std::bad_alloc&) {
+    fail("out of memory; ", smaller_settings(options, 0));
   }
 }
 

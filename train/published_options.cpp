@@ -24,7 +24,6 @@ constexpr Published kPublished[] = {
     {" isTrain is_train ", "asapnet train trains and asapnet generate generates"},
     {" verbose debug cache_filelist_read cache_filelist_write eval serial ", "nothing takes its place"},
     // Data.
-    {" loadSize ", "--load-size does this"},
     {" fineSize ", "--crop-size does this"},
     {" resize_or_crop preprocess_type ", "--preprocess does this"},
     {" input_nc ", "--label-nc gives the classes, and --no-one-hot takes RGB pictures"},

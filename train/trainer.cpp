@@ -161,7 +161,10 @@ LogEntry Trainer::train_step() {
   try {
     entry.losses = optimise(batch);
   } catch (const OutOfMemory& error) {
-    fail("step ", step_ + 1, ": ", error.what(), "; ", smaller_settings(options_, error), "; ", last_checkpoint_text(run_));
+    fail("step ", step_ + 1, ": ", error.what(), "; ", smaller_settings(options_, error.total()), "; ",
+         last_checkpoint_text(run_));
+  } catch (const std::bad_alloc&) {
+    fail("step ", step_ + 1, ": out of memory; ", smaller_settings(options_, 0), "; ", last_checkpoint_text(run_));
   } catch (const Error& error) {
     stop_at_bad_step(error);
   }
