@@ -105,9 +105,9 @@ void OptionFlags::apply(Options& options) const {
   }
 }
 
-void OptionFlags::refuse_idle(const Options& options) const {
+void OptionFlags::refuse_idle(const Options& options, const std::vector<std::string>& used) const {
   for (const Idle& option : idle_options(options)) {
-    if (option.idle && given(option.key))
+    if (option.idle && given(option.key) && std::find(used.begin(), used.end(), option.key) == used.end())
       throw UsageError(flag_name(option.key) + " has no effect " + option.with + "; leave it out");
   }
 }

@@ -26,8 +26,9 @@ class OptionFlags {
   // After parsing: preset, file and flags onto `options`. UsageError for a flag's value of the wrong type.
   void apply(Options& options) const;
 
-  // UsageError if a flag was given that does nothing with these (resolved) options, "--vgg has no effect with --no-vgg-loss".
-  void refuse_idle(const Options& options) const;
+  // UsageError if a flag was given that does nothing with these (resolved) options: "--vgg has no effect with
+  // --no-vgg-loss". Keys in `used` do something in this command all the same.
+  void refuse_idle(const Options& options, const std::vector<std::string>& used = {}) const;
 
   // Where an option's value comes from: "--label-nc 20", "--config FILE (label_nc 20)" or "--preset NAME (label_nc 20)".
   std::string origin(const OptionField& field) const;

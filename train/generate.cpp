@@ -315,13 +315,13 @@ std::string work_through(const std::vector<Pair>& files, const char* what, const
     try {
       make(i);
     } catch (const OutOfMemory& error) {
-      bad.push_back(str(file, ": ", error.what()));
+      bad.push_back(str(file, ": ", error.what(), "; smaller pictures need less"));
       continue;
     } catch (const Error& error) {
       bad.emplace_back(error.what());
       continue;
     } catch (const std::bad_alloc&) {
-      bad.push_back(file + ": out of memory");
+      bad.push_back(file + ": out of memory; smaller pictures need less");
       continue;
     }
     try {

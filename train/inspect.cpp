@@ -10,6 +10,7 @@
 #include "train/architecture.h"
 #include "train/checkpoint.h"
 #include "train/config_json.h"
+#include "train/user_text.h"
 
 namespace asap::train {
 namespace {
@@ -60,7 +61,7 @@ void print_group(const asapnet::Config& config, std::initializer_list<OptionGrou
   Options options{.model = config, .train = {}};
   for (const OptionField& field : option_fields(options)) {
     if (std::find(groups.begin(), groups.end(), field.group) != groups.end())
-      out << "  " << field.key << " = " << to_text(field) << "\n";
+      out << "  " << field.key << " = " << terminal_safe(to_text(field)) << "\n";
   }
 }
 
@@ -90,7 +91,7 @@ void print_discriminator_config(const nn::StateDict& tensors, std::ostream& out)
 void inspect_file(const fs::path& file, std::ostream& out) {
   const WeightFile read = read_weight_file(file);
   const NetworkKind kind = network_kind(read.tensors);
-  out << file.string() << ": " << read.format << ", " << with_commas(static_cast<int64_t>(fs::file_size(file)))
+  out << terminal_safe(file.string()) << ": " << read.format << ", " << with_commas(static_cast<int64_t>(fs::file_size(file)))
       << " bytes, network: " << name(kind) << "\n";
   print_tensors(read.tensors, out);
   if (kind == NetworkKind::generator) print_generator_config(file, read, out);

@@ -168,7 +168,6 @@ void check_sizes(const asapnet::Config& c) {
   ASAP_CHECK(!possible || static_cast<double>(c.crop_size) >= least, "config: crop_size ", c.crop_size,
              " is too small; with learned_ds_factor ", c.learned_ds_factor, " it must be at least ", least,
              ", or learned_ds_factor smaller");
-  at_most("label_nc", c.label_nc, 256);
   ASAP_CHECK(!c.contain_dontcare_label || c.no_one_hot || c.label_nc <= 255, "config: label_nc is ", c.label_nc,
              "; with contain_dontcare_label, where 255 means 'don't care', it must be at most 255");
 }
@@ -324,6 +323,7 @@ void resolve(Options& options) {
   if (o.load_size == 0) o.load_size = std::llround(static_cast<double>(options.model.crop_size) * 286 / 256);
   at_least("load_size", o.load_size, 1);
   at_most("load_size", o.load_size, kLongestSide);
+  at_most("label_nc", options.model.label_nc, 256);
   const auto betas = asapnet::OptimizerConfig::defaults(o.no_TTUR);
   if (o.beta1 == -1) o.beta1 = betas.beta1;
   if (o.beta2 == -1) o.beta2 = betas.beta2;
