@@ -8,6 +8,7 @@
 #include <iostream>
 #include <map>
 #include <new>
+#include <set>
 
 #include "asapnet/session.h"
 #include "nn/checkpoint_file.h"
@@ -233,24 +234,28 @@ std::vector<Target> targets(const std::vector<Pair>& pairs, const fs::path& out)
   return all;
 }
 
+// The pictures of one phase of the data set; false if they cannot be listed.
+bool protect_phase(const Options& options, const std::string& phase, bool with_photos, OutputGuard& guard) {
+  Options of_phase = options;
+  of_phase.train.phase = phase;
+  try {
+    DatasetOptions dataset = dataset_options(of_phase);
+    dataset.need_images = with_photos;
+    for (const Pair& pair : list_pairs(dataset)) {
+      for (const fs::path& file : {pair.label, pair.instance, pair.image})
+        guard.protect(file, "a picture of the model's data set");
+    }
+    return true;
+  } catch (const std::exception&) {  // moved away since, or without that phase: nothing there to protect
+    return false;
+  }
+}
+
 // The pictures that the weights were trained with, as far as the run knows where they are.
 void protect_data_set(const Options& options, OutputGuard& guard) {
   if (options.train.dataroot.empty() && options.train.label_dir.empty()) return;
-  for (const std::string& phase : {options.train.phase, std::string("train"), std::string("test")}) {
-    for (bool need_images : {false, true}) {
-      Options of_phase = options;
-      of_phase.train.phase = phase;
-      try {
-        DatasetOptions dataset = dataset_options(of_phase);
-        dataset.need_images = need_images;
-        for (const Pair& pair : list_pairs(dataset)) {
-          for (const fs::path& file : {pair.label, pair.instance, pair.image})
-            guard.protect(file, "a picture of the model's data set");
-        }
-      } catch (const Error&) {  // moved away since, or without that phase: nothing there to protect
-      }
-    }
-  }
+  for (const std::string& phase : std::set<std::string>{options.train.phase, "train", "test"})
+    protect_phase(options, phase, true, guard) || protect_phase(options, phase, false, guard);
 }
 
 OutputGuard guard_of(const WeightSource& source, const std::vector<Pair>& pairs) {
