@@ -16,7 +16,7 @@
 #include "nn/checkpoint_file.h"
 #include "nn/safetensors.h"
 #include "tests/support/golden.h"
-#include "tests/support/commands.h"
+#include "tests/support/program.h"
 #include "tests/support/skip.h"
 #include "tests/support/tiny_run.h"
 #include "train/checkpoint.h"

@@ -8,7 +8,7 @@
 
 #include "nn/checkpoint_file.h"
 #include "nn/safetensors.h"
-#include "tests/support/commands.h"
+#include "tests/support/program.h"
 #include "train/memory_advice.h"
 #include "train/nearest.h"
 #include "train/user_text.h"

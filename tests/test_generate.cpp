@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include "tests/support/commands.h"
+#include "tests/support/program.h"
 #include "train/image_files.h"
 #include "train/native_size.h"
 #include "train/output_guard.h"
