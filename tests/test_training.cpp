@@ -194,19 +194,26 @@ TEST_CASE("after a crash in the middle of saving, the run goes on from the check
 TEST_CASE("a loss that is not finite ends the run, names loss and step, and keeps the last good checkpoint") {
   ScratchFolder folder;
   Options options = tiny_options(make_tiny_data(folder / "data"));
-  options.train.lr = 1e30;  // the first step's weights are finite still, and no loss after it
-  options.train.save_every = {1, false};
-  const fs::path run = folder / "run", checkpoint = run / "checkpoints" / "step_000001";
+  options.train.steps = 2;
+  const fs::path run = folder / "run";
+  train_fresh(options, run);
+  const fs::path checkpoint = latest_checkpoint(run);
+  // As before checkpoints held the settings: a learning rate that breaks everything at once can be set.
+  write_text(checkpoint / "trainer.json",
+             R"({"step": 2, "batches_per_epoch": 2, "noise_seed": 1, "noise_offset": 0, "lr": 0.0002})");
+  const auto before = contents(checkpoint);
+  options.train.steps = 6;
+  options.train.lr = 1e30;
   std::string error;
   {
-    Trainer trainer(resolved(options), run, StartMode::fresh);
+    Trainer trainer(resolved(options), run, StartMode::resume);
     error = error_of([&] { trainer.train(never); });
   }
-  CHECK(contains(error, "step 2: "));
+  CHECK(contains(error, "step 3: "));
   CHECK(contains(error, "the loss "));
   CHECK(contains(error, "the last good checkpoint is " + checkpoint.string()));
   CHECK(latest_checkpoint(run) == checkpoint);
-  CHECK(whole_checkpoint_beside(checkpoint.parent_path() / "none") == checkpoint);
+  CHECK(contents(checkpoint) == before);
 }
 
 TEST_CASE("a picture that breaks during the run: what was learned is saved, and resuming goes on once it is mended") {
@@ -267,7 +274,8 @@ TEST_CASE("a run is not overwritten, and resuming needs the same pictures and a 
   options.train.steps = 1;
   CHECK(contains(error_of([&] { Trainer(resolved(options), run, StartMode::resume); }), "already done 2 steps"));
   options.train.steps = 4;
-  options.train.max_dataset_size = 3;
+  write_text(folder / "fewer.txt", "cmp_b0003\ncmp_b0004\ncmp_b0005\n");
+  options.train.split_file = (folder / "fewer.txt").string();
   CHECK(contains(error_of([&] { Trainer(resolved(options), run, StartMode::resume); }), "the same pictures"));
 }
 

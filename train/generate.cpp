@@ -52,12 +52,15 @@ void infer_options(const Overlay& overlay, WeightSource& source) {
 WeightSource from_folder(const fs::path& folder) {
   WeightSource source;
   const bool is_run = fs::exists(folder / "config.json");
-  const fs::path checkpoint = is_run ? latest_checkpoint(folder) : folder;
+  const FoundCheckpoint found = is_run ? find_checkpoint(folder) : FoundCheckpoint{folder, ""};
+  if (!found.note.empty()) std::cerr << "asapnet: " << found.note << std::endl;
+  const fs::path checkpoint = found.folder;
   ASAP_CHECK(
       is_run || fs::exists(folder / "G.safetensors"), folder.string(),
       ": expected a run folder (config.json, checkpoints) or a checkpoint folder (G.safetensors), found neither");
   ASAP_CHECK(!checkpoint.empty(), folder.string(), ": the run has no checkpoint yet");
   source.generator = checkpoint / "G.safetensors";
+  check_unchanged(source.generator);
   if (fs::exists(checkpoint / "E.safetensors")) source.encoder = checkpoint / "E.safetensors";
   if (is_run) {
     options_from_json_file(folder / "config.json", source.options);
@@ -205,6 +208,7 @@ WeightSource find_weights(const fs::path& weights, const Overlay& overlay) {
     source = from_folder(weights);
   } else {
     source.generator = weights;
+    check_unchanged(weights);
     if (!options_from_metadata(weights, source.options)) infer_options(overlay, source);
   }
   source.options.train.phase = "test";

@@ -23,6 +23,7 @@ struct WeightFile {
 };
 
 WeightFile read_weight_file(const fs::path& file) {
+  check_unchanged(file);
   const auto bytes = nn::read_file(file);
   if (!nn::looks_like_safetensors(bytes)) return {nn::read_state_dict(file), "PyTorch .pth", ""};
   return nn::with_prefix(file.string(), [&] {
