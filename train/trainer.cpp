@@ -90,14 +90,6 @@ std::unique_ptr<RunLock> lock_to_resume(const fs::path& run, StartMode mode) {
   return nullptr;
 }
 
-fs::path checkpoint_to_resume(const fs::path& run, StartMode mode, const fs::path& checkpoint) {
-  if (mode == StartMode::fresh || !checkpoint.empty()) return checkpoint;
-  const FoundCheckpoint found = find_checkpoint(run);
-  ASAP_CHECK(!found.folder.empty(), "train: ", run.string(), " has no checkpoint to resume from");
-  if (!found.note.empty()) std::cerr << "asapnet: " << found.note << std::endl;
-  return found.folder;
-}
-
 // Runs f; if the checkpoint is damaged, the error says what else there is.
 template <class F>
 auto or_other_checkpoint(const fs::path& checkpoint, F&& f) {
@@ -114,6 +106,33 @@ auto or_other_checkpoint(const fs::path& checkpoint, F&& f) {
   }
 }
 
+std::string new_run_from(const fs::path& checkpoint) {
+  return str("begin a new run from these weights: --out DIR --init-g ", (checkpoint / "G.safetensors").string(),
+             " --init-d ", (checkpoint / "D.safetensors").string());
+}
+
+// The run's config.json may have been edited since.
+void check_settings(const Options& options, const fs::path& run, const fs::path& checkpoint) {
+  const auto before = or_other_checkpoint(checkpoint, [&] { return read_trainer_state(checkpoint); }).settings;
+  const auto now = fixed_settings(options);
+  for (const auto& [key, value] : before) {
+    const auto place = now.find(key);
+    ASAP_CHECK(place == now.end() || place->second == value, "train: ", (run / "config.json").string(), " says ", key,
+               " = ", place->second, ", but ", checkpoint.string(), " was trained with ", value,
+               ", and that cannot change when a run is resumed; set it back, or ", new_run_from(checkpoint));
+  }
+}
+
+// `given`, or the run's latest.
+fs::path checkpoint_to_resume(const Options& options, const fs::path& run, StartMode mode, const fs::path& given) {
+  if (mode == StartMode::fresh) return {};
+  const FoundCheckpoint found = given.empty() ? find_checkpoint(run) : FoundCheckpoint{given, ""};
+  ASAP_CHECK(!found.folder.empty(), "train: ", run.string(), " has no checkpoint to resume from");
+  if (!found.note.empty()) std::cerr << "asapnet: " << found.note << std::endl;
+  check_settings(options, run, found.folder);
+  return found.folder;
+}
+
 std::string step_name(int64_t step, const char* extension) {
   char name[48];
   std::snprintf(name, sizeof name, "step_%06lld%s", static_cast<long long>(step), extension);
@@ -126,12 +145,11 @@ Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode, co
     : options_(options),
       run_(run),
       lock_(lock_to_resume(run, mode)),
-      start_(checkpoint_to_resume(run, mode, checkpoint)),
+      start_(checkpoint_to_resume(options, run, mode, checkpoint)),
       device_(available_device(options.train.device)),
       pairs_(training_pairs(options)),
       model_(make_model(options)),
       gan_(model_, optimizer_config(options.train), noise_seed(options.train)) {
-  check_settings();
   set_num_threads(static_cast<int>(options_.train.threads));
   load_start_weights();
   model_.to(device_);
@@ -139,21 +157,6 @@ Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode, co
   batches_per_epoch_ = loader_->batches_per_epoch();
   if (!start_.empty()) restore();
   plan_length();
-}
-
-// The run's config.json may have been edited since.
-void Trainer::check_settings() const {
-  if (start_.empty()) return;
-  const auto before = or_other_checkpoint(start_, [&] { return read_trainer_state(start_); }).settings;
-  const auto now = fixed_settings(options_);
-  for (const auto& [key, value] : before) {
-    const auto place = now.find(key);
-    ASAP_CHECK(place == now.end() || place->second == value, "train: ", (run_ / "config.json").string(), " says ", key,
-               " = ", place->second, ", but ", start_.string(), " was trained with ", value,
-               ", and that cannot change when a run is resumed; set it back, or begin a new run from these weights: "
-               "--out DIR --init-g ",
-               (start_ / "G.safetensors").string(), " --init-d ", (start_ / "D.safetensors").string());
-  }
 }
 
 void Trainer::load_start_weights() {
@@ -166,12 +169,10 @@ void Trainer::load_start_weights() {
 
 void Trainer::restore() {
   const TrainerState state = or_other_checkpoint(start_, [&] { return load_checkpoint(start_, model_, gan_); });
-  ASAP_CHECK(
-      state.batches_per_epoch == batches_per_epoch_, "train: ", run_.string(), " was trained with ",
-      state.batches_per_epoch, " batches an epoch, but the data now makes ", batches_per_epoch_,
-      "; resume needs the same pictures: bring back those that went and take out those that came, or begin a new "
-      "run from these weights: --out DIR --init-g ",
-      (start_ / "G.safetensors").string(), " --init-d ", (start_ / "D.safetensors").string());
+  ASAP_CHECK(state.batches_per_epoch == batches_per_epoch_, "train: ", run_.string(), " was trained with ",
+             state.batches_per_epoch, " batches an epoch, but the data now makes ", batches_per_epoch_,
+             "; resume needs the same pictures: bring back those that went and take out those that came, or ",
+             new_run_from(start_));
   step_ = saved_step_ = state.step;
 }
 

@@ -46,7 +46,6 @@ class Trainer {
   int64_t batches_per_epoch() const { return batches_per_epoch_; }
 
  private:
-  void check_settings() const;
   void load_start_weights();
   void plan_length();
   void restore();
