@@ -415,11 +415,15 @@ TEST_CASE("a flipped bit in any file of a checkpoint is noticed and named, and t
     }
     write_text(file, bytes);
   }
-  // From the checkpoint before, by the command that the error gave; the damaged one of the same step is kept.
+  // From the checkpoint before, by the command that the error gave. What it would replace and is no copy stays.
   flip_bit(shop.step(3) / "G.safetensors", whole.at("G.safetensors").size() / 2);
   CHECK(run_program({"train", "--resume", shop.step(2).string() + "/", "--steps", "3"}).code == 0);
   CHECK(contents(shop.step(3)) == whole);
-  CHECK(fs::exists(shop.checkpoints / "step_000003.old" / "G.safetensors"));
+  CHECK_FALSE(fs::exists(shop.checkpoints / "step_000003.old"));
+  write_text(shop.step(3) / "trainer.json", "mine");
+  CHECK(run_program({"train", "--resume", shop.step(2).string(), "--steps", "3"}).code == 0);
+  CHECK(contents(shop.step(3)) == whole);
+  CHECK(read_text(shop.checkpoints / "step_000003.old" / "trainer.json") == "mine");
 }
 
 TEST_CASE("checkpoints from before there were checksums are read") {

@@ -222,11 +222,13 @@ void remove_checkpoint(const fs::path& folder) {
   fs::remove_all(unfinished, ignored);
 }
 
-void remove_earlier(const fs::path& checkpoints, int64_t step) {
-  for (const fs::path& path : entries(checkpoints)) {
-    const auto other = step_in(path.filename().string());
-    if (other && *other < step && is_ours(path, *other)) remove_checkpoint(path);
-  }
+// Makes room for a new checkpoint of this name. A kill between two saves leaves one of a step that is then done again.
+void put_aside(const fs::path& folder, const fs::path& successor) {
+  if (!is_there(folder)) return;
+  const bool same = is_there(folder / kTrainer) && read_text(folder / kTrainer) == read_text(successor / kTrainer);
+  fs::path aside = folder;
+  while (is_there(aside)) aside += ".old";
+  move_to(folder, same ? unfinished_name(aside) : aside);
 }
 
 // "" if `latest` is missing or no name of a checkpoint.
@@ -248,24 +250,29 @@ void check_weights(asapnet::AsapNet& model) {
   if (model.encoder()) check_finite(*model.encoder(), "encoder");
 }
 
-fs::path save_checkpoint(const fs::path& run, asapnet::AsapNet& model, asapnet::GanStep& gan, const TrainerState& state,
-                         bool keep_earlier) {
+fs::path save_checkpoint(const fs::path& run, asapnet::AsapNet& model, asapnet::GanStep& gan,
+                         const TrainerState& state) {
   const fs::path checkpoints = run / "checkpoints", folder = checkpoints / folder_name(state.step);
   const fs::path unfinished = unfinished_name(folder);
   remove_unfinished_checkpoints(run);
   try {
     write_folder(unfinished, model, gan, state);
-    fs::path old = folder;
-    while (is_there(old)) old += ".old";
-    if (old != folder) move_to(folder, old);
+    put_aside(folder, unfinished);
     move_to(unfinished, folder);
   } catch (const Error&) {
     remove_unfinished_checkpoints(run);
     throw;
   }
   write_text(checkpoints / "latest", folder.filename().string() + "\n");
-  if (!keep_earlier) remove_earlier(checkpoints, state.step);
+  remove_unfinished_checkpoints(run);
   return folder;
+}
+
+void remove_earlier_checkpoints(const fs::path& run, int64_t step) {
+  for (const fs::path& path : entries(run / "checkpoints")) {
+    const auto other = step_in(path.filename().string());
+    if (other && *other < step && is_ours(path, *other)) remove_checkpoint(path);
+  }
 }
 
 FoundCheckpoint find_checkpoint(const fs::path& run) {

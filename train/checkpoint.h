@@ -27,11 +27,13 @@ struct TrainerState {
 // weights must not replace good ones on disk.
 void check_weights(asapnet::AsapNet& model);
 
-// Writes a checkpoint, makes it the latest and, unless keep_earlier, removes the earlier ones; of all else in the folder
-// it touches nothing. Another folder of this step's name is kept under NAME.old. asap::Error: the disk's reason; the
-// earlier checkpoint is then untouched. Returns the new folder.
+// Writes a checkpoint and makes it the latest. A folder of its name with another content is kept under NAME.old.
+// asap::Error: the disk's reason; the earlier checkpoints are then untouched. Returns the new folder.
 std::filesystem::path save_checkpoint(const std::filesystem::path& run, asapnet::AsapNet& model, asapnet::GanStep& gan,
-                                      const TrainerState& state, bool keep_earlier);
+                                      const TrainerState& state);
+
+// Removes the checkpoints of earlier steps that save_checkpoint wrote and nobody added to; touches nothing else.
+void remove_earlier_checkpoints(const std::filesystem::path& run, int64_t step);
 
 struct FoundCheckpoint {
   std::filesystem::path folder;  // empty: there is none

@@ -275,7 +275,6 @@ void Trainer::stop_at_bad_step(const Error& error) {
 }
 
 void Trainer::save() {
-  if (saved_step_ == step_) return;
   const SavingNow saving;
   if (log_) attempt("the log", [&] { log_->sync(); });
   const TrainerState state{.step = step_,
@@ -284,8 +283,9 @@ void Trainer::save() {
                            .noise_offset = gan_.noise().offset,
                            .lr = gan_.lr(),
                            .settings = fixed_settings(options_)};
-  save_checkpoint(run_, model_, gan_, state, options_.train.keep_checkpoints);
+  if (saved_step_ != step_) save_checkpoint(run_, model_, gan_, state);
   saved_step_ = step_;
+  if (!options_.train.keep_checkpoints) remove_earlier_checkpoints(run_, step_);
 }
 
 // To go on unsaved loses nothing that ending here would keep, and the disk may have room again at the next save.
