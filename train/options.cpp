@@ -10,6 +10,7 @@
 
 #include "tensor/kernel_slot.h"
 #include "tensor/precision.h"
+#include "train/image_files.h"
 
 namespace asap::train {
 namespace {
@@ -305,7 +306,7 @@ void resolve(Options& options) {
   at_least("load_size", o.load_size, 1);
   at_most("load_size", o.load_size, kLongestSide);
   at_most("crop_size", options.model.crop_size, kLongestSide);
-  at_most("label_nc", options.model.label_nc, 256);
+  at_most("label_nc", options.model.label_nc, kMostClasses);
   const auto betas = asapnet::OptimizerConfig::defaults(o.no_TTUR);
   if (o.beta1 == -1) o.beta1 = betas.beta1;
   if (o.beta2 == -1) o.beta2 = betas.beta2;
