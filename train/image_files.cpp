@@ -26,8 +26,33 @@ bool starts_with(Bytes file, std::string_view magic, size_t at = 0) {
          std::equal(magic.begin(), magic.end(), file.begin() + at, [](char a, uint8_t b) { return uint8_t(a) == b; });
 }
 
-// The format by the file's first bytes; "" if they say nothing.
-std::string format_of(Bytes file) {
+std::string article(const std::string& format) {
+  return (std::string_view("AEIOU").find(format[0]) != std::string_view::npos ? "an " : "a ") + format;
+}
+
+// What a file that is no readable picture seems to be, for the error sentence.
+std::string describe(Bytes file, const std::string& name) {
+  if (starts_with(file, "version https://git-lfs")) return "a Git LFS pointer (the real file was not fetched)";
+  std::string format = picture_format(file);
+  if (format.empty() && picture_kind(name) == PictureKind::unreadable) format = picture_format(std::filesystem::path(name));
+  if (!format.empty()) return article(format) + ", which is not read; save it as PNG";
+  const auto head = file.first(std::min<size_t>(file.size(), 64));
+  const bool text = std::all_of(head.begin(), head.end(),
+                                [](uint8_t c) { return (c >= 32 && c < 127) || c == '\n' || c == '\r' || c == '\t'; });
+  return text ? "text" : "unknown data";
+}
+
+[[noreturn]] void refuse_unbuilt(const std::string& name, const std::string& format, const char* package) {
+  fail(name, ": this build reads no ", format, "; save the picture as PNG, or build again with ", package, " installed");
+}
+
+std::string readable_formats() {
+  return std::string("JPEG, PNG") + (kReadsWebp ? ", WebP" : "") + (kReadsTiff ? ", TIFF" : "") + " or BMP";
+}
+
+}  // namespace
+
+std::string picture_format(Bytes file) {
   if (starts_with(file, "\x89PNG\r\n\x1a\n")) return "PNG";
   if (starts_with(file, "\xff\xd8\xff")) return "JPEG";
   if (starts_with(file, "BM")) return "BMP";
@@ -51,31 +76,6 @@ std::string format_of(Bytes file) {
   return "";
 }
 
-std::string article(const std::string& format) {
-  return (std::string_view("AEIOU").find(format[0]) != std::string_view::npos ? "an " : "a ") + format;
-}
-
-// What a file that is no readable picture seems to be, for the error sentence.
-std::string describe(Bytes file, const std::string& name) {
-  if (starts_with(file, "version https://git-lfs")) return "a Git LFS pointer (the real file was not fetched)";
-  if (const std::string format = format_of(file); !format.empty()) return article(format);
-  if (picture_kind(name) == PictureKind::unreadable) return article(picture_format(name));
-  const auto head = file.first(std::min<size_t>(file.size(), 64));
-  const bool text = std::all_of(head.begin(), head.end(),
-                                [](uint8_t c) { return (c >= 32 && c < 127) || c == '\n' || c == '\r' || c == '\t'; });
-  return text ? "text" : "unknown data";
-}
-
-[[noreturn]] void refuse_unbuilt(const std::string& name, const std::string& format, const char* package) {
-  fail(name, ": this build reads no ", format, "; save the picture as PNG, or build again with ", package, " installed");
-}
-
-std::string readable_formats() {
-  return std::string("JPEG, PNG") + (kReadsWebp ? ", WebP" : "") + (kReadsTiff ? ", TIFF" : "") + " or BMP";
-}
-
-}  // namespace
-
 void check_picture_size(int64_t width, int64_t height, const std::string& name) {
   ASAP_CHECK(width > 0 && height > 0, name, ": expected a picture, found one of ", width, "x", height, " pixels");
   ASAP_CHECK(width <= kMaxSide && height <= kMaxSide && width <= kMaxPixels / height, name, ": expected a picture of at most ",
@@ -88,7 +88,7 @@ Image read_photo(const std::filesystem::path& path, int* orientation) {
 }
 
 Image decode_photo(Bytes file, const std::string& name, int* orientation) {
-  const std::string format = format_of(file);
+  const std::string format = picture_format(file);
   int turned = 1;
   const auto decode = [&]() -> Image {
     if (format == "JPEG") return decode_jpeg(file, name, turned);
@@ -110,7 +110,7 @@ Image decode_photo(Bytes file, const std::string& name, int* orientation) {
 }
 
 LabelMap decode_label_map(Bytes file, const std::string& name, const std::string& what) {
-  const std::string format = format_of(file);
+  const std::string format = picture_format(file);
   int turned = 1;
   const auto decode = [&]() -> LabelMap {
     if (format == "PNG") return decode_png_values(file, name, what, turned);
@@ -132,10 +132,14 @@ LabelMap read_instance_png(const std::filesystem::path& path) {
   return decode_label_map(read_file(path), path.string(), "an instance map");
 }
 
+std::vector<uint8_t> picture_palette(Bytes file, const std::string& name) {
+  return picture_format(file) == "PNG" ? png_palette(file, name) : std::vector<uint8_t>();
+}
+
 void write_png(const std::filesystem::path& path, const Image& image) { write_file(path, encode_png(image, path.string())); }
 
 void write_label_png(const std::filesystem::path& path, const LabelMap& labels, std::span<const uint8_t> palette) {
-  write_file(path, encode_png_palette(labels, palette, path.string()));
+  write_file(path, encode_png_labels(labels, palette, path.string()));
 }
 
 void write_jpeg(const std::filesystem::path& path, const Image& image, int quality) {

@@ -24,6 +24,7 @@ void check_picture_size(int64_t width, int64_t height, const std::string& name);
 enum class PictureKind { none, readable, unreadable };
 PictureKind picture_kind(const std::filesystem::path& path);
 std::string picture_format(const std::filesystem::path& path);  // "JPEG", "AVIF", ...; "" for no picture
+std::string picture_format(std::span<const uint8_t> file);      // the same by the file's first bytes
 
 // A photo as RGB, whatever the file holds (gray is tripled, alpha dropped, 16 bit cut to 8), turned upright by its EXIF
 // orientation. `orientation`, where asked for, becomes the one that was applied, 1 (none) to 8 (orientation.h).
@@ -42,11 +43,14 @@ LabelMap decode_label_map(std::span<const uint8_t> file, const std::string& name
 // An instance map, likewise: instance numbers.
 LabelMap read_instance_png(const std::filesystem::path& path);
 
+// The palette of a PNG as RGB triples; empty for pictures without, or of another format.
+std::vector<uint8_t> picture_palette(std::span<const uint8_t> file, const std::string& name);
+
 // Writers put the file beside its goal and rename it into place (files.h).
 void write_png(const std::filesystem::path& path, const Image& image);                     // 1 or 3 channels
 void write_jpeg(const std::filesystem::path& path, const Image& image, int quality = 95);  // 1 or 3 channels, quality 1..100
 void write_label_png(const std::filesystem::path& path, const LabelMap& labels,
-                     std::span<const uint8_t> palette);  // palette of RGB triples; values are indices into it
+                     std::span<const uint8_t> palette);  // RGB triples; values are indices into it; above 256: 16-bit gray
 
 // A PNG file in memory, and the "data:image/png;base64,..." text that embeds it in an HTML page.
 std::vector<uint8_t> png_to_memory(const Image& image);

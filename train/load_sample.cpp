@@ -7,6 +7,7 @@
 #include "tensor/error.h"
 #include "train/dataset.h"
 #include "train/image_files.h"
+#include "train/label_colours.h"
 #include "train/orientation.h"
 #include "train/random.h"
 #include "train/resize.h"
@@ -165,7 +166,7 @@ Sample load_sample(const Pair& pair, const PreprocessOptions& options, const Sam
   if (options.no_one_hot) {
     sample.label_rgb = read_photo(pair.label);
   } else {
-    sample.label = read_label_png(pair.label);
+    sample.label = options.colours ? options.colours->classes_of(read_photo(pair.label), file) : read_label_png(pair.label);
     check_labels(sample.label, options, file);
   }
   const Size from{sample.width(), sample.height()};

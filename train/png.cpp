@@ -128,9 +128,9 @@ struct Writer {
   ~Writer() { png_destroy_write_struct(&png, &info); }
 };
 
-bool write_rows(Writer& w, int width, int height, int colour_type, png_const_colorp palette, int palette_size, png_bytepp rows) {
+bool write_rows(Writer& w, int width, int height, int bits, int colour_type, png_const_colorp palette, int palette_size, png_bytepp rows) {
   if (setjmp(png_jmpbuf(w.png))) return false;
-  png_set_IHDR(w.png, w.info, png_uint_32(width), png_uint_32(height), 8, colour_type, PNG_INTERLACE_NONE,
+  png_set_IHDR(w.png, w.info, png_uint_32(width), png_uint_32(height), bits, colour_type, PNG_INTERLACE_NONE,
                PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
   if (palette) png_set_PLTE(w.png, w.info, palette, palette_size);
   png_write_info(w.png, w.info);
@@ -181,27 +181,30 @@ std::vector<uint8_t> encode_png(const Image& image, const std::string& name) {
   std::vector<png_bytep> rows(image.height);
   for (int y = 0; y < image.height; ++y) rows[y] = const_cast<png_bytep>(image.row(y));
   const int colour = image.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB;
-  if (!write_rows(w, image.width, image.height, colour, nullptr, 0, rows.data()))
+  if (!write_rows(w, image.width, image.height, 8, colour, nullptr, 0, rows.data()))
     fail(name, ": PNG encoding failed (", w.message, ")");
   return std::move(w.file);
 }
 
-std::vector<uint8_t> encode_png_palette(const LabelMap& labels, std::span<const uint8_t> palette, const std::string& name) {
-  const int colours = int(palette.size() / 3);
-  ASAP_CHECK(palette.size() % 3 == 0 && colours >= 1 && colours <= 256, name,
-             ": expected a palette of 1 to 256 RGB triples, came ", palette.size(), " bytes");
-  std::vector<png_color> entries(colours);
-  for (int i = 0; i < colours; ++i) entries[i] = {palette[3 * i], palette[3 * i + 1], palette[3 * i + 2]};
-  std::vector<uint8_t> indices(labels.values.size());
-  for (size_t i = 0; i < indices.size(); ++i) {
+std::vector<uint8_t> encode_png_labels(const LabelMap& labels, std::span<const uint8_t> palette, const std::string& name) {
+  const int colours = int(palette.size() / 3), bytes = colours <= 256 ? 1 : 2;
+  ASAP_CHECK(palette.size() % 3 == 0 && colours >= 1 && colours <= kMostClasses, name, ": expected a palette of 1 to ",
+             kMostClasses, " RGB triples, came ", palette.size(), " bytes");
+  std::vector<uint8_t> samples(labels.values.size() * size_t(bytes));
+  for (size_t i = 0; i < labels.values.size(); ++i) {
     const int32_t v = labels.values[i];
     ASAP_CHECK(v >= 0 && v < colours, name, ": expected label values 0 to ", colours - 1, " (one palette entry each), came ", v);
-    indices[i] = uint8_t(v);
+    if (bytes == 2) samples[2 * i] = uint8_t(v >> 8);  // PNG is big-endian
+    samples[i * size_t(bytes) + size_t(bytes) - 1] = uint8_t(v);
   }
+  std::vector<png_color> entries;
+  for (int i = 0; bytes == 1 && i < colours; ++i) entries.push_back({palette[3 * i], palette[3 * i + 1], palette[3 * i + 2]});
   Writer w;
   std::vector<png_bytep> rows(labels.height);
-  for (int y = 0; y < labels.height; ++y) rows[y] = indices.data() + size_t(y) * labels.width;
-  if (!write_rows(w, labels.width, labels.height, PNG_COLOR_TYPE_PALETTE, entries.data(), colours, rows.data()))
+  for (int y = 0; y < labels.height; ++y) rows[y] = samples.data() + size_t(y) * labels.width * bytes;
+  const int colour = bytes == 1 ? PNG_COLOR_TYPE_PALETTE : PNG_COLOR_TYPE_GRAY;
+  if (!write_rows(w, labels.width, labels.height, 8 * bytes, colour, entries.empty() ? nullptr : entries.data(),
+                  int(entries.size()), rows.data()))
     fail(name, ": PNG encoding failed (", w.message, ")");
   return std::move(w.file);
 }

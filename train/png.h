@@ -25,7 +25,8 @@ std::vector<uint8_t> png_palette(std::span<const uint8_t> file, const std::strin
 // An 8-bit PNG file of a picture with 1 (gray) or 3 (RGB) channels.
 std::vector<uint8_t> encode_png(const Image& image, const std::string& name);
 
-// An 8-bit palette PNG: values[i] must be an index into `palette` (RGB triples, at most 256).
-std::vector<uint8_t> encode_png_palette(const LabelMap& labels, std::span<const uint8_t> palette, const std::string& name);
+// values[i] must be an index into `palette` (RGB triples, at most 65536): an 8-bit palette PNG, or beyond 256 colours one of 16-bit
+// gray values.
+std::vector<uint8_t> encode_png_labels(const LabelMap& labels, std::span<const uint8_t> palette, const std::string& name);
 
 }  // namespace asap::train
