@@ -49,31 +49,21 @@ struct Errors {
   }
 
   // libjpeg only warns of data that are missing or wrong, and makes up pixels. What remains is harmless: unknown versions in
-  // headers, bytes between segments (which some cameras write), parameters that do not matter.
+  // headers, bytes between segments (which some cameras write), scans in an order of their own.
   static bool is_damage(int warning) {
-    constexpr std::array kDamage{JWRN_ARITH_BAD_CODE, JWRN_BOGUS_PROGRESSION, JWRN_HIT_MARKER,
-                                 JWRN_HUFF_BAD_CODE,  JWRN_JPEG_EOF,          JWRN_MUST_RESYNC};
+    constexpr std::array kDamage{JWRN_ARITH_BAD_CODE, JWRN_HIT_MARKER, JWRN_HUFF_BAD_CODE, JWRN_JPEG_EOF,
+                                 JWRN_MUST_RESYNC};
     return std::find(kDamage.begin(), kDamage.end(), warning) != kDamage.end();
   }
 };
 
-constexpr int kTooManyScans = -1;  // beside libjpeg's own codes
-
 struct Reader {
   jpeg_decompress_struct jpeg{};
-  jpeg_progress_mgr progress{};
   Errors errors;
 
   Reader() {
     jpeg.err = &errors.manager;
     jpeg.client_data = &errors;
-    progress.progress_monitor = [](j_common_ptr common) {
-      const auto* self = reinterpret_cast<j_decompress_ptr>(common);
-      if (self->input_scan_number <= kMostScans) return;
-      auto& e = *static_cast<Errors*>(common->client_data);
-      e.code = kTooManyScans;
-      std::longjmp(e.jump, 1);
-    };
   }
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
@@ -83,7 +73,6 @@ struct Reader {
 bool read_header(Reader& r, const uint8_t* file, size_t size) {
   if (setjmp(r.errors.jump)) return false;
   jpeg_create_decompress(&r.jpeg);
-  r.jpeg.progress = &r.progress;
   jpeg_mem_src(&r.jpeg, file, static_cast<unsigned long>(size));
   jpeg_save_markers(&r.jpeg, JPEG_APP0 + 1, 0xffff);  // EXIF
   jpeg_read_header(&r.jpeg, TRUE);
@@ -107,6 +96,27 @@ bool finish(Reader& r) {
   return jpeg_finish_decompress(&r.jpeg);
 }
 
+// Each scan is decoded at the size of the whole picture, so a small file of thousands would take minutes. Counted up to the end
+// of the image, by way of its segments (ITU-T T.81, annex B), since what cameras put into segments and behind may look like one.
+int count_scans(std::span<const uint8_t> file) {
+  int scans = 0;
+  size_t at = 0;
+  while (at + 4 <= file.size()) {
+    const uint8_t marker = file[at + 1];
+    if (file[at] != 0xff || marker == 0 || marker == 0xff) {  // entropy-coded data, or filling
+      ++at;
+    } else if (marker == 0x01 || (marker >= 0xd0 && marker <= 0xd8)) {  // without a segment
+      at += 2;
+    } else if (marker == 0xd9) {
+      break;
+    } else {
+      scans += marker == 0xda;
+      at += 2 + size_t(file[at + 2] << 8 | file[at + 3]);
+    }
+  }
+  return scans;
+}
+
 const char* unsupported_process(int frame_marker) {
   switch (frame_marker) {
     case 0xc3: return "lossless";
@@ -123,7 +133,6 @@ std::string reason(const Reader& r, size_t file_size) {
     return str("is ", process, ", which is not supported; save it as baseline or progressive");
   };
   switch (r.errors.code) {
-    case kTooManyScans: return str("has more than ", kMostScans, " scans, which no encoder makes; save it anew");
     case JERR_SOF_UNSUPPORTED: return unsupported(unsupported_process(r.errors.parameter));
     case JERR_ARITH_NOTIMPL: return unsupported("arithmetic-coded");
     case JERR_BAD_PRECISION:
@@ -214,6 +223,8 @@ Image decode_jpeg(std::span<const uint8_t> file, const std::string& name, int& o
   const auto checked = [&](bool done) {
     if (!done) fail(name, ": this JPEG ", reason(r, file.size()));
   };
+  ASAP_CHECK(count_scans(file) <= kMostScans, name, ": this JPEG has more than ", kMostScans,
+             " scans, which no encoder makes; save it anew");
   const bool header = read_header(r, file.data(), file.size());
   if (r.errors.code == JERR_IMAGE_TOO_BIG) check_picture_size(r.jpeg.image_width, r.jpeg.image_height, name);
   checked(header);
