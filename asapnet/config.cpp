@@ -32,6 +32,8 @@ int64_t Config::fixed_downsampling() const { return tile() / learned_ds_factor; 
 
 void Config::validate() const {
   at_least("label_nc", label_nc, 1);
+  ASAP_CHECK(!contain_dontcare_label || no_one_hot || label_nc <= 255, "config: label_nc is ", label_nc,
+             "; with contain_dontcare_label 255 means 'don't care' and is no class, so it must be at most 255");
   at_least("output_nc", output_nc, 1);
   at_least("lr_width", lr_width, 1);
   at_least("lr_max_width", lr_max_width, 1);

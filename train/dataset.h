@@ -4,12 +4,15 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "train/image.h"
 
 namespace asap::train {
+
+class LabelColours;  // label_colours.h
 
 // ---- which files ----------------------------------------------------------------------------------------------------
 
@@ -71,6 +74,7 @@ struct PreprocessOptions {
   int label_nc = 13;                    // labels are 0 .. label_nc-1
   bool contain_dontcare_label = false;  // 255 becomes the class label_nc; otherwise 255 is an error
   bool no_one_hot = false;              // the label file is an RGB picture (SPEC: RGB-to-RGB)
+  std::shared_ptr<const LabelColours> colours = nullptr;  // if given, label files are pictures in these colours
 };
 
 // The random part of a sample. The default is the centre crop without mirroring, for evaluation.

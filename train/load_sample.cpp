@@ -7,6 +7,8 @@
 #include "tensor/error.h"
 #include "train/dataset.h"
 #include "train/image_files.h"
+#include "train/label_colours.h"
+#include "train/orientation.h"
 #include "train/random.h"
 #include "train/resize.h"
 
@@ -105,14 +107,25 @@ void check_labels(LabelMap& labels, const PreprocessOptions& options, const std:
   }
 }
 
+// A photo that was turned upright beside a label map that was drawn on it lying on its side: no mode could bring them together.
+void check_turned(const Pair& pair, int orientation, Size photo, Size label) {
+  const int64_t ours = int64_t(photo.width) * label.height, theirs = int64_t(label.width) * photo.height;
+  const bool alike = std::abs(ours - theirs) <= std::max(ours, theirs) / 50;  // sides rounded after scaling
+  ASAP_CHECK(!lies_on_its_side(orientation) || alike, pair.image.string(), ": this photo was turned by its EXIF orientation (",
+             orientation, ") and is ", text(photo), " upright, but its label ", pair.label.string(), " is ", text(label),
+             "; draw the label on the upright photo, or remove the orientation from the photo if it is wrong");
+}
+
 void check_options(const PreprocessOptions& o) {
   ASAP_CHECK(o.load_size > 0 && o.crop_size > 0, "load_sample: expected load_size and crop_size above 0, came ", o.load_size,
              " and ", o.crop_size);
   ASAP_CHECK(
       std::isfinite(o.aspect_ratio) && o.aspect_ratio > 0 && height_for(o.crop_size, o) > 0 && height_for(o.load_size, o) > 0,
       "load_sample: expected an aspect_ratio (width / height) above 0 that leaves a height, came ", o.aspect_ratio);
-  ASAP_CHECK(o.no_one_hot || (o.label_nc >= 1 && o.label_nc <= 256), "load_sample: expected label_nc from 1 to 256, came ",
-             o.label_nc);
+  ASAP_CHECK(o.no_one_hot || (o.label_nc >= 1 && o.label_nc <= kMostClasses), "load_sample: expected label_nc from 1 to ",
+             kMostClasses, ", came ", o.label_nc);
+  ASAP_CHECK(o.no_one_hot || !o.contain_dontcare_label || o.label_nc <= 255, "load_sample: expected label_nc up to 255 where "
+             "255 means 'don't care' (contain_dontcare_label), came ", o.label_nc);
 }
 
 }  // namespace
@@ -153,7 +166,7 @@ Sample load_sample(const Pair& pair, const PreprocessOptions& options, const Sam
   if (options.no_one_hot) {
     sample.label_rgb = read_photo(pair.label);
   } else {
-    sample.label = read_label_png(pair.label);
+    sample.label = options.colours ? options.colours->classes_of(read_photo(pair.label), file) : read_label_png(pair.label);
     check_labels(sample.label, options, file);
   }
   const Size from{sample.width(), sample.height()};
@@ -171,7 +184,9 @@ Sample load_sample(const Pair& pair, const PreprocessOptions& options, const Sam
     sample.instance = apply(instance, g);
   }
   if (!pair.image.empty()) {
-    const Image photo = read_photo(pair.image);
+    int orientation = 1;
+    const Image photo = read_photo(pair.image, &orientation);
+    check_turned(pair, orientation, {photo.width, photo.height}, from);
     ASAP_CHECK(!needs_equal_sizes(options.mode) || (photo.width == from.width && photo.height == from.height),
                pair.image.string(), ": expected a photo of ", text(from), " like its label ", file, ", found ",
                size_text(photo.width, photo.height), " (preprocess mode ", preprocess_name(options.mode),

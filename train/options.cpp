@@ -10,6 +10,8 @@
 
 #include "tensor/kernel_slot.h"
 #include "tensor/precision.h"
+#include "train/image_files.h"
+#include "train/label_colours.h"
 
 namespace asap::train {
 namespace {
@@ -43,6 +45,9 @@ void add_data(Table& t, TrainOptions& o) {
   t.add_resumable("instance_dir", &o.instance_dir, "custom: folder of instance maps");
   t.add_resumable("split_file", &o.split_file,
                   "facades: file with one picture name a line, instead of the published split");
+  t.add("palette", &o.palette,
+        "label maps are pictures in colours, and this file says which class each colour is: JSON ([[r,g,b], ...] by "
+        "class, or {\"#rrggbb\": class, ...}), or a PNG of the colours");
   t.add("preprocess_mode", &o.preprocess_mode,
         "resize_and_crop, crop, scale_width[_and_crop], scale_shortside[_and_crop], fixed or none; empty: "
         "resize_and_crop, "
@@ -223,6 +228,20 @@ void check_training(const TrainOptions& o) {
   parse_precision(o.precision);
 }
 
+// A file becomes its table, so that a run needs the file no more.
+void resolve_palette(Options& options) {
+  std::string& palette = options.train.palette;
+  if (palette.empty()) return;
+  const asapnet::Config& model = options.model;
+  ASAP_CHECK(!model.no_one_hot,
+             "config: palette is about label maps, but with no_one_hot the input is a picture; leave one out");
+  const LabelColours table = palette[0] == '{' ? LabelColours(palette, "config: palette") : LabelColours::read(palette);
+  const bool ends_with_dontcare = model.contain_dontcare_label && table.classes() == 256;
+  ASAP_CHECK(table.classes() <= model.label_nc || ends_with_dontcare, "config: the palette has the classes 0 to ",
+             table.classes() - 1, ", but label_nc is ", model.label_nc, "; ", table.classes(), " would do");
+  palette = table.to_json();
+}
+
 }  // namespace
 
 bool Every::due(int64_t step, int64_t per_epoch) const {
@@ -305,7 +324,7 @@ void resolve(Options& options) {
   at_least("load_size", o.load_size, 1);
   at_most("load_size", o.load_size, kLongestSide);
   at_most("crop_size", options.model.crop_size, kLongestSide);
-  at_most("label_nc", options.model.label_nc, 256);
+  at_most("label_nc", options.model.label_nc, kMostClasses);
   const auto betas = asapnet::OptimizerConfig::defaults(o.no_TTUR);
   if (o.beta1 == -1) o.beta1 = betas.beta1;
   if (o.beta2 == -1) o.beta2 = betas.beta2;
@@ -314,6 +333,7 @@ void resolve(Options& options) {
        {&o.dataroot, &o.label_dir, &o.image_dir, &o.instance_dir, &o.split_file, &o.init_g, &o.init_d, &o.vgg}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
   }
+  resolve_palette(options);
   check_training(o);
 }
 
@@ -343,13 +363,15 @@ DatasetOptions dataset_options(const Options& options) {
 
 PreprocessOptions preprocess_options(const Options& options) {
   const asapnet::Config& c = options.model;
+  const std::string& palette = options.train.palette;
   return {.mode = preprocess_from_name(options.train.preprocess_mode),
           .load_size = static_cast<int>(options.train.load_size),
           .crop_size = static_cast<int>(c.crop_size),
           .aspect_ratio = c.aspect_ratio,
           .label_nc = static_cast<int>(c.label_nc),
           .contain_dontcare_label = c.contain_dontcare_label,
-          .no_one_hot = c.no_one_hot};
+          .no_one_hot = c.no_one_hot,
+          .colours = palette.empty() ? nullptr : std::make_shared<LabelColours>(palette, "config: palette")};
 }
 
 asapnet::OptimizerConfig optimizer_config(const TrainOptions& o) {

@@ -28,6 +28,7 @@ struct TrainOptions {
   std::string dataset_mode = "facades";  // facades, cityscapes, custom
   std::string dataroot = {}, label_dir = {}, image_dir = {}, instance_dir = {}, split_file = {};
   std::string phase = "train";
+  std::string palette = {};          // colours of the classes: a file (label_colours.h), once resolved its table as JSON
   int64_t max_dataset_size = 0;      // 0: all
   std::string preprocess_mode = {};  // empty: resize_and_crop, for cityscapes fixed
   int64_t load_size = 0;             // 0: crop_size * 286 / 256
