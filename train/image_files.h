@@ -18,6 +18,12 @@ inline constexpr int64_t kMaxPixels = 100'000'000;
 // asap::Error starting with `name` unless 0 < width*height <= kMaxPixels.
 void check_picture_size(int64_t width, int64_t height, const std::string& name);
 
+// What a file's extension (in any case) promises: a picture that this build reads, one of a known format that it does not
+// (a GIF, an AVIF), or no picture. The contents are not looked at.
+enum class PictureKind { none, readable, unreadable };
+PictureKind picture_kind(const std::filesystem::path& path);
+std::string picture_format(const std::filesystem::path& path);  // "JPEG", "AVIF", ...; "" for no picture
+
 // A photo as RGB, whatever the file holds (gray is tripled, alpha dropped, 16 bit cut to 8).
 Image read_photo(const std::filesystem::path& path);
 Image decode_photo(std::span<const uint8_t> file, const std::string& name);  // the same from memory; `name` is for errors
