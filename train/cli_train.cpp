@@ -73,6 +73,7 @@ int TrainCommand::run() const {
   const bool resuming = !resume.empty();
   Options options = resuming ? resumed_options() : fresh_options();
   resolve(options);
+  flags.refuse_idle(options);
   const InterruptGuard interrupt;
   const fs::path folder = resuming ? resume : out;
   const auto made = make_trainer(options, folder, resuming ? StartMode::resume : StartMode::fresh);

@@ -83,6 +83,8 @@ std::vector<Pair> given_pairs(const GenerateOptions& options, bool use_instances
       const auto found = list_pairs({.layout = DatasetLayout::custom,
                                      .label_dir = path,
                                      .instance_dir = instances,
+                                     .label_affixes = options.label_affixes,
+                                     .instance_affixes = options.instance_affixes,
                                      .need_images = false,
                                      .skip = {options.out}});
       pairs.insert(pairs.end(), found.begin(), found.end());
@@ -92,7 +94,8 @@ std::vector<Pair> given_pairs(const GenerateOptions& options, bool use_instances
     }
   }
   std::set<std::string> names;
-  for (const Pair& pair : pairs) {
+  for (Pair& pair : pairs) {
+    pair.label_half = options.labels_half;
     ASAP_CHECK(names.insert(pair.name).second, "generate: two label maps are called ", pair.name,
                "; their pictures would overwrite each other");
   }

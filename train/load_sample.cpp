@@ -105,6 +105,13 @@ void check_labels(LabelMap& labels, const PreprocessOptions& options, const std:
   }
 }
 
+// One half of an A|B picture.
+Image half_of(const Image& whole, Half half, const std::string& file) {
+  ASAP_CHECK(whole.width % 2 == 0, file, ": expected a picture A|B of two halves, found an odd width: ",
+             size_text(whole.width, whole.height));
+  return crop(whole, half == Half::left ? 0 : whole.width / 2, 0, whole.width / 2, whole.height);
+}
+
 void check_options(const PreprocessOptions& o) {
   ASAP_CHECK(o.load_size > 0 && o.crop_size > 0, "load_sample: expected load_size and crop_size above 0, came ", o.load_size,
              " and ", o.crop_size);
@@ -150,8 +157,16 @@ Sample load_sample(const Pair& pair, const PreprocessOptions& options, const Sam
   const std::string file = pair.label.string();
   Sample sample;
   sample.name = pair.name;
+  // An A|B picture is read once.
+  const Image whole = pair.label_half == Half::none ? Image() : read_photo(pair.label);
+  const auto picture = [&](const std::filesystem::path& path, Half half) {
+    return half == Half::none ? read_photo(path) : half_of(whole, half, file);
+  };
+  const Half photo_half = pair.label_half == Half::left    ? Half::right
+                          : pair.label_half == Half::right ? Half::left
+                                                           : Half::none;
   if (options.no_one_hot) {
-    sample.label_rgb = read_photo(pair.label);
+    sample.label_rgb = picture(pair.label, pair.label_half);
   } else {
     sample.label = read_label_png(pair.label);
     check_labels(sample.label, options, file);
@@ -171,7 +186,7 @@ Sample load_sample(const Pair& pair, const PreprocessOptions& options, const Sam
     sample.instance = apply(instance, g);
   }
   if (!pair.image.empty()) {
-    const Image photo = read_photo(pair.image);
+    const Image photo = picture(pair.image, photo_half);
     ASAP_CHECK(!needs_equal_sizes(options.mode) || (photo.width == from.width && photo.height == from.height),
                pair.image.string(), ": expected a photo of ", text(from), " like its label ", file, ", found ",
                size_text(photo.width, photo.height), " (preprocess mode ", preprocess_name(options.mode),
