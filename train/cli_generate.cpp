@@ -41,7 +41,7 @@ struct WeightFlags {
     options.add_to(app, groups, Defaults::hidden);
   }
 
-  WeightSource find() const {
+  WeightSource find(const std::vector<std::string>& used = {}) const {
     WeightSource source = find_weights(weights, [this](Options& o) {
       options.apply(o);
       o.train.threads = threads;
@@ -49,6 +49,7 @@ struct WeightFlags {
       o.train.seed = seed;
     });
     for (const std::string& clause : source.assumed) std::cerr << "asapnet: assumed " << clause << std::endl;
+    options.refuse_idle(source.options, used);
     return source;
   }
 };
@@ -63,13 +64,27 @@ struct GenerateCommand {
     const bool keep_preprocess = weights.options.given("preprocess_mode");
     if (keep_preprocess && !size.empty()) throw UsageError("--size and --preprocess exclude each other");
     const PictureSize wanted = size.empty() ? PictureSize() : parse_size(size);
-    generate(weights.find(), {.labels = paths(labels),
-                              .instances = instances,
-                              .out = out,
-                              .size = wanted,
-                              .keep_preprocess = keep_preprocess,
-                              .raw = raw,
-                              .precision = parse_precision(precision)});
+    // For --labels they say how its files are named and which half of them is the input.
+    static const std::vector<std::string> kNaming{"label_prefix", "label_suffix", "instance_prefix", "instance_suffix",
+                                                  "direction"};
+    const WeightSource source = weights.find(labels.empty() ? std::vector<std::string>() : kNaming);
+    Options named;
+    weights.options.apply(named);
+    const auto if_given = [&](const char* key, const std::string& value) {
+      return weights.options.given(key) ? value : std::string();
+    };
+    const TrainOptions& o = named.train;
+    generate(source, {.labels = paths(labels),
+                      .instances = instances,
+                      .label_affixes = {if_given("label_prefix", o.label_prefix), if_given("label_suffix", o.label_suffix)},
+                      .instance_affixes = {if_given("instance_prefix", o.instance_prefix),
+                                           if_given("instance_suffix", o.instance_suffix)},
+                      .labels_half = weights.options.given("direction") ? input_half(o) : Half::none,
+                      .out = out,
+                      .size = wanted,
+                      .keep_preprocess = keep_preprocess,
+                      .raw = raw,
+                      .precision = parse_precision(precision)});
     return kOk;
   }
 };

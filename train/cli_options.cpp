@@ -6,6 +6,7 @@
 
 #include "train/cli.h"
 #include "train/config_json.h"
+#include "train/data_options.h"
 
 namespace asap::train {
 namespace {
@@ -61,6 +62,16 @@ void OptionFlags::apply(Options& options) const {
       }
     }
   }
+}
+
+void OptionFlags::refuse_idle(const Options& options, const std::vector<std::string>& used) const {
+  Options unused;
+  for (const IdleOption& idle : idle_data_options(options)) {
+    if (!given(idle.key) || std::find(used.begin(), used.end(), idle.key) != used.end()) continue;
+    for (const OptionField& field : option_fields(unused))
+      if (field.key == idle.key) throw UsageError(field.flag + " has no effect " + idle.why + "; leave it out");
+  }
+  if (!config_file_.empty()) refuse_idle_values(options, config_file_);
 }
 
 bool OptionFlags::given(const std::string& key) const {

@@ -26,6 +26,10 @@ class OptionFlags {
   // After parsing: preset, file and flags onto `options`. UsageError for a flag's value of the wrong type.
   void apply(Options& options) const;
 
+  // After resolving: UsageError for a flag, asap::Error for a value of the --config file, that has no effect beside the
+  // other options. Keys in `used` have one in this command.
+  void refuse_idle(const Options& options, const std::vector<std::string>& used = {}) const;
+
   // Whether the user gave the option as a flag.
   bool given(const std::string& key) const;
   std::vector<std::string> given_keys() const;

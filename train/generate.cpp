@@ -83,8 +83,13 @@ std::vector<Pair> given_pairs(const GenerateOptions& options, bool use_instances
   std::vector<Pair> pairs;
   for (const fs::path& path : options.labels) {
     if (is_folder(path)) {
-      const auto found = list_pairs(
-          {.layout = DatasetLayout::custom, .label_dir = path, .instance_dir = instances, .need_images = false});
+      const auto found = list_pairs({.layout = DatasetLayout::custom,
+                                     .label_dir = path,
+                                     .instance_dir = instances,
+                                     .label_affixes = options.label_affixes,
+                                     .instance_affixes = options.instance_affixes,
+                                     .need_images = false,
+                                     .skip = {options.out}});
       pairs.insert(pairs.end(), found.begin(), found.end());
     } else {
       const fs::path instance = is_folder(instances) ? instances / (path.stem().string() + ".png") : instances;
@@ -92,7 +97,8 @@ std::vector<Pair> given_pairs(const GenerateOptions& options, bool use_instances
     }
   }
   std::set<std::string> names;
-  for (const Pair& pair : pairs) {
+  for (Pair& pair : pairs) {
+    pair.label_half = options.labels_half;
     ASAP_CHECK(names.insert(pair.name).second, "generate: two label maps are called ", pair.name,
                "; their pictures would overwrite each other");
   }
@@ -106,6 +112,7 @@ std::vector<Pair> pairs_to_generate(const WeightSource& source, const GenerateOp
              "generate: expected label maps; give --labels FILE or DIR, or --dataset and --data");
   DatasetOptions dataset = dataset_options(source.options);
   dataset.need_images = false;
+  dataset.skip = {options.out};
   return list_pairs(dataset);
 }
 
@@ -251,6 +258,7 @@ void generate(const WeightSource& source, const GenerateOptions& options) {
     const auto begin = Clock::now();
     const Tensor& result = session.run({.labels = batch.labels, .instance = batch.instance, .z = z});
     times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
+    make_folder((options.out / pair.name).parent_path());  // "sub/a0" keeps its folder
     write_result(options.out, pair.name, result, options.raw);
     std::cout << (options.out / (pair.name + ".png")).string() << "  " << size_text(sample.width(), sample.height())
               << "  " << milliseconds(times.back()) << std::endl;

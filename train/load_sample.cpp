@@ -116,6 +116,13 @@ void check_turned(const Pair& pair, int orientation, Size photo, Size label) {
              "; draw the label on the upright photo, or remove the orientation from the photo if it is wrong");
 }
 
+// One half of an A|B picture.
+Image half_of(const Image& whole, Half half, const std::string& file) {
+  ASAP_CHECK(whole.width % 2 == 0, file, ": expected a picture A|B of two halves, found an odd width: ",
+             size_text(whole.width, whole.height));
+  return crop(whole, half == Half::left ? 0 : whole.width / 2, 0, whole.width / 2, whole.height);
+}
+
 void check_options(const PreprocessOptions& o) {
   ASAP_CHECK(o.load_size > 0 && o.crop_size > 0, "load_sample: expected load_size and crop_size above 0, came ", o.load_size,
              " and ", o.crop_size);
@@ -163,10 +170,18 @@ Sample load_sample(const Pair& pair, const PreprocessOptions& options, const Sam
   const std::string file = pair.label.string();
   Sample sample;
   sample.name = pair.name;
+  // An A|B picture is read once.
+  const Image whole = pair.label_half == Half::none ? Image() : read_photo(pair.label);
+  const auto picture = [&](const std::filesystem::path& path, Half half, int* orientation = nullptr) {
+    return half == Half::none ? read_photo(path, orientation) : half_of(whole, half, file);
+  };
+  const Half photo_half = pair.label_half == Half::left    ? Half::right
+                          : pair.label_half == Half::right ? Half::left
+                                                           : Half::none;
   if (options.no_one_hot) {
-    sample.label_rgb = read_photo(pair.label);
+    sample.label_rgb = picture(pair.label, pair.label_half);
   } else {
-    sample.label = options.colours ? options.colours->classes_of(read_photo(pair.label), file) : read_label_png(pair.label);
+    sample.label = options.colours ? options.colours->classes_of(picture(pair.label, pair.label_half), file) : read_label_png(pair.label);
     check_labels(sample.label, options, file);
   }
   const Size from{sample.width(), sample.height()};
@@ -185,7 +200,7 @@ Sample load_sample(const Pair& pair, const PreprocessOptions& options, const Sam
   }
   if (!pair.image.empty()) {
     int orientation = 1;
-    const Image photo = read_photo(pair.image, &orientation);
+    const Image photo = picture(pair.image, photo_half, &orientation);
     check_turned(pair, orientation, {photo.width, photo.height}, from);
     ASAP_CHECK(!needs_equal_sizes(options.mode) || (photo.width == from.width && photo.height == from.height),
                pair.image.string(), ": expected a photo of ", text(from), " like its label ", file, ", found ",

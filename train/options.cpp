@@ -10,6 +10,7 @@
 
 #include "tensor/kernel_slot.h"
 #include "tensor/precision.h"
+#include "train/data_options.h"
 #include "train/image_files.h"
 #include "train/label_colours.h"
 
@@ -36,13 +37,23 @@ struct Table {
 
 void add_data(Table& t, TrainOptions& o) {
   t.group = OptionGroup::data;
-  t.add("dataset_mode", &o.dataset_mode, "layout of the data: facades, cityscapes or custom", "--dataset");
+  t.add("dataset_mode", &o.dataset_mode, "layout of the data: facades, cityscapes, custom or aligned", "--dataset");
   t.add_resumable("dataroot", &o.dataroot,
-                  "folder of the data (facades: the CMP base folder, or PHASE_label and PHASE_img)", "--data");
+                  "folder of the data (facades: the CMP base folder, or PHASE_label and PHASE_img; aligned: A|B pictures in "
+                  "PHASE)",
+                  "--data");
   t.add("phase", &o.phase, "split: the prefix of the folders, or train/test of the published facades split");
   t.add_resumable("label_dir", &o.label_dir, "custom: folder of label maps");
   t.add_resumable("image_dir", &o.image_dir, "custom: folder of photos, paired by file name");
   t.add_resumable("instance_dir", &o.instance_dir, "custom: folder of instance maps");
+  t.add_resumable("label_prefix", &o.label_prefix, "custom: what names of label maps have before the common name");
+  t.add_resumable("label_suffix", &o.label_suffix,
+                  "custom: what they have behind it, before the extension (_seg: a_seg.png pairs with a.jpg)");
+  t.add_resumable("image_prefix", &o.image_prefix, "custom: likewise for photos");
+  t.add_resumable("image_suffix", &o.image_suffix, "custom: likewise for photos");
+  t.add_resumable("instance_prefix", &o.instance_prefix, "custom: likewise for instance maps");
+  t.add_resumable("instance_suffix", &o.instance_suffix, "custom: likewise for instance maps");
+  t.add("direction", &o.direction, "aligned: AtoB makes the right half of a picture from its left half, BtoA the left");
   t.add_resumable("split_file", &o.split_file,
                   "facades: file with one picture name a line, instead of the published split");
   t.add("palette", &o.palette,
@@ -154,6 +165,16 @@ void add_run(Table& t, TrainOptions& o) {
   t.add_resumable("threads", &o.threads, "threads that compute; 0: one a core");
   t.add_resumable("device", &o.device, "cpu or cuda");
   t.add_resumable("precision", &o.precision, kPrecisionHelp);
+}
+
+DatasetLayout dataset_layout(const TrainOptions& o) {
+  const std::pair<const char*, DatasetLayout> layouts[] = {{"facades", DatasetLayout::facades},
+                                                           {"cityscapes", DatasetLayout::cityscapes},
+                                                           {"custom", DatasetLayout::custom},
+                                                           {"aligned", DatasetLayout::aligned}};
+  for (const auto& [name, layout] : layouts)
+    if (o.dataset_mode == name) return layout;
+  fail("config: dataset_mode is '", o.dataset_mode, "'; it must be facades, cityscapes, custom or aligned");
 }
 
 void at_least(const char* option, int64_t value, int64_t least) {
@@ -316,12 +337,16 @@ void set_from_text(const OptionField& field, const std::string& text) {
 void resolve(Options& options) {
   TrainOptions& o = options.train;
   options.model.validate();
-  ASAP_CHECK(o.dataset_mode == "facades" || o.dataset_mode == "cityscapes" || o.dataset_mode == "custom",
-             "config: dataset_mode is '", o.dataset_mode, "'; it must be facades, cityscapes or custom");
+  dataset_layout(o);
+  input_half(o);
+  reset_idle_values(options);
   if (o.preprocess_mode.empty()) o.preprocess_mode = o.dataset_mode == "cityscapes" ? "fixed" : "resize_and_crop";
   preprocess_from_name(o.preprocess_mode);
   if (o.load_size == 0) o.load_size = std::llround(static_cast<double>(options.model.crop_size) * 286 / 256);
   at_least("load_size", o.load_size, 1);
+  ASAP_CHECK(o.preprocess_mode != "resize_and_crop" || o.load_size >= options.model.crop_size, "config: load_size is ",
+             o.load_size, ", smaller than the crop of ", options.model.crop_size, " that is taken from it; use --load-size ",
+             options.model.crop_size, " or more, or a smaller --crop-size");
   at_most("load_size", o.load_size, kLongestSide);
   at_most("crop_size", options.model.crop_size, kLongestSide);
   at_most("label_nc", options.model.label_nc, kMostClasses);
@@ -337,12 +362,16 @@ void resolve(Options& options) {
   check_training(o);
 }
 
+Half input_half(const TrainOptions& o) {
+  ASAP_CHECK(o.direction == "AtoB" || o.direction == "BtoA", "config: direction is '", o.direction,
+             "'; it must be AtoB or BtoA");
+  return o.direction == "AtoB" ? Half::left : Half::right;
+}
+
 DatasetOptions dataset_options(const Options& options) {
   const TrainOptions& o = options.train;
-  const bool custom = o.dataset_mode == "custom";
-  const auto layout = custom                        ? DatasetLayout::custom
-                      : o.dataset_mode == "facades" ? DatasetLayout::facades
-                                                    : DatasetLayout::cityscapes;
+  const DatasetLayout layout = dataset_layout(o);
+  const bool custom = layout == DatasetLayout::custom;
   const bool instances = options.model.instance_channel();
   ASAP_CHECK(!custom || !o.label_dir.empty(), "data: the custom dataset needs --label-dir (and --image-dir to train)");
   ASAP_CHECK(custom || !o.dataroot.empty(), "data: expected the folder of the ", o.dataset_mode,
@@ -351,6 +380,8 @@ DatasetOptions dataset_options(const Options& options) {
              "data: the model takes an instance channel, but there are no instance maps; give --dataset custom with "
              "--instance-dir, or "
              "turn the channel off with --no-instance-edge --no-instance-dist");
+  ASAP_CHECK(layout != DatasetLayout::aligned || options.model.no_one_hot,
+             "data: the aligned dataset's input halves are pictures; give --no-one-hot to take their colours as they are");
   return {.layout = layout,
           .root = o.dataroot,
           .phase = o.phase,
@@ -358,6 +389,10 @@ DatasetOptions dataset_options(const Options& options) {
           .label_dir = o.label_dir,
           .image_dir = o.image_dir,
           .instance_dir = instances ? o.instance_dir : "",
+          .label_affixes = {o.label_prefix, o.label_suffix},
+          .image_affixes = {o.image_prefix, o.image_suffix},
+          .instance_affixes = {o.instance_prefix, o.instance_suffix},
+          .input_half = input_half(o),
           .use_instances = instances};
 }
 

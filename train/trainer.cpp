@@ -42,8 +42,10 @@ std::shared_ptr<asapnet::Vgg19> load_vgg(const Options& options) {
                                           options.train.vgg);
 }
 
-std::vector<Pair> training_pairs(const Options& options) {
-  std::vector<Pair> pairs = list_pairs(dataset_options(options));
+std::vector<Pair> training_pairs(const Options& options, const fs::path& run) {
+  DatasetOptions dataset = dataset_options(options);
+  dataset.skip = {run};
+  std::vector<Pair> pairs = list_pairs(dataset);
   const auto most = static_cast<size_t>(options.train.max_dataset_size);
   if (most > 0 && pairs.size() > most) pairs.resize(most);
   return pairs;
@@ -147,7 +149,7 @@ Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode, co
       lock_(lock_to_resume(run, mode)),
       start_(checkpoint_to_resume(options, run, mode, checkpoint)),
       device_(available_device(options.train.device)),
-      pairs_(training_pairs(options)),
+      pairs_(training_pairs(options, run)),
       model_(make_model(options)),
       gan_(model_, optimizer_config(options.train), noise_seed(options.train)) {
   set_num_threads(static_cast<int>(options_.train.threads));
