@@ -45,8 +45,8 @@ inline nlohmann::json parse_json(std::string_view text) {
     fail("expected numbers that a computer can hold, found a larger one");
   } catch (const Json::parse_error& e) {
     const auto place = std::min(e.byte > 0 ? e.byte - 1 : 0, text.size());
-    fail("expected JSON, but line ", 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(place), '\n'),
-         " is not");
+    fail("expected JSON, but line ",
+         1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(place), '\n'), " is not");
   }
 }
 

@@ -8,6 +8,7 @@
 #include "nn/checkpoint_file.h"
 #include "nn/file_io.h"
 #include "nn/safetensors.h"
+#include "train/architecture.h"
 #include "train/config_json.h"
 
 namespace asap::train {
@@ -96,6 +97,12 @@ void remove_others(const fs::path& checkpoints, const std::string& kept) {
   }
 }
 
+void load_optimizer(const fs::path& file, nn::Adam& optimizer) {
+  const nn::StateDict state = nn::read_state_dict(file);
+  nn::check_finite(state, file.string());
+  optimizer.load_state_dict(state, file.string());
+}
+
 }  // namespace
 
 fs::path save_checkpoint(const fs::path& run, asapnet::AsapNet& model, asapnet::GanStep& gan, const TrainerState& state,
@@ -137,8 +144,8 @@ TrainerState load_checkpoint(const fs::path& folder, asapnet::AsapNet& model, as
   load_weights(folder / "D.safetensors", model.discriminator());
   if (model.encoder()) load_weights(folder / "E.safetensors", *model.encoder());
   const fs::path optimizer_G = folder / "optimizer_G.safetensors", optimizer_D = folder / "optimizer_D.safetensors";
-  gan.generator_optimizer().load_state_dict(nn::read_state_dict(optimizer_G), optimizer_G.string());
-  gan.discriminator_optimizer().load_state_dict(nn::read_state_dict(optimizer_D), optimizer_D.string());
+  load_optimizer(optimizer_G, gan.generator_optimizer());
+  load_optimizer(optimizer_D, gan.discriminator_optimizer());
   const TrainerState state = read_state(folder / "trainer.json");
   gan.noise() = {.seed = state.noise_seed, .offset = state.noise_offset};
   gan.set_lr(state.lr);
@@ -146,7 +153,11 @@ TrainerState load_checkpoint(const fs::path& folder, asapnet::AsapNet& model, as
 }
 
 void load_weights(const fs::path& file, nn::Module& network) {
-  network.load_state_dict(nn::read_state_dict(file), file.string());
+  nn::CheckpointFile opened(file);
+  const std::string first_key = network.state_dict().begin()->first;
+  const nn::NetworkWeights weights(opened, first_key.substr(0, first_key.find('.') + 1));
+  say_notes(opened, weights);
+  weights.load_into(network);
 }
 
 }  // namespace asap::train

@@ -35,7 +35,8 @@ std::string last_checkpoint_text(const std::filesystem::path& run);
 // Restores everything save_checkpoint saved. asap::Error names the file that is missing or does not fit.
 TrainerState load_checkpoint(const std::filesystem::path& folder, asapnet::AsapNet& model, asapnet::GanStep& gan);
 
-// Loads one network's weights from a .pth or .safetensors file; strict about keys.
+// Loads one network's weights from a .pth or .safetensors file; strict about keys and finite numbers. Wrappers around the
+// network's names are taken off and told to standard error (nn/network_weights.h).
 void load_weights(const std::filesystem::path& file, nn::Module& network);
 
 }  // namespace asap::train
