@@ -13,6 +13,13 @@
 
 namespace asap::nn {
 
+// What a state says about one of its tensors, for a check that needs no values.
+struct StateKey {
+  std::string name;
+  std::vector<int64_t> sizes;
+  bool floating = true;
+};
+
 using NamedVariables = std::vector<std::pair<std::string, Variable>>;
 
 class Module {
@@ -31,8 +38,12 @@ class Module {
   // Parameters and buffers by PyTorch's keys; the tensors share memory with the module.
   StateDict state_dict() const;
   // Copies values in, converting floating types. Strict: throws one Error that lists every missing, unexpected and
-  // mis-shaped key, and then changes nothing. `source` names the file in the error.
+  // mis-shaped key, and then changes nothing. `source` names the file in the error. A missing num_batches_tracked counts
+  // as 0: PyTorch before 0.4.1 wrote none.
   void load_state_dict(const StateDict& state, const std::string& source = "state_dict");
+
+  // The check alone.
+  void check_state(const std::vector<StateKey>& state, const std::string& source) const;
 
   // Training mode is what batch norm and spectral norm ask for; on at construction.
   void train(bool on = true);

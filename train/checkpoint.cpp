@@ -14,7 +14,9 @@
 
 #include "nn/checkpoint_file.h"
 #include "nn/file_io.h"
+#include "nn/json_text.h"
 #include "nn/safetensors.h"
+#include "train/architecture.h"
 #include "train/config_json.h"
 #include "train/files.h"
 
@@ -137,7 +139,7 @@ struct StateFile {
 
 StateFile read_state_file(const fs::path& file) {
   try {
-    Json object = Json::parse(read_text(file));
+    Json object = nn::with_prefix(file.string(), [&] { return nn::parse_json<Json>(read_text(file)); });
     if (object.contains("crc32") || object.contains(kChecksums)) {
       const std::string sum = object.at("crc32");
       object.erase("crc32");
@@ -242,6 +244,13 @@ std::string named_by_latest(const fs::path& latest) {
   }
 }
 
+void load_optimizer(const fs::path& file, nn::Adam& optimizer) {
+  check_unchanged(file);
+  const nn::StateDict state = nn::read_state_dict(file);
+  nn::check_finite(state, file.string());
+  optimizer.load_state_dict(state, file.string());
+}
+
 }  // namespace
 
 void check_weights(asapnet::AsapNet& model) {
@@ -323,12 +332,8 @@ TrainerState load_checkpoint(const fs::path& folder, asapnet::AsapNet& model, as
   load_weights(folder / "G.safetensors", model.generator());
   load_weights(folder / "D.safetensors", model.discriminator());
   if (model.encoder()) load_weights(folder / "E.safetensors", *model.encoder());
-  const auto load_optimizer = [&](nn::Optimizer& optimizer, const fs::path& file) {
-    check_unchanged(file);
-    optimizer.load_state_dict(nn::read_state_dict(file), file.string());
-  };
-  load_optimizer(gan.generator_optimizer(), folder / "optimizer_G.safetensors");
-  load_optimizer(gan.discriminator_optimizer(), folder / "optimizer_D.safetensors");
+  load_optimizer(folder / "optimizer_G.safetensors", gan.generator_optimizer());
+  load_optimizer(folder / "optimizer_D.safetensors", gan.discriminator_optimizer());
   gan.noise() = {.seed = state.noise_seed, .offset = state.noise_offset};
   gan.set_lr(state.lr);
   return state;
@@ -336,7 +341,11 @@ TrainerState load_checkpoint(const fs::path& folder, asapnet::AsapNet& model, as
 
 void load_weights(const fs::path& file, nn::Module& network) {
   check_unchanged(file);
-  network.load_state_dict(nn::read_state_dict(file), file.string());
+  nn::CheckpointFile opened(file);
+  const std::string first_key = network.state_dict().begin()->first;
+  const nn::NetworkWeights weights(opened, first_key.substr(0, first_key.find('.') + 1));
+  say_notes(opened, weights);
+  weights.load_into(network);
 }
 
 }  // namespace asap::train

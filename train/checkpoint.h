@@ -67,7 +67,8 @@ TrainerState read_trainer_state(const std::filesystem::path& checkpoint);
 // Restores everything save_checkpoint saved. asap::Error names the file that is missing, damaged or does not fit.
 TrainerState load_checkpoint(const std::filesystem::path& folder, asapnet::AsapNet& model, asapnet::GanStep& gan);
 
-// Loads one network's weights from a .pth or .safetensors file; strict about keys. asap::Error as check_unchanged.
+// Loads one network's weights from a .pth or .safetensors file; strict about keys and finite numbers. Wrappers around the
+// network's names are taken off and told to standard error (nn/network_weights.h). asap::Error as check_unchanged.
 void load_weights(const std::filesystem::path& file, nn::Module& network);
 
 }  // namespace asap::train

@@ -9,8 +9,6 @@
 #include <set>
 
 #include "asapnet/session.h"
-#include "nn/checkpoint_file.h"
-#include "nn/safetensors.h"
 #include "tensor/threads.h"
 #include "train/architecture.h"
 #include "train/batch.h"
@@ -26,24 +24,22 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-// The configuration in a safetensors file's metadata, if it has one.
-bool options_from_metadata(const fs::path& file, Options& options) {
-  if (file.extension() != ".safetensors") return false;
-  const auto metadata = nn::read_safetensors(file).metadata;
+// The configuration in a file's metadata, if it has one.
+bool options_from_metadata(const nn::CheckpointFile& file, Options& options) {
+  const auto& metadata = file.contents().metadata();
   const auto config = metadata.find("config");
   if (config == metadata.end()) return false;
-  options_from_json(config->second, file.string() + " (metadata)", options);
+  options_from_json(config->second, file.path().string() + " (metadata)", options);
   return true;
 }
 
 // The configuration from names and shapes, limited by what the user gave.
-void infer_options(const Overlay& overlay, WeightSource& source) {
+void infer_options(const Tensors& weights, const Overlay& overlay, WeightSource& source) {
   const auto model_overlay = [&](asapnet::Config& config) {
     Options options{.model = config, .train = {}};
     overlay(options);
     config = options.model;
   };
-  const nn::StateDict weights = nn::read_state_dict(source.generator);
   const InferredConfig inferred = infer_generator(weights, source.generator.string(), model_overlay);
   source.options.model = inferred.config;
   source.assumed = inferred.assumed;
@@ -62,11 +58,6 @@ WeightSource from_folder(const fs::path& folder) {
   source.generator = checkpoint / "G.safetensors";
   check_unchanged(source.generator);
   if (fs::exists(checkpoint / "E.safetensors")) source.encoder = checkpoint / "E.safetensors";
-  if (is_run) {
-    options_from_json_file(folder / "config.json", source.options);
-  } else {
-    options_from_metadata(source.generator, source.options);
-  }
   return source;
 }
 
@@ -216,11 +207,18 @@ WeightSource find_weights(const fs::path& weights, const Overlay& overlay) {
   } else {
     source.generator = weights;
     check_unchanged(weights);
-    if (!options_from_metadata(weights, source.options)) infer_options(overlay, source);
+  }
+  nn::CheckpointFile file(source.generator);
+  const nn::NetworkWeights generator(file, signature(NetworkKind::generator));
+  if (fs::exists(weights / "config.json")) {
+    options_from_json_file(weights / "config.json", source.options);
+  } else if (!options_from_metadata(file, source.options)) {
+    infer_options(generator.tensors(), overlay, source);
   }
   source.options.train.phase = "test";
   overlay(source.options);
   resolve(source.options);
+  check_size_of_generator(file, generator.tensors(), source.options.model);
   return source;
 }
 

@@ -380,8 +380,9 @@ DatasetOptions dataset_options(const Options& options) {
              "data: the model takes an instance channel, but there are no instance maps; give --dataset custom with "
              "--instance-dir, or "
              "turn the channel off with --no-instance-edge --no-instance-dist");
-  ASAP_CHECK(layout != DatasetLayout::aligned || options.model.no_one_hot,
-             "data: the aligned dataset's input halves are pictures; give --no-one-hot to take their colours as they are");
+  ASAP_CHECK(layout != DatasetLayout::aligned || options.model.no_one_hot || !o.palette.empty(),
+             "data: the aligned dataset's input halves are pictures; give --no-one-hot to take their colours as they are, or "
+             "--palette FILE to take them as classes");
   return {.layout = layout,
           .root = o.dataroot,
           .phase = o.phase,

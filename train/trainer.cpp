@@ -9,6 +9,7 @@
 #include "nn/file_io.h"
 #include "tensor/precision.h"
 #include "tensor/threads.h"
+#include "train/architecture.h"
 #include "train/batch.h"
 #include "train/config_json.h"
 #include "train/files.h"
@@ -38,8 +39,12 @@ std::shared_ptr<asapnet::Vgg19> load_vgg(const Options& options) {
   ASAP_CHECK(!options.train.vgg.empty(),
              "train: the perceptual loss needs VGG-19 weights: give them with --vgg FILE, or train without it by "
              "--no-vgg-loss");
-  return std::make_shared<asapnet::Vgg19>(nn::read_state_dict(options.train.vgg), options.model.vgg_normalise,
-                                          options.train.vgg);
+  nn::CheckpointFile file(options.train.vgg);
+  const nn::NetworkWeights weights(file, signature(NetworkKind::vgg));
+  say_notes(file, weights);
+  const nn::StateDict used = weights.read({"features.", "aux."});
+  nn::check_finite(used, options.train.vgg);
+  return std::make_shared<asapnet::Vgg19>(used, options.model.vgg_normalise, options.train.vgg);
 }
 
 std::vector<Pair> training_pairs(const Options& options, const fs::path& run) {
