@@ -11,7 +11,7 @@
 #include <map>
 
 #include "nn/file_io.h"
-#include "tests/support/program.h"
+#include "tests/support/process.h"
 #include "tests/support/skip.h"
 #include "train/checkpoint.h"
 #include "train/cli.h"

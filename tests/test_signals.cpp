@@ -5,7 +5,7 @@
 #include <map>
 
 #include "tests/support/child.h"
-#include "tests/support/program.h"
+#include "tests/support/process.h"
 #include "tests/support/skip.h"
 #include "train/checkpoint.h"
 #include "train/config_json.h"

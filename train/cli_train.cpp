@@ -9,6 +9,7 @@
 #include "train/interrupt.h"
 #include "train/memory_advice.h"
 #include "train/trainer.h"
+#include "train/user_text.h"
 
 namespace asap::train {
 namespace {
@@ -76,7 +77,9 @@ std::unique_ptr<Trainer> make_trainer(const Options& options, const fs::path& fo
   try {
     return std::make_unique<Trainer>(options, folder, mode, checkpoint);
   } catch (const OutOfMemory& error) {
-    fail(error.what(), "; ", smaller_settings(options, error));
+    fail(error.what(), "; ", smaller_settings(options, error.total()));
+  } catch (const std::bad_alloc&) {
+    fail("out of memory; ", smaller_settings(options, 0));
   }
 }
 
@@ -88,20 +91,21 @@ int TrainCommand::run() const {
   Options options = resuming ? resumed_options() : fresh_options();
   resolve(options);
   flags.refuse_idle(options);
+  check_trainable(options);
   const auto [folder, checkpoint] = resuming ? parse_resume(resume) : ToResume{out, {}};
   const auto made = make_trainer(options, folder, resuming ? StartMode::resume : StartMode::fresh, checkpoint);
   Trainer& trainer = *made;
   interrupt.training_begins();
-  std::cout << "training in " << folder.string() << ": steps " << trainer.step() << " to " << trainer.total_steps()
+  std::cout << "training in " << terminal_safe(folder.string()) << ": steps " << trainer.step() << " to " << trainer.total_steps()
             << ", " << trainer.batches_per_epoch() << " an epoch, " << options.train.threads << " thread(s)"
             << std::endl;
   if (trainer.train([&] { return interrupt.requested(); }) == Outcome::interrupted) {
     std::cout << "stopped after step " << trainer.step()
-              << ", everything is saved; continue with: asapnet train --resume " << folder.string() << std::endl;
+              << ", everything is saved; continue with: asapnet train --resume " << shell_quoted(folder.string()) << std::endl;
     return kInterruptedExitCode;
   }
-  std::cout << "finished after step " << trainer.step() << "; look at " << (folder / "report.html").string()
-            << ", use it with: asapnet generate --weights " << folder.string() << " --out DIR" << std::endl;
+  std::cout << "finished after step " << trainer.step() << "; look at " << terminal_safe((folder / "report.html").string())
+            << ", use it with: asapnet generate --weights " << shell_quoted(folder.string()) << " --out DIR" << std::endl;
   return kOk;
 }
 

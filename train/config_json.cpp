@@ -71,8 +71,7 @@ void options_from_json(const std::string& text, const std::string& source, Optio
   for (const OptionField& field : fields) known.push_back(field.key);
   for (const auto& [key, value] : object.items()) {
     const auto place = std::find(known.begin(), known.end(), key);
-    ASAP_CHECK(place != known.end(), source, ": there is no option '", nn::printable(key), "'; the nearest is '",
-               nearest_name(key, known), "'");
+    ASAP_CHECK(place != known.end(), source, ": ", unknown_option(key, known));
     set_from_json(fields[static_cast<size_t>(place - known.begin())], value, source);
   }
 }

@@ -73,6 +73,7 @@ std::vector<Pair> list_pairs(const DatasetOptions& options);
 //   scale_shortside           shorter side to load_size, aspect kept, no crop; _and_crop: then crop
 //   fixed                     to the training size
 //   none                      each side to the nearest multiple of 32
+//   native                    as it is; not to be had by name, since generate alone extends it to tiles (native_size.h)
 enum class Preprocess {
   resize_and_crop,
   crop,
@@ -81,7 +82,8 @@ enum class Preprocess {
   scale_shortside,
   scale_shortside_and_crop,
   fixed,
-  none
+  none,
+  native
 };
 
 // The mode of that name, as listed above; asap::Error lists the names.

@@ -36,6 +36,7 @@ Size resized(Size from, const PreprocessOptions& options) {
   const auto scaled = [&](int side, int by) { return int(std::clamp<int64_t>(int64_t(load) * side / by, 1, INT32_MAX)); };
   switch (options.mode) {
     case Preprocess::resize_and_crop: return {load, height_for(load, options)};
+    case Preprocess::native:
     case Preprocess::crop: return from;
     case Preprocess::scale_width:
     case Preprocess::scale_width_and_crop: return {load, scaled(from.height, from.width)};
@@ -137,7 +138,9 @@ void check_options(const PreprocessOptions& o) {
 
 }  // namespace
 
-const char* preprocess_name(Preprocess mode) { return kModeNames[size_t(mode)]; }
+const char* preprocess_name(Preprocess mode) {
+  return mode == Preprocess::native ? "native" : kModeNames[size_t(mode)];
+}
 
 Preprocess preprocess_from_name(const std::string& name) {
   std::string names;

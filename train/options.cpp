@@ -10,7 +10,7 @@
 
 #include "tensor/kernel_slot.h"
 #include "tensor/precision.h"
-#include "train/data_options.h"
+#include "train/idle_options.h"
 #include "train/image_files.h"
 #include "train/label_colours.h"
 
@@ -185,6 +185,20 @@ void at_most(const char* option, int64_t value, int64_t most) {
   ASAP_CHECK(value <= most, "config: ", option, " is ", value, "; it must be at most ", most);
 }
 
+// In the user's terms, what would otherwise be a sentence about something that follows from it.
+void check_sizes(const asapnet::Config& c) {
+  at_least("crop_size", c.crop_size, 1);
+  at_most("crop_size", c.crop_size, kLongestSide);
+  const double least = 16 * c.aspect_ratio * static_cast<double>(c.learned_ds_factor);
+  const bool possible = c.aspect_ratio > 0 && c.learned_ds_factor >= 2 && least <= kLongestSide;
+  ASAP_CHECK(!possible || static_cast<double>(c.crop_size) >= least, "config: crop_size ", c.crop_size,
+             " is too small; with learned_ds_factor ", c.learned_ds_factor, " it must be at least ", least,
+             ", or learned_ds_factor smaller");
+  at_most("label_nc", c.label_nc, 256);
+  ASAP_CHECK(!c.contain_dontcare_label || c.no_one_hot || c.label_nc <= 255, "config: label_nc is ", c.label_nc,
+             "; with contain_dontcare_label, where 255 means 'don't care', it must be at most 255");
+}
+
 template <class T>
 T parse_number(const OptionField& field, const std::string& text) {
   T value{};
@@ -334,8 +348,14 @@ void set_from_text(const OptionField& field, const std::string& text) {
              field.value);
 }
 
+void check_trainable(const Options& options) {
+  const int64_t channels = options.model.output_nc;
+  ASAP_CHECK(channels == 3, "output_nc is ", channels, "; photos have 3 channels, so it must be 3");
+}
+
 void resolve(Options& options) {
   TrainOptions& o = options.train;
+  check_sizes(options.model);
   options.model.validate();
   dataset_layout(o);
   input_half(o);
@@ -348,7 +368,6 @@ void resolve(Options& options) {
              o.load_size, ", smaller than the crop of ", options.model.crop_size, " that is taken from it; use --load-size ",
              options.model.crop_size, " or more, or a smaller --crop-size");
   at_most("load_size", o.load_size, kLongestSide);
-  at_most("crop_size", options.model.crop_size, kLongestSide);
   at_most("label_nc", options.model.label_nc, kMostClasses);
   const auto betas = asapnet::OptimizerConfig::defaults(o.no_TTUR);
   if (o.beta1 == -1) o.beta1 = betas.beta1;

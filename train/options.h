@@ -97,6 +97,9 @@ std::string flag_of(const std::string& key);
 // everything but the existence of files. asap::Error names the option, its value and what would do.
 void resolve(Options& options);
 
+// What a model must have to be trained here, beyond what makes it a model: pictures of three channels. asap::Error.
+void check_trainable(const Options& options);
+
 DatasetOptions dataset_options(const Options& options);
 Half input_half(const TrainOptions& options);  // of A|B pictures, by `direction`
 PreprocessOptions preprocess_options(const Options& options);

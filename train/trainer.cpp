@@ -18,6 +18,7 @@
 #include "train/memory_advice.h"
 #include "train/random.h"
 #include "train/report.h"
+#include "train/user_text.h"
 
 namespace asap::train {
 namespace {
@@ -241,8 +242,10 @@ LogEntry Trainer::train_step() {
   try {
     entry.losses = optimise(batch);
   } catch (const OutOfMemory& error) {
-    fail("step ", step_ + 1, ": ", error.what(), "; ", smaller_settings(options_, error), "; ",
+    fail("step ", step_ + 1, ": ", error.what(), "; ", smaller_settings(options_, error.total()), "; ",
          last_checkpoint_text(run_));
+  } catch (const std::bad_alloc&) {
+    fail("step ", step_ + 1, ": out of memory; ", smaller_settings(options_, 0), "; ", last_checkpoint_text(run_));
   } catch (const Error& error) {
     stop_at_bad_step(error);
   }
@@ -272,7 +275,7 @@ asapnet::Batch Trainer::next_batch() {
   } catch (const Error& error) {
     if (step_ == 0) throw;
     save_at_the_end(str(error.what(), "; "));
-    fail(error.what(), "; saved after step ", step_, ", so that --resume ", run_.string(),
+    fail(error.what(), "; saved after step ", step_, ", so that --resume ", shell_quoted(run_.string()),
          " can go on once this is mended");
   }
 }

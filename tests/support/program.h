@@ -1,70 +1,67 @@
-// The program `asapnet` as a process of its own, for what a process does but once: signals, descriptors, ending badly.
+// The program as tests meet it: run in this process, with what it printed and its exit code; and a run to use it on.
 #pragma once
 
 #include <doctest/doctest.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <chrono>
-#include <functional>
-#include <string>
-#include <thread>
-#include <vector>
+#include <algorithm>
+#include <iostream>
 
 #include "tests/support/tiny_run.h"
+#include "train/checkpoint.h"
+#include "train/cli.h"
+#include "train/config_json.h"
 
 namespace asap::tests {
 
-// Waits until `done`; fails the test after two minutes.
-inline void wait_until(const std::string& what, const std::function<bool()>& done) {
-  for (int i = 0; i < 12'000 && !done(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  CAPTURE(what);
-  REQUIRE(done());
+struct Result {
+  int code = 0;
+  std::string out, error;
+};
+
+// Runs the program in this process.
+inline Result run(const std::vector<std::string>& arguments) {
+  std::ostringstream out, error;
+  std::streambuf* old_out = std::cout.rdbuf(out.rdbuf());
+  std::streambuf* old_error = std::cerr.rdbuf(error.rdbuf());
+  Result result;
+  result.code = train::run_command_line(arguments);
+  std::cout.rdbuf(old_out);
+  std::cerr.rdbuf(old_error);
+  result.out = out.str();
+  result.error = error.str();
+  return result;
 }
 
-class Program {
- public:
-  // Starts it with its standard streams in files of `folder`, but for those that `change` closes or replaces.
-  Program(const std::filesystem::path& folder, std::vector<std::string> arguments,
-          const std::function<void(posix_spawn_file_actions_t*)>& change = {})
-      : out_(folder / "stdout.txt"), error_(folder / "stderr.txt") {
-    arguments.insert(arguments.begin(), ASAPNET_PROGRAM);
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out_.c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0644);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, error_.c_str(), O_CREAT | O_WRONLY | O_TRUNC, 0644);
-    if (change) change(&actions);
-    REQUIRE(posix_spawn(&id_, ASAPNET_PROGRAM, &actions, nullptr, argv.data(), environ) == 0);
-    posix_spawn_file_actions_destroy(&actions);
+// Fails the test unless the program ends with `code` and one line of complaint (keys that do not fit: one more a key)
+// that holds every part.
+inline void check_refused(const std::vector<std::string>& arguments, int code, const std::vector<std::string>& parts) {
+  const Result result = run(arguments);
+  CAPTURE(result.error);
+  CHECK(result.code == code);
+  CHECK(result.error.starts_with("asapnet: "));
+  if (!contains(result.error, "keys do not fit") && !contains(result.error, "could not be used"))
+    CHECK(std::count(result.error.begin(), result.error.end(), '\n') == 1);
+  for (const std::string& part : parts) {
+    CAPTURE(part);
+    CHECK(contains(result.error, part));
   }
-  Program(const Program&) = delete;
-  Program& operator=(const Program&) = delete;
-  ~Program() {
-    if (id_ <= 0) return;
-    kill(id_, SIGKILL);
-    waitpid(id_, nullptr, 0);
-  }
+}
 
-  pid_t id() const { return id_; }
-  void send(int signal_number) const { REQUIRE(kill(id_, signal_number) == 0); }
-  // The exit code; 128 + the signal that killed it.
-  int wait() {
-    int status = 0;
-    REQUIRE(waitpid(std::exchange(id_, 0), &status, 0) > 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  }
-  std::string out() const { return read_text(out_); }
-  std::string error() const { return read_text(error_); }
+// Data, a config file, and a run of 2 steps made with them.
+struct Workshop {
+  ScratchFolder folder;
+  std::filesystem::path data = make_tiny_data(folder / "data"), config = folder / "tiny.json", trained = folder / "run";
 
- private:
-  std::filesystem::path out_, error_;
-  pid_t id_ = 0;
+  Workshop() {
+    write_text(config, train::options_to_json(tiny_options(data)));
+    const Result result = run({"train", "--config", config.string(), "--out", trained.string(), "--steps", "2"});
+    CAPTURE(result.error);
+    REQUIRE(result.code == 0);
+  }
+  std::filesystem::path label(const std::string& name = "cmp_b0001") const { return data / "base" / (name + ".png"); }
+  std::filesystem::path generator() const { return train::latest_checkpoint(trained) / "G.safetensors"; }
 };
+
+inline std::string text(const std::filesystem::path& path) { return path.string(); }
 
 }  // namespace asap::tests
