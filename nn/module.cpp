@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <typeinfo>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -41,7 +42,14 @@ Variable Module::register_buffer(const std::string& name, Tensor value) {
 
 void Module::adopt(const std::string& name, std::unique_ptr<Module> child) {
   check_name(name);
+  child->parent_ = this;
+  child->name_ = name;
   children_.emplace_back(name, std::move(child));
+}
+
+std::string Module::path() const {
+  const std::string above = parent_ ? parent_->path() : "";
+  return above.empty() ? name_ : above + "." + name_;
 }
 
 void Module::collect(const std::string& prefix, bool parameters, bool buffers, NamedVariables& out) const {
@@ -159,9 +167,26 @@ void Module::to(DType dtype) {
   }
 }
 
+namespace {
+class LayerError final : public Error {
+  using Error::Error;
+};
+}  // namespace
+
+Variable Layer::operator()(const Variable& x) {
+  try {
+    return forward(x);
+  } catch (const Error& error) {
+    // Not of a layer inside this one, which said so; nor one that callers tell apart by its type.
+    const std::string where = path();
+    if (where.empty() || typeid(error) != typeid(Error)) throw;
+    throw LayerError(where + ": " + error.what());
+  }
+}
+
 Variable Sequential::forward(const Variable& x) {
   Variable y = x;
-  for (Layer* layer : layers_) y = layer->forward(y);
+  for (Layer* layer : layers_) y = (*layer)(y);
   return y;
 }
 

@@ -49,6 +49,8 @@ class Module {
   void train(bool on = true);
   void eval() { train(false); }
   bool is_training() const { return training_; }
+  // Its name from the root on, as in the keys of the root's state: "model.3"; empty for the root.
+  std::string path() const;
 
   void zero_grad();
   void set_requires_grad(bool on);
@@ -77,13 +79,16 @@ class Module {
   NamedVariables parameters_, buffers_;
   std::vector<std::pair<std::string, std::unique_ptr<Module>>> children_;
   bool training_ = true;
+  const Module* parent_ = nullptr;
+  std::string name_;  // in the parent
 };
 
 // A module that maps one value to one value.
 class Layer : public Module {
  public:
   virtual Variable forward(const Variable& x) = 0;
-  Variable operator()(const Variable& x) { return forward(x); }
+  // forward; an error that comes out of it begins with the layer's path. The innermost layer called so is the one named.
+  Variable operator()(const Variable& x);
 };
 
 // Layers run one after the other; children are numbered 0, 1, ..., parameterless ones included.
