@@ -178,7 +178,7 @@ TEST_CASE("custom: three folders, matched by stem; long lists are shortened") {
   CHECK(contains(error_of([&] { list_pairs(options); }),
                  "12 label(s) without an image: 0.png, 1.png, 10.png, 11.png, 2.png, 3.png, 4.png, 5.png and 4 more"));
   options.image_dir = "";
-  CHECK(contains(error_of([&] { list_pairs(options); }), "expected a folder of photos, none was given"));
+  CHECK(contains(error_of([&] { list_pairs(options); }), "expected a folder of photos (--image-dir), none was given"));
 }
 
 // ---- samples ----
@@ -442,6 +442,6 @@ TEST_CASE("loader: an error surfaces at next(), in order, and names the file") {
   loader.start_epoch(2, 4);
   CHECK(loader.next()->at(0).name == "4");
 
-  CHECK(contains(error_of([&] { PrefetchLoader(pairs, {}, {.batch_size = 7}); }), "enough samples for one batch of 7, came 6"));
+  CHECK(contains(error_of([&] { PrefetchLoader(pairs, {}, {.batch_size = 7}); }), "--batch-size 7, but the dataset has only 6 pairs; use at most 6"));
   CHECK(contains(error_of([&] { PrefetchLoader(pairs, {}, {.threads = 0}); }), "at least 1"));
 }

@@ -96,7 +96,8 @@ int dispatch(std::vector<std::string> arguments) {
   program.get_formatter()->column_width(36);
   const std::vector<Command> commands{add_train_command(program),   add_generate_command(program),
                                       add_synth_command(program),   add_inspect_command(program),
-                                      add_convert_command(program), add_encode_command(program)};
+                                      add_convert_command(program), add_encode_command(program),
+                                      add_labels_command(program)};
   for (const Command& command : commands) command.app->allow_extras();
   if (arguments.empty()) arguments = {"--help"};
   check_command_name(arguments, commands);

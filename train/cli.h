@@ -43,5 +43,6 @@ Command add_encode_command(CLI::App& program);
 Command add_inspect_command(CLI::App& program);
 Command add_convert_command(CLI::App& program);
 Command add_synth_command(CLI::App& program);
+Command add_labels_command(CLI::App& program);
 
 }  // namespace asap::train

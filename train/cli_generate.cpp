@@ -42,7 +42,7 @@ struct WeightFlags {
     options.add_to(app, groups, Defaults::hidden);
   }
 
-  WeightSource find() const {
+  WeightSource find(const std::vector<std::string>& used = {}) const {
     const auto apply = [this](Options& o) {
       options.apply(o);
       o.train.threads = threads;
@@ -52,7 +52,7 @@ struct WeightFlags {
     WeightSource source =
         find_weights(weights, {apply, [this](const OptionField& field) { return options.origin(field); }});
     for (const std::string& clause : source.assumed) warn("assumed " + clause);
-    options.refuse_idle(source.options);
+    options.refuse_idle(source.options, used);
     return source;
   }
 };
@@ -77,7 +77,10 @@ struct GenerateCommand {
                                     {"instance_dir", "--instance-dir"},
                                     {"split_file", "--split-file"}})
       refuse(!labels.empty() && given.given(key), flag, "with --labels, which takes the place of a data set");
-    refuse(given.given("image_dir"), "--image-dir", "on generate, which needs no photos");
+    for (const auto& [key, flag] : {std::pair{"image_dir", "--image-dir"},
+                                    {"image_prefix", "--image-prefix"},
+                                    {"image_suffix", "--image-suffix"}})
+      refuse(given.given(key), flag, "on generate, which needs no photos");
     refuse(labels.empty() && !instances.empty(), "--instances", "without --labels: a data set has its own");
     refuse(given.given("load_size") && !given.given("preprocess_mode"), "--load-size", "without --preprocess");
     if (given.given("preprocess_mode") && !size.empty()) throw UsageError("--size and --preprocess exclude each other");
@@ -96,10 +99,23 @@ struct GenerateCommand {
   int run() const {
     refuse_idle();
     const PictureSize wanted = size.empty() ? PictureSize() : parse_size(size);
-    const WeightSource source = weights.find();
+    // For --labels they say how its files are named and which half of them is the input.
+    static const std::vector<std::string> kNaming{"label_prefix", "label_suffix", "instance_prefix", "instance_suffix",
+                                                  "direction"};
+    const WeightSource source = weights.find(labels.empty() ? std::vector<std::string>() : kNaming);
     refuse_codes(source.options.model);
+    Options named;
+    weights.options.apply(named);
+    const auto if_given = [&](const char* key, const std::string& value) {
+      return weights.options.given(key) ? value : std::string();
+    };
+    const TrainOptions& o = named.train;
     generate(source, {.labels = paths(labels),
                       .instances = instances,
+                      .label_affixes = {if_given("label_prefix", o.label_prefix), if_given("label_suffix", o.label_suffix)},
+                      .instance_affixes = {if_given("instance_prefix", o.instance_prefix),
+                                           if_given("instance_suffix", o.instance_suffix)},
+                      .labels_half = weights.options.given("direction") ? input_half(o) : Half::none,
                       .out = out,
                       .size = wanted,
                       .keep_preprocess = weights.options.given("preprocess_mode"),
@@ -140,7 +156,7 @@ Command add_generate_command(CLI::App& program) {
   command->seed = app->add_option("--seed", command->weights.seed, "of the codes, for models with condition_on_z");
   command->seed->type_name("N")->default_str("0");
   command->weights.add_to(*app, {OptionGroup::data, OptionGroup::input, OptionGroup::generator, OptionGroup::encoder});
-  app->get_option("--image-dir")->group("");  // refused: not for help
+  for (const char* refused : {"--image-dir", "--image-prefix", "--image-suffix"}) app->get_option(refused)->group("");
   app->footer(kGenerateFooter);
   return {app, [command] { return command->run(); }};
 }

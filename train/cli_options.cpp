@@ -6,6 +6,7 @@
 
 #include "train/cli.h"
 #include "train/config_json.h"
+#include "train/idle_options.h"
 
 namespace asap::train {
 namespace {
@@ -40,40 +41,6 @@ std::string flag_name(const std::string& key) {
   return flag_of(key);
 }
 
-// An option that does nothing with other settings, and which these are.
-struct Idle {
-  const char* key;
-  bool idle;
-  std::string with;
-};
-
-std::vector<Idle> idle_options(const Options& options) {
-  const asapnet::Config& c = options.model;
-  const TrainOptions& o = options.train;
-  const bool custom = o.dataset_mode == "custom", facades = o.dataset_mode == "facades";
-  const bool takes_load_size = o.preprocess_mode.starts_with("resize") || o.preprocess_mode.starts_with("scale");
-  const std::string dataset = "with --dataset " + o.dataset_mode;
-  return {{"dataroot", custom, dataset + ", whose folders are --label-dir and --image-dir"},
-          {"phase", custom, dataset + ", which has no phases"},
-          {"label_dir", !custom, dataset + ", which takes --data"},
-          {"image_dir", !custom, dataset + ", which takes --data"},
-          {"instance_dir", !custom, dataset + ", which takes --data"},
-          {"split_file", !facades, dataset},
-          {"load_size", !takes_load_size, "with --preprocess " + o.preprocess_mode},
-          {"instance_dir", !c.instance_channel(), "without an instance channel (--no-instance-edge=false)"},
-          {"label_nc", c.no_one_hot && c.label_nc != 3, "with --no-one-hot, whose input is an RGB picture"},
-          {"contain_dontcare_label", c.no_one_hot, "with --no-one-hot, whose input is an RGB picture"},
-          {"no_instance_dist", !c.no_instance_dist && !c.no_instance_edge, "beside edges (--no-instance-edge)"},
-          {"ngf", !c.use_vae, "without --use-vae"},
-          {"z_dim", !c.use_vae, "without --use-vae"},
-          {"lambda_kld", !c.use_vae, "without --use-vae"},
-          {"lambda_vgg", c.no_vgg_loss, "with --no-vgg-loss"},
-          {"vgg", c.no_vgg_loss, "with --no-vgg-loss"},
-          {"vgg_normalise", c.no_vgg_loss, "with --no-vgg-loss"},
-          {"lambda_feat", c.no_ganFeat_loss, "with --no-ganfeat-loss"},
-          {"spectral_init", c.norm_D != "spectralinstance", "with --norm-d " + c.norm_D}};
-}
-
 }  // namespace
 
 void OptionFlags::add_to(CLI::App& command, const std::vector<OptionGroup>& groups, Defaults defaults) {
@@ -106,10 +73,13 @@ void OptionFlags::apply(Options& options) const {
 }
 
 void OptionFlags::refuse_idle(const Options& options, const std::vector<std::string>& used) const {
-  for (const Idle& option : idle_options(options)) {
-    if (option.idle && given(option.key) && std::find(used.begin(), used.end(), option.key) == used.end())
-      throw UsageError(flag_name(option.key) + " has no effect " + option.with + "; leave it out");
+  std::vector<IdleOption> idle = idle_data_options(options);
+  for (IdleOption& option : idle_model_options(options)) idle.push_back(std::move(option));
+  for (const IdleOption& option : idle) {
+    if (!given(option.key) || std::find(used.begin(), used.end(), option.key) != used.end()) continue;
+    throw UsageError(flag_name(option.key) + " has no effect " + option.why + "; leave it out");
   }
+  if (!config_file_.empty()) refuse_idle_values(options, config_file_);
 }
 
 std::string OptionFlags::origin(const OptionField& field) const {

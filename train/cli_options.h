@@ -26,8 +26,8 @@ class OptionFlags {
   // After parsing: preset, file and flags onto `options`. UsageError for a flag's value of the wrong type.
   void apply(Options& options) const;
 
-  // UsageError if a flag was given that does nothing with these (resolved) options: "--vgg has no effect with
-  // --no-vgg-loss". Keys in `used` do something in this command all the same.
+  // After resolving: UsageError for a flag, asap::Error for a value of the --config file, that has no effect beside the
+  // other options: "--vgg has no effect with --no-vgg-loss". Keys in `used` have one in this command.
   void refuse_idle(const Options& options, const std::vector<std::string>& used = {}) const;
 
   // Where an option's value comes from: "--label-nc 20", "--config FILE (label_nc 20)" or "--preset NAME (label_nc 20)".

@@ -11,8 +11,6 @@
 #include <set>
 
 #include "asapnet/session.h"
-#include "nn/checkpoint_file.h"
-#include "nn/safetensors.h"
 #include "tensor/threads.h"
 #include "train/architecture.h"
 #include "train/batch.h"
@@ -31,24 +29,22 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-// The configuration in a safetensors file's metadata, if it has one.
-bool options_from_metadata(const fs::path& file, Options& options) {
-  if (file.extension() != ".safetensors") return false;
-  const auto metadata = nn::read_safetensors(file).metadata;
+// The configuration in a file's metadata, if it has one.
+bool options_from_metadata(const nn::CheckpointFile& file, Options& options) {
+  const auto& metadata = file.contents().metadata();
   const auto config = metadata.find("config");
   if (config == metadata.end()) return false;
-  options_from_json(config->second, file.string() + " (metadata)", options);
+  options_from_json(config->second, file.path().string() + " (metadata)", options);
   return true;
 }
 
 // The configuration from names and shapes, limited by what the user gave.
-void infer_options(const Wishes& wishes, WeightSource& source) {
+void infer_options(const Tensors& weights, const Wishes& wishes, WeightSource& source) {
   const auto model_overlay = [&](asapnet::Config& config) {
     Options options{.model = config, .train = {}};
     wishes.apply(options);
     config = options.model;
   };
-  const nn::StateDict weights = nn::read_state_dict(source.generator);
   const InferredConfig inferred = infer_generator(weights, source.generator.string(), model_overlay);
   source.options.model = inferred.config;
   source.assumed = inferred.assumed;
@@ -59,19 +55,19 @@ bool is_folder(const fs::path& path) {
   return fs::is_directory(path, ignored);
 }
 
-// The options of a run; false if the folder has none and its weights must tell.
-bool read_folder(const fs::path& folder, WeightSource& source) {
+// The files of a run or of a checkpoint.
+void read_folder(const fs::path& folder, WeightSource& source) {
   const bool is_run = fs::exists(folder / "config.json");
-  const fs::path checkpoint = is_run ? latest_checkpoint(folder) : folder;
+  const FoundCheckpoint found = is_run ? find_checkpoint(folder) : FoundCheckpoint{folder, ""};
+  if (!found.note.empty()) print_note(found.note);
+  const fs::path checkpoint = found.folder;
   ASAP_CHECK(
       is_run || fs::exists(folder / "G.safetensors"), folder.string(),
       ": expected a run folder (config.json, checkpoints) or a checkpoint folder (G.safetensors), found neither");
   ASAP_CHECK(!checkpoint.empty(), folder.string(), ": the run has no checkpoint yet");
   source.generator = checkpoint / "G.safetensors";
+  check_unchanged(source.generator);
   if (fs::exists(checkpoint / "E.safetensors")) source.encoder = checkpoint / "E.safetensors";
-  if (!is_run) return options_from_metadata(source.generator, source.options);
-  options_from_json_file(folder / "config.json", source.options);
-  return true;
 }
 
 // What a model is cannot change once it is trained.
@@ -92,11 +88,6 @@ void check_as_trained(const fs::path& weights, const Options& trained, const Opt
                wanted.model.crop_size, wanted.model.aspect_ratio == 1 ? "" : str("x", wanted.model.height()));
     fail(start, ", and a trained model's ", field.key, " cannot change");
   }
-}
-
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
 }
 
 // "a, b and c", for files that the user named.
@@ -124,12 +115,18 @@ void check_names(const std::vector<Pair>& pairs, const char* what) {
 }
 
 // Single files and the files of folders, in the order given. A folder of pictures is what the custom layout lists as labels.
-std::vector<Pair> files_and_folders(const std::vector<fs::path>& paths, const fs::path& instances) {
+std::vector<Pair> files_and_folders(const std::vector<fs::path>& paths, const fs::path& instances,
+                                    const GenerateOptions& options) {
   std::vector<Pair> pairs;
   for (const fs::path& path : paths) {
     if (is_folder(path)) {
-      const auto found = list_pairs(
-          {.layout = DatasetLayout::custom, .label_dir = path, .instance_dir = instances, .need_images = false});
+      const auto found = list_pairs({.layout = DatasetLayout::custom,
+                                     .label_dir = path,
+                                     .instance_dir = instances,
+                                     .label_affixes = options.label_affixes,
+                                     .instance_affixes = options.instance_affixes,
+                                     .need_images = false,
+                                     .skip = {options.out}});
       pairs.insert(pairs.end(), found.begin(), found.end());
     } else {
       const fs::path instance = is_folder(instances) ? instances / (path.stem().string() + ".png") : instances;
@@ -146,7 +143,8 @@ std::vector<Pair> given_pairs(const GenerateOptions& options, bool use_instances
   ASAP_CHECK(use_instances || options.instances.empty(), "--instances ", options.instances.string(),
              ": this model takes no instance channel; leave it out");
   check_given_files(options.labels, "--labels");
-  const std::vector<Pair> pairs = files_and_folders(options.labels, use_instances ? options.instances : fs::path());
+  std::vector<Pair> pairs = files_and_folders(options.labels, use_instances ? options.instances : fs::path(), options);
+  for (Pair& pair : pairs) pair.label_half = options.labels_half;
   check_names(pairs, "label maps");
   if (!use_instances) return pairs;
   ASAP_CHECK(pairs.size() == 1 || is_folder(options.instances), "--instances ", options.instances.string(),
@@ -164,6 +162,7 @@ std::vector<Pair> pairs_to_generate(const WeightSource& source, const GenerateOp
              "generate: expected label maps; give --labels FILE or DIR, or --dataset and --data");
   DatasetOptions dataset = dataset_options(source.options);
   dataset.need_images = false;
+  dataset.skip = {options.out};
   return list_pairs(dataset);
 }
 
@@ -235,12 +234,15 @@ std::vector<Target> targets(const std::vector<Pair>& pairs, const fs::path& out)
 }
 
 // The pictures of one phase of the data set; false if they cannot be listed.
-bool protect_phase(const Options& options, const std::string& phase, bool with_photos, OutputGuard& guard) {
+bool protect_phase(const Options& options, const std::string& phase, bool with_photos, const fs::path& out,
+                   OutputGuard& guard) {
   Options of_phase = options;
   of_phase.train.phase = phase;
   try {
     DatasetOptions dataset = dataset_options(of_phase);
     dataset.need_images = with_photos;
+    dataset.skip = {out};
+    dataset.note = [](const std::string&) {};
     for (const Pair& pair : list_pairs(dataset)) {
       for (const fs::path& file : {pair.label, pair.instance, pair.image})
         guard.protect(file, "a picture of the model's data set");
@@ -252,13 +254,13 @@ bool protect_phase(const Options& options, const std::string& phase, bool with_p
 }
 
 // The pictures that the weights were trained with, as far as the run knows where they are.
-void protect_data_set(const Options& options, OutputGuard& guard) {
+void protect_data_set(const Options& options, const fs::path& out, OutputGuard& guard) {
   if (options.train.dataroot.empty() && options.train.label_dir.empty()) return;
   for (const std::string& phase : std::set<std::string>{options.train.phase, "train", "test"})
-    protect_phase(options, phase, true, guard) || protect_phase(options, phase, false, guard);
+    protect_phase(options, phase, true, out, guard) || protect_phase(options, phase, false, out, guard);
 }
 
-OutputGuard guard_of(const WeightSource& source, const std::vector<Pair>& pairs) {
+OutputGuard guard_of(const WeightSource& source, const std::vector<Pair>& pairs, const fs::path& out) {
   OutputGuard guard;
   for (const Pair& pair : pairs) {
     guard.protect(pair.label, source.options.model.no_one_hot ? "the input picture itself" : "the label map itself");
@@ -266,7 +268,7 @@ OutputGuard guard_of(const WeightSource& source, const std::vector<Pair>& pairs)
   }
   guard.protect(source.generator, "the file of weights");
   guard.protect(source.encoder, "the file of weights");
-  protect_data_set(source.options, guard);
+  protect_data_set(source.options, out, guard);
   return guard;
 }
 
@@ -355,14 +357,24 @@ Tensor cut_to(const Tensor& result, int64_t height, int64_t width, bool raw) {
 WeightSource find_weights(const fs::path& weights, const Wishes& wishes) {
   ASAP_CHECK(fs::exists(weights), weights.string(), ": there is no such file or folder");
   WeightSource source;
-  source.generator = weights;
-  const bool known = is_folder(weights) ? read_folder(weights, source) : options_from_metadata(weights, source.options);
-  if (!known) infer_options(wishes, source);
+  if (is_folder(weights)) {
+    read_folder(weights, source);
+  } else {
+    source.generator = weights;
+    check_unchanged(weights);
+  }
+  nn::CheckpointFile file(source.generator);
+  const nn::NetworkWeights generator(file, signature(NetworkKind::generator));
+  const bool is_run = fs::exists(weights / "config.json");
+  if (is_run) options_from_json_file(weights / "config.json", source.options);
+  const bool known = is_run || options_from_metadata(file, source.options);
+  if (!known) infer_options(generator.tensors(), wishes, source);
   source.options.train.phase = "test";
   const Options trained = source.options;
   wishes.apply(source.options);
   if (known) check_as_trained(weights, trained, source.options, wishes);
   resolve(source.options);
+  check_size_of_generator(file, generator.tensors(), source.options.model);
   return source;
 }
 
@@ -387,7 +399,7 @@ void generate(const WeightSource& source, const GenerateOptions& options) {
   const std::vector<Pair> pairs = pairs_to_generate(source, options);
   const PreprocessOptions preprocess = preprocessing(source, options);
   const std::vector<Target> goals = targets(pairs, options.out);
-  const OutputGuard guard = guard_of(source, pairs);
+  const OutputGuard guard = guard_of(source, pairs, options.out);
   for (const Target& target : goals) {
     guard.check(target.png);
     if (options.raw) guard.check(target.npy);
@@ -435,9 +447,9 @@ void encode(const WeightSource& source, const std::vector<fs::path>& images, con
   const Device device = available_device(source.options.train.device);
   set_num_threads(static_cast<int>(source.options.train.threads));
   check_given_files(images, "--images");
-  const std::vector<Pair> photos = files_and_folders(images, {});
+  const std::vector<Pair> photos = files_and_folders(images, {}, {.out = out});
   check_names(photos, "pictures");
-  OutputGuard guard = guard_of(source, {});
+  OutputGuard guard = guard_of(source, {}, out);
   for (const Pair& photo : photos) guard.protect(photo.label, "the picture itself");
   for (const Pair& photo : photos) {
     for (const char* tail : {"_mu.npy", "_logvar.npy"}) guard.check(output_path(out, photo.name, tail));

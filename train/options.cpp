@@ -10,6 +10,9 @@
 
 #include "tensor/kernel_slot.h"
 #include "tensor/precision.h"
+#include "train/idle_options.h"
+#include "train/image_files.h"
+#include "train/label_colours.h"
 
 namespace asap::train {
 namespace {
@@ -34,15 +37,28 @@ struct Table {
 
 void add_data(Table& t, TrainOptions& o) {
   t.group = OptionGroup::data;
-  t.add("dataset_mode", &o.dataset_mode, "layout of the data: facades, cityscapes or custom", "--dataset");
+  t.add("dataset_mode", &o.dataset_mode, "layout of the data: facades, cityscapes, custom or aligned", "--dataset");
   t.add_resumable("dataroot", &o.dataroot,
-                  "folder of the data (facades: the CMP base folder, or PHASE_label and PHASE_img)", "--data");
+                  "folder of the data (facades: the CMP base folder, or PHASE_label and PHASE_img; aligned: A|B pictures in "
+                  "PHASE)",
+                  "--data");
   t.add("phase", &o.phase, "split: the prefix of the folders, or train/test of the published facades split");
   t.add_resumable("label_dir", &o.label_dir, "custom: folder of label maps");
   t.add_resumable("image_dir", &o.image_dir, "custom: folder of photos, paired by file name");
   t.add_resumable("instance_dir", &o.instance_dir, "custom: folder of instance maps");
+  t.add_resumable("label_prefix", &o.label_prefix, "custom: what names of label maps have before the common name");
+  t.add_resumable("label_suffix", &o.label_suffix,
+                  "custom: what they have behind it, before the extension (_seg: a_seg.png pairs with a.jpg)");
+  t.add_resumable("image_prefix", &o.image_prefix, "custom: likewise for photos");
+  t.add_resumable("image_suffix", &o.image_suffix, "custom: likewise for photos");
+  t.add_resumable("instance_prefix", &o.instance_prefix, "custom: likewise for instance maps");
+  t.add_resumable("instance_suffix", &o.instance_suffix, "custom: likewise for instance maps");
+  t.add("direction", &o.direction, "aligned: AtoB makes the right half of a picture from its left half, BtoA the left");
   t.add_resumable("split_file", &o.split_file,
                   "facades: file with one picture name a line, instead of the published split");
+  t.add("palette", &o.palette,
+        "label maps are pictures in colours, and this file says which class each colour is: JSON ([[r,g,b], ...] by "
+        "class, or {\"#rrggbb\": class, ...}), or a PNG of the colours");
   t.add("preprocess_mode", &o.preprocess_mode,
         "resize_and_crop, crop, scale_width[_and_crop], scale_shortside[_and_crop], fixed or none; empty: "
         "resize_and_crop, "
@@ -151,6 +167,16 @@ void add_run(Table& t, TrainOptions& o) {
   t.add_resumable("precision", &o.precision, kPrecisionHelp);
 }
 
+DatasetLayout dataset_layout(const TrainOptions& o) {
+  const std::pair<const char*, DatasetLayout> layouts[] = {{"facades", DatasetLayout::facades},
+                                                           {"cityscapes", DatasetLayout::cityscapes},
+                                                           {"custom", DatasetLayout::custom},
+                                                           {"aligned", DatasetLayout::aligned}};
+  for (const auto& [name, layout] : layouts)
+    if (o.dataset_mode == name) return layout;
+  fail("config: dataset_mode is '", o.dataset_mode, "'; it must be facades, cityscapes, custom or aligned");
+}
+
 void at_least(const char* option, int64_t value, int64_t least) {
   ASAP_CHECK(value >= least, "config: ", option, " is ", value, "; it must be at least ", least);
 }
@@ -159,17 +185,13 @@ void at_most(const char* option, int64_t value, int64_t most) {
   ASAP_CHECK(value <= most, "config: ", option, " is ", value, "; it must be at most ", most);
 }
 
-// In the user's terms, what would otherwise be a sentence about something that follows from it.
-void check_sizes(const asapnet::Config& c) {
-  at_least("crop_size", c.crop_size, 1);
-  at_most("crop_size", c.crop_size, kLongestSide);
+// In the user's terms, what validate() would say of something that follows from it.
+void check_crop_size(const asapnet::Config& c) {
   const double least = 16 * c.aspect_ratio * static_cast<double>(c.learned_ds_factor);
-  const bool possible = c.aspect_ratio > 0 && c.learned_ds_factor >= 2 && least <= kLongestSide;
+  const bool possible = c.crop_size >= 1 && c.aspect_ratio > 0 && c.learned_ds_factor >= 2 && least <= kLongestSide;
   ASAP_CHECK(!possible || static_cast<double>(c.crop_size) >= least, "config: crop_size ", c.crop_size,
              " is too small; with learned_ds_factor ", c.learned_ds_factor, " it must be at least ", least,
              ", or learned_ds_factor smaller");
-  ASAP_CHECK(!c.contain_dontcare_label || c.no_one_hot || c.label_nc <= 255, "config: label_nc is ", c.label_nc,
-             "; with contain_dontcare_label, where 255 means 'don't care', it must be at most 255");
 }
 
 template <class T>
@@ -234,6 +256,20 @@ void check_training(const TrainOptions& o) {
   ASAP_CHECK(o.spectral_init == "pytorch" || o.spectral_init == "xavier", "config: spectral_init is '", o.spectral_init,
              "'; it must be pytorch or xavier");
   parse_precision(o.precision);
+}
+
+// A file becomes its table, so that a run needs the file no more.
+void resolve_palette(Options& options) {
+  std::string& palette = options.train.palette;
+  if (palette.empty()) return;
+  const asapnet::Config& model = options.model;
+  ASAP_CHECK(!model.no_one_hot,
+             "config: palette is about label maps, but with no_one_hot the input is a picture; leave one out");
+  const LabelColours table = palette[0] == '{' ? LabelColours(palette, "config: palette") : LabelColours::read(palette);
+  const bool ends_with_dontcare = model.contain_dontcare_label && table.classes() == 256;
+  ASAP_CHECK(table.classes() <= model.label_nc || ends_with_dontcare, "config: the palette has the classes 0 to ",
+             table.classes() - 1, ", but label_nc is ", model.label_nc, "; ", table.classes(), " would do");
+  palette = table.to_json();
 }
 
 }  // namespace
@@ -314,16 +350,20 @@ void check_trainable(const Options& options) {
 
 void resolve(Options& options) {
   TrainOptions& o = options.train;
-  check_sizes(options.model);
+  check_crop_size(options.model);
   options.model.validate();
-  ASAP_CHECK(o.dataset_mode == "facades" || o.dataset_mode == "cityscapes" || o.dataset_mode == "custom",
-             "config: dataset_mode is '", o.dataset_mode, "'; it must be facades, cityscapes or custom");
+  dataset_layout(o);
+  input_half(o);
+  reset_idle_values(options);
   if (o.preprocess_mode.empty()) o.preprocess_mode = o.dataset_mode == "cityscapes" ? "fixed" : "resize_and_crop";
   preprocess_from_name(o.preprocess_mode);
   if (o.load_size == 0) o.load_size = std::llround(static_cast<double>(options.model.crop_size) * 286 / 256);
   at_least("load_size", o.load_size, 1);
+  ASAP_CHECK(o.preprocess_mode != "resize_and_crop" || o.load_size >= options.model.crop_size, "config: load_size is ",
+             o.load_size, ", smaller than the crop of ", options.model.crop_size, " that is taken from it; use --load-size ",
+             options.model.crop_size, " or more, or a smaller --crop-size");
   at_most("load_size", o.load_size, kLongestSide);
-  at_most("label_nc", options.model.label_nc, 256);
+  at_most("label_nc", options.model.label_nc, kMostClasses);
   const auto betas = asapnet::OptimizerConfig::defaults(o.no_TTUR);
   if (o.beta1 == -1) o.beta1 = betas.beta1;
   if (o.beta2 == -1) o.beta2 = betas.beta2;
@@ -332,15 +372,20 @@ void resolve(Options& options) {
        {&o.dataroot, &o.label_dir, &o.image_dir, &o.instance_dir, &o.split_file, &o.init_g, &o.init_d, &o.vgg}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
   }
+  resolve_palette(options);
   check_training(o);
+}
+
+Half input_half(const TrainOptions& o) {
+  ASAP_CHECK(o.direction == "AtoB" || o.direction == "BtoA", "config: direction is '", o.direction,
+             "'; it must be AtoB or BtoA");
+  return o.direction == "AtoB" ? Half::left : Half::right;
 }
 
 DatasetOptions dataset_options(const Options& options) {
   const TrainOptions& o = options.train;
-  const bool custom = o.dataset_mode == "custom";
-  const auto layout = custom                        ? DatasetLayout::custom
-                      : o.dataset_mode == "facades" ? DatasetLayout::facades
-                                                    : DatasetLayout::cityscapes;
+  const DatasetLayout layout = dataset_layout(o);
+  const bool custom = layout == DatasetLayout::custom;
   const bool instances = options.model.instance_channel();
   ASAP_CHECK(!custom || !o.label_dir.empty(), "data: the custom dataset needs --label-dir (and --image-dir to train)");
   ASAP_CHECK(custom || !o.dataroot.empty(), "data: expected the folder of the ", o.dataset_mode,
@@ -349,6 +394,9 @@ DatasetOptions dataset_options(const Options& options) {
              "data: the model takes an instance channel, but there are no instance maps; give --dataset custom with "
              "--instance-dir, or "
              "turn the channel off with --no-instance-edge --no-instance-dist");
+  ASAP_CHECK(layout != DatasetLayout::aligned || options.model.no_one_hot || !o.palette.empty(),
+             "data: the aligned dataset's input halves are pictures; give --no-one-hot to take their colours as they are, or "
+             "--palette FILE to take them as classes");
   return {.layout = layout,
           .root = o.dataroot,
           .phase = o.phase,
@@ -356,18 +404,24 @@ DatasetOptions dataset_options(const Options& options) {
           .label_dir = o.label_dir,
           .image_dir = o.image_dir,
           .instance_dir = instances ? o.instance_dir : "",
+          .label_affixes = {o.label_prefix, o.label_suffix},
+          .image_affixes = {o.image_prefix, o.image_suffix},
+          .instance_affixes = {o.instance_prefix, o.instance_suffix},
+          .input_half = input_half(o),
           .use_instances = instances};
 }
 
 PreprocessOptions preprocess_options(const Options& options) {
   const asapnet::Config& c = options.model;
+  const std::string& palette = options.train.palette;
   return {.mode = preprocess_from_name(options.train.preprocess_mode),
           .load_size = static_cast<int>(options.train.load_size),
           .crop_size = static_cast<int>(c.crop_size),
           .aspect_ratio = c.aspect_ratio,
           .label_nc = static_cast<int>(c.label_nc),
           .contain_dontcare_label = c.contain_dontcare_label,
-          .no_one_hot = c.no_one_hot};
+          .no_one_hot = c.no_one_hot,
+          .colours = palette.empty() ? nullptr : std::make_shared<LabelColours>(palette, "config: palette")};
 }
 
 asapnet::OptimizerConfig optimizer_config(const TrainOptions& o) {

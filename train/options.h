@@ -25,9 +25,13 @@ struct Every {
 
 struct TrainOptions {
   // Data.
-  std::string dataset_mode = "facades";  // facades, cityscapes, custom
+  std::string dataset_mode = "facades";  // facades, cityscapes, custom, aligned
   std::string dataroot = {}, label_dir = {}, image_dir = {}, instance_dir = {}, split_file = {};
+  std::string label_prefix = {}, label_suffix = {}, image_prefix = {}, image_suffix = {};  // custom, before the extension
+  std::string instance_prefix = {}, instance_suffix = {};
+  std::string direction = "AtoB";  // aligned: which half of a picture becomes which
   std::string phase = "train";
+  std::string palette = {};          // colours of the classes: a file (label_colours.h), once resolved its table as JSON
   int64_t max_dataset_size = 0;      // 0: all
   std::string preprocess_mode = {};  // empty: resize_and_crop, for cityscapes fixed
   int64_t load_size = 0;             // 0: crop_size * 286 / 256
@@ -97,6 +101,7 @@ void resolve(Options& options);
 void check_trainable(const Options& options);
 
 DatasetOptions dataset_options(const Options& options);
+Half input_half(const TrainOptions& options);  // of A|B pictures, by `direction`
 PreprocessOptions preprocess_options(const Options& options);
 asapnet::OptimizerConfig optimizer_config(const TrainOptions& options);
 

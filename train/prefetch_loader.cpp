@@ -29,8 +29,10 @@ int64_t count_batches(int64_t count, const LoaderOptions& o) {
   ASAP_CHECK(o.batch_size >= 1 && o.threads >= 1 && o.batches_ahead >= 1,
              "PrefetchLoader: expected batch_size, threads and batches_ahead of at least 1, came ", o.batch_size, ", ", o.threads,
              " and ", o.batches_ahead);
+  ASAP_CHECK(!o.drop_last || count >= o.batch_size, "--batch-size ", o.batch_size, ", but the dataset has only ", count,
+             count == 1 ? " pair" : " pairs", "; use at most ", count);
   const int64_t batches = o.drop_last ? count / o.batch_size : (count + o.batch_size - 1) / o.batch_size;
-  ASAP_CHECK(batches >= 1, "PrefetchLoader: expected enough samples for one batch of ", o.batch_size, ", came ", count);
+  ASAP_CHECK(batches >= 1, "PrefetchLoader: expected at least one sample, came none");
   return batches;
 }
 
