@@ -16,6 +16,7 @@
 #include "train/batch.h"
 #include "train/checkpoint.h"
 #include "train/config_json.h"
+#include "train/files.h"
 #include "train/image_files.h"
 #include "train/native_size.h"
 #include "train/npy.h"
