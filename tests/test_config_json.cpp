@@ -232,7 +232,7 @@ TEST_CASE("resolve: derived values, and errors that name option and remedy") {
   CHECK(contains(error_with([](Options& o) { o.train.batchSize = 0; }), "batchSize is 0; it must be at least 1"));
   CHECK(contains(error_with([](Options& o) { o.train.lr = 0; }), "lr is 0; it must be above 0"));
   CHECK(contains(error_with([](Options& o) { o.train.beta2 = 1; }), "beta2 is 1"));
-  CHECK(contains(error_with([](Options& o) { o.train.dataset_mode = "faces"; }), "facades, cityscapes or custom"));
+  CHECK(contains(error_with([](Options& o) { o.train.dataset_mode = "faces"; }), "facades, cityscapes, custom or aligned"));
   CHECK(contains(error_with([](Options& o) { o.train.spectral_init = "zero"; }), "pytorch or xavier"));
   CHECK(contains(error_with([](Options& o) { o.train.load_size = int64_t{1} << 40; }),
                  "load_size is 1099511627776; it must be at most"));

@@ -284,11 +284,62 @@ TEST_CASE("RGB-to-RGB: the label is a picture") {
   CHECK(chw[0] == (sample.photo.at(0, 0, 0) / 255.0f - 0.5f) / 0.5f);
 }
 
+TEST_CASE("aligned: the halves of a picture are label and photo, cropped and mirrored alike") {
+  ScratchFolder folder;
+  Image whole(140, 66, 3);
+  for (int y = 0; y < 66; ++y)
+    for (int x = 0; x < 140; ++x) {
+      whole.at(x, y, 0) = uint8_t(x);
+      whole.at(x, y, 1) = uint8_t(y);
+    }
+  Pair pair{"ab", folder / "ab.png", folder / "ab.png", {}, Half::left};
+  write_png(pair.label, whole);
+  const PreprocessOptions options{.mode = Preprocess::crop, .crop_size = 64, .no_one_hot = true};
+  for (const Half half : {Half::left, Half::right}) {
+    pair.label_half = half;
+    const int label_from = half == Half::left ? 0 : 70, photo_from = 70 - label_from;
+    for (int i = 0; i < 20; ++i) {
+      const SampleRandom random = sample_random(1, 2, i);
+      const Sample s = load_sample(pair, options, random);
+      const int left = s.label_rgb.at(random.flip ? 63 : 0, 0, 0) - label_from, top = s.label_rgb.at(0, 0, 1);
+      REQUIRE(left >= 0);
+      REQUIRE(left <= 6);
+      for (int y : {0, 31, 63})
+        for (int x : {0, 17, 63}) {
+          const int from_x = left + (random.flip ? 63 - x : x);
+          REQUIRE(s.label_rgb.at(x, y, 0) == label_from + from_x);
+          REQUIRE(s.photo.at(x, y, 0) == photo_from + from_x);
+          REQUIRE(s.label_rgb.at(x, y, 1) == top + y);
+          REQUIRE(s.photo.at(x, y, 1) == top + y);
+        }
+    }
+  }
+  Pair label_alone{"ab", folder / "ab.png", {}, {}, Half::right};
+  const Sample sample = load_sample(label_alone, options, {});
+  CHECK(sample.photo.empty());
+  CHECK(sample.label_rgb.at(0, 0, 0) == 73);  // the centre of the right half
+  write_png(pair.label, Image(141, 66, 3));
+  CHECK(contains(error_of([&] { load_sample(pair, options, {}); }), "ab.png: expected a picture A|B of two halves, found an odd width: 141x66"));
+}
+
 TEST_CASE("sizes that don't fit are errors with both sizes") {
   ScratchFolder folder;
   Pair pair = write_traceable(folder.path(), 40, 50);
   CHECK(contains(error_of([&] { load_sample(pair, {.mode = Preprocess::crop, .crop_size = 48}, {}); }),
-                 "this picture of 40x50 becomes 40x50, too small for the crop of 48x48"));
+                 "this picture of 40x50 becomes 40x50, too small for the crop of 48x48; --crop-size 24 would fit"));
+  for (const auto& [mode, load, needed] : {std::tuple{Preprocess::scale_width_and_crop, 60, "--load-size 64"},
+                                           {Preprocess::scale_shortside_and_crop, 32, "--load-size 64"}}) {
+    PreprocessOptions options{.mode = mode, .load_size = load, .crop_size = 64};
+    CHECK(contains(error_of([&] { load_sample(pair, options, {}); }), std::string(needed) + " or more, or --crop-size 32 would fit"));
+    options.load_size = 64;
+    CHECK(load_sample(pair, options, {}).width() == 64);
+  }
+  fs::create_directories(folder / "lying");
+  const Pair lying = write_traceable(folder.path() / "lying", 100, 30);  // the width follows from the height and back
+  PreprocessOptions wide{.mode = Preprocess::scale_width_and_crop, .load_size = 100, .crop_size = 32};
+  CHECK(contains(error_of([&] { load_sample(lying, wide, {}); }), "--load-size 107 or more, or --crop-size 16 would fit"));
+  wide.load_size = 107;
+  CHECK(load_sample(lying, wide, {}).height() == 32);
   CHECK(contains(error_of([&] { load_sample(pair, {.load_size = 100'000, .crop_size = 48}, {}); }), "at most 100000000 pixels"));
   CHECK(contains(error_of([&] { load_sample(pair, {.aspect_ratio = 0}, {}); }), "aspect_ratio"));
   write_png(pair.image, Image(20, 20, 3));

@@ -20,7 +20,7 @@ void check_samples(const std::vector<Sample>& samples, const Config& config) {
   for (const Sample& s : samples) {
     ASAP_CHECK(s.width() == first.width() && s.height() == first.height(), "batch: ", s.name, " is ",
                size_text(s.width(), s.height()), ", but ", first.name, " is ", size_text(first.width(), first.height()),
-               "; pictures of one batch need one size: choose a preprocess mode that crops, or batch size 1");
+               "; pictures of one batch need one size: take a --preprocess that crops, or --batch-size 1");
     ASAP_CHECK(!config.instance_channel() || !s.instance.empty(), "batch: the model takes an instance channel, but ",
                s.name, " has no instance map");
   }

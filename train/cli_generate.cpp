@@ -16,7 +16,7 @@ constexpr const char* kGenerateFooter = R"(Examples:
   asapnet generate --weights runs/facades --labels maps --out pictures        every label map of a folder
   asapnet generate --weights runs/facades --labels map.png --size native --out picture.png   as large as the map
   asapnet generate --weights latest_net_G.pth --labels map.png --size 512 --raw --out pictures
-  asapnet generate --weights latest_net_G.pth --preset cityscapes256 --labels maps --instances maps --out pictures
+  asapnet generate --weights latest_net_G.pth --preset cityscapes256 --labels maps --instances ids --out pictures
 A run or our own .safetensors file knows its configuration. From an official .pth file it is read off the shapes; what
 they cannot tell is assumed and printed, and flags decide it. Label maps are resized to the training size, unless --size
 or --preprocess says otherwise; --size native extends them by reflection to whole tiles and cuts the picture back.

@@ -23,6 +23,7 @@ constexpr const char* kFooter = R"(Examples:
   asapnet train --dataset custom --label-dir maps --image-dir photos --label-nc 8 --crop-size 256 \
                 --reflection-pad --out runs/mine --no-vgg-loss --steps 5000 --save-every 500
   asapnet train --dataset custom --label-dir sketches --image-dir photos --no-one-hot --out runs/rgb --no-vgg-loss
+  asapnet train --dataset aligned --data maps --direction AtoB --no-one-hot --out runs/maps --no-vgg-loss
   asapnet train --resume runs/facades --niter 300
 Ctrl-C finishes the step, saves, and says how to resume; so do SIGTERM and a closed terminal (SIGHUP). OUT holds
 config.json, log.jsonl, checkpoints/, samples/ and report.html.)";

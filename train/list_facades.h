@@ -18,6 +18,6 @@ Side scan_side(const char* one, const std::filesystem::path& folder, const std::
 
 // asap::Error unless the two are different folders, however they are written and linked.
 void check_two_folders(const std::filesystem::path& a, const std::string& a_called, const std::filesystem::path& b,
-                       const std::string& b_called);
+                       const std::string& b_called, const std::string& remedy = "expected two");
 
 }  // namespace asap::train

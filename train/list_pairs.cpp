@@ -37,10 +37,11 @@ Side scan_side(const char* one, const fs::path& folder, const std::string& what,
   return side;
 }
 
-void check_two_folders(const fs::path& a, const std::string& a_called, const fs::path& b, const std::string& b_called) {
+void check_two_folders(const fs::path& a, const std::string& a_called, const fs::path& b, const std::string& b_called,
+                       const std::string& remedy) {
   std::error_code ignored;
   ASAP_CHECK(!fs::equivalent(a, b, ignored), "dataset: ", a_called, " and ", b_called, " are the same folder (",
-             a.string(), a.lexically_normal() == b.lexically_normal() ? "" : " and " + b.string(), "); expected two");
+             a.string(), a.lexically_normal() == b.lexically_normal() ? "" : " and " + b.string(), "); ", remedy);
 }
 
 void print_note(const std::string& text) { std::cerr << "asapnet: " << terminal_safe_message(text) << std::endl; }
@@ -130,7 +131,9 @@ void check_custom_folders(const DatasetOptions& o) {
   for (const Role& a : roles)
     for (const Role& b : roles)
       if (&a < &b && !a.folder.empty() && !b.folder.empty() && a.affixes == b.affixes)
-        check_two_folders(a.folder, a.flag, b.folder, b.flag);
+        check_two_folders(
+            a.folder, a.flag, b.folder, b.flag,
+            "expected two, or endings of their names that tell them apart (--label-suffix, --image-suffix)");
 }
 
 bool one_folder(const fs::path& a, const fs::path& b) {

@@ -66,6 +66,22 @@ struct Geometry {
   bool flip = false;
 };
 
+// Which --load-size or --crop-size would do for a picture of this size.
+std::string fitting_sizes(Size from, Size window, const PreprocessOptions& options) {
+  const auto least = [](int crop_side, int other_crop, int other, int side) {  // scaled to `side`, the other side follows
+    return std::max<int64_t>(crop_side, (int64_t(other_crop) * side + other - 1) / other);
+  };
+  const bool by_width = options.mode == Preprocess::scale_width_and_crop || from.width <= from.height;
+  const int64_t load = options.mode == Preprocess::resize_and_crop ? options.crop_size
+                       : by_width ? least(window.width, window.height, from.height, from.width)
+                                  : least(window.height, window.width, from.width, from.height);
+  const Size loaded = resized(from, options);
+  int crop_size = options.crop_size;  // tiles are powers of two
+  while (crop_size > 1 && (crop_size > loaded.width || height_for(crop_size, options) > loaded.height)) crop_size /= 2;
+  const std::string load_size = options.mode == Preprocess::crop ? "" : str("--load-size ", load, " or more, or ");
+  return str(load_size, "--crop-size ", crop_size, " would fit");
+}
+
 Geometry plan(Size from, const PreprocessOptions& options, const SampleRandom& random, const std::string& file) {
   Geometry g;
   g.resize = g.window = resized(from, options);
@@ -74,7 +90,7 @@ Geometry plan(Size from, const PreprocessOptions& options, const SampleRandom& r
     g.window = {options.crop_size, height_for(options.crop_size, options)};
     ASAP_CHECK(g.window.width <= g.resize.width && g.window.height <= g.resize.height, file, ": with preprocess mode ",
                preprocess_name(options.mode), " this picture of ", text(from), " becomes ", text(g.resize),
-               ", too small for the crop of ", text(g.window), "; choose a larger load_size or a smaller crop_size");
+               ", too small for the crop of ", text(g.window), "; ", fitting_sizes(from, g.window, options));
     const auto position = [](double u, int room) { return std::clamp(int(u * (room + 1)), 0, room); };
     g.x = position(random.crop_u, g.resize.width - g.window.width);
     g.y = position(random.crop_v, g.resize.height - g.window.height);

@@ -1,6 +1,8 @@
 // Why names do not pair: a constant beginning or ending, or upper and lower case. Declared in match_files.h.
 #include <algorithm>
+#include <map>
 #include <set>
+#include <tuple>
 
 #include "tensor/error.h"
 #include "train/file_names.h"
@@ -85,18 +87,16 @@ std::string flags(const Side& side, const Affixes& more) {
 }
 
 std::string case_hint(const Names& labels, const Names& others) {
-  std::set<std::string> folded_labels, folded_others;
-  for (const std::string& name : labels) folded_labels.insert(case_folded(name));
-  for (const std::string& name : others) folded_others.insert(case_folded(name));
-  if (folded_labels != folded_others) return "";
-  const auto differing = std::find_if(labels.begin(), labels.end(), [&](const std::string& name) {
-    return std::find(others.begin(), others.end(), name) == others.end();
-  });
-  if (differing == labels.end()) return "";
-  const auto twin = std::find_if(others.begin(), others.end(),
-                                 [&](const std::string& name) { return case_folded(name) == case_folded(*differing); });
-  return "; the names differ in upper and lower case only (" + *differing + ", " + *twin +
-         "): rename the files of one side";
+  std::map<std::string, std::string> folded;
+  for (const std::string& name : others) folded[case_folded(name)] = name;
+  std::string example;
+  for (const std::string& name : labels) {
+    const auto twin = folded.find(case_folded(name));
+    if (twin == folded.end()) return "";
+    if (twin->second != name && example.empty()) example = name + ", " + twin->second;
+  }
+  if (example.empty()) return "";
+  return "; the names differ in upper and lower case only (" + example + "): rename the files of one side";
 }
 
 }  // namespace

@@ -54,6 +54,8 @@ std::vector<Pair> training_pairs(const Options& options, const fs::path& run) {
   std::vector<Pair> pairs = list_pairs(dataset);
   const auto most = static_cast<size_t>(options.train.max_dataset_size);
   if (most > 0 && pairs.size() > most) pairs.resize(most);
+  // Settings that no picture fits show at the first, before anything is made.
+  make_batch({load_sample(pairs.front(), preprocess_options(options), {})}, options.model);
   return pairs;
 }
 
