@@ -133,6 +133,15 @@ TEST_CASE("case 03-unambiguous-labels: every form that says one number a pixel i
   }
   CHECK(forms >= 8);
   CHECK(read_label_png(kPictures / "wide.png").at(4, 0) == 1007);
+
+  // A BMP may store its rows from top to bottom, which its height below 0 says.
+  for (const char* name : {"label_index.bmp", "label_rgb.bmp"}) {
+    std::vector<uint8_t> bmp = read_file(kPictures / name);
+    for (int i = 0; i < 4; ++i) bmp[size_t(22 + i)] = uint8_t(-17 >> 8 * i);
+    const LabelMap map = decode_label_map(bmp, name);
+    for (int y = 0; y < 17; ++y)
+      for (int x = 0; x < 23; ++x) REQUIRE(map.at(x, y) == expected.at(x, 16 - y));
+  }
   ran();
 }
 

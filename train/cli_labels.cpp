@@ -1,5 +1,6 @@
 // asapnet labels: label maps in colours to label maps of class numbers. Declared in cli.h; the work is label_colours.h's.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iomanip>
 #include <iostream>
 #include <sstream>
@@ -62,7 +63,7 @@ std::vector<fs::path> targets_of(const std::vector<Pair>& files, const fs::path&
 
 std::string share(int64_t part, int64_t whole) {
   std::ostringstream text;
-  text << part << " of " << whole << " pixels (" << std::setprecision(2) << 100.0 * double(part) / double(whole)
+  text << part << " of " << whole << " pixels (" << std::fixed << std::setprecision(2) << 100.0 * double(part) / double(whole)
        << " %)";
   return text.str();
 }
