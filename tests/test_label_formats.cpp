@@ -240,6 +240,28 @@ TEST_CASE(
   ran();
 }
 
+TEST_CASE("asapnet labels without a table prints the colours there are, as a table to edit") {
+  ColouredData data;
+  const Result printed = run({"labels", "--labels", data.labels.string()});
+  CHECK(printed.code == 0);
+  CHECK(table(printed.out).classes() == 8);
+  write_text(data.json, printed.out);
+  const fs::path out = data.folder / "maps";
+  const Result done =
+      run({"labels", "--from-colours", data.json.string(), "--labels", data.labels.string(), "--out", out.string()});
+  CHECK(done.code == 0);
+  CHECK(read_photo(out / "a1.png") == read_photo(data.labels / "a1.png"));
+  ColourCount count;
+  count_colours(Image(2, 1, 3, 7), count);
+  count_colours(Image(3, 1, 3, 9), count);
+  CHECK(proposed_table(count) == "{\n  \"#090909\": 0,\n  \"#070707\": 1\n}");
+  CHECK(contains(run({"labels", "--labels", (kPictures / "colours.jpg").string()}).error,
+                 "more than 256 colours so far"));
+  CHECK(run({"labels", "--labels", data.labels.string(), "--out", out.string()}).code == 2);
+  CHECK(run({"labels", "--labels", data.labels.string(), "--from-colours", data.json.string()}).code == 2);
+  ran();
+}
+
 TEST_CASE("--palette: training and generating from label maps in colours; the run keeps the table") {
   ColouredData data;
   const fs::path trained = data.folder / "run";
