@@ -59,8 +59,9 @@ std::optional<std::string> prefix_of(const std::string& name, const std::string&
   return std::nullopt;
 }
 
-// "params_ema.", "G_ema.module.": an exponential moving average of the weights, which is what pictures are made with.
-bool is_averaged(std::string_view prefix) {
+// "params_ema.", "G_EMA.module.": an exponential moving average of the weights, which is what pictures are made with.
+bool is_averaged(std::string prefix) {
+  std::ranges::transform(prefix, prefix.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
   return std::ranges::any_of(components_of(prefix), [](std::string_view c) {
     return c == "ema" || c.starts_with("ema_") || c.ends_with("_ema");
   });
