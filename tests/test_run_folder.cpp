@@ -211,6 +211,37 @@ TEST_CASE("two new runs at the same moment: one of them is refused before it wri
   CHECK(latest_checkpoint(shop.run) == shop.step(2));
 }
 
+TEST_CASE("a lock that somebody removed is taken again, or lost to who was faster: never do two write") {
+  Workshop shop;
+  shop.options.train.save_every = {1, false};
+  const fs::path lock = shop.run / "train.lock";
+  shop.train_fresh(2, [&] {
+    fs::remove(lock);
+    return false;
+  });
+  CHECK(latest_checkpoint(shop.run) == shop.step(2));
+  std::unique_ptr<RunLock> other;
+  std::string error;
+  Options options;
+  options_from_json_file(shop.run / "config.json", options);
+  options.train.steps = 5;
+  resolve(options);
+  {
+    Trainer trainer(options, shop.run, StartMode::resume);
+    error = error_of([&] {
+      trainer.train([&] {
+        if (trainer.step() < 3 || other) return false;
+        fs::remove(lock);
+        other = std::make_unique<RunLock>(shop.run);
+        return false;
+      });
+    });
+  }
+  CHECK(contains(error, "is being trained by process"));
+  CHECK(contains(error, "the last good checkpoint is " + shop.step(3).string()));
+  CHECK(fs::exists(lock));  // the other's
+}
+
 TEST_CASE("a file system without locks: said, and trained all the same") {
   Workshop shop;
   lock_error = ENOLCK;

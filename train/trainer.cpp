@@ -184,10 +184,8 @@ void Trainer::open_folder() {
   }
   remove_unfinished_files(run_);
   write_config(run_, options_);
-  attempt("the log", [&] {
-    log_ = std::make_unique<RunLog>(run_ / "log.jsonl", step_);
-    if (!log_->warning().empty()) warn(log_->warning());
-  });
+  log_ = std::make_unique<RunLog>(run_ / "log.jsonl", step_);
+  if (!log_->warning().empty()) warn(log_->warning());
 }
 
 // Steps given beyond the epochs lengthen the part at full rate: the rate still falls to zero at the end.
@@ -208,7 +206,7 @@ Outcome Trainer::train(const std::function<bool()>& stop) {
   loader_->start_epoch(epoch(), step_ % batches_per_epoch_);
   while (step_ < total_steps_ && !stop()) {
     const LogEntry entry = train_step();
-    if (log_) attempt("the log", [&] { log_->append(entry); });
+    attempt("the log", [&] { log_->append(entry); });
     progress_->update(entry, o.print_every.due(step_, batches_per_epoch_));
     attempt("it", [] { ASAP_CHECK(std::cout, "standard output takes no more"); });
     if (step_ == total_steps_) break;
@@ -276,7 +274,7 @@ void Trainer::stop_at_bad_step(const Error& error) {
 
 void Trainer::save() {
   const SavingNow saving;
-  if (log_) attempt("the log", [&] { log_->sync(); });
+  attempt("the log", [&] { log_->sync(); });
   const TrainerState state{.step = step_,
                            .batches_per_epoch = batches_per_epoch_,
                            .noise_seed = gan_.noise().seed,
@@ -290,7 +288,7 @@ void Trainer::save() {
 
 // To go on unsaved loses nothing that ending here would keep, and the disk may have room again at the next save.
 void Trainer::save_on_the_way() {
-  check_weights();
+  check_savable();
   try {
     save();
   } catch (const Error& error) {
@@ -299,7 +297,7 @@ void Trainer::save_on_the_way() {
 }
 
 void Trainer::save_at_the_end(const std::string& reason) {
-  check_weights();
+  check_savable();
   try {
     save();
   } catch (const Error& error) {
@@ -307,9 +305,11 @@ void Trainer::save_at_the_end(const std::string& reason) {
   }
 }
 
-void Trainer::check_weights() {
+// What no later save can mend.
+void Trainer::check_savable() {
   try {
     train::check_weights(model_);
+    lock_->keep();
   } catch (const Error& error) {
     fail(error.what(), "; ", last_checkpoint_text(run_));
   }
