@@ -260,7 +260,7 @@ asapnet::Batch Trainer::next_batch() {
       samples = loader_->next();
     }
     return make_batch(*samples, options_.model, device_);
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     if (step_ == 0) throw;
     save_at_the_end(str(error.what(), "; "));
     fail(error.what(), "; saved after step ", step_, ", so that --resume ", run_.string(),
@@ -288,31 +288,31 @@ void Trainer::save() {
 
 // To go on unsaved loses nothing that ending here would keep, and the disk may have room again at the next save.
 void Trainer::save_on_the_way() {
-  check_savable();
+  try {
+    check_savable();
+  } catch (const Error& error) {
+    fail(error.what(), "; ", last_checkpoint_text(run_));
+  }
   try {
     save();
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     warn(str(error.what(), "; training goes on, and the next save tries again; ", last_checkpoint_text(run_)));
   }
 }
 
 void Trainer::save_at_the_end(const std::string& reason) {
-  check_savable();
   try {
+    check_savable();
     save();
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     fail(reason, error.what(), "; what was learned up to step ", step_, " is not saved; ", last_checkpoint_text(run_));
   }
 }
 
-// What no later save can mend.
+// Throws what no later save can mend.
 void Trainer::check_savable() {
-  try {
-    train::check_weights(model_);
-    lock_->keep();
-  } catch (const Error& error) {
-    fail(error.what(), "; ", last_checkpoint_text(run_));
-  }
+  check_weights(model_);
+  lock_->keep();
 }
 
 // The same pictures every time, spread over the dataset, cropped at the centre: progress shows.
