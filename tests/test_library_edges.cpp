@@ -283,6 +283,7 @@ TEST_CASE("cat takes tensors, variables and both in braces") {
   CHECK(floats(cat({a, v}, 0).value()) == Floats{1, 2, 4});
   CHECK(floats(cat({a}, 0)) == Floats{1, 2});
   CHECK(floats(cat(std::vector<Tensor>{a, b}, 0)) == Floats{1, 2, 3});
+  CHECK(error_of([&] { cat({v, v}, 1); }) == "cat: dimension 1 is out of range for rank 1");
 }
 
 TEST_CASE("case 22-cross-entropy-255: labels that do not count, and others by the op's name") {
