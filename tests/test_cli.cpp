@@ -389,9 +389,10 @@ TEST_CASE("RGB-to-RGB: trains and generates from pictures") {
   fs::create_directories(shop.folder / "photos");
   for (int i = 3; i <= 8; ++i)
     fs::copy(shop.data / "base" / ("cmp_b000" + std::to_string(i) + ".jpg"), shop.folder / "photos");
+  fs::copy(shop.folder / "photos", shop.folder / "sketches");
   const fs::path out = shop.folder / "rgb";
   const Result trained =
-      run({"train", "--config", text(shop.config), "--dataset", "custom", "--label-dir", text(shop.folder / "photos"),
+      run({"train", "--config", text(shop.config), "--dataset", "custom", "--label-dir", text(shop.folder / "sketches"),
            "--image-dir", text(shop.folder / "photos"), "--no-one-hot", "--steps", "1", "--out", text(out)});
   CAPTURE(trained.error);
   REQUIRE(trained.code == 0);
