@@ -1,8 +1,8 @@
 // asapnet generate and encode on what users give them: outputs that would overwrite inputs, files that cannot be used among
 // others that can, pictures of any size, and options that contradict the model or do nothing.
 #include <doctest/doctest.h>
-
-#include <cstring>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include "tests/support/program.h"
 #include "train/image_files.h"
@@ -82,8 +82,10 @@ TEST_CASE("generate: instance maps and photos are safe too; earlier results are 
   const fs::path photos = studio.folder / "P", with_edges = studio.folder / "edges";
   fs::create_directories(photos);
   for (int i = 0; i < 3; ++i) fs::copy(studio.map(i), photos);  // PNGs of the same names
+  const fs::path all_instances = studio.folder / "all";
+  fs::copy(studio.maps, all_instances);
   const Result trained = run({"train", "--config", text(studio.config), "--dataset", "custom", "--label-dir",
-                              text(studio.maps), "--image-dir", text(photos), "--instance-dir", text(studio.maps),
+                              text(studio.maps), "--image-dir", text(photos), "--instance-dir", text(all_instances),
                               "--no-instance-edge=false", "--steps", "1", "--out", text(with_edges)});
   CAPTURE(trained.error);
   REQUIRE(trained.code == 0);
@@ -154,12 +156,17 @@ TEST_CASE("generate: label maps that are not there are all named before anything
 
 TEST_CASE("generate: a disk that takes no more ends the work and says what is left") {
   const Studio studio;
-  fs::create_directories(studio.out / "a1.png.tmp");  // in the way of the file that is renamed into place
+  rlimit limit{};
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &limit) == 0);
+  const rlimit full{64, limit.rlim_max};  // bytes: less than any picture
+  signal(SIGXFSZ, SIG_IGN);
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &full) == 0);
   const Result result = run(studio.generate({"--labels", text(studio.maps), "--out", text(studio.out)}));
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &limit) == 0);
   CHECK(result.code == 1);
-  CHECK(contains(result.error, "a1.png"));
-  CHECK(contains(result.error, "1 of 3 label maps are left undone"));
-  CHECK(fs::exists(studio.out / "a0.png"));
+  CHECK(contains(result.error, "a0.png"));
+  CHECK(contains(result.error, "2 of 3 label maps are left undone"));
+  CHECK(fs::is_empty(studio.out));
 }
 
 TEST_CASE("generate --size native: pictures as large as their label maps") {
@@ -216,8 +223,9 @@ TEST_CASE("generate --size native: RGB input and instance maps") {
   };
   fs::copy(photos, studio.folder / "sketches");
   train_with(rgb, {"--label-dir", text(studio.folder / "sketches"), "--no-one-hot"});
-  train_with(edges,
-             {"--label-dir", text(studio.maps), "--instance-dir", text(studio.maps), "--no-instance-edge=false"});
+  fs::copy(studio.maps, studio.folder / "instances");
+  train_with(edges, {"--label-dir", text(studio.maps), "--instance-dir", text(studio.folder / "instances"),
+                     "--no-instance-edge=false"});
 
   train::Image picture(31, 22, 3, 90);
   for (int x = 0; x < 31; ++x) picture.at(x, x % 22, 1) = 200;

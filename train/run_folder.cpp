@@ -17,6 +17,7 @@
 #include "train/checkpoint.h"
 #include "train/config_json.h"
 #include "train/files.h"
+#include "train/user_text.h"
 
 namespace asap::train {
 namespace {
@@ -141,8 +142,8 @@ void check_free_for_new_run(const fs::path& run) {
              " is a file; --out needs the folder of a new run");
   const FoundCheckpoint checkpoint = find_checkpoint(run);
   ASAP_CHECK(checkpoint.folder.empty(), "train: ", run.string(), " already holds a training run",
-             checkpoint.note.empty() ? "" : " (" + checkpoint.note + ")", "; continue it with --resume ", run.string(),
-             ", or choose another --out");
+             checkpoint.note.empty() ? "" : " (" + checkpoint.note + ")", "; continue it with --resume ",
+             shell_quoted(run.string()), ", or choose another --out");
   const fs::path found = first_in_the_way(run);
   ASAP_CHECK(found.empty(), "train: ", found.string(),
              " is there already, and a new run would write over it or beside it; choose another --out");

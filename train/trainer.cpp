@@ -112,7 +112,7 @@ auto or_other_checkpoint(const fs::path& checkpoint, F&& f) {
     if (other.empty())
       fail(error.what(), "; there is no other complete checkpoint in ", checkpoint.parent_path().string());
     fail(error.what(), "; ", other.filename().string(), " is complete: go on from there with asapnet train --resume ",
-         other.string());
+         shell_quoted(other.string()));
   }
 }
 
