@@ -1,16 +1,45 @@
 // Presets, derived sizes and checks. Declared in config.h.
 #include "asapnet/config.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+
+#include "asapnet/generator.h"
 
 namespace asap::asapnet {
 namespace {
 
 bool is_power_of_two(int64_t n) { return n > 0 && std::has_single_bit(static_cast<uint64_t>(n)); }
 
+// Bounds far beyond what has been trained (published: 1024, 7 and 5), so that a damaged or hostile configuration is a
+// sentence and not a machine out of memory.
+constexpr int64_t kMostChannels = 8192, kMostLayers = 64, kMostClasses = 65536, kLargestSide = 65536;
+constexpr int64_t kMostParameters = int64_t{1} << 30;  // 4 GiB; published: 82 million
+
 void at_least(const char* option, int64_t value, int64_t least) {
   ASAP_CHECK(value >= least, "config: ", option, " is ", value, "; it must be at least ", least);
+}
+
+void between(const char* option, int64_t value, int64_t least, int64_t most) {
+  at_least(option, value, least);
+  ASAP_CHECK(value <= most, "config: ", option, " is ", value, "; it must be at most ", most);
+}
+
+// The largest part of a discriminator: what its convolutions take.
+int64_t discriminator_parameters(const Config& config) {
+  int64_t in = config.input_channels() + config.output_nc, out = config.ndf, count = 0;
+  for (int64_t i = 0; i < config.n_layers_D; ++i) {
+    count += 16 * in * out;
+    in = out;
+    out = std::min(2 * out, config.ndf_max);
+  }
+  return config.num_D * count;
+}
+
+void check_parameters(const char* network, int64_t count, const char* options) {
+  ASAP_CHECK(count <= kMostParameters, "config: the ", network, " would have ", count, " parameters; at most ",
+             kMostParameters, " are allowed (4 GiB); lower ", options);
 }
 
 }  // namespace
@@ -31,17 +60,22 @@ int64_t Config::tile() const { return static_cast<int64_t>(static_cast<double>(c
 int64_t Config::fixed_downsampling() const { return tile() / learned_ds_factor; }
 
 void Config::validate() const {
-  at_least("label_nc", label_nc, 1);
-  at_least("output_nc", output_nc, 1);
-  at_least("lr_width", lr_width, 1);
-  at_least("lr_max_width", lr_max_width, 1);
-  at_least("lr_depth", lr_depth, 0);
-  at_least("hr_width", hr_width, 1);
-  at_least("hr_depth", hr_depth, 1);
-  at_least("ndf", ndf, 1);
-  at_least("ndf_max", ndf_max, 1);
-  at_least("n_layers_D", n_layers_D, 1);
-  at_least("num_D", num_D, 1);
+  between("label_nc", label_nc, 1, kMostClasses);
+  between("output_nc", output_nc, 1, kMostChannels);
+  between("crop_size", crop_size, 1, kLargestSide);
+  between("lr_width", lr_width, 1, kMostChannels);
+  between("lr_max_width", lr_max_width, 1, kMostChannels);
+  between("lr_depth", lr_depth, 0, kMostLayers);
+  between("hr_width", hr_width, 1, kMostChannels);
+  between("hr_depth", hr_depth, 1, kMostLayers);
+  between("ndf", ndf, 1, kMostChannels);
+  between("ndf_max", ndf_max, 1, kMostChannels);
+  between("n_layers_D", n_layers_D, 1, kMostLayers);
+  between("num_D", num_D, 1, kMostLayers);
+  between("ngf", ngf, 1, kMostChannels / 8);  // the encoder has up to 8 times as many channels
+  between("z_dim", z_dim, 1, kMostChannels);
+  ASAP_CHECK(!contain_dontcare_label || no_one_hot || label_nc <= 255, "config: label_nc is ", label_nc,
+             "; with contain_dontcare_label it must be at most 255, or label 255 would be a class and \"don't care\"");
   ASAP_CHECK(std::isfinite(aspect_ratio) && aspect_ratio > 0, "config: aspect_ratio is ", aspect_ratio, "; it must be above 0");
   const double exact = static_cast<double>(crop_size) / (16 * aspect_ratio);
   ASAP_CHECK(exact == static_cast<double>(tile()) && is_power_of_two(tile()), "config: crop_size ", crop_size,
@@ -57,6 +91,8 @@ void Config::validate() const {
   ASAP_CHECK(norm_D == "spectralinstance" || norm_D == "instanceaffine", "config: norm_D is '", norm_D,
              "'; it must be spectralinstance or instanceaffine");
   ASAP_CHECK(!condition_on_z || use_vae, "config: condition_on_z needs use_vae");
+  check_parameters("generator", generator_parameters(*this), "lr_max_width, lr_depth, hr_width or hr_depth");
+  check_parameters("discriminator", discriminator_parameters(*this), "ndf, ndf_max, n_layers_D or num_D");
 }
 
 void Config::check_size(int64_t rows, int64_t cols, const std::string& what) const {

@@ -18,7 +18,7 @@ class PlainConv : public nn::Layer {
                                                                  .stride = stride,
                                                                  .padding = 2,
                                                                  .activation_slope = last ? 1 : kSlope})) {}
-  Variable forward(const Variable& x) override { return conv_.forward(x); }
+  Variable forward(const Variable& x) override { return conv_(x); }
 
  private:
   nn::Conv2d& conv_;
@@ -43,7 +43,7 @@ class NormConv : public nn::Layer {
                      : &holder.add<nn::Conv2d>("0", options);
     norm_ = &holder.add<nn::InstanceNorm2d>("1", out, !spectral, kSlope);
   }
-  Variable forward(const Variable& x) override { return norm_->forward(conv_->forward(x)); }
+  Variable forward(const Variable& x) override { return (*norm_)((*conv_)(x)); }
 
  private:
   nn::Layer* conv_;
@@ -67,7 +67,7 @@ PatchDiscriminator::PatchDiscriminator(const Config& config, int64_t input_chann
 
 ScaleOutputs PatchDiscriminator::forward(const Variable& x) {
   ScaleOutputs outputs;
-  for (nn::Layer* layer : layers_) outputs.push_back(layer->forward(outputs.empty() ? x : outputs.back()));
+  for (nn::Layer* layer : layers_) outputs.push_back((*layer)(outputs.empty() ? x : outputs.back()));
   return outputs;
 }
 

@@ -14,7 +14,7 @@ class EncoderLayer : public nn::Layer {
       : conv_(register_module<nn::SpectralConv2d>(
             "0", nn::Conv2dOptions{.in = in, .out = out, .kernel = 3, .stride = 2, .padding = 1, .bias = false})),
         norm_(register_module<nn::InstanceNorm2d>("1", out, false, kSlope)) {}
-  Variable forward(const Variable& x) override { return norm_.forward(conv_.forward(x)); }
+  Variable forward(const Variable& x) override { return norm_(conv_(x)); }
 
  private:
   nn::SpectralConv2d& conv_;
@@ -39,9 +39,9 @@ Encoder::Encoder(const Config& config) {
 EncoderResult Encoder::forward(const Variable& image) {
   Variable h = image;
   if (image.size(2) != kInputSize || image.size(3) != kInputSize) h = resize2d(h, kInputSize, ResizeMode::bilinear);
-  for (nn::Layer* layer : layers_) h = layer->forward(h);
+  for (nn::Layer* layer : layers_) h = (*layer)(h);
   h = reshape(h, {h.size(0), h.numel() / h.size(0)});
-  return {to_mu_->forward(h), to_logvar_->forward(h)};
+  return {(*to_mu_)(h), (*to_logvar_)(h)};
 }
 
 Variable reparameterize(const EncoderResult& encoded, const Tensor& normal) {

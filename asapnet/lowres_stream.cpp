@@ -69,7 +69,7 @@ ConvNormRelu::ConvNormRelu(int64_t in, int64_t out, int64_t stride, const Config
                                                                .pad_mode = pad_mode_})),
       norm_(register_module<nn::InstanceNorm2d>("1", out, true, 0.0)) {}
 
-Variable ConvNormRelu::forward(const Variable& x) { return norm_.forward(conv_.forward(x)); }
+Variable ConvNormRelu::forward(const Variable& x) { return norm_(conv_(x)); }
 
 int64_t phi_channels(const Config& config) {
   return tile_mlp_parameters(config.highres_channels(), mlp_params(config));
@@ -112,12 +112,12 @@ Variable LowresStream::forward(const Variable& x, const Variable& z) {
 
 Variable LowresStream::forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit) {
   Variable h = downsample(x);
-  for (ConvNormRelu* conv : convs_) visit(h = conv->forward(h));
+  for (ConvNormRelu* conv : convs_) visit(h = (*conv)(h));
   if (z_to_features_ && z.defined()) {
     // Behind the last instance norm, which would remove a constant added to a channel before it.
-    h = h + reshape(z_to_features_->forward(z), {x.size(0), h.size(1), 1, 1});
+    h = h + reshape((*z_to_features_)(z), {x.size(0), h.size(1), 1, 1});
   }
-  const Variable phi = to_phi_->forward(h);
+  const Variable phi = (*to_phi_)(h);
   visit(phi);
   return phi;
 }

@@ -44,6 +44,7 @@ inline Variable operator-(const Variable& a) { return affine(a, -1, 0); }
 
 // ---- shape (ops_shape.cpp): views where the values lie contiguously -----------------------------------------------------
 Variable reshape(const Variable& x, const Shape& shape);
+Variable reshape(const Variable& x, std::initializer_list<int64_t> sizes);  // one size may be -1
 Variable permute(const Variable& x, const std::vector<int>& dims);
 Variable transpose(const Variable& x, int d0, int d1);
 Variable slice(const Variable& x, int dim, int64_t start, int64_t end, int64_t step = 1);
@@ -51,6 +52,7 @@ Variable slice(const Variable& x, int dim, int64_t start, int64_t end, int64_t s
 std::vector<Variable> split(const Variable& x, const std::vector<int64_t>& sizes, int dim);
 Variable expand(const Variable& x, const Shape& shape);
 Variable cat(const std::vector<Variable>& xs, int dim);
+inline Variable cat(std::initializer_list<Variable> xs, int dim) { return cat(std::vector<Variable>(xs), dim); }
 Variable gather(const Variable& x, int dim, const Tensor& index);
 
 // ---- reductions and softmax (ops_reduce.cpp) ------------------------------------------------------------------------------
@@ -90,7 +92,8 @@ Variable l1_loss(const Variable& a, const Variable& b);
 Variable mse_loss(const Variable& a, const Variable& b);
 // Binary cross-entropy of sigmoid(logits) with target in [0,1], stable for any logit.
 Variable bce_with_logits(const Variable& logits, const Variable& target);
-// logits [N,C] or [N,C,...], labels i32 [N] or [N,...] in 0..C-1.
-Variable cross_entropy(const Variable& logits, const Tensor& labels);
+// logits [N,C] or [N,C,...], labels i32 or u8 [N] or [N,...] in 0..C-1. Labels equal to ignore_index count nowhere: the mean is
+// over the others, NaN if there are none. On the CPU a label that is neither throws.
+Variable cross_entropy(const Variable& logits, const Tensor& labels, int64_t ignore_index = -100);
 
 }  // namespace asap

@@ -7,6 +7,7 @@ namespace {
 
 void check_same_shape(const char* op, const Variable& a, const Variable& b) {
   ASAP_CHECK(a.shape() == b.shape(), op, ": expected two equal shapes, got ", a.shape(), " and ", b.shape());
+  ASAP_CHECK(a.numel() > 0, op, ": ", a.shape(), " has no elements to take a mean of");
 }
 
 double reciprocal(int64_t n) { return 1.0 / static_cast<double>(n); }
@@ -14,6 +15,16 @@ double reciprocal(int64_t n) { return 1.0 / static_cast<double>(n); }
 // The gradients of a loss of a - b, from da.
 std::vector<Tensor> gradients_of_difference(const Tensor& da, std::span<const bool> needs) {
   return {da, needs[1] ? affine(da, -1, 0) : Tensor()};
+}
+
+template <class T>
+void check_labels(const Tensor& labels, int64_t classes, int64_t ignore_index) {
+  const T* values = labels.data<T>();
+  for (int64_t i = 0; i < labels.numel(); ++i) {
+    ASAP_CHECK((values[i] >= 0 && values[i] < classes) || values[i] == ignore_index, "cross_entropy: label ",
+               static_cast<int>(values[i]), " is outside 0..", classes - 1,
+               "; one that is not to count can be given as ignore_index");
+  }
 }
 
 }  // namespace
@@ -59,13 +70,30 @@ Variable bce_with_logits(const Variable& logits, const Variable& target) {
                      });
 }
 
-Variable cross_entropy(const Variable& logits, const Tensor& labels) {
+Variable cross_entropy(const Variable& logits, const Tensor& labels, int64_t ignore_index) {
   Shape expected = logits.shape();
   ASAP_CHECK(logits.rank() >= 2, "cross_entropy: expected logits [N,C,...], got ", logits.shape());
   expected.erase(1);
   ASAP_CHECK(labels.shape() == expected, "cross_entropy: logits ", logits.shape(), " need labels ", expected, ", got ",
              labels.shape());
-  return -mean(gather(log_softmax(logits, 1), 1, labels.unsqueeze(1)));
+  ASAP_CHECK(labels.dtype() == DType::i32 || labels.dtype() == DType::u8,
+             "cross_entropy: expected i32 or u8 labels, got ", labels.dtype());
+  ASAP_CHECK(labels.device() == logits.device(), "cross_entropy: logits are on ", logits.device(), ", but labels on ",
+             labels.device(), "; move one with to(Device)");
+  ASAP_CHECK(logits.numel() > 0, "cross_entropy: ", logits.shape(), " has no elements to take a mean of");
+  if (labels.device() == Device::cpu) {
+    const Tensor packed = labels.contiguous();
+    labels.dtype() == DType::u8 ? check_labels<uint8_t>(packed, logits.size(1), ignore_index)
+                                : check_labels<int32_t>(packed, logits.size(1), ignore_index);
+  }
+  // All on the device, without a look at it. An ignored label stands for class 0, whose logarithm, at most 0, then loses to a
+  // floor of 0 = log 1; the others' floor is log 0.
+  const Tensor numbers = labels.unsqueeze(1).to(DType::f64);
+  const Tensor ignored_number = Tensor::full({1}, static_cast<double>(ignore_index), DType::f64, labels.device());
+  const Tensor ignored = binary(BinaryOp::equal, numbers, ignored_number), counted = affine(ignored, -1, 1);
+  const Variable picked = gather(log_softmax(logits, 1), 1, mul(numbers, counted).to(DType::i32));
+  const Tensor floor = unary(UnaryOp::log, ignored).to(logits.dtype());
+  return -(sum(maximum(picked, floor)) / Variable(sum(counted).to(logits.dtype())));
 }
 
 }  // namespace asap

@@ -5,11 +5,20 @@
 
 namespace asap {
 
-Variable reshape(const Variable& x, const Shape& shape) {
-  return make_result("reshape", x.value().contiguous().reshape(shape), {x},
+namespace {
+
+Variable reshaped(const Variable& x, const Tensor& y) {
+  return make_result("reshape", y, {x},
                      [x_shape = x.shape()](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
                        return {dy.contiguous().reshape(x_shape)};
                      });
+}
+
+}  // namespace
+
+Variable reshape(const Variable& x, const Shape& shape) { return reshaped(x, x.value().contiguous().reshape(shape)); }
+Variable reshape(const Variable& x, std::initializer_list<int64_t> sizes) {
+  return reshaped(x, x.value().contiguous().reshape(sizes));
 }
 
 Variable permute(const Variable& x, const std::vector<int>& dims) {
@@ -45,7 +54,10 @@ Variable slice(const Variable& x, int dim, int64_t start, int64_t end, int64_t s
 std::vector<Variable> split(const Variable& x, const std::vector<int64_t>& sizes, int dim) {
   const int d = normalize_dim(dim, x.rank(), "split");
   int64_t total = 0;
-  for (int64_t size : sizes) total += size;
+  for (int64_t size : sizes) {
+    ASAP_CHECK(size >= 0, "split: a size is negative: ", size);
+    total = add_sizes(total, size, "split");
+  }
   ASAP_CHECK(total == x.size(d), "split: expected sizes that add up to ", x.size(d), " along dimension ", dim, " of ",
              x.shape(), ", got ", total);
   std::vector<Variable> parts;

@@ -6,19 +6,19 @@ if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   message(FATAL_ERROR "ASAP_BUILD_FUZZ needs clang (libFuzzer), not ${CMAKE_CXX_COMPILER_ID}: -DCMAKE_CXX_COMPILER=clang++")
 endif()
 find_package(LIBZIP REQUIRED)
-find_package(PNG REQUIRED)
-find_path(STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb REQUIRED)
+include(picture_formats)
 
 set(fuzz_flags -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g)
 file(GLOB readers CONFIGURE_DEPENDS nn/checkpoint_file.cpp nn/file_*.cpp nn/pth*.cpp nn/safetensors.cpp
-     train/files.cpp train/image.cpp train/image_files.cpp train/jpeg_check.cpp train/npy.cpp train/png.cpp train/stb.cpp)
+     train/bmp.cpp train/files.cpp train/image.cpp train/image_files.cpp train/jpeg.cpp train/npy.cpp train/orientation.cpp
+     train/picture_kind.cpp train/png.cpp train/stb.cpp train/tiff.cpp train/webp.cpp)
 add_library(asap_readers STATIC ${readers} tensor/kernel_slot.cpp tensor/shape.cpp tensor/storage.cpp tensor/tensor.cpp
             cuda/stub.cpp cmake/fuzz_no_kernels.cpp)
 target_compile_options(asap_readers PUBLIC ${fuzz_flags} PRIVATE -fsanitize=fuzzer-no-link)
 target_compile_definitions(asap_readers PRIVATE __SANITIZE_ADDRESS__=1)  # as GCC does: storage.cpp then caches no blocks
-target_include_directories(asap_readers SYSTEM PRIVATE ${STB_INCLUDE_DIR})
+asap_picture_formats(asap_readers ${PROJECT_SOURCE_DIR}/train)
 target_link_options(asap_readers PUBLIC ${fuzz_flags})
-target_link_libraries(asap_readers PUBLIC asap_flags PRIVATE asap_warnings nlohmann_json::nlohmann_json LIBZIP::LIBZIP PNG::PNG)
+target_link_libraries(asap_readers PUBLIC asap_flags PRIVATE asap_warnings nlohmann_json::nlohmann_json LIBZIP::LIBZIP)
 
 file(GLOB fuzzers CONFIGURE_DEPENDS nn/fuzz_*.cpp train/fuzz_*.cpp)
 foreach(source ${fuzzers})

@@ -15,29 +15,51 @@ static_assert(std::endian::native == std::endian::little, "checkpoint files are 
 struct DTypeRow {
   FileDType dtype;
   size_t bytes;
-  DType in_memory;
-  const char* safetensors;
+  std::optional<DType> in_memory;
+  const char* torch;
+  const char* safetensors;    // "" where the format has no such type
   const char* torch_storage;  // "" where PyTorch has no such storage class
 };
 
 // In the order of FileDType.
 constexpr DTypeRow kTable[] = {
-    {FileDType::f64, 8, DType::f64, "F64", "DoubleStorage"},
-    {FileDType::f32, 4, DType::f32, "F32", "FloatStorage"},
-    {FileDType::f16, 2, DType::f32, "F16", "HalfStorage"},
-    {FileDType::bf16, 2, DType::f32, "BF16", "BFloat16Storage"},
-    {FileDType::i64, 8, DType::i32, "I64", "LongStorage"},
-    {FileDType::i32, 4, DType::i32, "I32", "IntStorage"},
-    {FileDType::i16, 2, DType::i32, "I16", "ShortStorage"},
-    {FileDType::i8, 1, DType::i32, "I8", "CharStorage"},
-    {FileDType::u64, 8, DType::i32, "U64", ""},
-    {FileDType::u32, 4, DType::i32, "U32", ""},
-    {FileDType::u16, 2, DType::i32, "U16", ""},
-    {FileDType::u8, 1, DType::u8, "U8", "ByteStorage"},
-    {FileDType::boolean, 1, DType::u8, "BOOL", "BoolStorage"},
+    {FileDType::f64, 8, DType::f64, "float64", "F64", "DoubleStorage"},
+    {FileDType::f32, 4, DType::f32, "float32", "F32", "FloatStorage"},
+    {FileDType::f16, 2, DType::f32, "float16", "F16", "HalfStorage"},
+    {FileDType::bf16, 2, DType::f32, "bfloat16", "BF16", "BFloat16Storage"},
+    {FileDType::i64, 8, DType::i32, "int64", "I64", "LongStorage"},
+    {FileDType::i32, 4, DType::i32, "int32", "I32", "IntStorage"},
+    {FileDType::i16, 2, DType::i32, "int16", "I16", "ShortStorage"},
+    {FileDType::i8, 1, DType::i32, "int8", "I8", "CharStorage"},
+    {FileDType::u64, 8, DType::i32, "uint64", "U64", ""},
+    {FileDType::u32, 4, DType::i32, "uint32", "U32", ""},
+    {FileDType::u16, 2, DType::i32, "uint16", "U16", ""},
+    {FileDType::u8, 1, DType::u8, "uint8", "U8", "ByteStorage"},
+    {FileDType::boolean, 1, DType::u8, "bool", "BOOL", "BoolStorage"},
+    {FileDType::c32, 4, {}, "complex32", "", ""},
+    {FileDType::c64, 8, {}, "complex64", "C64", "ComplexFloatStorage"},
+    {FileDType::c128, 16, {}, "complex128", "", "ComplexDoubleStorage"},
+    {FileDType::f8_e4m3fn, 1, {}, "float8_e4m3fn", "F8_E4M3", ""},
+    {FileDType::f8_e5m2, 1, {}, "float8_e5m2", "F8_E5M2", ""},
+    {FileDType::f8_e4m3fnuz, 1, {}, "float8_e4m3fnuz", "F8_E4M3FNUZ", ""},
+    {FileDType::f8_e5m2fnuz, 1, {}, "float8_e5m2fnuz", "F8_E5M2FNUZ", ""},
+    {FileDType::f8_e8m0fnu, 1, {}, "float8_e8m0fnu", "F8_E8M0", ""},
+    {FileDType::f4_e2m1fn_x2, 1, {}, "float4_e2m1fn_x2", "", ""},
+    {FileDType::qint8, 1, {}, "qint8", "", "QInt8Storage"},
+    {FileDType::quint8, 1, {}, "quint8", "", "QUInt8Storage"},
+    {FileDType::qint32, 4, {}, "qint32", "", "QInt32Storage"},
+    {FileDType::quint4x2, 1, {}, "quint4x2", "", "QUInt4x2Storage"},
+    {FileDType::quint2x4, 1, {}, "quint2x4", "", "QUInt2x4Storage"},
 };
 
 const DTypeRow& row_of(FileDType dtype) { return kTable[static_cast<size_t>(dtype)]; }
+
+std::optional<FileDType> find_row(std::string_view name, const char* const DTypeRow::*column) {
+  for (const DTypeRow& row : kTable) {
+    if (!name.empty() && name == row.*column) return row.dtype;
+  }
+  return std::nullopt;
+}
 
 // IEEE 754 binary16: 1 sign, 5 exponent (bias 15), 10 mantissa bits.
 float widen_f16(uint16_t half) {
@@ -61,16 +83,14 @@ int32_t narrow(Integer value) {
   return static_cast<int32_t>(value);
 }
 
-// out[i] = convert(element i of the view), in row-major order.
-template <class From, class To, class Convert>
-void gather(std::span<const uint8_t> bytes, const FileView& view, To* out, Convert convert) {
+// Calls f(place) for each element in row-major order; place counts elements of the storage.
+template <class F>
+void for_each_place(const FileView& view, F f) {
   std::array<int64_t, Shape::kMaxRank> index{};
   int64_t place = view.offset;
   const int64_t count = view.shape.numel();
   for (int64_t i = 0; i < count; ++i) {
-    From value;
-    std::memcpy(&value, bytes.data() + static_cast<size_t>(place) * sizeof(From), sizeof(From));
-    out[i] = convert(value);
+    f(place);
     for (int d = view.shape.rank() - 1; d >= 0; --d) {  // counts `index` up by one; `place` follows
       place += view.strides[d];
       if (++index[static_cast<size_t>(d)] < view.shape[d]) break;
@@ -78,6 +98,33 @@ void gather(std::span<const uint8_t> bytes, const FileView& view, To* out, Conve
       place -= view.strides[d] * view.shape[d];
     }
   }
+}
+
+// out[i] = convert(element i of the view), in row-major order.
+template <class From, class To, class Convert>
+void gather(std::span<const uint8_t> bytes, const FileView& view, To* out, Convert convert) {
+  for_each_place(view, [&](int64_t place) {
+    From value;
+    std::memcpy(&value, bytes.data() + static_cast<size_t>(place) * sizeof(From), sizeof(From));
+    *out++ = convert(value);
+  });
+}
+
+// A dimension of size 1 is never stepped along; its stride may be any number.
+FileView without_idle_strides(FileView view) {
+  for (int d = 0; d < view.shape.rank(); ++d) {
+    if (view.shape[d] == 1) view.strides[d] = 0;
+  }
+  return view;
+}
+
+// Negates floats: their sign is the highest bit of the last byte. PyTorch marks no others, since its negative bit comes
+// from a complex number's imaginary part.
+void flip_signs(std::span<uint8_t> elements, FileDType dtype) {
+  const bool is_float = dtype == FileDType::f64 || dtype == FileDType::f32 || dtype == FileDType::f16 || dtype == FileDType::bf16;
+  ASAP_CHECK(is_float, "a negated tensor of ", name(dtype), " is not supported");
+  const size_t element = size_of(dtype);
+  for (size_t i = element - 1; i < elements.size(); i += element) elements[i] ^= 0x80;
 }
 
 // True if the file's elements are the tensor's, one after another: one memcpy then does what gather would.
@@ -108,21 +155,22 @@ void check_bounds(std::span<const uint8_t> bytes, const FileView& view) {
 }  // namespace
 
 size_t size_of(FileDType dtype) { return row_of(dtype).bytes; }
-DType tensor_dtype(FileDType dtype) { return row_of(dtype).in_memory; }
+bool is_readable(FileDType dtype) { return row_of(dtype).in_memory.has_value(); }
+const char* name(FileDType dtype) { return row_of(dtype).torch; }
+const char* safetensors_name(FileDType dtype) { return row_of(dtype).safetensors; }
+
+DType tensor_dtype(FileDType dtype) {
+  ASAP_CHECK(is_readable(dtype), "dtype ", name(dtype), " is not supported");
+  return *row_of(dtype).in_memory;
+}
 
 std::optional<FileDType> file_dtype_of_safetensors(std::string_view name) {
-  for (const DTypeRow& row : kTable) {
-    if (name == row.safetensors) return row.dtype;
-  }
-  return std::nullopt;
+  return find_row(name, &DTypeRow::safetensors);
 }
-
 std::optional<FileDType> file_dtype_of_torch_storage(std::string_view name) {
-  for (const DTypeRow& row : kTable) {
-    if (!name.empty() && name == row.torch_storage) return row.dtype;
-  }
-  return std::nullopt;
+  return find_row(name, &DTypeRow::torch_storage);
 }
+std::optional<FileDType> file_dtype_of_torch(std::string_view name) { return find_row(name, &DTypeRow::torch); }
 
 const char* safetensors_name(DType dtype) {
   switch (dtype) {
@@ -135,20 +183,45 @@ const char* safetensors_name(DType dtype) {
   fail("safetensors: unknown dtype ", static_cast<int>(dtype));
 }
 
-Shape checked_shape(std::span<const int64_t> sizes) {
-  ASAP_CHECK(sizes.size() <= Shape::kMaxRank, "expected at most ", Shape::kMaxRank, " dimensions, got ", sizes.size());
-  Shape shape;
+void check_sizes(std::span<const int64_t> sizes) {
   int64_t count = 1;
   for (const int64_t size : sizes) {
     ASAP_CHECK(size >= 0, "expected sizes of at least 0, got ", size);
     ASAP_CHECK(!__builtin_mul_overflow(count, std::max<int64_t>(size, 1), &count),
                "the sizes multiply to more than 63 bits hold");
-    shape.push_back(size);
   }
+}
+
+Shape checked_shape(std::span<const int64_t> sizes) {
+  ASAP_CHECK(sizes.size() <= Shape::kMaxRank, "expected at most ", Shape::kMaxRank, " dimensions, got ", sizes.size());
+  check_sizes(sizes);
+  Shape shape;
+  for (const int64_t size : sizes) shape.push_back(size);
   return shape;
 }
 
+std::vector<uint8_t> pack_view(std::span<const uint8_t> bytes, const FileView& wanted) {
+  check_bounds(bytes, wanted);
+  const FileView view = without_idle_strides(wanted);
+  const size_t element = size_of(view.dtype);
+  std::vector<uint8_t> packed(static_cast<size_t>(view.shape.numel()) * element);
+  uint8_t* out = packed.data();
+  for_each_place(view, [&](int64_t place) {
+    std::memcpy(out, bytes.data() + static_cast<size_t>(place) * element, element);
+    out += element;
+  });
+  if (view.negative) flip_signs(packed, view.dtype);
+  return packed;
+}
+
 Tensor read_view(std::span<const uint8_t> bytes, const FileView& wanted) {
+  if (wanted.negative) {
+    FileView positive = wanted;
+    positive.strides = contiguous_strides(wanted.shape);
+    positive.offset = 0;
+    positive.negative = false;
+    return read_view(pack_view(bytes, wanted), positive);
+  }
   check_bounds(bytes, wanted);
   Tensor result = Tensor::empty(wanted.shape, tensor_dtype(wanted.dtype));
   if (is_plain_copy(wanted)) {
@@ -156,10 +229,7 @@ Tensor read_view(std::span<const uint8_t> bytes, const FileView& wanted) {
     std::memcpy(result.raw(), bytes.data() + start, result.bytes());
     return result;
   }
-  FileView view = wanted;
-  for (int d = 0; d < view.shape.rank(); ++d) {
-    if (view.shape[d] == 1) view.strides[d] = 0;  // never stepped along; may be any number
-  }
+  const FileView view = without_idle_strides(wanted);
   const auto same = [](auto value) { return value; };
   const auto to_i32 = [](auto value) { return narrow(value); };
   switch (view.dtype) {
@@ -178,6 +248,7 @@ Tensor read_view(std::span<const uint8_t> bytes, const FileView& wanted) {
     case FileDType::boolean:
       gather<uint8_t>(bytes, view, result.data<uint8_t>(), [](uint8_t value) -> uint8_t { return value != 0; });
       break;
+    default: break;  // tensor_dtype refused it
   }
   return result;
 }

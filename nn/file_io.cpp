@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -42,25 +43,47 @@ bool write_all(const Descriptor& file, std::span<const uint8_t> bytes) {
   return true;
 }
 
-// False leaves the reason in errno.
-bool write_and_sync(const std::filesystem::path& path, std::span<const std::span<const uint8_t>> pieces) {
-  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666));
+// Some file systems cannot sync a file or a folder: what was written is whole all the same.
+bool sync(const Descriptor& file) { return ::fsync(file.get()) == 0 || errno == EINVAL || errno == ENOTSUP; }
+
+// False leaves the reason in errno. A new file, whatever lies at `path`: nothing is followed or opened that was there.
+bool write_and_sync(const std::filesystem::path& path, std::span<const std::span<const uint8_t>> pieces,
+                    const struct stat* replaced) {
+  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666));
   if (!file.is_open()) return false;
+  if (replaced && ::fchmod(file.get(), replaced->st_mode & 07777) != 0) return false;
   for (const auto& piece : pieces) {
     if (!write_all(file, piece)) return false;
   }
-  return ::fsync(file.get()) == 0 && file.close();
+  return sync(file) && file.close();
 }
 
-// Makes the rename itself survive a crash. Some file systems cannot sync a folder: the file is whole all the same.
-void sync_folder(const std::filesystem::path& path) {
-  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  const Descriptor file(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (file.is_open()) ::fsync(file.get());
+// Where the bytes go: the end of a chain of symbolic links.
+std::filesystem::path behind_links(std::filesystem::path path) {
+  std::error_code ignored;
+  for (int links = 0; links < 40 && std::filesystem::is_symlink(path, ignored); ++links)
+    path = path.parent_path() / std::filesystem::read_symlink(path, ignored);  // an absolute one replaces the parent
+  return path;
+}
+
+constexpr std::string_view kUnfinishedPrefix = ".asapnet-", kUnfinishedSuffix = ".tmp";
+
+// A name in the same folder that no other process or thread writes at the same time, however long the file's own is.
+std::filesystem::path unfinished_beside(const std::filesystem::path& path) {
+  static std::atomic<int> count = 0;
+  const std::string name = str(kUnfinishedPrefix, ::getpid(), '-', ++count, kUnfinishedSuffix);
+  return path.parent_path() / name;
 }
 
 [[noreturn]] void fail_with_reason(const std::filesystem::path& path, const char* what, int reason) {
   fail(path.string(), ": cannot be ", what, " (", std::strerror(reason), ")");
+}
+
+// Makes the rename itself survive a crash. A folder that may be written but not read cannot be opened for that.
+void sync_folder(const std::filesystem::path& path) {
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  const Descriptor file(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (file.is_open() && !sync(file)) fail_with_reason(folder, "brought to the disk", errno);
 }
 
 }  // namespace
@@ -89,16 +112,25 @@ std::vector<uint8_t> read_file(const std::filesystem::path& path) {
 }
 
 void write_file(const std::filesystem::path& path, std::span<const std::span<const uint8_t>> pieces) {
+  const std::filesystem::path target = behind_links(path), unfinished = unfinished_beside(target);
   struct stat info {};
-  ASAP_CHECK(::stat(path.c_str(), &info) != 0 || S_ISREG(info.st_mode), path.string(),
+  const bool replaces = ::stat(target.c_str(), &info) == 0;
+  ASAP_CHECK(!replaces || S_ISREG(info.st_mode), path.string(),
              ": cannot be written (expected a regular file or none, found a folder or device)");
-  const std::filesystem::path partial = path.string() + ".tmp";
-  if (!write_and_sync(partial, pieces) || std::rename(partial.c_str(), path.c_str()) != 0) {
+  ASAP_CHECK(!replaces || ((info.st_mode & 0222) != 0 && ::access(target.c_str(), W_OK) == 0), path.string(),
+             ": cannot be written (it is read-only)");
+  ::unlink(unfinished.c_str());  // of a killed process that had this one's number
+  if (!write_and_sync(unfinished, pieces, replaces ? &info : nullptr) ||
+      std::rename(unfinished.c_str(), target.c_str()) != 0) {
     const int reason = errno;
-    ::unlink(partial.c_str());
+    ::unlink(unfinished.c_str());
     fail_with_reason(path, "written", reason);
   }
-  sync_folder(path);
+  sync_folder(target);
+}
+
+bool is_unfinished(const std::string& name) {
+  return name.starts_with(kUnfinishedPrefix) && name.ends_with(kUnfinishedSuffix);
 }
 
 std::string printable(std::string_view text) {

@@ -17,10 +17,15 @@ namespace asap::nn {
 // larger than memory, or shorter than the file system said.
 std::vector<uint8_t> read_file(const std::filesystem::path& path);
 
-// Writes the pieces one after another into PATH.tmp, syncs it to the disk, renames it to PATH and syncs the folder: a
-// reader, or whoever comes after a crash, finds the old file or the whole new one. asap::Error naming the file and
-// the system's reason (no such folder, no permission, full disk); the old file is then untouched and PATH.tmp is gone.
+// Writes the pieces one after another into a new file beside PATH, syncs it to the disk, renames it to PATH and syncs
+// the folder: a reader, or whoever comes after a crash, finds the old file or the whole new one. A symbolic link stays
+// and the file it leads to is written; a file that is replaced hands on its mode, a new one has the umask's. asap::Error
+// naming the file and the system's reason (no such folder, no permission, a read-only file, full disk); the old file is
+// then untouched and the new one gone.
 void write_file(const std::filesystem::path& path, std::span<const std::span<const uint8_t>> pieces);
+
+// Whether a file name is that of a file which write_file was writing: what a killed process leaves behind.
+bool is_unfinished(const std::string& name);
 
 // Text from a file, fit for an error message: printable ASCII, at most 100 characters.
 std::string printable(std::string_view text);

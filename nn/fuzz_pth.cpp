@@ -1,4 +1,4 @@
-// libFuzzer target: any bytes given to the .pth reader are tensors or an asap::Error. Bytes that are no container are
+// libFuzzer target: any bytes given to the .pth reader are tensors or an asap::Error, tensor by tensor. Bytes that are no container are
 // taken for a bare pickle, since a zip's checksums keep a fuzzer from reaching the pickle inside. Built by
 // cmake/fuzz.cmake; seeds: tests/golden/*.pth and their pickles (unzip -p odd.pth odd/data.pkl).
 #include <cstdlib>
@@ -11,31 +11,35 @@ namespace {
 
 using namespace asap::nn;
 
-StateDict parse_bare_pickle(std::span<const uint8_t> bytes) {
-  const Pickle pickle = read_pickle(bytes);
-  ExpansionBudget budget(bytes.size());
-  std::vector<uint8_t> zeros;
-  return read_tensors(
-      pickle,
-      [&](const PthStorage& storage) -> std::span<const uint8_t> {
+std::unique_ptr<TensorReader> open_bare_pickle(std::span<const uint8_t> bytes) {
+  const auto zeros = std::make_shared<std::vector<uint8_t>>();
+  return read_pickled_tensors(
+      read_pickle(bytes),
+      [zeros](const PthStorage& storage, ExpansionBudget& budget) -> std::span<const uint8_t> {
         const size_t element = size_of(*storage.dtype);
         budget.spend(storage.numel, element);
-        zeros.assign(static_cast<size_t>(storage.numel) * element, 0);
-        return zeros;
+        zeros->assign(static_cast<size_t>(storage.numel) * element, 0);
+        return *zeros;
       },
-      budget);
+      ExpansionBudget(bytes.size()));
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::span<const uint8_t> bytes(data, size);
+  size_t total = 0;
   try {
-    const StateDict state = looks_like_pth(bytes) ? parse_pth(bytes) : parse_bare_pickle(bytes);
-    size_t total = 0;
-    for (const auto& [name, tensor] : state) total += tensor.bytes();
-    if (total > 16 * size + (size_t{16} << 20)) std::abort();  // ExpansionBudget's promise
+    const auto file = looks_like_pth(bytes) ? open_pth(bytes) : open_bare_pickle(bytes);
+    for (const size_t i : file->reading_order()) {
+      try {
+        total += file->read(i).bytes();
+        total += file->raw(i).size();
+      } catch (const asap::Error&) {  // of this tensor alone
+      }
+    }
   } catch (const asap::Error&) {
   }
+  if (total > 16 * size + (size_t{16} << 20)) std::abort();  // ExpansionBudget's promise
   return 0;
 }

@@ -2,15 +2,23 @@
 #include "nn/init.h"
 
 #include <Eigen/QR>
+#include <atomic>
 #include <cmath>
 
 namespace asap::nn {
 
+namespace {
+std::atomic<uint64_t> last_seed{0};
+}
+
 RandomStream& default_random() {
-  static RandomStream stream;
+  static thread_local RandomStream stream{.seed = last_seed, .offset = 0};
   return stream;
 }
-void manual_seed(uint64_t seed) { default_random() = {.seed = seed, .offset = 0}; }
+void manual_seed(uint64_t seed) {
+  last_seed = seed;
+  default_random() = {.seed = seed, .offset = 0};
+}
 
 namespace init {
 namespace {
@@ -21,7 +29,7 @@ struct Fans {
 
 Fans fans(const Tensor& w) {
   ASAP_CHECK(w.rank() >= 2, "init: fans need a weight of at least two dimensions, got ", w.shape());
-  const auto area = static_cast<double>(w.numel()) / static_cast<double>(w.size(0) * w.size(1));
+  const auto area = static_cast<double>(Shape(w.shape().begin() + 2, w.shape().end()).numel());
   return {static_cast<double>(w.size(1)) * area, static_cast<double>(w.size(0)) * area};
 }
 

@@ -7,7 +7,8 @@
 
 namespace asap::nn {
 
-// The stream that layers draw their default weights from; manual_seed restarts it.
+// The stream that layers draw their default weights from; manual_seed restarts it. Every thread has its own, which begins with
+// the seed that manual_seed was given last, on any thread: models that are built side by side get the weights of their seeds.
 RandomStream& default_random();
 void manual_seed(uint64_t seed);
 

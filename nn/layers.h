@@ -21,7 +21,7 @@ struct Conv2dOptions {
             .pad_mode = pad_mode,
             .activation_slope = activation_slope};
   }
-  Shape weight_shape() const { return {out, in / groups, kernel.h, kernel.w}; }
+  Shape weight_shape() const;  // throws for what cannot be a convolution
 };
 
 // x [N,in,H,W] -> [N,out,OH,OW]; state: weight [out,in/groups,kh,kw], bias [out].
@@ -66,6 +66,7 @@ class BatchNorm2d : public Layer {
   Variable weight, bias;
 
  private:
+  int64_t channels_;
   Variable running_mean_, running_var_, batches_;
   double momentum_, eps_;
 };
@@ -118,9 +119,7 @@ class Pad2d : public Layer {
 class Upsample : public Layer {
  public:
   explicit Upsample(int64_t factor, ResizeMode mode = ResizeMode::nearest) : factor_(factor), mode_(mode) {}
-  Variable forward(const Variable& x) override {
-    return resize2d(x, {x.size(2) * factor_, x.size(3) * factor_}, mode_);
-  }
+  Variable forward(const Variable& x) override;
 
  private:
   int64_t factor_;
@@ -129,7 +128,7 @@ class Upsample : public Layer {
 // [N, ...] -> [N, rest]
 class Flatten : public Layer {
  public:
-  Variable forward(const Variable& x) override { return reshape(x, {x.size(0), x.numel() / x.size(0)}); }
+  Variable forward(const Variable& x) override;
 };
 
 }  // namespace asap::nn

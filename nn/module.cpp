@@ -2,8 +2,23 @@
 #include "nn/module.h"
 
 #include <algorithm>
+#include <string_view>
+#include <typeinfo>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "nn/file_io.h"
+#include "nn/tensor_reader.h"
 
 namespace asap::nn {
+namespace {
+
+bool may_be_missing(const std::string& name) {
+  constexpr std::string_view kOptional = "num_batches_tracked";
+  return name == kOptional || name.ends_with("." + std::string(kOptional));
+}
+
+}  // namespace
 
 void Module::check_name(const std::string& name) const {
   auto taken = [&](const auto& list) {
@@ -27,7 +42,14 @@ Variable Module::register_buffer(const std::string& name, Tensor value) {
 
 void Module::adopt(const std::string& name, std::unique_ptr<Module> child) {
   check_name(name);
+  child->parent_ = this;
+  child->name_ = name;
   children_.emplace_back(name, std::move(child));
+}
+
+std::string Module::path() const {
+  const std::string above = parent_ ? parent_->path() : "";
+  return above.empty() ? name_ : above + "." + name_;
 }
 
 void Module::collect(const std::string& prefix, bool parameters, bool buffers, NamedVariables& out) const {
@@ -71,29 +93,47 @@ StateDict Module::state_dict() const {
   return state;
 }
 
-void Module::load_state_dict(const StateDict& state, const std::string& source) {
+void Module::check_state(const std::vector<StateKey>& state, const std::string& source) const {
   NamedVariables all;
   collect("", true, true, all);
+  std::unordered_map<std::string, const StateKey*> found;
+  for (const StateKey& key : state) found[key.name] = &key;
+  std::unordered_set<std::string> expected;
   std::string problems;
-  StateDict expected;
   for (const auto& [name, variable] : all) {
-    expected.set(name, variable.value());
-    const Tensor* found = state.find(name);
-    if (!found) {
-      problems += str("\n  missing: ", name, " ", variable.shape());
-    } else if (found->shape() != variable.shape()) {
-      problems += str("\n  wrong shape: ", name, " is ", found->shape(), ", the model has ", variable.shape());
-    } else if (is_floating(found->dtype()) != is_floating(variable.dtype())) {
-      problems += str("\n  wrong type: ", name, " is ", found->dtype(), ", the model has ", variable.dtype());
+    expected.insert(name);
+    const auto place = found.find(name);
+    if (place == found.end()) {
+      if (!may_be_missing(name)) problems += str("\n  missing: ", name, " ", variable.shape());
+      continue;
+    }
+    const StateKey& key = *place->second;
+    if (!std::equal(key.sizes.begin(), key.sizes.end(), variable.shape().begin(), variable.shape().end())) {
+      problems += str("\n  wrong shape: ", name, " is ", shape_text(key.sizes), ", the model has ", variable.shape());
+    } else if (key.floating != is_floating(variable.dtype())) {
+      problems += str("\n  wrong type: ", name, " holds ", key.floating ? "fractions" : "integers", ", the model has ",
+                      variable.dtype());
     }
   }
-  for (const auto& [name, tensor] : state) {
-    if (!expected.contains(name)) problems += str("\n  unexpected: ", name, " ", tensor.shape());
+  for (const StateKey& key : state) {
+    if (!expected.contains(key.name))
+      problems += str("\n  unexpected: ", printable(key.name), " ", shape_text(key.sizes));
   }
   ASAP_CHECK(problems.empty(), source, ": the keys do not fit the model:", problems);
+}
+
+void Module::load_state_dict(const StateDict& state, const std::string& source) {
+  std::vector<StateKey> keys;
+  for (const auto& [name, tensor] : state) {
+    keys.push_back({name, {tensor.shape().begin(), tensor.shape().end()}, is_floating(tensor.dtype())});
+  }
+  check_state(keys, source);
+  NamedVariables all;
+  collect("", true, true, all);
   for (auto& [name, variable] : all) {
     Tensor value = variable.value();  // shares the parameter's memory
-    value.copy_from(*state.find(name));
+    const Tensor* found = state.find(name);
+    value.copy_from(found ? *found : Tensor::zeros(variable.shape(), variable.dtype()));
   }
 }
 
@@ -127,9 +167,26 @@ void Module::to(DType dtype) {
   }
 }
 
+namespace {
+class LayerError final : public Error {
+  using Error::Error;
+};
+}  // namespace
+
+Variable Layer::operator()(const Variable& x) {
+  try {
+    return forward(x);
+  } catch (const Error& error) {
+    // Not of a layer inside this one, which said so; nor one that callers tell apart by its type.
+    const std::string where = path();
+    if (where.empty() || typeid(error) != typeid(Error)) throw;
+    throw LayerError(where + ": " + error.what());
+  }
+}
+
 Variable Sequential::forward(const Variable& x) {
   Variable y = x;
-  for (Layer* layer : layers_) y = layer->forward(y);
+  for (Layer* layer : layers_) y = (*layer)(y);
   return y;
 }
 

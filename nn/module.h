@@ -13,6 +13,13 @@
 
 namespace asap::nn {
 
+// What a state says about one of its tensors, for a check that needs no values.
+struct StateKey {
+  std::string name;
+  std::vector<int64_t> sizes;
+  bool floating = true;
+};
+
 using NamedVariables = std::vector<std::pair<std::string, Variable>>;
 
 class Module {
@@ -31,13 +38,19 @@ class Module {
   // Parameters and buffers by PyTorch's keys; the tensors share memory with the module.
   StateDict state_dict() const;
   // Copies values in, converting floating types. Strict: throws one Error that lists every missing, unexpected and
-  // mis-shaped key, and then changes nothing. `source` names the file in the error.
+  // mis-shaped key, and then changes nothing. `source` names the file in the error. A missing num_batches_tracked counts
+  // as 0: PyTorch before 0.4.1 wrote none.
   void load_state_dict(const StateDict& state, const std::string& source = "state_dict");
+
+  // The check alone.
+  void check_state(const std::vector<StateKey>& state, const std::string& source) const;
 
   // Training mode is what batch norm and spectral norm ask for; on at construction.
   void train(bool on = true);
   void eval() { train(false); }
   bool is_training() const { return training_; }
+  // Its name from the root on, as in the keys of the root's state: "model.3"; empty for the root.
+  std::string path() const;
 
   void zero_grad();
   void set_requires_grad(bool on);
@@ -66,13 +79,16 @@ class Module {
   NamedVariables parameters_, buffers_;
   std::vector<std::pair<std::string, std::unique_ptr<Module>>> children_;
   bool training_ = true;
+  const Module* parent_ = nullptr;
+  std::string name_;  // in the parent
 };
 
 // A module that maps one value to one value.
 class Layer : public Module {
  public:
   virtual Variable forward(const Variable& x) = 0;
-  Variable operator()(const Variable& x) { return forward(x); }
+  // forward; an error that comes out of it begins with the layer's path. The innermost layer called so is the one named.
+  Variable operator()(const Variable& x);
 };
 
 // Layers run one after the other; children are numbered 0, 1, ..., parameterless ones included.

@@ -30,39 +30,40 @@ bool looks_like_legacy(std::span<const uint8_t> bytes) {
   return !bytes.empty() && bytes[0] == 0x80 && place != start.end();
 }
 
-// Entries NAME/data.pkl (the pickle), NAME/data/KEY (a storage each), from PyTorch 1.13 or so NAME/byteorder.
-StateDict parse_zip(std::span<const uint8_t> bytes) {
-  const ZipArchive archive(bytes);
-  ExpansionBudget budget(bytes.size());
-  const auto read_entry = [&](const std::string& name) {
-    const auto size = archive.size_of(name);
-    ASAP_CHECK(size && std::in_range<int64_t>(*size), "the zip has no entry ", printable(name));
-    with_prefix("zip entry " + printable(name), [&] { budget.spend(static_cast<int64_t>(*size), 1); });
-    return archive.read(name);
-  };
+// An entry's content; what it unpacks to is taken from the budget.
+std::vector<uint8_t> read_entry(const ZipArchive& archive, const std::string& name, ExpansionBudget& budget) {
+  const auto size = archive.size_of(name);
+  ASAP_CHECK(size && std::in_range<int64_t>(*size), "the zip has no entry ", printable(name));
+  with_prefix("zip entry " + printable(name), [&] { budget.spend(static_cast<int64_t>(*size), 1); });
+  return archive.read(name);
+}
 
+// Entries NAME/data.pkl (the pickle), NAME/data/KEY (a storage each), from PyTorch 1.13 or so NAME/byteorder.
+std::unique_ptr<TensorReader> open_zip(std::span<const uint8_t> bytes) {
+  const auto archive = std::make_shared<const ZipArchive>(bytes);
+  ExpansionBudget budget(bytes.size());
   const std::string pickle_ending = "/data.pkl";
-  const auto pickle_name = archive.find_ending(pickle_ending);
+  const auto pickle_name = archive->find_ending(pickle_ending);
   ASAP_CHECK(pickle_name, "a zip, but not a checkpoint (expected an entry NAME/data.pkl)");
   const std::string folder = pickle_name->substr(0, pickle_name->size() - pickle_ending.size());
-  if (archive.size_of(folder + "/byteorder")) {
-    const std::vector<uint8_t> content = read_entry(folder + "/byteorder");
+  if (archive->size_of(folder + "/byteorder")) {
+    const std::vector<uint8_t> content = read_entry(*archive, folder + "/byteorder", budget);
     const std::string order(content.begin(), content.end());
     ASAP_CHECK(order == "little", "expected byte order 'little', got '", printable(order), "'");
   }
-  const std::vector<uint8_t> pickle_bytes = read_entry(*pickle_name);
-  const Pickle pickle = read_pickle(pickle_bytes);
-
-  std::vector<uint8_t> content;
-  const StorageReader read_storage = [&](const PthStorage& storage) -> std::span<const uint8_t> {
-    content = read_entry(folder + "/data/" + storage.key);
-    const size_t element = size_of(*storage.dtype);
-    ASAP_CHECK(content.size() % element == 0 && content.size() / element == static_cast<uint64_t>(storage.numel),
-               "storage ", printable(storage.key), ": expected ", storage.numel, " elements of ", element,
-               " bytes, found ", content.size(), " bytes");
-    return content;
-  };
-  return read_tensors(pickle, read_storage, budget);
+  const std::vector<uint8_t> pickle_bytes = read_entry(*archive, *pickle_name, budget);
+  const auto content = std::make_shared<std::vector<uint8_t>>();
+  return read_pickled_tensors(
+      read_pickle(pickle_bytes),
+      [archive, folder, content](const PthStorage& storage, ExpansionBudget& left) -> std::span<const uint8_t> {
+        *content = read_entry(*archive, folder + "/data/" + storage.key, left);
+        const size_t element = size_of(*storage.dtype);
+        ASAP_CHECK(content->size() % element == 0 && content->size() / element == static_cast<uint64_t>(storage.numel),
+                   "storage ", printable(storage.key), ": expected ", storage.numel, " elements of ", element,
+                   " bytes, found ", content->size(), " bytes");
+        return *content;
+      },
+      budget);
 }
 
 // --- the legacy stream: pickles of magic number, protocol, system, the object, the storages' keys; then for each key
@@ -91,7 +92,7 @@ std::unordered_map<const PthStorage*, std::span<const uint8_t>> locate_storages(
     const auto known = pickle.storages.find(**key);
     ASAP_CHECK(known != pickle.storages.end(), "storage ", printable(**key), " is listed but never described");
     const PthStorage& storage = *known->second;
-    ASAP_CHECK(storage.dtype, "storages of ", storage.class_name, " are not supported (storage ", printable(**key), ")");
+    ASAP_CHECK(storage.dtype, "storages of ", printable(storage.class_name), " are not supported (storage ", printable(**key), ")");
     int64_t count = 0;
     ASAP_CHECK(rest.size() >= sizeof(count), "truncated: the element count of storage ", printable(**key), " is missing");
     std::memcpy(&count, rest.data(), sizeof(count));
@@ -108,7 +109,7 @@ std::unordered_map<const PthStorage*, std::span<const uint8_t>> locate_storages(
   return places;
 }
 
-StateDict parse_legacy(std::span<const uint8_t> bytes) {
+std::unique_ptr<TensorReader> open_legacy(std::span<const uint8_t> bytes) {
   constexpr int64_t kProtocol = 1001;
   std::span<const uint8_t> rest = bytes;
   const auto next_pickle = [&rest](const char* what) {
@@ -120,31 +121,31 @@ StateDict parse_legacy(std::span<const uint8_t> bytes) {
   const Pickle protocol = next_pickle("protocol");
   ASAP_CHECK(protocol.root == PickleValue(kProtocol), "expected protocol ", kProtocol, ", got ", describe(protocol.root));
   check_system(next_pickle("system"));
-  const Pickle pickle = read_pickle(rest);
+  Pickle pickle = read_pickle(rest);
   rest = rest.subspan(pickle.bytes);
   const Pickle keys = next_pickle("storage keys");
-  const auto places = locate_storages(pickle, keys, rest);
-
-  ExpansionBudget budget(bytes.size());
-  return read_tensors(
-      pickle,
-      [&places](const PthStorage& storage) {
+  auto places = locate_storages(pickle, keys, rest);
+  return read_pickled_tensors(
+      std::move(pickle),
+      [places = std::move(places)](const PthStorage& storage, ExpansionBudget&) {
         const auto place = places.find(&storage);
         ASAP_CHECK(place != places.end(), "storage ", printable(storage.key), " is missing");
         return place->second;
       },
-      budget);
+      ExpansionBudget(bytes.size()));
 }
 
 }  // namespace
 
 bool looks_like_pth(std::span<const uint8_t> bytes) { return looks_like_zip(bytes) || looks_like_legacy(bytes); }
 
-StateDict parse_pth(std::span<const uint8_t> bytes) {
-  if (looks_like_zip(bytes)) return parse_zip(bytes);
+std::unique_ptr<TensorReader> open_pth(std::span<const uint8_t> bytes) {
+  if (looks_like_zip(bytes)) return open_zip(bytes);
   ASAP_CHECK(looks_like_legacy(bytes), "not a PyTorch checkpoint (expected a zip or the legacy magic number)");
-  return parse_legacy(bytes);
+  return open_legacy(bytes);
 }
+
+StateDict parse_pth(std::span<const uint8_t> bytes) { return open_pth(bytes)->read_all(); }
 
 StateDict read_pth(const std::filesystem::path& path) {
   const std::vector<uint8_t> bytes = read_file(path);

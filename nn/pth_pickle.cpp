@@ -1,4 +1,4 @@
-// The opcodes and classes of read_pickle. Declared in pth_pickle.h.
+// The opcodes of read_pickle and what calling a class makes. Declared in pth_pickle.h.
 #include "nn/pth_pickle.h"
 
 #include <algorithm>
@@ -6,60 +6,25 @@
 #include <cstring>
 
 #include "nn/file_io.h"
+#include "nn/pth_classes.h"
 
 namespace asap::nn {
 
-// What calling a class does.
-enum class PickleRole { ordered_dict, size, tensor, quantised_tensor, parameter, storage, constant };
-
-struct PickleClass {
-  std::string_view name;  // module.name
-  PickleRole role;
-};
-
 namespace {
-
-constexpr PickleClass kClasses[] = {
-    {"collections.OrderedDict", PickleRole::ordered_dict},
-    {"torch.Size", PickleRole::size},
-    {"torch._utils._rebuild_tensor", PickleRole::tensor},
-    {"torch._utils._rebuild_tensor_v2", PickleRole::tensor},
-    {"torch._utils._rebuild_parameter", PickleRole::parameter},
-    {"torch.FloatStorage", PickleRole::storage},
-    {"torch.DoubleStorage", PickleRole::storage},
-    {"torch.HalfStorage", PickleRole::storage},
-    {"torch.BFloat16Storage", PickleRole::storage},
-    {"torch.LongStorage", PickleRole::storage},
-    {"torch.IntStorage", PickleRole::storage},
-    {"torch.ShortStorage", PickleRole::storage},
-    {"torch.CharStorage", PickleRole::storage},
-    {"torch.ByteStorage", PickleRole::storage},
-    {"torch.BoolStorage", PickleRole::storage},
-    // Known so that the error can name the tensor; their elements cannot be read.
-    {"torch.ComplexFloatStorage", PickleRole::storage},
-    {"torch.ComplexDoubleStorage", PickleRole::storage},
-    {"torch.QInt8Storage", PickleRole::storage},
-    {"torch.QUInt8Storage", PickleRole::storage},
-    {"torch.QInt32Storage", PickleRole::storage},
-    {"torch.QUInt4x2Storage", PickleRole::storage},
-    {"torch.QUInt2x4Storage", PickleRole::storage},
-    {"torch._utils._rebuild_qtensor", PickleRole::quantised_tensor},
-    {"torch.per_tensor_affine", PickleRole::constant},
-    {"torch.per_channel_affine", PickleRole::constant},
-};
 
 // Opcodes by their names in pickletools.
 enum Opcode : uint8_t {
   kMark = '(', kStop = '.', kPop = '0', kPopMark = '1', kDup = '2',
   kNone = 'N', kNewTrue = 0x88, kNewFalse = 0x89,
-  kBinInt = 'J', kBinInt1 = 'K', kBinInt2 = 'M', kLong1 = 0x8a, kBinFloat = 'G',
+  kBinInt = 'J', kBinInt1 = 'K', kBinInt2 = 'M', kLong1 = 0x8a, kLong4 = 0x8b, kBinFloat = 'G',
   kBinString = 'T', kShortBinString = 'U', kBinUnicode = 'X', kShortBinUnicode = 0x8c, kBinUnicode8 = 0x8d,
-  kBinBytes = 'B', kShortBinBytes = 'C',
+  kBinBytes = 'B', kShortBinBytes = 'C', kBinBytes8 = 0x8e, kByteArray8 = 0x96,
   kEmptyTuple = ')', kTuple = 't', kTuple1 = 0x85, kTuple2 = 0x86, kTuple3 = 0x87,
   kEmptyList = ']', kList = 'l', kAppend = 'a', kAppends = 'e',
   kEmptyDict = '}', kDict = 'd', kSetItem = 's', kSetItems = 'u',
+  kEmptySet = 0x8f, kAddItems = 0x90, kFrozenSet = 0x91,
   kBinPut = 'q', kLongBinPut = 'r', kMemoize = 0x94, kBinGet = 'h', kLongBinGet = 'j',
-  kGlobal = 'c', kStackGlobal = 0x93, kReduce = 'R', kBuild = 'b', kBinPersId = 'Q',
+  kGlobal = 'c', kStackGlobal = 0x93, kReduce = 'R', kNewObj = 0x81, kNewObjEx = 0x92, kBuild = 'b', kBinPersId = 'Q',
   kProto = 0x80, kFrame = 0x95,
 };
 
@@ -170,6 +135,7 @@ class Unpickler {
       case kBinInt1: push(int64_t{number<uint8_t>()}); return true;
       case kBinInt2: push(int64_t{number<uint16_t>()}); return true;
       case kLong1: push(long_integer(take(number<uint8_t>()))); return true;
+      case kLong4: push(long_integer(take(number<uint32_t>()))); return true;
       case kBinFloat: push(std::bit_cast<double>(__builtin_bswap64(number<uint64_t>()))); return true;  // big-endian
       default: return false;
     }
@@ -191,7 +157,9 @@ class Unpickler {
       case kShortBinString:
       case kShortBinBytes:
       case kShortBinUnicode: push_text(characters(number<uint8_t>())); return true;
-      case kBinUnicode8: push_text(characters(number<uint64_t>())); return true;
+      case kBinUnicode8:
+      case kBinBytes8:
+      case kByteArray8: push_text(characters(number<uint64_t>())); return true;
       default: return false;
     }
   }
@@ -226,6 +194,15 @@ class Unpickler {
         extend_dict(items);
         return true;
       }
+      case kEmptySet: push_opaque("set", true); return true;
+      case kAddItems:
+        pop_to_mark();
+        as<const PickleOpaque*>(top(), "a set to add to");
+        return true;
+      case kFrozenSet:
+        pop_to_mark();
+        push_opaque("frozenset", true);
+        return true;
       case kSetItem: extend_dict(pop_many(2)); return true;
       case kSetItems: extend_dict(pop_to_mark()); return true;
       default: return false;
@@ -234,13 +211,20 @@ class Unpickler {
 
   void push_tuple(std::vector<PickleValue> items) { push(pickle_.keep(PickleTuple{std::move(items)})); }
 
+  void push_opaque(std::string_view class_name, bool plain) { push(pickle_.keep(PickleOpaque{class_name, plain})); }
+
+  // What was built by a class we do not know stays opaque, whatever is put into it.
+  bool top_is_opaque() { return std::holds_alternative<const PickleOpaque*>(top()); }
+
   void extend_list(const std::vector<PickleValue>& values) {
+    if (top_is_opaque()) return;
     auto& items = as<PickleList*>(top(), "a list to append to")->items;
     items.insert(items.end(), values.begin(), values.end());
   }
 
   void extend_dict(const std::vector<PickleValue>& keys_and_values) {
     ASAP_CHECK(keys_and_values.size() % 2 == 0, "pickle: a dict key has no value at byte ", place_);
+    if (top_is_opaque()) return;
     auto& items = as<PickleDict*>(top(), "a dict to set items of")->items;
     for (size_t i = 0; i < keys_and_values.size(); i += 2) items.emplace_back(keys_and_values[i], keys_and_values[i + 1]);
   }
@@ -266,22 +250,32 @@ class Unpickler {
     switch (opcode) {
       case kGlobal: {
         const std::string module = line();
-        push(known_class(module, line()));
+        push(named_class(module, line()));
         return true;
       }
       case kStackGlobal: {
         const auto* name = pop_as<const std::string*>("a class name");
-        push(known_class(*pop_as<const std::string*>("a module name"), *name));
+        push(named_class(*pop_as<const std::string*>("a module name"), *name));
         return true;
       }
       case kReduce: {
         const auto* arguments = pop_as<const PickleTuple*>("a tuple of arguments");
-        push(call(*pop_as<const PickleClass*>("a class to call"), arguments->items));
+        push(call(pop(), arguments->items));
         return true;
       }
-      case kBuild:  // the state of an OrderedDict, {'_metadata': ...}: module versions, of no use here
+      case kNewObjEx:
+      case kNewObj: {
+        if (opcode == kNewObjEx) pop_as<PickleDict*>("a dict of arguments");
+        pop_as<const PickleTuple*>("a tuple of arguments");
+        const auto* type = pop_as<const PickleClass*>("a class to make an object of");
+        push(type->role == PickleRole::dict ? PickleValue(pickle_.keep(PickleDict{})) : made_by(*type));
+        return true;
+      }
+      case kBuild:  // attributes: of an OrderedDict the module versions, of no use here
         pop();
-        as<PickleDict*>(top(), "a dict to give attributes to");
+        if (!top_is_opaque() && !std::holds_alternative<const PthTensor*>(top())) {
+          as<PickleDict*>(top(), "a dict to give attributes to");
+        }
         return true;
       case kBinPersId: push(storage(pop())); return true;
       case kProto: {
@@ -294,32 +288,52 @@ class Unpickler {
     }
   }
 
-  static const PickleClass* known_class(std::string_view module, std::string_view name) {
-    for (const PickleClass& known : kClasses) {
-      const bool same_lengths = known.name.size() == module.size() + 1 + name.size();
-      if (same_lengths && known.name.starts_with(module) && known.name.ends_with(name) &&
-          known.name[module.size()] == '.') {
-        return &known;
-      }
-    }
-    fail("class ", printable(module), ".", printable(name), " is not part of a checkpoint; refused");
+  const PickleClass* named_class(const std::string& module, const std::string& name) {
+    const std::string& full = *pickle_.keep(module + "." + name);
+    return pickle_.keep(PickleClass{full, role_of(full)});
   }
 
-  PickleValue call(const PickleClass& callee, const std::vector<PickleValue>& arguments) {
-    switch (callee.role) {
-      case PickleRole::ordered_dict: return ordered_dict(arguments);
+  PickleValue made_by(const PickleClass& callee) {
+    return pickle_.keep(PickleOpaque{callee.name, callee.role == PickleRole::plain});
+  }
+
+  PickleValue call(const PickleValue& callee, const std::vector<PickleValue>& arguments) {
+    if (const auto* opaque = std::get_if<const PickleOpaque*>(&callee)) return *opaque;  // stays what it is
+    const auto& type = *as<const PickleClass*>(callee, "a class to call");
+    if (type.role != PickleRole::from_type) return construct(type, arguments);
+    // A tensor with a Python type or attributes of its own: the tensor is what another function makes.
+    check_count(type, arguments, 3);
+    const auto& maker = *as<const PickleClass*>(arguments[0], "a function that makes a tensor");
+    const auto& inner = as<const PickleTuple*>(arguments[2], "a tuple of arguments")->items;
+    return maker.role == PickleRole::from_type ? made_by(maker) : construct(maker, inner);
+  }
+
+  PickleValue construct(const PickleClass& type, const std::vector<PickleValue>& arguments) {
+    switch (type.role) {
+      case PickleRole::dict: return dict(arguments);
       case PickleRole::size:
-        check_count(callee, arguments, 1);
+        check_count(type, arguments, 1);
         return as<const PickleTuple*>(arguments[0], "a tuple of sizes");
-      case PickleRole::tensor: return tensor(callee, arguments, false);
-      case PickleRole::quantised_tensor: return tensor(callee, arguments, true);
-      case PickleRole::parameter:
-        check_count(callee, arguments, 1);
-        return as<const PthTensor*>(arguments[0], "a parameter's tensor");
+      case PickleRole::tensor:
+      case PickleRole::tensor_v3:
+      case PickleRole::quantised: return tensor(type, arguments);
+      case PickleRole::sparse: return sparse_tensor(type, arguments);
+      case PickleRole::nested: {
+        check_count(type, arguments, 1);
+        const auto& buffer = *as<const PthTensor*>(arguments[0], "a nested tensor's buffer");
+        return pickle_.keep(PthTensor{.sizes = buffer.sizes, .dtype_name = buffer.dtype_name, .unfit = "a nested tensor"});
+      }
+      case PickleRole::no_storage: return empty_tensor(type, arguments, 0, "a tensor without values (on PyTorch's meta device)");
+      case PickleRole::wrapper: return empty_tensor(type, arguments, 1, "a tensor whose class keeps its values elsewhere");
+      case PickleRole::first:
+        if (arguments.empty() || !std::holds_alternative<const PthTensor*>(arguments[0])) return made_by(type);
+        return arguments[0];
+      case PickleRole::from_type:
       case PickleRole::storage:
-      case PickleRole::constant: break;
+      case PickleRole::plain:
+      case PickleRole::opaque: break;
     }
-    fail("calling ", callee.name, " is not part of a checkpoint; refused");
+    return made_by(type);
   }
 
   static void check_count(const PickleClass& callee, const std::vector<PickleValue>& arguments, size_t least) {
@@ -327,33 +341,92 @@ class Unpickler {
                arguments.size());
   }
 
-  // OrderedDict(), or as Python 2 wrote it: OrderedDict([[key, value], ...]).
-  PickleValue ordered_dict(const std::vector<PickleValue>& arguments) {
-    auto* dict = pickle_.keep(PickleDict{});
-    if (arguments.empty()) return dict;
-    const auto& list = as<PickleList*>(arguments[0], "a list of OrderedDict items")->items;
-    spend(list.size());  // a list may be reused, so its length must count each time
-    for (const PickleValue& item : list) {
-      const auto& pair = as<PickleList*>(item, "a list of key and value")->items;
-      ASAP_CHECK(pair.size() == 2, "pickle: expected a list of key and value, got ", pair.size(), " items");
-      dict->items.emplace_back(pair[0], pair[1]);
+  // A dict of nothing, of a dict's items, or as Python 2 wrote it of [[key, value], ...]. A defaultdict's argument is
+  // the class of its values.
+  PickleValue dict(const std::vector<PickleValue>& arguments) {
+    auto* made = pickle_.keep(PickleDict{});
+    if (arguments.empty()) return made;
+    if (const auto* from = std::get_if<PickleDict*>(&arguments[0])) {
+      spend((*from)->items.size());  // it may be used again, so its length must count each time
+      made->items = (*from)->items;
+    } else if (const auto* list = std::get_if<PickleList*>(&arguments[0])) {
+      spend((*list)->items.size());
+      for (const PickleValue& item : (*list)->items) {
+        const auto& pair = as<PickleList*>(item, "a list of key and value")->items;
+        ASAP_CHECK(pair.size() == 2, "pickle: expected a list of key and value, got ", pair.size(), " items");
+        made->items.emplace_back(pair[0], pair[1]);
+      }
     }
-    return dict;
+    return made;
   }
 
-  // (storage, offset, sizes, strides, ...): what follows (requires_grad, hooks) says nothing about the values.
-  PickleValue tensor(const PickleClass& callee, const std::vector<PickleValue>& arguments, bool quantised) {
-    check_count(callee, arguments, 4);
-    return pickle_.keep(PthTensor{.storage = as<const PthStorage*>(arguments[0], "a tensor's storage"),
-                                  .offset = as<int64_t>(arguments[1], "a tensor's offset"),
-                                  .sizes = integers(arguments[2], "a tuple of sizes"),
-                                  .strides = integers(arguments[3], "a tuple of strides"),
-                                  .quantised = quantised});
+  // What follows beside dtype and metadata (requires_grad, hooks) says nothing about the values.
+  PickleValue tensor(const PickleClass& callee, const std::vector<PickleValue>& arguments) {
+    check_count(callee, arguments, callee.role == PickleRole::tensor_v3 ? 7 : 4);
+    const PthStorage& storage = *as<const PthStorage*>(arguments[0], "a tensor's storage");
+    PthTensor made{.storage = &storage,
+                   .offset = as<int64_t>(arguments[1], "a tensor's offset"),
+                   .sizes = integers(arguments[2], "a tuple of sizes"),
+                   .strides = integers(arguments[3], "a tuple of strides"),
+                   .dtype = storage.dtype};
+    if (callee.role == PickleRole::tensor_v3) {
+      made.dtype_name = dtype_name(arguments[6]);
+      made.dtype = file_dtype_of_torch(made.dtype_name);
+    } else {
+      made.dtype_name = storage.dtype ? name(*storage.dtype) : std::string(storage.class_name);
+    }
+    if (callee.role == PickleRole::quantised) made.unfit = "a quantised tensor";
+    const size_t metadata = callee.role == PickleRole::tensor_v3 ? 7 : 6;
+    if (callee.role != PickleRole::quantised && arguments.size() > metadata) read_bits(arguments[metadata], made);
+    return pickle_.keep(std::move(made));
+  }
+
+  // {'neg': True}: the bits that PyTorch sets instead of computing.
+  void read_bits(const PickleValue& metadata, PthTensor& made) {
+    const auto* bits = std::get_if<PickleDict*>(&metadata);
+    if (bits == nullptr) return;
+    spend((*bits)->items.size());
+    for (const auto& [key, value] : (*bits)->items) {
+      const auto* bit = std::get_if<const std::string*>(&key);
+      if (value == PickleValue(false)) continue;
+      if (bit != nullptr && **bit == "neg" && value == PickleValue(true)) {
+        made.negative = true;
+      } else {
+        made.unfit = bit != nullptr && **bit == "conj" ? "a tensor to be conjugated" : "a tensor with bits that we do not know";
+      }
+    }
+  }
+
+  PickleValue sparse_tensor(const PickleClass& callee, const std::vector<PickleValue>& arguments) {
+    check_count(callee, arguments, 2);
+    PthTensor made{.unfit = "a sparse tensor"};
+    const auto& parts = as<const PickleTuple*>(arguments[1], "a sparse tensor's parts")->items;
+    for (size_t i = 0; i < parts.size(); ++i) {
+      if (const auto* part = std::get_if<const PthTensor*>(&parts[i])) {
+        made.dtype_name = (*part)->dtype_name;  // the values come last
+      } else if (std::holds_alternative<const PickleTuple*>(parts[i])) {
+        made.sizes = integers(parts[i], "a tuple of sizes");
+        break;
+      }
+    }
+    return pickle_.keep(std::move(made));
+  }
+
+  PickleValue empty_tensor(const PickleClass& callee, const std::vector<PickleValue>& arguments, size_t dtype,
+                           std::string_view unfit) {
+    check_count(callee, arguments, dtype + 2);
+    return pickle_.keep(PthTensor{.sizes = integers(arguments[dtype + 1], "a tuple of sizes"),
+                                  .dtype_name = dtype_name(arguments[dtype]),
+                                  .unfit = unfit});
+  }
+
+  static std::string dtype_name(const PickleValue& value) {
+    return std::string(torch_constant(as<const PickleClass*>(value, "a dtype")->name));
   }
 
   static std::vector<int64_t> integers(const PickleValue& value, const char* what) {
     const auto& items = as<const PickleTuple*>(value, what)->items;
-    ASAP_CHECK(items.size() <= Shape::kMaxRank, "expected at most ", Shape::kMaxRank, " dimensions, got ", items.size());
+    ASAP_CHECK(items.size() <= kMostDimensions, "expected at most ", kMostDimensions, " dimensions, got ", items.size());
     std::vector<int64_t> result;
     for (const PickleValue& item : items) result.push_back(as<int64_t>(item, what));
     return result;
@@ -372,7 +445,7 @@ class Unpickler {
     const auto& type = *as<const PickleClass*>(parts[1], "a storage class");
     const std::string& key = *as<const std::string*>(parts[2], "a storage key");
     const auto numel = as<int64_t>(parts[4], "a storage's element count");
-    ASAP_CHECK(type.role == PickleRole::storage, "pickle: expected a storage class, got ", type.name);
+    ASAP_CHECK(type.role == PickleRole::storage, "pickle: expected a storage class, got ", printable(type.name));
     ASAP_CHECK(key.size() <= kLongestKey, "pickle: expected a storage key of at most ", kLongestKey, " characters");
     ASAP_CHECK(numel >= 0, "storage ", printable(key), ": expected a count of elements, got ", numel);
     return unique_storage(type, key, numel);
@@ -381,7 +454,8 @@ class Unpickler {
   const PthStorage* unique_storage(const PickleClass& type, const std::string& key, int64_t numel) {
     const auto [place, is_new] = pickle_.storages.try_emplace(key, nullptr);
     if (is_new) {
-      const auto dtype = file_dtype_of_torch_storage(type.name.substr(std::string_view("torch.").size()));
+      const std::string_view stored = torch_storage(type.name);
+      const auto dtype = stored == "UntypedStorage" ? FileDType::u8 : file_dtype_of_torch_storage(stored);
       place->second = pickle_.keep(PthStorage{.key = key, .class_name = type.name, .dtype = dtype, .numel = numel});
     }
     const PthStorage& known = *place->second;
@@ -390,7 +464,7 @@ class Unpickler {
     return &known;
   }
 
-  static constexpr size_t kLongestKey = 200;
+  static constexpr size_t kLongestKey = 200, kMostDimensions = 64;  // PyTorch's own limit of dimensions
 
   std::span<const uint8_t> bytes_;
   size_t place_ = 0;
@@ -417,12 +491,15 @@ std::string describe(const PickleValue& value) {
                                [](int64_t number) -> Text { return str("the integer ", number); },
                                [](double) -> Text { return "a float"; },
                                [](const std::string* text) -> Text { return str("the text '", printable(*text), "'"); },
-                               [](const PickleClass* known) -> Text { return str("class ", known->name); },
+                               [](const PickleClass* known) -> Text { return "class " + printable(known->name); },
                                [](const PickleTuple*) -> Text { return "a tuple"; },
                                [](const PickleList*) -> Text { return "a list"; },
                                [](const PickleDict*) -> Text { return "a dict"; },
                                [](const PthStorage*) -> Text { return "a storage"; },
-                               [](const PthTensor*) -> Text { return "a tensor"; }},
+                               [](const PthTensor*) -> Text { return "a tensor"; },
+                               [](const PickleOpaque* made) -> Text {
+                                 return "an object of " + printable(made->class_name);
+                               }},
                     value);
 }
 

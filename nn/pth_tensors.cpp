@@ -2,9 +2,11 @@
 #include "nn/pth_tensors.h"
 
 #include <algorithm>
+#include <map>
 #include <unordered_set>
 
 #include "nn/file_io.h"
+#include "nn/pth_classes.h"
 
 namespace asap::nn {
 namespace {
@@ -18,8 +20,9 @@ struct NamedTensor {
 class TensorFinder {
  public:
   std::vector<NamedTensor> found;
+  std::vector<std::string> skipped;
 
-  // `value` is a tensor or a container; other values are never visited.
+  // `value` is worth a look (is_of_interest); other values are never visited.
   void visit(const PickleValue& value, const std::string& name, int depth) {
     ASAP_CHECK(depth <= kDeepest, "values nest deeper than ", kDeepest, " levels at '", printable(name), "'; refused");
     if (const auto* tensor = std::get_if<const PthTensor*>(&value)) {
@@ -32,31 +35,33 @@ class TensorFinder {
       visit_sequence((*list)->items, name, depth);
     } else if (const auto* tuple = std::get_if<const PickleTuple*>(&value)) {
       visit_sequence((*tuple)->items, name, depth);
+    } else {
+      skip(name, describe(value));
     }
   }
 
  private:
   static constexpr int kDeepest = 64;
-  static constexpr size_t kMostItems = size_t{1} << 21, kMostTensors = 100'000, kLongestName = 1000;
+  static constexpr size_t kMostItems = size_t{1} << 21, kMostTensors = 100'000, kLongestName = 1000,
+                          kMostSkipped = 100;
 
   void visit_sequence(const std::vector<PickleValue>& items, const std::string& name, int depth) {
     count_items(items.size());
     for (size_t i = 0; i < items.size(); ++i) {
-      if (may_hold_tensors(items[i])) visit(items[i], join(name, std::to_string(i)), depth + 1);
+      if (is_of_interest(items[i])) visit(items[i], join(name, std::to_string(i)), depth + 1);
     }
   }
 
   void visit_dict(const PickleDict& dict, const std::string& name, int depth) {
     count_items(dict.items.size());
     for (const auto& [key, item] : dict.items) {
-      if (!may_hold_tensors(item)) continue;
+      if (!is_of_interest(item)) continue;
       if (const auto* text = std::get_if<const std::string*>(&key)) {
         visit(item, join(name, **text), depth + 1);
       } else if (const auto* number = std::get_if<int64_t>(&key)) {
         visit(item, join(name, std::to_string(*number)), depth + 1);
       } else {
-        fail("expected text or an integer as the key of a tensor or container within '", printable(name), "', got ",
-             describe(key));
+        skip(name, "a value whose key is " + describe(key));  // neither text nor a number: nothing to name it by
       }
     }
   }
@@ -66,9 +71,16 @@ class TensorFinder {
     items_left_ -= count;
   }
 
-  static bool may_hold_tensors(const PickleValue& value) {
+  // What may hold tensors, and what must be named because it would have been something that we do not know.
+  static bool is_of_interest(const PickleValue& value) {
+    if (const auto* opaque = std::get_if<const PickleOpaque*>(&value)) return !(*opaque)->plain;
+    if (const auto* type = std::get_if<const PickleClass*>(&value)) return (*type)->role == PickleRole::opaque;
     return std::holds_alternative<const PthTensor*>(value) || std::holds_alternative<PickleDict*>(value) ||
            std::holds_alternative<PickleList*>(value) || std::holds_alternative<const PickleTuple*>(value);
+  }
+
+  void skip(const std::string& name, const std::string& what) {
+    if (skipped.size() < kMostSkipped) skipped.push_back("'" + printable(name) + "': " + what);
   }
 
   static std::string join(const std::string& path, const std::string& key) {
@@ -80,16 +92,78 @@ class TensorFinder {
   size_t items_left_ = kMostItems;
 };
 
-// The tensor's view, its shape checked; read_view checks it against the storage.
+std::string refusal_of(const PthTensor& tensor) {
+  if (!tensor.unfit.empty()) return str(tensor.unfit, " is not supported");
+  if (!tensor.storage->dtype || !tensor.dtype || !is_readable(*tensor.dtype)) {
+    return str("dtype ", printable(tensor.dtype_name), " is not supported");
+  }
+  return "";
+}
+
+// Complex numbers and the like can be copied as they are; what is no plain view of its elements cannot.
+std::string safetensors_dtype_of(const PthTensor& tensor) {
+  return tensor.unfit.empty() && tensor.storage->dtype && tensor.dtype ? safetensors_name(*tensor.dtype) : "";
+}
+
+// The tensor's view, its shape checked; whoever reads it checks it against the storage.
 FileView checked_view(const PthTensor& tensor) {
-  const PthStorage& storage = *tensor.storage;
-  ASAP_CHECK(!tensor.quantised && storage.dtype, "expected real elements or integers, got ",
-             tensor.quantised ? "a quantised tensor of " : "", storage.class_name, ", which is not supported");
   ASAP_CHECK(tensor.sizes.size() == tensor.strides.size(), "expected as many strides as sizes, got ",
              tensor.strides.size(), " and ", tensor.sizes.size());
   for (const int64_t stride : tensor.strides) ASAP_CHECK(stride >= 0, "expected strides of at least 0, got ", stride);
-  return {*storage.dtype, checked_shape(tensor.sizes), Shape(tensor.strides), tensor.offset};
+  return {*tensor.dtype, checked_shape(tensor.sizes), Shape(tensor.strides), tensor.offset, tensor.negative};
 }
+
+class PthReader : public TensorReader {
+ public:
+  PthReader(Pickle pickle, StorageReader read_storage, ExpansionBudget budget)
+      : pickle_(std::move(pickle)), read_storage_(std::move(read_storage)), budget_(budget) {
+    ASAP_CHECK(std::holds_alternative<PickleDict*>(pickle_.root), "expected a dict of tensors, got ",
+               describe(pickle_.root),
+               std::holds_alternative<const PickleOpaque*>(pickle_.root) ? "; save the model's state_dict()" : "");
+    TensorFinder finder;
+    finder.visit(pickle_.root, "", 0);
+    found_ = std::move(finder.found);
+    skipped_ = std::move(finder.skipped);
+    std::map<const PthStorage*, size_t> first_use;
+    for (const auto& [name, tensor] : found_) {
+      first_use.try_emplace(tensor->storage, order_.size());
+      order_.push_back(order_.size());
+      tensors_.push_back({name, tensor->dtype_name, safetensors_dtype_of(*tensor), tensor->sizes, refusal_of(*tensor)});
+    }
+    std::ranges::stable_sort(order_, {}, [&](size_t i) { return first_use.at(found_[i].tensor->storage); });
+  }
+
+ private:
+  Tensor read_values(size_t index) override {
+    const FileView view = checked_view(*found_[index].tensor);
+    budget_.spend(view.shape.numel(), asap::size_of(tensor_dtype(view.dtype)));
+    return read_view(storage_of(index), view);
+  }
+
+  std::vector<uint8_t> read_raw(size_t index) override {
+    const FileView view = checked_view(*found_[index].tensor);
+    budget_.spend(view.shape.numel(), size_of(view.dtype));
+    return pack_view(storage_of(index), view);
+  }
+
+  // Kept until another one is asked for.
+  std::span<const uint8_t> storage_of(size_t index) {
+    const PthStorage* storage = found_[index].tensor->storage;
+    if (storage != storage_) {
+      storage_ = nullptr;
+      bytes_ = read_storage_(*storage, budget_);
+      storage_ = storage;
+    }
+    return bytes_;
+  }
+
+  Pickle pickle_;
+  StorageReader read_storage_;
+  ExpansionBudget budget_;
+  std::vector<NamedTensor> found_;
+  const PthStorage* storage_ = nullptr;  // whose bytes_ are at hand
+  std::span<const uint8_t> bytes_;
+};
 
 }  // namespace
 
@@ -99,35 +173,8 @@ void ExpansionBudget::spend(int64_t count, size_t size) {
   left_ -= static_cast<size_t>(count) * size;
 }
 
-StateDict read_tensors(const Pickle& pickle, const StorageReader& read_storage, ExpansionBudget& budget) {
-  ASAP_CHECK(std::holds_alternative<PickleDict*>(pickle.root), "expected a dict of tensors, got ", describe(pickle.root));
-  TensorFinder finder;
-  finder.visit(pickle.root, "", 0);
-
-  // Storage by storage, so that no more than one is held at a time.
-  std::vector<const PthStorage*> storages;
-  std::unordered_map<const PthStorage*, std::vector<size_t>> users;
-  for (size_t i = 0; i < finder.found.size(); ++i) {
-    const PthStorage* storage = finder.found[i].tensor->storage;
-    if (users[storage].empty()) storages.push_back(storage);
-    users[storage].push_back(i);
-  }
-  std::vector<Tensor> tensors(finder.found.size());
-  for (const PthStorage* storage : storages) {
-    std::span<const uint8_t> bytes;
-    for (const size_t i : users[storage]) {
-      const NamedTensor& named = finder.found[i];
-      tensors[i] = with_prefix("tensor '" + printable(named.name) + "'", [&] {
-        const FileView view = checked_view(*named.tensor);
-        budget.spend(view.shape.numel(), asap::size_of(tensor_dtype(view.dtype)));
-        if (i == users[storage].front()) bytes = read_storage(*storage);
-        return read_view(bytes, view);
-      });
-    }
-  }
-  StateDict result;
-  for (size_t i = 0; i < tensors.size(); ++i) result.set(finder.found[i].name, tensors[i]);
-  return result;
+std::unique_ptr<TensorReader> read_pickled_tensors(Pickle pickle, StorageReader read_storage, ExpansionBudget budget) {
+  return std::make_unique<PthReader>(std::move(pickle), std::move(read_storage), budget);
 }
 
 }  // namespace asap::nn

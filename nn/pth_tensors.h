@@ -1,13 +1,14 @@
-// From a .pth file's pickle to a StateDict: names the tensors, checks their views, copies their elements out of the
-// storages. What a storage's bytes are, the container says (pth_zip.h, or the legacy stream in pth.cpp).
+// From a .pth file's pickle to its tensors: names them, checks their views, copies their elements out of the storages.
+// What a storage's bytes are, the container says (pth_zip.h, or the legacy stream in pth.cpp).
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 
 #include "nn/pth_pickle.h"
-#include "nn/state_dict.h"
+#include "nn/tensor_reader.h"
 
 namespace asap::nn {
 
@@ -24,12 +25,12 @@ class ExpansionBudget {
   size_t left_;
 };
 
-// The bytes of a storage, at least until the next call.
-using StorageReader = std::function<std::span<const uint8_t>(const PthStorage&)>;
+// The bytes of a storage, at least until the next call. What it unpacks it takes from the budget.
+using StorageReader = std::function<std::span<const uint8_t>(const PthStorage&, ExpansionBudget&)>;
 
 // All tensors within nested dicts, lists and tuples, each under the path of keys and indices that leads to it, joined
-// by dots ("model.conv.weight", "list.0"); other values are skipped. Each storage is read once, and only if a tensor
-// needs it. asap::Error naming the tensor: unreadable dtype, a view that leaves its storage, a name used twice.
-StateDict read_tensors(const Pickle& pickle, const StorageReader& read_storage, ExpansionBudget& budget);
+// by dots ("model.conv.weight", "list.0"); plain values are skipped, opaque ones named in skipped(). asap::Error: no
+// dict, a name used twice, values that nest or multiply without end.
+std::unique_ptr<TensorReader> read_pickled_tensors(Pickle pickle, StorageReader read_storage, ExpansionBudget budget);
 
 }  // namespace asap::nn

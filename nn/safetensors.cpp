@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -15,10 +16,9 @@
 namespace asap::nn {
 namespace {
 
-using nlohmann::ordered_json;
-
 constexpr uint64_t kLengthBytes = 8;
 constexpr uint64_t kLargestHeader = 100'000'000;
+constexpr size_t kMostNumbers = 64;  // dimensions that a tensor may have in PyTorch
 constexpr const char* kMetadataKey = "__metadata__";
 
 // One tensor as the header describes it.
@@ -87,7 +87,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   bool number_unsigned(uint64_t number) override {
     ASAP_CHECK(numbers_ != nullptr, unexpected("a number"));
     ASAP_CHECK(std::in_range<int64_t>(number), unexpected("a number beyond 63 bits"));
-    ASAP_CHECK(numbers_->size() < Shape::kMaxRank, unexpected(str("more than ", Shape::kMaxRank, " numbers")));
+    ASAP_CHECK(numbers_->size() < kMostNumbers, unexpected(str("more than ", kMostNumbers, " numbers")));
     numbers_->push_back(static_cast<int64_t>(number));
     return true;
   }
@@ -140,26 +140,25 @@ uint64_t header_length(std::span<const uint8_t> bytes) {
   return length;
 }
 
-// A tensor's entry, checked in itself: dtype known, shape sound, its bytes as many as the shape needs.
+// A tensor's entry, checked in itself: its bytes lie in the file and, if its dtype is known, are as many as it needs.
 struct Placed {
   size_t entry = 0;
-  FileDType dtype = FileDType::f32;
-  Shape shape;
+  std::optional<FileDType> dtype;
   int64_t begin = 0, end = 0;  // in the data behind the header
 };
 
 Placed check_entry(const Entry& entry, size_t index, int64_t data_bytes) {
   const auto dtype = file_dtype_of_safetensors(entry.dtype);
-  ASAP_CHECK(dtype, "expected a dtype of F64, F32, F16, BF16, I8 to I64, U8 to U64 or BOOL, got ",
-             printable(entry.dtype));
   ASAP_CHECK(entry.offsets.size() == 2, "expected two data_offsets, got ", entry.offsets.size());
-  const Placed placed{index, *dtype, checked_shape(entry.sizes), entry.offsets[0], entry.offsets[1]};
+  const Placed placed{index, dtype, entry.offsets[0], entry.offsets[1]};
   ASAP_CHECK(placed.begin <= placed.end && placed.end <= data_bytes, "data_offsets ", placed.begin, " to ", placed.end,
              " do not lie within the file's ", data_bytes, " bytes of data");
+  if (!dtype) return placed;
+  check_sizes(entry.sizes);
   int64_t needed = 0;
   const bool overflows =
-      __builtin_mul_overflow(placed.shape.numel(), static_cast<int64_t>(size_of(*dtype)), &needed);
-  ASAP_CHECK(!overflows && placed.end - placed.begin == needed, "shape ", placed.shape, " of ", entry.dtype,
+      __builtin_mul_overflow(element_count(entry.sizes), static_cast<int64_t>(size_of(*dtype)), &needed);
+  ASAP_CHECK(!overflows && placed.end - placed.begin == needed, "shape ", shape_text(entry.sizes), " of ", entry.dtype,
              " does not take the ", placed.end - placed.begin, " bytes that data_offsets give it");
   return placed;
 }
@@ -189,29 +188,94 @@ std::span<const uint8_t> as_bytes(const void* data, size_t count) {
   return {static_cast<const uint8_t*>(data), count};
 }
 
-// Header text, padded with spaces so that the data starts at a multiple of 8.
-std::string build_header(const StateDict& tensors, const std::map<std::string, std::string>& metadata) {
-  ordered_json header = ordered_json::object();
-  if (!metadata.empty()) header[kMetadataKey] = metadata;
-  size_t place = 0;
-  for (const auto& [name, tensor] : tensors) {
-    ASAP_CHECK(tensor.defined(), "tensor '", printable(name), "' is undefined");
-    ASAP_CHECK(name != kMetadataKey, "a tensor cannot be named ", kMetadataKey);
-    const std::vector<int64_t> sizes(tensor.shape().begin(), tensor.shape().end());
-    header[name] = ordered_json{{"dtype", safetensors_name(tensor.dtype())},
-                                {"shape", sizes},
-                                {"data_offsets", {place, place + tensor.bytes()}}};
-    place += tensor.bytes();
-  }
-  std::string text;
+// Where a tensor that is to be written lies in memory.
+struct ToWrite {
+  std::string name, dtype;
+  std::vector<int64_t> sizes;
+  std::span<const uint8_t> bytes;
+};
+
+std::string as_json(const nlohmann::json& value) {
   try {
-    text = header.dump();
+    return value.dump();
   } catch (const nlohmann::json::exception&) {
     fail("expected names and metadata in UTF-8");
   }
+}
+
+// Header text, padded with spaces so that the data starts at a multiple of 8. Put together by hand, in the order given:
+// a JSON tree that keeps an order takes quadratic time.
+std::string build_header(const std::vector<ToWrite>& tensors, const std::map<std::string, std::string>& metadata) {
+  std::string text = "{";
+  if (!metadata.empty()) text += as_json(kMetadataKey) + ":" + as_json(metadata);
+  size_t place = 0;
+  for (const ToWrite& tensor : tensors) {
+    ASAP_CHECK(tensor.name != kMetadataKey, "a tensor cannot be named ", kMetadataKey);
+    if (text.size() > 1) text += ",";
+    text += as_json(tensor.name) + ":{\"dtype\":" + as_json(tensor.dtype) + ",\"shape\":" + as_json(tensor.sizes) +
+            ",\"data_offsets\":[" + std::to_string(place) + "," + std::to_string(place + tensor.bytes.size()) + "]}";
+    place += tensor.bytes.size();
+  }
+  text += "}";
   text.append((kLengthBytes - text.size() % kLengthBytes) % kLengthBytes, ' ');
   return text;
 }
+
+void write_tensors(const std::filesystem::path& path, const std::vector<ToWrite>& tensors,
+                   const std::map<std::string, std::string>& metadata) {
+  const std::string header = with_prefix(path.string(), [&] { return build_header(tensors, metadata); });
+  const uint64_t length = header.size();
+  std::vector<std::span<const uint8_t>> pieces = {as_bytes(&length, sizeof(length)), as_bytes(header.data(), length)};
+  for (const ToWrite& tensor : tensors) pieces.push_back(tensor.bytes);
+  write_file(path, pieces);
+}
+
+class SafetensorsReader : public TensorReader {
+ public:
+  explicit SafetensorsReader(std::span<const uint8_t> bytes) {
+    ASAP_CHECK(bytes.size() >= kLengthBytes, "truncated: expected at least ", kLengthBytes, " bytes, found ",
+               bytes.size());
+    const uint64_t length = header_length(bytes);
+    ASAP_CHECK(length <= kLargestHeader, "expected a header of at most ", kLargestHeader, " bytes, its length says ",
+               length);
+    ASAP_CHECK(length <= bytes.size() - kLengthBytes, "truncated: expected a header of ", length, " bytes, found ",
+               bytes.size() - kLengthBytes);
+    HeaderReader header = read_header(bytes.subspan(kLengthBytes, length));
+    data_ = bytes.subspan(kLengthBytes + length);
+    const auto data_bytes = static_cast<int64_t>(data_.size());
+    for (const Entry& entry : header.entries) {
+      with_prefix("tensor '" + printable(entry.name) + "'",
+                  [&] { placed_.push_back(check_entry(entry, placed_.size(), data_bytes)); });
+    }
+    check_cover(placed_, header.entries, data_bytes);
+    for (const Placed& tensor : placed_) {
+      const Entry& entry = header.entries[tensor.entry];
+      const std::string dtype = tensor.dtype ? name(*tensor.dtype) : entry.dtype;
+      const bool readable = tensor.dtype && is_readable(*tensor.dtype);
+      order_.push_back(order_.size());
+      tensors_.push_back({entry.name, dtype, entry.dtype, entry.sizes,
+                          readable ? "" : "dtype " + printable(dtype) + " is not supported"});
+    }
+    metadata_ = std::move(header.metadata);
+  }
+
+ private:
+  Tensor read_values(size_t index) override {
+    const Shape shape = checked_shape(tensors_[index].sizes);
+    return read_view(bytes_of(index), {*placed_[index].dtype, shape, contiguous_strides(shape)});
+  }
+  std::vector<uint8_t> read_raw(size_t index) override {
+    const auto bytes = bytes_of(index);
+    return {bytes.begin(), bytes.end()};
+  }
+  std::span<const uint8_t> bytes_of(size_t index) const {
+    const Placed& tensor = placed_[index];
+    return data_.subspan(static_cast<size_t>(tensor.begin), static_cast<size_t>(tensor.end - tensor.begin));
+  }
+
+  std::span<const uint8_t> data_;
+  std::vector<Placed> placed_;
+};
 
 }  // namespace
 
@@ -219,31 +283,13 @@ bool looks_like_safetensors(std::span<const uint8_t> bytes) {
   return bytes.size() > kLengthBytes && bytes[kLengthBytes] == '{';
 }
 
+std::unique_ptr<TensorReader> open_safetensors(std::span<const uint8_t> bytes) {
+  return std::make_unique<SafetensorsReader>(bytes);
+}
+
 SafetensorsFile parse_safetensors(std::span<const uint8_t> bytes) {
-  ASAP_CHECK(bytes.size() >= kLengthBytes, "truncated: expected at least ", kLengthBytes, " bytes, found ", bytes.size());
-  const uint64_t length = header_length(bytes);
-  ASAP_CHECK(length <= kLargestHeader, "expected a header of at most ", kLargestHeader, " bytes, its length says ", length);
-  ASAP_CHECK(length <= bytes.size() - kLengthBytes, "truncated: expected a header of ", length, " bytes, found ",
-             bytes.size() - kLengthBytes);
-  HeaderReader header = read_header(bytes.subspan(kLengthBytes, length));
-  const auto data = bytes.subspan(kLengthBytes + length);
-  const auto data_bytes = static_cast<int64_t>(data.size());
-
-  std::vector<Placed> placed;
-  for (const Entry& entry : header.entries) {
-    with_prefix("tensor '" + printable(entry.name) + "'",
-                [&] { placed.push_back(check_entry(entry, placed.size(), data_bytes)); });
-  }
-  check_cover(placed, header.entries, data_bytes);
-
-  SafetensorsFile file{.tensors = {}, .metadata = std::move(header.metadata)};
-  for (const Placed& tensor : placed) {
-    const std::string& name = header.entries[tensor.entry].name;
-    const FileView view{tensor.dtype, tensor.shape, contiguous_strides(tensor.shape), 0};
-    const auto own = data.subspan(static_cast<size_t>(tensor.begin), static_cast<size_t>(tensor.end - tensor.begin));
-    file.tensors.set(name, with_prefix("tensor '" + printable(name) + "'", [&] { return read_view(own, view); }));
-  }
-  return file;
+  SafetensorsReader reader(bytes);
+  return {.tensors = reader.read_all(), .metadata = reader.metadata()};
 }
 
 SafetensorsFile read_safetensors(const std::filesystem::path& path) {
@@ -256,15 +302,22 @@ SafetensorsFile read_safetensors(const std::filesystem::path& path) {
 
 void write_safetensors(const std::filesystem::path& path, const StateDict& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  const std::string header = with_prefix(path.string(), [&] { return build_header(tensors, metadata); });
-  const uint64_t length = header.size();
   std::vector<Tensor> packed;  // keeps the bytes alive until they are written
-  std::vector<std::span<const uint8_t>> pieces = {as_bytes(&length, sizeof(length)), as_bytes(header.data(), length)};
+  std::vector<ToWrite> to_write;
   for (const auto& [name, tensor] : tensors) {
+    ASAP_CHECK(tensor.defined(), path.string(), ": tensor '", printable(name), "' is undefined");
     packed.push_back(tensor.contiguous().to(Device::cpu));
-    pieces.push_back(as_bytes(packed.back().raw(), packed.back().bytes()));
+    to_write.push_back({name, safetensors_name(tensor.dtype()), {tensor.shape().begin(), tensor.shape().end()},
+                        as_bytes(packed.back().raw(), packed.back().bytes())});
   }
-  write_file(path, pieces);
+  write_tensors(path, to_write, metadata);
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<RawTensor>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  std::vector<ToWrite> to_write;
+  for (const RawTensor& tensor : tensors) to_write.push_back({tensor.name, tensor.dtype, tensor.sizes, tensor.bytes});
+  write_tensors(path, to_write, metadata);
 }
 
 }  // namespace asap::nn

@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
-#include "nn/state_dict.h"
+#include "nn/tensor_reader.h"
 
 namespace asap::nn {
 
@@ -26,13 +28,25 @@ SafetensorsFile read_safetensors(const std::filesystem::path& path);
 // The same from memory; errors name no file.
 SafetensorsFile parse_safetensors(std::span<const uint8_t> bytes);
 
+// The file's tensors one by one: one that we cannot hold is refused when it is read. `bytes` must outlive the reader.
+std::unique_ptr<TensorReader> open_safetensors(std::span<const uint8_t> bytes);
+
 // True if the bytes start like a safetensors file (which may still turn out to be damaged).
 bool looks_like_safetensors(std::span<const uint8_t> bytes);
+
+// A tensor's elements under a dtype that the format knows.
+struct RawTensor {
+  std::string name, dtype;
+  std::vector<int64_t> sizes;
+  std::vector<uint8_t> bytes;
+};
 
 // Replaces the file whole or not at all (see file_io.h). Equal input gives equal bytes; tensors keep their order and may
 // have any strides and device. asap::Error: a name or metadata that is not UTF-8, a tensor named __metadata__, an
 // undefined tensor, and everything write_file throws.
 void write_safetensors(const std::filesystem::path& path, const StateDict& tensors,
                        const std::map<std::string, std::string>& metadata = {});
+void write_safetensors(const std::filesystem::path& path, const std::vector<RawTensor>& tensors,
+                       const std::map<std::string, std::string>& metadata);
 
 }  // namespace asap::nn

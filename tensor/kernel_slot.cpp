@@ -2,8 +2,11 @@
 // Declared in kernel_slot.h; the CPU's list is in cpu/register.cpp.
 #include "tensor/kernel_slot.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <exception>
 #include <iostream>
+#include <map>
 #include <mutex>
 
 #include "tensor/backend.h"
@@ -25,6 +28,12 @@ bool registered = false;
 
 uint64_t forcings = 0;
 
+// What ASAP_KERNEL says of each slot. Its variant may still be to come.
+std::map<const KernelSlotBase*, std::string>& wanted_by_environment() {
+  static std::map<const KernelSlotBase*, std::string> wanted;
+  return wanted;
+}
+
 // Reads "slot=variant,slot=variant" from ASAP_KERNEL.
 void force_from_environment() {
   const char* text = std::getenv("ASAP_KERNEL");
@@ -33,7 +42,8 @@ void force_from_environment() {
   for (std::string item; std::getline(items, item, ',');) {
     const size_t equals = item.find('=');
     ASAP_CHECK(equals != std::string::npos, "ASAP_KERNEL: expected slot=variant[,slot=variant...], got '", text, "'");
-    find_kernel_slot(item.substr(0, equals)).force(item.substr(equals + 1));
+    KernelSlotBase& slot = find_kernel_slot(item.substr(0, equals));
+    slot.force(wanted_by_environment()[&slot] = item.substr(equals + 1));
   }
 }
 
@@ -43,6 +53,7 @@ void ensure_kernels_registered() {
   // Registration itself may call slots; the flag lets those calls through instead of waiting for themselves.
   static thread_local bool registering = false;
   static std::once_flag once;
+  static std::exception_ptr error;  // of ASAP_KERNEL: every use of a slot ends with it
   if (registering) return;
   std::call_once(once, [] {
     registering = true;
@@ -50,9 +61,14 @@ void ensure_kernels_registered() {
     register_cuda_backend();
     for (const auto registration : registrations()) registration();
     registered = true;
-    force_from_environment();
+    try {
+      force_from_environment();
+    } catch (const Error&) {
+      error = std::current_exception();
+    }
     registering = false;
   });
+  if (error) std::rethrow_exception(error);
 }
 
 void register_also(void (*registration)()) {
@@ -86,15 +102,8 @@ std::vector<std::string> KernelSlotBase::variants(Device device) const {
 
 void KernelSlotBase::force(const std::string& variant) {
   ensure_kernels_registered();
-  std::string known;
-  bool found = variant.empty();
-  for (const auto& names : names_) {
-    for (const auto& name : names) {
-      found |= name == variant;
-      known += " " + name;
-    }
-  }
-  ASAP_CHECK(found, "kernel: ", name_, " has no variant '", variant, "'; it has", known);
+  const auto wanted = wanted_by_environment().find(this);
+  if (!variant.empty() && (wanted == wanted_by_environment().end() || wanted->second != variant)) check_known(variant);
   forced_ = variant;
   ++forcings;
   warned_ = false;
@@ -109,11 +118,21 @@ void KernelSlotBase::add_name(Device device, std::string name) {
   names.push_back(std::move(name));
 }
 
+void KernelSlotBase::check_known(const std::string& variant) const {
+  std::string known;
+  for (const auto& names : names_) {
+    if (std::find(names.begin(), names.end(), variant) != names.end()) return;
+    for (const auto& name : names) known += " " + name;
+  }
+  fail("kernel: ", name_, " has no variant '", variant, "'; it has", known);
+}
+
 int KernelSlotBase::forced_index(Device device) const {
   const auto& names = names_[static_cast<int>(device)];
   for (size_t i = 0; i < names.size(); ++i) {
     if (names[i] == forced_) return static_cast<int>(i);
   }
+  check_known(forced_);
   return -1;
 }
 

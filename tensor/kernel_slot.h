@@ -3,6 +3,7 @@
 //   ASAP_KERNEL=conv2d_forward=naive,gemm=eigen   (environment)
 //   ForcedVariant guard(kernels::conv2d_forward, "naive");
 // A forced variant runs wherever it supports the arguments; elsewhere the usual order applies and stderr says so once.
+// ASAP_KERNEL may name a variant that the program adds later: that there is none is an error of the slot's first run.
 // Several threads may run() kernels at once, but none while a variant is being added or forced.
 // Next: kernels.h.
 #pragma once
@@ -27,7 +28,7 @@ class KernelSlotBase {
   const std::string& name() const { return name_; }
   // Variant names on `device`, in the order they are tried.
   std::vector<std::string> variants(Device device) const;
-  // Forces the variant of that name; an empty name lifts it. Throws if no device has it.
+  // Forces the variant of that name; an empty name lifts it. Throws if no device has it, unless ASAP_KERNEL names it.
   void force(const std::string& variant);
   const std::string& forced() const { return forced_; }
   // Name of the variant that ran last in this slot ("" before the first run): lets tests see what was tested.
@@ -39,10 +40,12 @@ class KernelSlotBase {
 
  protected:
   void add_name(Device device, std::string name);
-  // Index of the forced variant on `device`, or -1.
+  // Index of the forced variant on `device`, or -1. Throws if no device has it.
   int forced_index(Device device) const;
   [[noreturn]] void fail_no_variant(Device device) const;
   void warn_forced_unsupported() const;
+  // Throws, naming those there are, if no device has the variant.
+  void check_known(const std::string& variant) const;
 
   std::string name_;
   std::deque<std::string> names_[kDeviceCount];  // which stay where they are when others are added

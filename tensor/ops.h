@@ -3,6 +3,7 @@
 // The same names with gradients are in autograd/ops.h. Errors: asap::Error `op: what was expected, what came`.
 #pragma once
 
+#include <initializer_list>
 #include <span>
 #include <vector>
 
@@ -37,7 +38,7 @@ inline Tensor mul(const Tensor& a, const Tensor& b) { return binary(BinaryOp::mu
 inline Tensor div(const Tensor& a, const Tensor& b) { return binary(BinaryOp::div, a, b); }
 // scale * x + shift
 Tensor affine(const Tensor& x, double scale, double shift);
-// y += x, in place; equal shapes. Bumps y's version.
+// y += x, in place; equal shapes. Bumps y's version. y may not be an expanded view.
 void add_into(const Tensor& x, Tensor& y);
 // Sums x over the dimensions by which `shape` was broadcast to x's shape: the gradient of expand.
 Tensor sum_to(const Tensor& x, const Shape& shape);
@@ -59,6 +60,7 @@ Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype = DType::f32);
 
 // ---- joining ---------------------------------------------------------------------------------------------------------
 Tensor cat(const std::vector<Tensor>& xs, int dim);
+inline Tensor cat(std::initializer_list<Tensor> xs, int dim) { return cat(std::vector<Tensor>(xs), dim); }
 
 // ---- matrix product: [M,K][K,N], or batched [B,M,K][B,K,N] where one batch may be 1 -------------------------------------
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
@@ -99,6 +101,7 @@ struct MaxPoolResult {
   Tensor y, index;
 };
 MaxPoolResult max_pool2d(const Tensor& x, const Pool2dParams& params);
+// Throws for an index outside of its plane, on the CPU; a card's kernels ignore it.
 Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x_shape, const Pool2dParams& params);
 Tensor resize2d(const Tensor& x, Size2 size, ResizeMode mode);
 Tensor resize2d_backward(const Tensor& dy, const Shape& x_shape, ResizeMode mode);

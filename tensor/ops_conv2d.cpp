@@ -8,10 +8,11 @@ namespace {
 
 // Output size along one axis; `kernel` counts the gaps that dilation opens.
 int64_t output_size(const char* axis, int64_t n, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
-  const int64_t extent = dilation * (kernel - 1) + 1;
-  ASAP_CHECK(n + 2 * padding >= extent, "conv2d: the kernel covers ", extent, " pixels of ", axis, ", but x has ", n,
-             " + 2*", padding, " of padding");
-  return (n + 2 * padding - extent) / stride + 1;
+  const int64_t extent = add_sizes(multiply_sizes(dilation, kernel - 1, "conv2d"), 1, "conv2d");
+  const int64_t padded = add_sizes(n, multiply_sizes(2, padding, "conv2d"), "conv2d");
+  ASAP_CHECK(padded >= extent, "conv2d: the kernel covers ", extent, " pixels of ", axis, ", but x has ", n, " + 2*",
+             padding, " of padding");
+  return (padded - extent) / stride + 1;
 }
 
 // The sum over no terms at all: an empty x, w or dy.
@@ -32,8 +33,9 @@ Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dParams& p) {
   ASAP_CHECK(p.stride.h > 0 && p.stride.w > 0 && p.dilation.h > 0 && p.dilation.w > 0 && p.groups > 0 &&
                  p.padding.h >= 0 && p.padding.w >= 0,
              "conv2d: expected positive stride, dilation and groups and no negative padding");
-  ASAP_CHECK(x[1] == w[1] * p.groups, "conv2d: x has ", x[1], " channels, but w ", w, " with groups=", p.groups,
-             " needs ", w[1] * p.groups);
+  const int64_t channels = multiply_sizes(w[1], p.groups, "conv2d");
+  ASAP_CHECK(x[1] == channels, "conv2d: x has ", x[1], " channels, but w ", w, " with groups=", p.groups, " needs ",
+             channels);
   ASAP_CHECK(w[0] % p.groups == 0, "conv2d: w ", w, " has ", w[0], " output channels, which ", p.groups,
              " groups do not divide");
   ASAP_CHECK(w[2] > 0 && w[3] > 0, "conv2d: w ", w, " has no taps");

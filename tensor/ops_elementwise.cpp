@@ -37,7 +37,9 @@ void add_into(const Tensor& x, Tensor& y) {
   checks::is_floating("add_into", "y", y);
   checks::alike("add_into", x, y);
   checks::has_shape("add_into", "x", x, y.shape());
-  kernels::binary.run(y.device(), BinaryOp::add, y, x, y);
+  y.check_writable("add_into");
+  const bool same_elements = x.raw() == y.raw() && x.strides() == y.strides();
+  kernels::binary.run(y.device(), BinaryOp::add, y, x.overlaps(y) && !same_elements ? x.clone() : x, y);
   y.bump_version();
 }
 

@@ -53,6 +53,11 @@ void check_classes(const char* op, int64_t classes) {
   ASAP_CHECK(classes >= 1 && classes <= 256, op, ": expected 1 to 256 classes, got ", classes);
 }
 
+// What an output must not lie on: kernels write it while they read.
+void is_apart(const char* op, const char* what, const Tensor& x, const Tensor& y) {
+  ASAP_CHECK(!x.defined() || !y.overlaps(x), op, ": y lies on the memory of ", what);
+}
+
 Tensor packed(const Tensor& x) { return x.defined() ? x.contiguous() : x; }
 
 }  // namespace
@@ -78,6 +83,8 @@ void label_planes(const Tensor& labels, const Tensor& instance, const LabelPlane
   checks::one_device("label_planes", labels, y);
   checks::has_shape("label_planes", "y", y, label_planes_shape(labels.shape(), params));
   is_packed("label_planes", "y", y);
+  is_apart("label_planes", "labels", labels, y);
+  is_apart("label_planes", "instance", instance, y);
   if (y.numel() == 0) return;
   kernels::label_planes.run(y.device(), labels.contiguous(), packed(instance), params, y);
   y.bump_version();
@@ -88,14 +95,16 @@ Shape conv_layer_shape(const Shape& x, const Shape& w, const ConvLayerParams& p)
   checks::has_rank("conv_layer", "w", w, 4);
   const Sizes in = sizes_of(x, p.layout), kernel = sizes_of(w, p.layout);  // of the kernel, n is O
   ASAP_CHECK(kernel.h == kernel.w && kernel.h > 0, "conv_layer: expected a square kernel, got w ", w);
+  ASAP_CHECK(in.c > 0, "conv_layer: expected an x with channels, got ", x);
   ASAP_CHECK(kernel.c == in.c, "conv_layer: x ", x, " has ", in.c, " channels, but w ", w, " needs ", kernel.c);
   ASAP_CHECK(p.pad >= 0 && p.stride >= 1, "conv_layer: expected no negative pad and a positive stride, got pad ", p.pad,
              " and stride ", p.stride);
   ASAP_CHECK(p.pad_mode != PadMode::reflect || p.pad < std::min(in.h, in.w),
              "conv_layer: reflect padding must be smaller than the picture, got pad ", p.pad, " for x ", x);
-  ASAP_CHECK(std::min(in.h, in.w) >= 1 && std::min(in.h, in.w) + 2 * p.pad >= kernel.h, "conv_layer: the kernel of w ",
-             w, " is larger than x ", x, " padded by ", p.pad);
-  const auto out = [&](int64_t size) { return (size + 2 * p.pad - kernel.h) / p.stride + 1; };
+  const int64_t border = multiply_sizes(2, p.pad, "conv_layer");
+  ASAP_CHECK(std::min(in.h, in.w) >= 1 && add_sizes(std::min(in.h, in.w), border, "conv_layer") >= kernel.h,
+             "conv_layer: the kernel of w ", w, " is larger than x ", x, " padded by ", p.pad);
+  const auto out = [&](int64_t size) { return (add_sizes(size, border, "conv_layer") - kernel.h) / p.stride + 1; };
   return shape_of({in.n, kernel.n, out(in.h), out(in.w)}, p.layout);
 }
 
@@ -107,6 +116,10 @@ void conv_layer(const Tensor& x, const Tensor& w, const Tensor& scale, const Ten
   checks::one_device("conv_layer", x, y);
   checks::has_shape("conv_layer", "y", y, conv_layer_shape(x.shape(), w.shape(), params));
   is_packed("conv_layer", "y", y);
+  is_apart("conv_layer", "x", x, y);
+  is_apart("conv_layer", "w", w, y);
+  is_apart("conv_layer", "scale", scale, y);
+  is_apart("conv_layer", "shift", shift, y);
   ASAP_CHECK((x.dtype() == DType::f64) == (y.dtype() == DType::f64), "conv_layer: f64 goes to f64 only, got x ",
              x.dtype(), " and y ", y.dtype());
   ASAP_CHECK(params.norm == scale.defined(), "conv_layer: expected scale ", params.norm ? "with" : "only with",
@@ -149,6 +162,9 @@ void tile_mlp_labels(const Tensor& labels, const Tensor& instance, const Tensor&
   const Shape values = tile_mlp_labels_shape(labels.shape(), instance.defined(), phi.shape(), params);
   checks::has_shape("tile_mlp_labels", "y", y, picture ? picture_shape(values) : values);
   is_packed("tile_mlp_labels", "y", y);
+  is_apart("tile_mlp_labels", "labels", labels, y);
+  is_apart("tile_mlp_labels", "instance", instance, y);
+  is_apart("tile_mlp_labels", "phi", phi, y);
   if (y.numel() == 0) return;
   kernels::tile_mlp_labels.run(y.device(), labels.contiguous(), packed(instance), phi.contiguous(), params, y);
   y.bump_version();

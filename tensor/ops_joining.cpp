@@ -46,7 +46,7 @@ Shape cat_shape(const std::vector<Shape>& xs, int dim) {
     bool fits = xs[i].rank() == y.rank();
     for (int d = 0; fits && d < y.rank(); ++d) fits = d == along || xs[i][d] == y[d];
     ASAP_CHECK(fits, "cat: expected shapes that agree except along dimension ", dim, ", got ", xs[0], " and ", xs[i]);
-    y[along] += xs[i][along];
+    y[along] = add_sizes(y[along], xs[i][along], "cat");
   }
   return y;
 }

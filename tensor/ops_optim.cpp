@@ -37,13 +37,14 @@ struct AdamList {
   }
 };
 
-// Parameters are stepped all at once: one listed twice would be written by two threads.
-void check_distinct(const std::vector<Tensor>& values) {
-  std::vector<const void*> places;
-  for (const Tensor& value : values) places.push_back(value.raw());
-  std::sort(places.begin(), places.end());
-  ASAP_CHECK(std::adjacent_find(places.begin(), places.end()) == places.end(),
-             "adam_step: expected every parameter once, got one twice");
+// Parameters are stepped all at once: one listed twice, or lying on another, would be written by two threads.
+void check_distinct(std::vector<Tensor> values) {
+  std::sort(values.begin(), values.end(), [](const Tensor& a, const Tensor& b) { return a.raw() < b.raw(); });
+  for (size_t i = 1; i < values.size(); ++i) {
+    ASAP_CHECK(values[i - 1].raw() != values[i].raw(), "adam_step: expected every parameter once, got one twice");
+    ASAP_CHECK(!values[i - 1].overlaps(values[i]), "adam_step: parameters of shapes ", values[i - 1].shape(), " and ",
+               values[i].shape(), " lie on the same memory");
+  }
 }
 
 constexpr int64_t kStateSize = sizeof(AdamState) / sizeof(double);
@@ -123,6 +124,7 @@ void sgd_step(const Tensor& grad, const SgdParams& params, Tensor& param, Tensor
   check_step("sgd_step", grad, param);
   ASAP_CHECK(!params.nesterov || params.momentum != 0, "sgd_step: expected a momentum with nesterov, got 0");
   if (params.momentum != 0) check_state("sgd_step", "velocity", velocity, param);
+  if (param.numel() == 0) return;
   kernels::sgd.run(param.device(), grad.contiguous(), params, param, velocity);
   param.bump_version();
   if (params.momentum != 0) velocity.bump_version();

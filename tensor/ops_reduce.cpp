@@ -65,8 +65,8 @@ Tensor reduce(ReduceOp op, const Tensor& x, const std::vector<int>& dims, bool k
   checks::is_floating("reduce", "x", x);
   const std::vector<bool> reduced = reduced_dims(x.shape(), dims);
   const Shape y_shape = reduced_shape(x.shape(), reduced, keepdim);
-  ASAP_CHECK(x.numel() > 0 || op == ReduceOp::sum || y_shape.numel() == 0, "reduce: ", x.shape(),
-             " has no elements to take a ", op == ReduceOp::max ? "maximum" : "mean", " of");
+  ASAP_CHECK(x.numel() > 0 || op == ReduceOp::sum || y_shape.numel() == 0, op == ReduceOp::max ? "max: " : "mean: ",
+             x.shape(), " has no elements to take a ", op == ReduceOp::max ? "maximum" : "mean", " of");
   Tensor y = x;
   for (int last = x.rank(); last > 0;) {
     if (!reduced[static_cast<size_t>(last - 1)]) {

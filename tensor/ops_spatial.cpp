@@ -1,4 +1,6 @@
 // Checked padding, pooling and resizing of [N,C,H,W]. Declared in ops.h.
+#include <algorithm>
+
 #include "tensor/checks.h"
 #include "tensor/ops.h"
 
@@ -18,7 +20,8 @@ Shape pad2d_shape(const Shape& x, const Pad2dParams& p) {
   } else if (p.mode == PadMode::replicate) {
     ASAP_CHECK(x[2] > 0 && x[3] > 0, "pad2d: replicate padding needs a pixel to repeat, got shape ", x);
   }
-  return {x[0], x[1], x[2] + p.top + p.bottom, x[3] + p.left + p.right};
+  return {x[0], x[1], add_sizes(x[2], add_sizes(p.top, p.bottom, "pad2d"), "pad2d"),
+          add_sizes(x[3], add_sizes(p.left, p.right, "pad2d"), "pad2d")};
 }
 
 Tensor pad2d(const Tensor& x, const Pad2dParams& params) {
@@ -45,11 +48,34 @@ Shape pool2d_shape(const Shape& x, const Pool2dParams& p) {
   ASAP_CHECK(p.padding.h >= 0 && p.padding.w >= 0 && p.padding.h <= p.kernel.h / 2 && p.padding.w <= p.kernel.w / 2,
              "pool2d: expected padding of at most half the kernel (", p.kernel.h, ",", p.kernel.w, "), got (",
              p.padding.h, ",", p.padding.w, ")");
-  ASAP_CHECK(x[2] + 2 * p.padding.h >= p.kernel.h && x[3] + 2 * p.padding.w >= p.kernel.w, "pool2d: the kernel (",
-             p.kernel.h, ",", p.kernel.w, ") is larger than the padded picture of shape ", x);
-  return {x[0], x[1], (x[2] + 2 * p.padding.h - p.kernel.h) / p.stride.h + 1,
-          (x[3] + 2 * p.padding.w - p.kernel.w) / p.stride.w + 1};
+  ASAP_CHECK(x[2] > 0 && x[3] > 0, "pool2d: expected pictures with pixels, got shape ", x);
+  const int64_t height = add_sizes(x[2], 2 * p.padding.h, "pool2d"), width = add_sizes(x[3], 2 * p.padding.w, "pool2d");
+  ASAP_CHECK(height >= p.kernel.h && width >= p.kernel.w, "pool2d: the kernel (", p.kernel.h, ",", p.kernel.w,
+             ") is larger than the padded picture of shape ", x);
+  return {x[0], x[1], (height - p.kernel.h) / p.stride.h + 1, (width - p.kernel.w) / p.stride.w + 1};
 }
+
+namespace {
+
+// max_pool2d's indices are i32.
+Shape max_pool2d_shape(const Shape& x, const Pool2dParams& params) {
+  const Shape y = pool2d_shape(x, params);
+  ASAP_CHECK(multiply_sizes(x[2], x[3], "max_pool2d") <= INT32_MAX,
+             "max_pool2d: expected planes of less than 2^31 pixels, got shape ", x);
+  return y;
+}
+
+// Only the cpu's indices are read here, as gather does: a look at another device's would wait for it. Nor is there a need: a
+// card's kernel compares an index with the pixels of its window, so that one from elsewhere finds none.
+void check_pool_index(const Tensor& index, int64_t plane) {
+  if (index.device() != Device::cpu || index.numel() == 0) return;
+  const int32_t* values = index.data<int32_t>();
+  const auto [least, most] = std::minmax_element(values, values + index.numel());
+  const int32_t worst = *least < 0 ? *least : *most;
+  ASAP_CHECK(worst >= 0 && worst < plane, "max_pool2d_backward: index ", worst, " is outside 0..", plane - 1);
+}
+
+}  // namespace
 
 Tensor avg_pool2d(const Tensor& x, const Pool2dParams& params) {
   checks::is_floating("avg_pool2d", "x", x);
@@ -68,7 +94,7 @@ Tensor avg_pool2d_backward(const Tensor& dy, const Shape& x_shape, const Pool2dP
 
 MaxPoolResult max_pool2d(const Tensor& x, const Pool2dParams& params) {
   checks::is_floating("max_pool2d", "x", x);
-  const Shape shape = pool2d_shape(x.shape(), params);
+  const Shape shape = max_pool2d_shape(x.shape(), params);
   MaxPoolResult result{Tensor::like(x, shape), Tensor::empty(shape, DType::i32, x.device())};
   if (shape.numel() > 0) kernels::max_pool2d_forward.run(x.device(), x.contiguous(), params, result.y, result.index);
   return result;
@@ -79,10 +105,12 @@ Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x
   ASAP_CHECK(index.defined() && index.dtype() == DType::i32,
              "max_pool2d_backward: expected the i32 index of max_pool2d");
   checks::one_device("max_pool2d_backward", dy, index);
-  checks::has_shape("max_pool2d_backward", "dy", dy, pool2d_shape(x_shape, params));
+  checks::has_shape("max_pool2d_backward", "dy", dy, max_pool2d_shape(x_shape, params));
   checks::has_shape("max_pool2d_backward", "index", index, dy.shape());
   Tensor dx = Tensor::like(dy, x_shape);
-  if (dx.numel() > 0) kernels::max_pool2d_backward.run(dy.device(), dy.contiguous(), index.contiguous(), params, dx);
+  const Tensor packed = index.contiguous();
+  check_pool_index(packed, x_shape[2] * x_shape[3]);
+  if (dx.numel() > 0) kernels::max_pool2d_backward.run(dy.device(), dy.contiguous(), packed, params, dx);
   return dx;
 }
 

@@ -41,13 +41,10 @@ int64_t tile_mlp_parameters(int64_t channels, const TileMlpParams& params) {
   check_params(params);
   ASAP_CHECK(channels >= 1, "tile_mlp: x must have at least one channel, got ", channels);
   const int64_t inputs = channels + 4 * std::countr_zero(static_cast<uint64_t>(params.tile));
-  int64_t total = 0;
-  for (int64_t layer = 0, in = inputs; layer < params.depth; ++layer) {
-    const int64_t out = layer + 1 < params.depth ? params.width : params.out;
-    total += out + in * out;
-    in = out;
-  }
-  return total;
+  const auto layer = [](int64_t in, int64_t out) { return multiply_sizes(add_sizes(in, 1, "tile_mlp"), out, "tile_mlp"); };
+  if (params.depth == 1) return layer(inputs, params.out);
+  const int64_t middle = multiply_sizes(params.depth - 2, layer(params.width, params.width), "tile_mlp");
+  return add_sizes(add_sizes(layer(inputs, params.width), middle, "tile_mlp"), layer(params.width, params.out), "tile_mlp");
 }
 
 Shape tile_mlp_shape(const Shape& x, const Shape& phi, const TileMlpParams& params) {
@@ -65,7 +62,7 @@ Shape tile_mlp_shape(const Shape& x, const Shape& phi, const TileMlpParams& para
 Tensor tile_mlp(const Tensor& x, const Tensor& phi, const TileMlpParams& params) {
   check_dtypes("tile_mlp", x, phi);
   Tensor y = Tensor::like(x, tile_mlp_shape(x.shape(), phi.shape(), params));
-  kernels::tile_mlp_forward.run(x.device(), x.contiguous(), phi.contiguous(), params, y);
+  if (y.numel() > 0) kernels::tile_mlp_forward.run(x.device(), x.contiguous(), phi.contiguous(), params, y);
   return y;
 }
 
@@ -78,6 +75,7 @@ TileMlpGrads tile_mlp_backward(const Tensor& x, const Tensor& phi, const Tensor&
   ASAP_CHECK(dy.dtype() == x.dtype() && dy.device() == x.device(), "tile_mlp_backward: dy must be ", x.dtype(), " on ",
              x.device(), " like x, got ", dy.dtype(), " on ", dy.device());
   TileMlpGrads grads{want_dx ? Tensor::like(x) : Tensor(), Tensor::like(phi)};
+  if (dy.numel() == 0) return grads;  // an empty batch: so are they
   kernels::tile_mlp_backward.run(x.device(), x.contiguous(), phi.contiguous(), dy.contiguous(), params, grads.dx,
                                  grads.dphi);
   return grads;

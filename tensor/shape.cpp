@@ -17,8 +17,13 @@ int Shape::index(int d) const {
 
 int64_t Shape::numel() const {
   int64_t n = 1;
-  for (int64_t size : *this) n *= size;
-  return n;
+  bool empty = false;
+  for (int64_t size : *this) {
+    empty |= size == 0;
+    ASAP_CHECK(size == 0 || !__builtin_mul_overflow(n, size, &n), "Shape: ", *this,
+               ": the sizes multiply to more than 63 bits hold");
+  }
+  return empty ? 0 : n;
 }
 
 void Shape::push_back(int64_t size) {
@@ -59,6 +64,18 @@ Shape contiguous_strides(const Shape& shape) {
     step *= shape[d];
   }
   return strides;
+}
+
+int64_t add_sizes(int64_t a, int64_t b, const char* op) {
+  int64_t sum = 0;
+  ASAP_CHECK(!__builtin_add_overflow(a, b, &sum), op, ": a size of ", a, " + ", b, " is more than 63 bits hold");
+  return sum;
+}
+
+int64_t multiply_sizes(int64_t a, int64_t b, const char* op) {
+  int64_t product = 0;
+  ASAP_CHECK(!__builtin_mul_overflow(a, b, &product), op, ": a size of ", a, " * ", b, " is more than 63 bits hold");
+  return product;
 }
 
 Shape broadcast_shapes(const Shape& a, const Shape& b, const char* op) {

@@ -22,7 +22,7 @@ struct Shape {
   Shape(const int64_t* first, const int64_t* last);
 
   int rank() const { return rank_; }
-  // Product of the sizes; 1 for rank 0.
+  // Product of the sizes; 1 for rank 0. Throws where the sizes, those of 0 left out, multiply to more than 63 bits hold.
   int64_t numel() const;
   // Negative indices count from the end: s[-1] is the innermost size.
   int64_t operator[](int d) const { return sizes_[index(d)]; }
@@ -48,6 +48,10 @@ std::ostream& operator<<(std::ostream& out, const Shape& shape);
 
 // Row-major strides, in elements.
 Shape contiguous_strides(const Shape& shape);
+
+// a + b and a * b, neither negative; throw naming `op` where the result is more than 63 bits hold.
+int64_t add_sizes(int64_t a, int64_t b, const char* op);
+int64_t multiply_sizes(int64_t a, int64_t b, const char* op);
 
 // The shape two operands broadcast to (trailing sizes equal or 1); throws naming `op` if there is none.
 Shape broadcast_shapes(const Shape& a, const Shape& b, const char* op);

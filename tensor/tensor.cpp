@@ -8,9 +8,11 @@ namespace asap {
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   Tensor t;
   t.shape_ = shape;
-  t.strides_ = contiguous_strides(shape);
   t.dtype_ = dtype;
-  t.storage_ = std::make_shared<Storage>(static_cast<size_t>(shape.numel()) * size_of(dtype), device);
+  const auto element = static_cast<int64_t>(size_of(dtype));
+  ASAP_CHECK(shape.numel() <= INT64_MAX / element, "Tensor: ", shape, " of ", dtype, " has more bytes than 63 bits count");
+  t.strides_ = contiguous_strides(shape);
+  t.storage_ = std::make_shared<Storage>(static_cast<size_t>(shape.numel() * element), device);
   return t;
 }
 
@@ -59,17 +61,15 @@ Tensor Tensor::view(const Shape& shape, const Shape& strides, int64_t offset) co
 Tensor Tensor::reshape(std::initializer_list<int64_t> sizes) const {
   Shape wanted;
   int unknown = -1;
-  int64_t known = 1;
   for (int64_t size : sizes) {
     if (size == -1) {
       ASAP_CHECK(unknown < 0, "reshape: only one size may be -1");
       unknown = wanted.rank();
-    } else {
-      known *= size;
     }
     wanted.push_back(size == -1 ? 1 : size);
   }
   if (unknown >= 0) {
+    const int64_t known = wanted.numel();
     ASAP_CHECK(known > 0 && numel() % known == 0, "reshape: ", shape_, " has no whole size for the -1 of ", wanted);
     wanted[unknown] = numel() / known;
   }
@@ -113,8 +113,8 @@ Tensor Tensor::slice(int dim, int64_t start, int64_t end, int64_t step) const {
   ASAP_CHECK(step >= 1 && first >= 0 && first <= last && last <= n, "slice: ", start, ":", end, ":", step,
              " does not fit dimension ", dim, " of ", shape_);
   Shape shape = shape_, strides = strides_;
-  shape[d] = (last - first + step - 1) / step;
-  strides[d] *= step;
+  shape[d] = last > first ? (last - first - 1) / step + 1 : 0;
+  if (shape[d] > 1) strides[d] *= step;  // else there is no step, which may be a large one
   return view(shape, strides, offset_ + first * strides_[d]);
 }
 
@@ -134,6 +134,7 @@ Tensor Tensor::expand(const Shape& shape) const {
     ASAP_CHECK(broadcast || shape_[d - extra] == shape[d], "expand: ", shape_, " does not broadcast to ", shape);
     strides[d] = broadcast && shape[d] != 1 ? 0 : d < extra ? 0 : strides_[d - extra];
   }
+  shape.numel();  // throws if there are too many
   return view(shape, strides, offset_);
 }
 
@@ -183,14 +184,38 @@ Tensor Tensor::to(Device wanted) const {
 
 void Tensor::copy_from(const Tensor& source) {
   ASAP_CHECK(source.shape() == shape_, "copy_from: expected shape ", shape_, ", got ", source.shape());
-  const Tensor here = source.to(device());
+  check_writable("copy_from");
+  const Tensor here = overlaps(source) ? source.clone() : source.to(device());
   kernels::copy.run(device(), here, *this);
   bump_version();
 }
 
 void Tensor::fill(double value) {
+  check_writable("fill");
   kernels::fill.run(device(), value, *this);
   bump_version();
+}
+
+// First element and the one behind the last, in elements of the storage.
+std::pair<int64_t, int64_t> Tensor::span() const {
+  int64_t last = offset_;
+  for (int d = 0; d < rank(); ++d) last += (shape_[d] - 1) * strides_[d];
+  return {offset_, last + 1};
+}
+
+bool Tensor::overlaps(const Tensor& other) const {
+  if (!shares_storage(other) || numel() == 0 || other.numel() == 0) return false;
+  const auto [begin, end] = span();
+  const auto [other_begin, other_end] = other.span();
+  return begin < other_end && other_begin < end;
+}
+
+void Tensor::check_writable(const char* op) const {
+  if (numel() == 0) return;
+  for (int d = 0; d < rank(); ++d) {
+    ASAP_CHECK(shape_[d] == 1 || strides_[d] != 0, op, ": ", shape_, " is an expanded view, whose elements along dimension ",
+               d, " are one in memory; write into its clone()");
+  }
 }
 
 Tensor Tensor::host_contiguous() const { return contiguous().to(Device::cpu); }

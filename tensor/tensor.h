@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "tensor/shape.h"
@@ -71,7 +72,8 @@ class Tensor {
   Tensor to(DType dtype) const;
   Tensor to(Device device) const;
 
-  // Writes into this tensor's memory (any strides) and bumps the storage's version.
+  // Write into this tensor's memory (any strides) and bump the storage's version. Throw for a view in which several elements
+  // are one in memory (expand). The source may overlap this tensor: it is read as it was before.
   void copy_from(const Tensor& source);
   void fill(double value);
 
@@ -87,8 +89,13 @@ class Tensor {
   // Whether no other tensor holds this storage: only then may a function reuse the memory for its own result.
   bool owns_storage_alone() const { return storage_.use_count() == 1; }
   bool shares_storage(const Tensor& other) const { return storage_ && storage_ == other.storage_; }
+  // Whether the two lie on memory that they share: from first to last element, gaps between them included.
+  bool overlaps(const Tensor& other) const;
+  // Throws naming `op` where several elements are one in memory, so that none of them can be written alone.
+  void check_writable(const char* op) const;
 
  private:
+  std::pair<int64_t, int64_t> span() const;
   void check_dtype(DType wanted) const;
   Tensor view(const Shape& shape, const Shape& strides, int64_t offset) const;
   Tensor host_contiguous() const;

@@ -59,7 +59,8 @@ const std::vector<OpCase>& op_cases() {
   static const std::vector<OpCase> all = [] {
     std::vector<OpCase> rows;
     for (const auto& family : {elementwise_cases, reduce_cases, shape_cases, linear_cases, conv_cases, norm_cases,
-                               spatial_cases, tile_mlp_cases, inference_cases, loss_cases, optim_cases}) {
+                               spatial_cases, tile_mlp_cases, inference_cases, loss_cases, optim_cases,
+                               empty_cases}) {
       for (OpCase& row : family()) rows.push_back(std::move(row));
     }
     return rows;

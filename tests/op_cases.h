@@ -84,6 +84,7 @@ std::vector<OpCase> tile_mlp_cases();
 std::vector<OpCase> inference_cases();
 std::vector<OpCase> loss_cases();
 std::vector<OpCase> optim_cases();
+std::vector<OpCase> empty_cases();
 
 // The row's inputs: the same numbers (all exact in f32) for either dtype.
 std::vector<Variable> make_inputs(const OpCase& row, DType dtype, Device device);

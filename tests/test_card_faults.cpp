@@ -111,6 +111,6 @@ TEST_CASE("estimates: the published settings, and what fits a small card") {
   const double gib = 1024.0 * 1024.0 * 1024.0;
   CHECK(train::training_bytes(options, 1, 512) > 2.1 * gib);  // measured on the CPU: 2.3 GiB
   CHECK(train::training_bytes(options, 1, 512) < 2.7 * gib);
-  const std::string text = train::smaller_settings(options, OutOfMemory("", 1, 1, size_t{8} << 30));
+  const std::string text = train::smaller_settings(options, size_t{8} << 30);
   CHECK(contains(text, "--batch-size 5 or --crop-size 256 would fit in 8192 MiB"));
 }

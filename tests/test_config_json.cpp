@@ -1,6 +1,7 @@
 // Options as JSON and as text: every option there and back, published names, and errors that name what is wrong.
 #include <doctest/doctest.h>
 
+#include <ctime>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -190,6 +191,23 @@ TEST_CASE("JSON: errors name the file, the key and what would do") {
   Options options;
   CHECK(contains(error_of([&] { options_from_json_file("/nowhere/my.json", options); }),
                  "/nowhere/my.json: cannot be read"));
+}
+
+TEST_CASE("JSON: endless nesting and a million keys are refused soon, at every depth") {
+  for (const char* open : {"[", "{\"ndf\":"}) {
+    std::string deep;
+    for (int i = 0; i < 80'000; ++i) deep += open;
+    CHECK(error_for(deep) == "my.json: expected JSON of at most 64 levels, found deeper ones");
+    CHECK(error_for("{\"ndf\":" + deep) == "my.json: expected JSON of at most 64 levels, found deeper ones");
+  }
+  CHECK(error_for(R"({"ndf": {"a": [{"b": 1, "b": 2}]}})") == "my.json: expected every key once, found b twice");
+  CHECK(contains(error_for(R"({"ndf": ")" "\x7f" R"(\u001b[31m"})"), "came \"?\\u001b[31m\""));
+  std::string many = "{";
+  for (int i = 0; i < 1'000'000; ++i) many += "\"k" + std::to_string(i) + "\":0,";
+  many.back() = '}';
+  const std::clock_t start = std::clock();  // processor time: other programs do not count
+  CHECK(contains(error_for(many), "my.json: there is no option 'k0'"));
+  CHECK(std::clock() - start < 20 * CLOCKS_PER_SEC);
 }
 
 TEST_CASE("resolve: derived values, and errors that name option and remedy") {

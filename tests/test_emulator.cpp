@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 #include <random>
+#include <thread>
 
 #include "cuda/common.cuh"
 #include "cuda/hopper.cuh"
@@ -61,6 +62,19 @@ void rotate(const float* x, float* y) {
 
 void barrier_of_half() {
   if (threadIdx.x < 32) __syncthreads();
+}
+// Threads from `first` on wait at a barrier below frames of kBytes; the others do not come.
+template <size_t kBytes>
+__attribute__((noinline)) void wait_below(int depth) {
+  volatile char locals[kBytes];
+  for (volatile char& local : locals) local = 1;
+  if (depth > 0) wait_below<kBytes>(depth - 1);
+  if (depth == 0) __syncthreads();
+  locals[0] = 2;
+}
+template <size_t kBytes>
+void barrier_below_frames(int first) {
+  if (static_cast<int>(threadIdx.x) >= first) wait_below<kBytes>(20);
 }
 void two_barriers() {
   if (threadIdx.x < 32) {
@@ -382,6 +396,17 @@ TEST_CASE("what a card would hang or corrupt memory at is an error that names th
           launch(barrier_of_half, {1, 2048});
         }).find("invalid configuration argument") != std::string::npos);
   CHECK(error_of([&] { launch(barrier_of_half, {1, 32, 300 << 10}); }).find("shared memory") != std::string::npos);
+}
+
+// The host's thread ends with the kernel's threads still in the middle. The next one's stacks lie where theirs lay, and
+// AddressSanitizer must have forgotten what lay there.
+TEST_CASE("threads that an error left in the middle leave nothing behind where others come to lie") {
+  tests::ran();
+  std::string error, other;
+  std::thread([&] { error = error_of([] { launch(barrier_below_frames<40>, {1, 64}, 60); }); }).join();
+  CHECK(error.find("has ended, but thread") != std::string::npos);
+  std::thread([&] { other = error_of([] { launch(barrier_below_frames<104>, {1, 64}, 0); }); }).join();
+  CHECK(other.empty());
 }
 
 TEST_CASE("an asynchronous copy arrives when it is waited for, and not before") {

@@ -100,7 +100,7 @@ TEST_CASE("label PNG: the palette index is read, not its colour") {
   CHECK(contains(error_of([&] { write_label_png(folder / "map.png", labels, kPalette); }), "label values 0 to 4"));
 }
 
-TEST_CASE("instance PNG: 16-bit gray, which is too wide for a label map") {
+TEST_CASE("label and instance PNG: 16-bit gray") {
   // 2x1 pixels, values 26001 and 7; deflated by hand as a stored block.
   const std::vector<uint8_t> raw = {0, 26001 >> 8, 26001 & 255, 0, 7};
   std::vector<uint8_t> file = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
@@ -128,7 +128,7 @@ TEST_CASE("instance PNG: 16-bit gray, which is too wide for a label map") {
   write_file(folder / "i.png", file);
   const LabelMap map = read_instance_png(folder / "i.png");
   CHECK(map.values == std::vector<int32_t>{26001, 7});
-  CHECK(contains(error_of([&] { read_label_png(folder / "i.png"); }), "up to 8 bits, found 16-bit gray"));
+  CHECK(read_label_png(folder / "i.png") == map);
 }
 
 TEST_CASE("JPEG: writing and reading comes close; size and channels are kept") {
@@ -164,8 +164,8 @@ TEST_CASE("reading: every bad file gives one sentence with its name") {
 
   write_png(folder / "rgb.png", smooth_image(8, 8));
   write_jpeg(folder / "rgb.jpg", smooth_image(8, 8));
-  CHECK(contains(error_of([&] { read_label_png(folder / "rgb.png"); }), "expected a label map, that is a palette or gray PNG"));
-  CHECK(contains(error_of([&] { read_label_png(folder / "rgb.png"); }), "found 8-bit RGB"));
+  CHECK(contains(error_of([&] { read_label_png(folder / "rgb.png"); }), "expected a label map, that is one number a pixel"));
+  CHECK(contains(error_of([&] { read_label_png(folder / "rgb.png"); }), "found colours, the first, #"));
   CHECK(contains(error_of([&] { read_label_png(folder / "rgb.jpg"); }), "found a JPEG"));
   CHECK(contains(error_of([&] { read_instance_png(folder / "rgb.png"); }), "expected an instance map"));
 }
@@ -194,13 +194,11 @@ TEST_CASE("reading: a file cut off anywhere is an error, never a picture with a 
   ScratchFolder folder;
   write_jpeg(folder / "p.jpg", smooth_image(64, 64));
   for (const auto& whole : {png_to_memory(smooth_image(64, 64)), read_file(folder / "p.jpg")}) {
-    for (size_t size = 1; size < whole.size(); size += 1 + whole.size() / 97) {
-      write_file(folder / "cut", std::span(whole).first(size));
-      const std::string text = error_of([&] { read_photo(folder / "cut"); });
-      CHECK_MESSAGE(contains(text, "cut"), size, " of ", whole.size());
+    for (size_t size = 8; size < whole.size(); size += 1 + whole.size() / 97) {
+      const std::string text = error_of([&] { decode_photo(std::span(whole).first(size), "part"); });
+      CHECK_MESSAGE((contains(text, "cut") || contains(text, "ends too early")), size, " of ", whole.size(), ": ", text);
     }
-    write_file(folder / "cut", std::span(whole).first(whole.size() - 1));
-    CHECK(error_of([&] { read_photo(folder / "cut"); }) != "");
+    CHECK(error_of([&] { decode_photo(std::span(whole).first(whole.size() - 1), "part"); }) != "");
   }
 }
 

@@ -140,7 +140,7 @@ TEST_CASE("memory: bytes in use, peak, reuse, alignment") {
     release_cached_memory(Device::cpu);
     CHECK(memory_use(Device::cpu).cached == 0);
   }
-#ifndef __SANITIZE_ADDRESS__  // which ends the program on an impossible size
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which end the program on an impossible size
   CHECK(error_of([] { Tensor::empty({int64_t{1} << 60}); }).rfind("memory: could not get", 0) == 0);
 #endif
 }
@@ -322,7 +322,7 @@ TEST_CASE("reductions over any dimensions") {
   const Tensor scalar = Tensor::full({}, 5);
   CHECK(sum(scalar).item() == 5);
   CHECK_FALSE(sum(scalar).shares_storage(scalar));
-  CHECK(error_of([&] { mean(Tensor::zeros({0, 3}), {0}); }) == "reduce: (0,3) has no elements to take a mean of");
+  CHECK(error_of([&] { mean(Tensor::zeros({0, 3}), {0}); }) == "mean: (0,3) has no elements to take a mean of");
   CHECK(error_of([&] { sum(x, {1, 1}); }) == "reduce: dimension 1 appears twice");
   CHECK(error_of([&] { sum(x, {3}); }) == "reduce: dimension 3 is out of range for rank 3");
 

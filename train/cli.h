@@ -28,6 +28,9 @@ class UsageError : public Error {
 // `arguments` without the program's name.
 int run_command_line(std::vector<std::string> arguments);
 
+// A line on standard error: "asapnet: ", then the text without what could steer the terminal (user_text.h).
+void warn(const std::string& text);
+
 // A subcommand: its flags are bound when it is added, then it runs and returns the exit code.
 struct Command {
   CLI::App* app = nullptr;
@@ -40,5 +43,6 @@ Command add_encode_command(CLI::App& program);
 Command add_inspect_command(CLI::App& program);
 Command add_convert_command(CLI::App& program);
 Command add_synth_command(CLI::App& program);
+Command add_labels_command(CLI::App& program);
 
 }  // namespace asap::train

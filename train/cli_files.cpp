@@ -1,10 +1,12 @@
 // asapnet inspect, convert and synth. Declared in cli.h; the work is inspect.h's and synth.h's.
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <iostream>
 
 #include "train/cli.h"
 #include "train/inspect.h"
 #include "train/synth.h"
+#include "train/user_text.h"
 
 namespace asap::train {
 namespace {
@@ -37,8 +39,11 @@ Command add_convert_command(CLI::App& program) {
   app->add_option("to", paths->to, ".safetensors file to write")->required();
   app->footer("Example:\n  asapnet convert latest_net_G.pth latest_net_G.safetensors");
   return {app, [paths] {
+            std::error_code ignored;
+            ASAP_CHECK(!std::filesystem::exists(paths->to, ignored), paths->to,
+                       " is there already; convert writes over no weights: choose another name, or remove it first");
             convert(paths->from, paths->to);
-            std::cout << paths->to << std::endl;
+            std::cout << terminal_safe(paths->to) << std::endl;
             return kOk;
           }};
 }
@@ -61,7 +66,7 @@ Command add_synth_command(CLI::App& program) {
   app->footer("Example:\n  asapnet synth --out data --count 200 --size 256");
   return {app, [command] {
             write_synthetic_facades(command->out, command->options);
-            std::cout << command->options.count << " pairs in " << command->out << std::endl;
+            std::cout << command->options.count << " pairs in " << terminal_safe(command->out) << std::endl;
             return kOk;
           }};
 }

@@ -6,7 +6,7 @@
 
 #include "train/cli.h"
 #include "train/config_json.h"
-#include "train/data_options.h"
+#include "train/idle_options.h"
 
 namespace asap::train {
 namespace {
@@ -31,6 +31,14 @@ CLI::Option* add_flag(CLI::App& command, const OptionField& field, Defaults defa
   option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   if (!default_text.empty() && default_text != "-1") option->default_str(default_text);
   return option;
+}
+
+std::string flag_name(const std::string& key) {
+  Options unused;
+  for (const OptionField& field : option_fields(unused)) {
+    if (field.key == key) return field.flag;
+  }
+  return flag_of(key);
 }
 
 }  // namespace
@@ -65,13 +73,19 @@ void OptionFlags::apply(Options& options) const {
 }
 
 void OptionFlags::refuse_idle(const Options& options, const std::vector<std::string>& used) const {
-  Options unused;
-  for (const IdleOption& idle : idle_data_options(options)) {
-    if (!given(idle.key) || std::find(used.begin(), used.end(), idle.key) != used.end()) continue;
-    for (const OptionField& field : option_fields(unused))
-      if (field.key == idle.key) throw UsageError(field.flag + " has no effect " + idle.why + "; leave it out");
+  std::vector<IdleOption> idle = idle_data_options(options);
+  for (IdleOption& option : idle_model_options(options)) idle.push_back(std::move(option));
+  for (const IdleOption& option : idle) {
+    if (!given(option.key) || std::find(used.begin(), used.end(), option.key) != used.end()) continue;
+    throw UsageError(flag_name(option.key) + " has no effect " + option.why + "; leave it out");
   }
   if (!config_file_.empty()) refuse_idle_values(options, config_file_);
+}
+
+std::string OptionFlags::origin(const OptionField& field) const {
+  if (given(field.key) || (preset_.empty() && config_file_.empty())) return field.flag + " " + to_text(field);
+  return (config_file_.empty() ? "--preset " + preset_ : "--config " + config_file_) + " (" + field.key + " " +
+         to_text(field) + ")";
 }
 
 bool OptionFlags::given(const std::string& key) const {

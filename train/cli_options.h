@@ -27,8 +27,11 @@ class OptionFlags {
   void apply(Options& options) const;
 
   // After resolving: UsageError for a flag, asap::Error for a value of the --config file, that has no effect beside the
-  // other options. Keys in `used` have one in this command.
+  // other options: "--vgg has no effect with --no-vgg-loss". Keys in `used` have one in this command.
   void refuse_idle(const Options& options, const std::vector<std::string>& used = {}) const;
+
+  // Where an option's value comes from: "--label-nc 20", "--config FILE (label_nc 20)" or "--preset NAME (label_nc 20)".
+  std::string origin(const OptionField& field) const;
 
   // Whether the user gave the option as a flag.
   bool given(const std::string& key) const;

@@ -5,9 +5,11 @@
 #include "train/cli.h"
 #include "train/cli_options.h"
 #include "train/config_json.h"
+#include "train/files.h"
 #include "train/interrupt.h"
 #include "train/memory_advice.h"
 #include "train/trainer.h"
+#include "train/user_text.h"
 
 namespace asap::train {
 namespace {
@@ -23,8 +25,19 @@ constexpr const char* kFooter = R"(Examples:
   asapnet train --dataset custom --label-dir sketches --image-dir photos --no-one-hot --out runs/rgb --no-vgg-loss
   asapnet train --dataset aligned --data maps --direction AtoB --no-one-hot --out runs/maps --no-vgg-loss
   asapnet train --resume runs/facades --niter 300
-Ctrl-C finishes the step, saves, and says how to resume. OUT holds config.json, log.jsonl, checkpoints/, samples/ and
-report.html.)";
+Ctrl-C finishes the step, saves, and says how to resume; so do SIGTERM and a closed terminal (SIGHUP). OUT holds
+config.json, log.jsonl, checkpoints/, samples/ and report.html.)";
+
+// --resume takes a run, or one of its checkpoints to go on from.
+struct ToResume {
+  fs::path run, checkpoint;  // no checkpoint: the latest
+};
+
+ToResume parse_resume(const std::string& text) {
+  const fs::path folder = fs::path(text + "/").lexically_normal().parent_path(), checkpoints = folder.parent_path();
+  if (checkpoints.filename() != "checkpoints" || !is_there(folder / "trainer.json")) return {text, {}};
+  return {checkpoints.has_parent_path() ? checkpoints.parent_path() : ".", folder};
+}
 
 struct TrainCommand {
   OptionFlags flags;
@@ -46,8 +59,8 @@ Options TrainCommand::resumed_options() const {
   if (!flags.preset().empty() || !flags.config_file().empty() || !out.empty()) {
     throw UsageError("--resume takes everything from the run: --preset, --config and --out do not go with it");
   }
-  const fs::path config = fs::path(resume) / "config.json";
-  ASAP_CHECK(fs::exists(config), "train: ", resume, " is no run folder: it has no config.json");
+  const fs::path run = parse_resume(resume).run, config = run / "config.json";
+  ASAP_CHECK(is_there(config), "train: ", run.string(), " is no run folder: it has no config.json");
   Options options;
   options_from_json_file(config, options);
   for (const OptionField& field : option_fields(options)) {
@@ -60,35 +73,40 @@ Options TrainCommand::resumed_options() const {
 }
 
 // A model that does not even fit the device.
-std::unique_ptr<Trainer> make_trainer(const Options& options, const fs::path& folder, StartMode mode) {
+std::unique_ptr<Trainer> make_trainer(const Options& options, const fs::path& folder, StartMode mode,
+                                      const fs::path& checkpoint) {
   try {
-    return std::make_unique<Trainer>(options, folder, mode);
+    return std::make_unique<Trainer>(options, folder, mode, checkpoint);
   } catch (const OutOfMemory& error) {
-    fail(error.what(), "; ", smaller_settings(options, error));
+    fail(error.what(), "; ", smaller_settings(options, error.total()));
+  } catch (const std::bad_alloc&) {
+    fail("out of memory; ", smaller_settings(options, 0));
   }
 }
 
 int TrainCommand::run() const {
   if (out.empty() == resume.empty())
     throw UsageError("train needs either --out DIR for a new run or --resume DIR to continue one");
+  InterruptGuard interrupt;
   const bool resuming = !resume.empty();
   Options options = resuming ? resumed_options() : fresh_options();
   resolve(options);
   flags.refuse_idle(options);
-  const InterruptGuard interrupt;
-  const fs::path folder = resuming ? resume : out;
-  const auto made = make_trainer(options, folder, resuming ? StartMode::resume : StartMode::fresh);
+  check_trainable(options);
+  const auto [folder, checkpoint] = resuming ? parse_resume(resume) : ToResume{out, {}};
+  const auto made = make_trainer(options, folder, resuming ? StartMode::resume : StartMode::fresh, checkpoint);
   Trainer& trainer = *made;
-  std::cout << "training in " << folder.string() << ": steps " << trainer.step() << " to " << trainer.total_steps()
+  interrupt.training_begins();
+  std::cout << "training in " << terminal_safe(folder.string()) << ": steps " << trainer.step() << " to " << trainer.total_steps()
             << ", " << trainer.batches_per_epoch() << " an epoch, " << options.train.threads << " thread(s)"
             << std::endl;
   if (trainer.train([&] { return interrupt.requested(); }) == Outcome::interrupted) {
     std::cout << "stopped after step " << trainer.step()
-              << ", everything is saved; continue with: asapnet train --resume " << folder.string() << std::endl;
+              << ", everything is saved; continue with: asapnet train --resume " << shell_quoted(folder.string()) << std::endl;
     return kInterruptedExitCode;
   }
-  std::cout << "finished after step " << trainer.step() << "; look at " << (folder / "report.html").string()
-            << ", use it with: asapnet generate --weights " << folder.string() << " --out DIR" << std::endl;
+  std::cout << "finished after step " << trainer.step() << "; look at " << terminal_safe((folder / "report.html").string())
+            << ", use it with: asapnet generate --weights " << shell_quoted(folder.string()) << " --out DIR" << std::endl;
   return kOk;
 }
 
@@ -98,7 +116,8 @@ Command add_train_command(CLI::App& program) {
   CLI::App* app = program.add_subcommand("train", "Train a model on pairs of label maps and photos, or continue a run");
   auto command = std::make_shared<TrainCommand>();
   app->add_option("--out", command->out, "folder for the new run")->type_name("DIR");
-  app->add_option("--resume", command->resume, "folder of a run to continue exactly where it stopped")
+  app->add_option("--resume", command->resume,
+                  "folder of a run to continue exactly where it stopped, or of one of its checkpoints")
       ->type_name("DIR");
   command->flags.add_to(
       *app,

@@ -2,9 +2,8 @@
 #include "train/config_json.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
-#include <set>
 
+#include "nn/json_text.h"
 #include "train/files.h"
 #include "train/nearest.h"
 
@@ -26,7 +25,7 @@ Json value_to_json(const OptionField& field) {
 }
 
 // Numbers of steps may stand as numbers; everything else must have the field's own type.
-bool type_fits(const OptionField& field, const Json& value) {
+bool type_fits(const OptionField& field, const nlohmann::json& value) {
   if (std::holds_alternative<bool*>(field.value)) return value.is_boolean();
   if (std::holds_alternative<int64_t*>(field.value)) return value.is_number_integer();
   if (std::holds_alternative<double*>(field.value)) return value.is_number();
@@ -34,34 +33,17 @@ bool type_fits(const OptionField& field, const Json& value) {
   return value.is_string();
 }
 
-void set_from_json(OptionField field, const Json& value, const std::string& source) {
+void set_from_json(OptionField field, const nlohmann::json& value, const std::string& source) {
   field.flag = source + ": " + field.key;
-  ASAP_CHECK(type_fits(field, value), field.flag, ": expected ", expected_value(field), ", came ", value.dump());
+  ASAP_CHECK(type_fits(field, value), field.flag, ": expected ", expected_value(field), ", came ",
+             nn::printable(value.dump()));
   set_from_text(field, value.is_string() ? value.get<std::string>() : value.dump());
 }
 
-// nlohmann keeps the last of two equal keys silently; this sees every key as it is parsed.
-Json parse_object(const std::string& text, const std::string& source) {
-  std::set<std::string> seen;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth == 1 && event == Json::parse_event_t::key) {
-      const auto key = parsed.get<std::string>();
-      ASAP_CHECK(seen.insert(key).second, source, ": expected every key once, found ", key, " twice");
-    }
-    return true;
-  };
-  try {
-    Json object = Json::parse(text, watch);
-    ASAP_CHECK(object.is_object(), source, ": expected a JSON object {\"option\": value, ...}, found ",
-               object.type_name());
-    return object;
-  } catch (const Json::out_of_range&) {
-    fail(source, ": expected numbers that a computer can hold, found a larger one");
-  } catch (const Json::parse_error& e) {
-    const auto place = std::min(e.byte > 0 ? e.byte - 1 : 0, text.size());
-    fail(source, ": expected JSON, but line ",
-         1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(place), '\n'), " is not");
-  }
+nlohmann::json parse_object(const std::string& text, const std::string& source) {
+  nlohmann::json object = nn::with_prefix(source, [&] { return nn::parse_json(text); });
+  ASAP_CHECK(object.is_object(), source, ": expected a JSON object {\"option\": value, ...}, found ", object.type_name());
+  return object;
 }
 
 }  // namespace
@@ -83,14 +65,13 @@ std::string config_to_json(const asapnet::Config& config) {
 }
 
 void options_from_json(const std::string& text, const std::string& source, Options& options) {
-  const Json object = parse_object(text, source);
+  const nlohmann::json object = parse_object(text, source);
   const auto fields = option_fields(options);
   std::vector<std::string> known;
   for (const OptionField& field : fields) known.push_back(field.key);
   for (const auto& [key, value] : object.items()) {
     const auto place = std::find(known.begin(), known.end(), key);
-    ASAP_CHECK(place != known.end(), source, ": there is no option '", key, "'; the nearest is '",
-               nearest_name(key, known), "'");
+    ASAP_CHECK(place != known.end(), source, ": ", unknown_option(key, known));
     set_from_json(fields[static_cast<size_t>(place - known.begin())], value, source);
   }
 }

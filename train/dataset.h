@@ -5,12 +5,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "train/image.h"
 
 namespace asap::train {
+
+class LabelColours;  // label_colours.h
 
 // ---- which files ----------------------------------------------------------------------------------------------------
 
@@ -70,6 +73,7 @@ std::vector<Pair> list_pairs(const DatasetOptions& options);
 //   scale_shortside           shorter side to load_size, aspect kept, no crop; _and_crop: then crop
 //   fixed                     to the training size
 //   none                      each side to the nearest multiple of 32
+//   native                    as it is; not to be had by name, since generate alone extends it to tiles (native_size.h)
 enum class Preprocess {
   resize_and_crop,
   crop,
@@ -78,7 +82,8 @@ enum class Preprocess {
   scale_shortside,
   scale_shortside_and_crop,
   fixed,
-  none
+  none,
+  native
 };
 
 // The mode of that name, as listed above; asap::Error lists the names.
@@ -92,6 +97,7 @@ struct PreprocessOptions {
   int label_nc = 13;                    // labels are 0 .. label_nc-1
   bool contain_dontcare_label = false;  // 255 becomes the class label_nc; otherwise 255 is an error
   bool no_one_hot = false;              // the label file is an RGB picture (SPEC: RGB-to-RGB)
+  std::shared_ptr<const LabelColours> colours = nullptr;  // if given, label files are pictures in these colours
 };
 
 // The random part of a sample. The default is the centre crop without mirroring, for evaluation.

@@ -15,7 +15,4 @@ std::string case_folded(const std::string& name);
 // The last component of a name such as "sub/a0".
 std::string last_component(const std::string& name);
 
-// The word as a shell takes it: in quotes if it has characters of meaning there.
-std::string shell_word(const std::string& word);
-
 }  // namespace asap::train

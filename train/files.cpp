@@ -5,6 +5,11 @@
 
 namespace asap::train {
 
+bool is_there(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(std::filesystem::symlink_status(path, ignored));
+}
+
 std::vector<uint8_t> read_file(const std::filesystem::path& path) {
   std::vector<uint8_t> bytes = nn::read_file(path);
   ASAP_CHECK(!bytes.empty(), path.string(), ": expected data, found an empty file");

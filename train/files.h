@@ -1,4 +1,4 @@
-// Whole files in and out: every reader and writer of train/ goes through these two.
+// Whole files in and out: every reader and writer of train/ goes through these.
 // Nothing below knows a format. Next: image_files.h (pictures), npy.h (arrays).
 #pragma once
 
@@ -9,11 +9,14 @@
 
 namespace asap::train {
 
+// Whether something has this name, be it a link that leads nowhere. What cannot be looked at is not there.
+bool is_there(const std::filesystem::path& path);
+
 // The file's bytes. asap::Error, naming the file: missing, a folder, unreadable, empty.
 std::vector<uint8_t> read_file(const std::filesystem::path& path);
 
-// Writes PATH.tmp, syncs it and renames it: whoever reads, also after a crash, finds the old file or the whole new one.
-// asap::Error, naming the file and the system's reason (no such folder, full disk, ...); the .tmp file is removed.
+// Writes a new file, syncs it and renames it: whoever reads, also after a crash, finds the old file or the whole new one
+// (nn/file_io.h). asap::Error, naming the file and the system's reason (no such folder, full disk, ...).
 void write_file(const std::filesystem::path& path, std::span<const uint8_t> bytes);
 
 }  // namespace asap::train

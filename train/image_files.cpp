@@ -1,120 +1,149 @@
-// Tells the formats apart, decodes each with libpng (PNG) or stb_image (JPEG, BMP) and words the errors. See image_files.h.
+// Tells the formats apart, has each decoded, turns the result upright and words the errors. See image_files.h.
 #include "train/image_files.h"
 
-#include <stb_image.h>
-#include <stb_image_write.h>
-
 #include <algorithm>
-#include <memory>
+#include <string_view>
 
 #include "tensor/error.h"
+#include "train/bmp.h"
 #include "train/files.h"
-#include "train/jpeg_check.h"
+#include "train/jpeg.h"
+#include "train/orientation.h"
 #include "train/png.h"
+#include "train/tiff.h"
+#include "train/webp.h"
 
 namespace asap::train {
 namespace {
 
 using Bytes = std::span<const uint8_t>;
 
-enum class Format { png, jpeg, bmp, other };
+// What the build has libraries for (train/CMakeLists.txt).
+constexpr bool kReadsWebp = ASAP_WEBP, kReadsTiff = ASAP_TIFF;
 
-bool starts_with(Bytes file, std::string_view magic) {
-  return file.size() >= magic.size() &&
-         std::equal(magic.begin(), magic.end(), file.begin(), [](char a, uint8_t b) { return uint8_t(a) == b; });
+bool starts_with(Bytes file, std::string_view magic, size_t at = 0) {
+  return file.size() >= at + magic.size() &&
+         std::equal(magic.begin(), magic.end(), file.begin() + at, [](char a, uint8_t b) { return uint8_t(a) == b; });
 }
 
-Format format_of(Bytes file) {
-  if (starts_with(file, "\x89PNG\r\n\x1a\n")) return Format::png;
-  if (starts_with(file, "\xff\xd8\xff")) return Format::jpeg;
-  if (starts_with(file, "BM")) return Format::bmp;
-  return Format::other;
+std::string article(const std::string& format) {
+  return (std::string_view("AEIOU").find(format[0]) != std::string_view::npos ? "an " : "a ") + format;
 }
 
-// What an unknown file seems to be, for the error sentence.
-std::string describe(Bytes file) {
-  if (starts_with(file, "GIF8")) return "a GIF";
-  if (starts_with(file, "RIFF")) return "a WebP or another RIFF file";
-  if (starts_with(file, std::string_view("II*\0", 4)) || starts_with(file, std::string_view("MM\0*", 4))) return "a TIFF";
+// What a file that is no readable picture seems to be, for the error sentence.
+std::string describe(Bytes file, const std::string& name) {
   if (starts_with(file, "version https://git-lfs")) return "a Git LFS pointer (the real file was not fetched)";
+  std::string format = picture_format(file);
+  if (format.empty() && picture_kind(name) == PictureKind::unreadable) format = picture_format(std::filesystem::path(name));
+  if (!format.empty()) return article(format) + ", which is not read; save it as PNG";
   const auto head = file.first(std::min<size_t>(file.size(), 64));
   const bool text = std::all_of(head.begin(), head.end(),
                                 [](uint8_t c) { return (c >= 32 && c < 127) || c == '\n' || c == '\r' || c == '\t'; });
   return text ? "text" : "unknown data";
 }
 
-// stb_image's reasons are two-word codes ("bad huffman"); they stand in brackets behind our sentence.
-Image decode_stb(Bytes file, const std::string& name, const char* kind) {
-  ASAP_CHECK(file.size() <= size_t(INT32_MAX), name, ": expected a file below 2 GiB, found ", file.size(), " bytes");
-  int width = 0, height = 0, channels = 0;
-  if (!stbi_info_from_memory(file.data(), int(file.size()), &width, &height, &channels))
-    fail(name, ": this ", kind, " is damaged or of an unsupported kind (", stbi_failure_reason(), ")");
-  check_picture_size(width, height, name);
-  const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
-      stbi_load_from_memory(file.data(), int(file.size()), &width, &height, &channels, 3), stbi_image_free);
-  if (!pixels) fail(name, ": this ", kind, " is damaged (", stbi_failure_reason(), ")");
-  Image image(width, height, 3);
-  std::copy_n(pixels.get(), image.pixels.size(), image.pixels.data());
-  return image;
+[[noreturn]] void refuse_unbuilt(const std::string& name, const std::string& format, const char* package) {
+  fail(name, ": this build reads no ", format, "; save the picture as PNG, or build again with ", package, " installed");
 }
 
-LabelMap decode_index_map(Bytes file, const std::string& name, int max_bits, const std::string& what) {
-  switch (format_of(file)) {
-    case Format::png: return decode_png_indices(file, name, max_bits, what);
-    case Format::jpeg: fail(name, ": expected ", what, " as PNG, found a JPEG (its compression changes the values)");
-    case Format::bmp: fail(name, ": expected ", what, " as PNG, found a BMP");
-    default: fail(name, ": expected ", what, " as PNG, found ", describe(file));
-  }
+std::string readable_formats() {
+  return std::string("JPEG, PNG") + (kReadsWebp ? ", WebP" : "") + (kReadsTiff ? ", TIFF" : "") + " or BMP";
 }
 
 }  // namespace
 
+std::string picture_format(Bytes file) {
+  if (starts_with(file, "\x89PNG\r\n\x1a\n")) return "PNG";
+  if (starts_with(file, "\xff\xd8\xff")) return "JPEG";
+  if (starts_with(file, "BM")) return "BMP";
+  if (starts_with(file, "RIFF") && starts_with(file, "WEBP", 8)) return "WebP";
+  for (const std::string_view magic : {"II*\0", "MM\0*", "II+\0", "MM\0+"})
+    if (starts_with(file, std::string_view(magic.data(), 4))) return "TIFF";
+  if (starts_with(file, "GIF8")) return "GIF";
+  if (starts_with(file, "ftyp", 4)) {
+    for (const std::string_view brand : {"avif", "avis"})
+      if (starts_with(file, brand, 8)) return "AVIF";
+    for (const std::string_view brand : {"heic", "heix", "heim", "heis", "hevc", "mif1", "msf1"})
+      if (starts_with(file, brand, 8)) return "HEIC";
+  }
+  if (starts_with(file, "\xff\x0a") || starts_with(file, "JXL ", 4)) return "JPEG XL";
+  if (starts_with(file, "jP  ", 4) || starts_with(file, "\xff\x4f\xff\x51")) return "JPEG 2000";
+  if (file.size() > 2 && file[0] == 'P' && file[1] >= '1' && file[1] <= '7' && file[2] <= ' ') return "PPM";
+  if (starts_with(file, "8BPS")) return "Photoshop";
+  if (starts_with(file, "\x76\x2f\x31\x01")) return "OpenEXR";
+  if (starts_with(file, "#?RADIANCE")) return "Radiance HDR";
+  if (starts_with(file, "gimp xcf")) return "GIMP";
+  return "";
+}
+
 void check_picture_size(int64_t width, int64_t height, const std::string& name) {
   ASAP_CHECK(width > 0 && height > 0, name, ": expected a picture, found one of ", width, "x", height, " pixels");
-  ASAP_CHECK(width <= kMaxPixels / height, name, ": expected a picture of at most ", kMaxPixels, " pixels, found ", width, "x",
-             height, " (if the file is not simply damaged, scale it down first)");
+  ASAP_CHECK(width <= kMaxSide && height <= kMaxSide && width <= kMaxPixels / height, name, ": expected a picture of at most ",
+             kMaxPixels, " pixels and ", kMaxSide, " a side, found ", width, "x", height,
+             " (if the file is not simply damaged, scale it down first)");
 }
 
-Image read_photo(const std::filesystem::path& path) { return decode_photo(read_file(path), path.string()); }
-
-Image decode_photo(Bytes file, const std::string& name) {
-  switch (format_of(file)) {
-    case Format::png: return decode_png_rgb(file, name);
-    case Format::bmp: return decode_stb(file, name, "BMP");
-    case Format::jpeg: check_jpeg(file, name); return decode_stb(file, name, "JPEG");
-    default: fail(name, ": expected a JPEG, PNG or BMP picture, found ", describe(file));
-  }
+Image read_photo(const std::filesystem::path& path, int* orientation) {
+  return decode_photo(read_file(path), path.string(), orientation);
 }
 
-LabelMap read_label_png(const std::filesystem::path& path) {
-  return decode_index_map(read_file(path), path.string(), 8, "a label map");
+Image decode_photo(Bytes file, const std::string& name, int* orientation) {
+  const std::string format = picture_format(file);
+  int turned = 1;
+  const auto decode = [&]() -> Image {
+    if (format == "JPEG") return decode_jpeg(file, name, turned);
+    if (format == "PNG") return decode_png_rgb(file, name, turned);
+    if (format == "BMP") return decode_bmp_rgb(file, name);
+    if (format == "WebP") {
+      if constexpr (kReadsWebp) return decode_webp(file, name, turned);
+      refuse_unbuilt(name, format, "libwebp-dev");
+    }
+    if (format == "TIFF") {
+      if constexpr (kReadsTiff) return decode_tiff_rgb(file, name, turned);
+      refuse_unbuilt(name, format, "libtiff-dev");
+    }
+    fail(name, ": expected a picture (", readable_formats(), "), found ", describe(file, name));
+  };
+  Image picture = decode();
+  if (orientation) *orientation = turned;
+  return turned_upright(std::move(picture), turned);
 }
+
+LabelMap decode_label_map(Bytes file, const std::string& name, const std::string& what) {
+  const std::string format = picture_format(file);
+  int turned = 1;
+  const auto decode = [&]() -> LabelMap {
+    if (format == "PNG") return decode_png_values(file, name, what, turned);
+    if (format == "BMP") return decode_bmp_values(file, name, what);
+    if (format == "TIFF") {
+      if constexpr (kReadsTiff) return decode_tiff_values(file, name, what, turned);
+      refuse_unbuilt(name, format, "libtiff-dev");
+    }
+    if (format == "JPEG" || format == "WebP")
+      fail(name, ": expected ", what, " as PNG, found ", article(format), " (its compression changes the values)");
+    fail(name, ": expected ", what, " as PNG, found ", describe(file, name));
+  };
+  return turned_upright(decode(), turned);
+}
+
+LabelMap read_label_png(const std::filesystem::path& path) { return decode_label_map(read_file(path), path.string()); }
 
 LabelMap read_instance_png(const std::filesystem::path& path) {
-  return decode_index_map(read_file(path), path.string(), 16, "an instance map");
+  return decode_label_map(read_file(path), path.string(), "an instance map");
+}
+
+std::vector<uint8_t> picture_palette(Bytes file, const std::string& name) {
+  return picture_format(file) == "PNG" ? png_palette(file, name) : std::vector<uint8_t>();
 }
 
 void write_png(const std::filesystem::path& path, const Image& image) { write_file(path, encode_png(image, path.string())); }
 
 void write_label_png(const std::filesystem::path& path, const LabelMap& labels, std::span<const uint8_t> palette) {
-  write_file(path, encode_png_palette(labels, palette, path.string()));
+  write_file(path, encode_png_labels(labels, palette, path.string()));
 }
 
 void write_jpeg(const std::filesystem::path& path, const Image& image, int quality) {
-  ASAP_CHECK(image.channels == 1 || image.channels == 3, path.string(),
-             ": expected a picture of 1 or 3 channels to write as JPEG, came ", image.channels);
-  ASAP_CHECK(quality >= 1 && quality <= 100, path.string(), ": expected a JPEG quality of 1 to 100, came ", quality);
-  ASAP_CHECK(image.width <= 65535 && image.height <= 65535, path.string(),
-             ": expected at most 65535 pixels a side for JPEG, came ", size_text(image.width, image.height));
-  std::vector<uint8_t> file;
-  const auto append = [](void* out, void* data, int size) {
-    const auto* bytes = static_cast<uint8_t*>(data);
-    auto& to = *static_cast<std::vector<uint8_t>*>(out);
-    to.insert(to.end(), bytes, bytes + size);
-  };
-  if (!stbi_write_jpg_to_func(append, &file, image.width, image.height, image.channels, image.pixels.data(), quality))
-    fail(path.string(), ": JPEG encoding failed");
-  write_file(path, file);
+  write_file(path, encode_jpeg(image, quality, path.string()));
 }
 
 std::vector<uint8_t> png_to_memory(const Image& image) { return encode_png(image, "png_to_memory"); }

@@ -3,8 +3,9 @@
 
 #include <algorithm>
 #include <iomanip>
+#include <iostream>
+#include <limits>
 
-#include "nn/checkpoint_file.h"
 #include "nn/file_io.h"
 #include "nn/safetensors.h"
 #include "train/architecture.h"
@@ -16,22 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct WeightFile {
-  nn::StateDict tensors;
-  std::string format;
-  std::string config;  // JSON, from the metadata
-};
-
-WeightFile read_weight_file(const fs::path& file) {
-  const auto bytes = nn::read_file(file);
-  if (!nn::looks_like_safetensors(bytes)) return {nn::read_state_dict(file), "PyTorch .pth", ""};
-  return nn::with_prefix(file.string(), [&] {
-    nn::SafetensorsFile read = nn::parse_safetensors(bytes);
-    return WeightFile{std::move(read.tensors), "safetensors",
-                      read.metadata.contains("config") ? read.metadata.at("config") : ""};
-  });
-}
-
 std::string with_commas(int64_t number) {
   std::string digits = std::to_string(number);
   for (auto place = static_cast<int64_t>(digits.size()) - 3; place > 0; place -= 3)
@@ -39,62 +24,99 @@ std::string with_commas(int64_t number) {
   return digits;
 }
 
-// Spectral norm's vectors are state, not parameters.
-bool is_buffer(const std::string& key) { return key.ends_with(".weight_u") || key.ends_with(".weight_v"); }
+// Spectral norm's vectors are state, not parameters; either way PyTorch keeps them.
+bool is_buffer(const std::string& key) {
+  return key.ends_with(".weight_u") || key.ends_with(".weight_v") || key.ends_with("._u") || key.ends_with("._v");
+}
 
-void print_tensors(const nn::StateDict& tensors, std::ostream& out) {
+// What keeps a tensor from being used; empty if nothing does.
+std::string trouble_with(nn::TensorReader& contents, size_t index) {
+  const std::string prefix = "tensor '" + nn::printable(contents.tensors()[index].name) + "': ";
+  try {
+    return nn::is_finite(contents.read(index)) ? "" : "holds NaN or infinity";
+  } catch (const Error& e) {
+    const std::string text = e.what();
+    return "cannot be used: " + (text.starts_with(prefix) ? text.substr(prefix.size()) : text);
+  }
+}
+
+void print_tensors(nn::TensorReader& contents, std::ostream& out) {
+  const auto& tensors = contents.tensors();
+  std::vector<std::string> trouble(tensors.size());
+  for (const size_t i : contents.reading_order()) trouble[i] = trouble_with(contents, i);
   size_t widest = 0;
-  for (const auto& [key, tensor] : tensors) widest = std::max(widest, key.size());
+  for (const nn::TensorInfo& tensor : tensors) widest = std::max(widest, nn::printable(tensor.name).size());
   int64_t parameters = 0, buffers = 0;
-  for (const auto& [key, tensor] : tensors) {
-    out << "  " << std::left << std::setw(static_cast<int>(widest)) << nn::printable(key) << "  " << tensor.dtype()
-        << "  " << tensor.shape() << "\n";
-    (is_buffer(key) ? buffers : parameters) += tensor.numel();
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const nn::TensorInfo& tensor = tensors[i];
+    out << "  " << std::left << std::setw(static_cast<int>(widest)) << nn::printable(tensor.name) << "  "
+        << nn::printable(tensor.dtype) << "  " << nn::shape_text(tensor.sizes)
+        << (trouble[i].empty() ? "" : "  " + trouble[i]) << "\n";
+    int64_t& sum = is_buffer(tensor.name) ? buffers : parameters;
+    sum += std::min(nn::element_count(tensor.sizes), std::numeric_limits<int64_t>::max() - sum);
   }
   out << tensors.size() << " tensors, " << with_commas(parameters) << " parameters";
   if (buffers > 0) out << " and " << with_commas(buffers) << " numbers of spectral-norm state";
   out << "\n";
+  for (const std::string& value : contents.skipped()) out << "  not read: " << value << "\n";
 }
 
 void print_group(const asapnet::Config& config, std::initializer_list<OptionGroup> groups, std::ostream& out) {
   Options options{.model = config, .train = {}};
   for (const OptionField& field : option_fields(options)) {
     if (std::find(groups.begin(), groups.end(), field.group) != groups.end())
-      out << "  " << field.key << " = " << to_text(field) << "\n";
+      out << "  " << field.key << " = " << nn::printable(to_text(field)) << "\n";
   }
 }
 
-void print_generator_config(const fs::path& file, const WeightFile& read, std::ostream& out) {
+void print_generator_config(const nn::CheckpointFile& file, const Tensors& tensors, std::ostream& out) {
   Options options;
   std::vector<std::string> assumed;
-  if (!read.config.empty()) {
-    options_from_json(read.config, file.string() + " (metadata)", options);
-    out << "configuration, from the file's metadata:\n";
+  const auto config = file.contents().metadata().find("config");
+  const bool is_stored = config != file.contents().metadata().end();
+  if (is_stored) {
+    options_from_json(config->second, file.path().string() + " (metadata)", options);
   } else {
-    InferredConfig inferred = infer_generator(read.tensors, file.string(), [](asapnet::Config&) {});
+    InferredConfig inferred = infer_generator(tensors, file.path().string(), [](asapnet::Config&) {});
     options.model = inferred.config;
     assumed = inferred.assumed;
-    out << "configuration, from names and shapes:\n";
   }
+  out << "configuration, from " << (is_stored ? "the file's metadata" : "names and shapes") << ":\n";
   print_group(options.model, {OptionGroup::input, OptionGroup::generator}, out);
   for (const std::string& clause : assumed) out << "  assumed: " << clause << "\n";
 }
 
-void print_discriminator_config(const nn::StateDict& tensors, std::ostream& out) {
-  const asapnet::Config config = infer_discriminator(tensors);
+void print_discriminator_config(const Tensors& tensors, std::ostream& out) {
+  std::string note;
+  const asapnet::Config config = infer_discriminator(tensors, note);
   out << "configuration, from names and shapes:\n";
   print_group(config, {OptionGroup::discriminator}, out);
   out << "  input: " << config.label_nc + config.output_nc << " channels (labels, instance channel, picture)\n";
+  if (!note.empty()) out << "  " << note << "\n";
 }
 
-void inspect_file(const fs::path& file, std::ostream& out) {
-  const WeightFile read = read_weight_file(file);
-  const NetworkKind kind = network_kind(read.tensors);
-  out << file.string() << ": " << read.format << ", " << with_commas(static_cast<int64_t>(fs::file_size(file)))
-      << " bytes, network: " << name(kind) << "\n";
-  print_tensors(read.tensors, out);
-  if (kind == NetworkKind::generator) print_generator_config(file, read, out);
-  if (kind == NetworkKind::discriminator) print_discriminator_config(read.tensors, out);
+// A listing is of use without a configuration too.
+void print_network(nn::CheckpointFile& file, NetworkKind kind, std::ostream& out) {
+  try {
+    const nn::NetworkWeights weights(file, signature(kind));
+    for (const std::string& note : weights.notes()) out << name(kind) << ": " << note << "\n";
+    if (kind == NetworkKind::generator) print_generator_config(file, weights.tensors(), out);
+    if (kind == NetworkKind::discriminator) print_discriminator_config(weights.tensors(), out);
+  } catch (const Error& e) {
+    out << "no configuration: " << e.what() << "\n";
+  }
+}
+
+void inspect_file(const fs::path& path, std::ostream& out) {
+  check_unchanged(path);
+  nn::CheckpointFile file(path);
+  const std::vector<NetworkKind> kinds = network_kinds(file);
+  std::string networks;
+  for (NetworkKind kind : kinds) networks += (networks.empty() ? "" : ", ") + std::string(name(kind));
+  out << path.string() << ": " << file.format() << ", " << with_commas(static_cast<int64_t>(file.bytes()))
+      << " bytes, network: " << (networks.empty() ? "unknown" : networks) << "\n";
+  print_tensors(file.contents(), out);
+  for (NetworkKind kind : kinds) print_network(file, kind, out);
 }
 
 }  // namespace
@@ -114,10 +136,27 @@ void inspect(const fs::path& path, std::ostream& out) {
 void convert(const fs::path& from, const fs::path& to) {
   ASAP_CHECK(to.extension() == ".safetensors", "convert: the file to write must end in .safetensors, came ",
              to.string());
-  const WeightFile read = read_weight_file(from);
-  std::map<std::string, std::string> metadata{{"format", "pt"}};
-  if (!read.config.empty()) metadata["config"] = read.config;
-  nn::write_safetensors(to, read.tensors, metadata);
+  check_unchanged(from);
+  nn::CheckpointFile file(from);
+  nn::TensorReader& contents = file.contents();
+  std::vector<nn::RawTensor> tensors(contents.tensors().size());
+  const auto left_out = [&](const std::string& what) {
+    std::cerr << "asapnet: " << from.string() << ": left out " << what << std::endl;
+  };
+  for (const size_t i : contents.reading_order()) {
+    const nn::TensorInfo& tensor = contents.tensors()[i];
+    if (tensor.safetensors_dtype.empty()) {
+      left_out("tensor '" + nn::printable(tensor.name) + "': " + tensor.refusal);
+      continue;
+    }
+    tensors[i] = {tensor.name, tensor.safetensors_dtype, tensor.sizes,
+                  nn::with_prefix(from.string(), [&] { return contents.raw(i); })};
+  }
+  std::erase_if(tensors, [](const nn::RawTensor& tensor) { return tensor.dtype.empty(); });
+  for (const std::string& value : contents.skipped()) left_out(value);
+  std::map<std::string, std::string> metadata = contents.metadata();
+  metadata.try_emplace("format", "pt");
+  nn::write_safetensors(to, tensors, metadata);
 }
 
 }  // namespace asap::train

@@ -6,11 +6,12 @@
 
 namespace asap::train {
 
-// Prints keys, shapes, types, totals and the configuration of a weight file, or of every file of a run's latest
-// checkpoint.
+// Prints keys, the file's types, shapes, totals and the configuration of a weight file, or of every file of a run's latest
+// checkpoint. What cannot be used (a dtype that no tensor of ours has, NaN) is told beside its tensor.
 void inspect(const std::filesystem::path& path, std::ostream& out);
 
-// Reads a checkpoint of either format and writes it as safetensors with equal keys and values.
+// Writes a checkpoint of either format as safetensors, with its keys, dtypes, bytes and metadata. What safetensors cannot
+// hold is left out and named on standard error.
 void convert(const std::filesystem::path& from, const std::filesystem::path& to);
 
 }  // namespace asap::train

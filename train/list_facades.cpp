@@ -10,6 +10,7 @@
 #include "train/file_names.h"
 #include "train/files.h"
 #include "train/image_files.h"
+#include "train/user_text.h"
 
 namespace asap::train {
 namespace {
@@ -141,9 +142,9 @@ std::vector<Pair> list_phase_folders(const DatasetOptions& options, const fs::pa
   check_two_folders(labels, labels.string(), images, images.string());
   Side image_side = scan_side("image", images, "photos", {}, {}, options.skip);
   label_side.option = "--label";
-  label_side.instead = "--dataset custom --label-dir " + shell_word(labels.string());
+  label_side.instead = "--dataset custom --label-dir " + shell_quoted(labels.string());
   image_side.option = "--image";
-  image_side.instead = "--image-dir " + shell_word(images.string());
+  image_side.instead = "--image-dir " + shell_quoted(images.string());
   return match_files(std::move(label_side), std::move(image_side), {}, options.note);
 }
 

@@ -7,6 +7,8 @@
 #include "tensor/error.h"
 #include "train/dataset.h"
 #include "train/image_files.h"
+#include "train/label_colours.h"
+#include "train/orientation.h"
 #include "train/random.h"
 #include "train/resize.h"
 
@@ -34,6 +36,7 @@ Size resized(Size from, const PreprocessOptions& options) {
   const auto scaled = [&](int side, int by) { return int(std::clamp<int64_t>(int64_t(load) * side / by, 1, INT32_MAX)); };
   switch (options.mode) {
     case Preprocess::resize_and_crop: return {load, height_for(load, options)};
+    case Preprocess::native:
     case Preprocess::crop: return from;
     case Preprocess::scale_width:
     case Preprocess::scale_width_and_crop: return {load, scaled(from.height, from.width)};
@@ -121,6 +124,15 @@ void check_labels(LabelMap& labels, const PreprocessOptions& options, const std:
   }
 }
 
+// A photo that was turned upright beside a label map that was drawn on it lying on its side: no mode could bring them together.
+void check_turned(const Pair& pair, int orientation, Size photo, Size label) {
+  const int64_t ours = int64_t(photo.width) * label.height, theirs = int64_t(label.width) * photo.height;
+  const bool alike = std::abs(ours - theirs) <= std::max(ours, theirs) / 50;  // sides rounded after scaling
+  ASAP_CHECK(!lies_on_its_side(orientation) || alike, pair.image.string(), ": this photo was turned by its EXIF orientation (",
+             orientation, ") and is ", text(photo), " upright, but its label ", pair.label.string(), " is ", text(label),
+             "; draw the label on the upright photo, or remove the orientation from the photo if it is wrong");
+}
+
 // One half of an A|B picture.
 Image half_of(const Image& whole, Half half, const std::string& file) {
   ASAP_CHECK(whole.width % 2 == 0, file, ": expected a picture A|B of two halves, found an odd width: ",
@@ -134,13 +146,17 @@ void check_options(const PreprocessOptions& o) {
   ASAP_CHECK(
       std::isfinite(o.aspect_ratio) && o.aspect_ratio > 0 && height_for(o.crop_size, o) > 0 && height_for(o.load_size, o) > 0,
       "load_sample: expected an aspect_ratio (width / height) above 0 that leaves a height, came ", o.aspect_ratio);
-  ASAP_CHECK(o.no_one_hot || (o.label_nc >= 1 && o.label_nc <= 256), "load_sample: expected label_nc from 1 to 256, came ",
-             o.label_nc);
+  ASAP_CHECK(o.no_one_hot || (o.label_nc >= 1 && o.label_nc <= kMostClasses), "load_sample: expected label_nc from 1 to ",
+             kMostClasses, ", came ", o.label_nc);
+  ASAP_CHECK(o.no_one_hot || !o.contain_dontcare_label || o.label_nc <= 255, "load_sample: expected label_nc up to 255 where "
+             "255 means 'don't care' (contain_dontcare_label), came ", o.label_nc);
 }
 
 }  // namespace
 
-const char* preprocess_name(Preprocess mode) { return kModeNames[size_t(mode)]; }
+const char* preprocess_name(Preprocess mode) {
+  return mode == Preprocess::native ? "native" : kModeNames[size_t(mode)];
+}
 
 Preprocess preprocess_from_name(const std::string& name) {
   std::string names;
@@ -175,8 +191,8 @@ Sample load_sample(const Pair& pair, const PreprocessOptions& options, const Sam
   sample.name = pair.name;
   // An A|B picture is read once.
   const Image whole = pair.label_half == Half::none ? Image() : read_photo(pair.label);
-  const auto picture = [&](const std::filesystem::path& path, Half half) {
-    return half == Half::none ? read_photo(path) : half_of(whole, half, file);
+  const auto picture = [&](const std::filesystem::path& path, Half half, int* orientation = nullptr) {
+    return half == Half::none ? read_photo(path, orientation) : half_of(whole, half, file);
   };
   const Half photo_half = pair.label_half == Half::left    ? Half::right
                           : pair.label_half == Half::right ? Half::left
@@ -184,7 +200,7 @@ Sample load_sample(const Pair& pair, const PreprocessOptions& options, const Sam
   if (options.no_one_hot) {
     sample.label_rgb = picture(pair.label, pair.label_half);
   } else {
-    sample.label = read_label_png(pair.label);
+    sample.label = options.colours ? options.colours->classes_of(picture(pair.label, pair.label_half), file) : read_label_png(pair.label);
     check_labels(sample.label, options, file);
   }
   const Size from{sample.width(), sample.height()};
@@ -202,7 +218,9 @@ Sample load_sample(const Pair& pair, const PreprocessOptions& options, const Sam
     sample.instance = apply(instance, g);
   }
   if (!pair.image.empty()) {
-    const Image photo = picture(pair.image, photo_half);
+    int orientation = 1;
+    const Image photo = picture(pair.image, photo_half, &orientation);
+    check_turned(pair, orientation, {photo.width, photo.height}, from);
     ASAP_CHECK(!needs_equal_sizes(options.mode) || (photo.width == from.width && photo.height == from.height),
                pair.image.string(), ": expected a photo of ", text(from), " like its label ", file, ", found ",
                size_text(photo.width, photo.height), " (preprocess mode ", preprocess_name(options.mode),

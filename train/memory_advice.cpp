@@ -1,6 +1,10 @@
 // Estimates of a training run's memory. Declared in memory_advice.h.
 #include "train/memory_advice.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <vector>
 
 #include "asapnet/lowres_stream.h"
@@ -42,6 +46,14 @@ std::vector<int64_t> smaller_crops(const Config& config) {
   return crops;
 }
 
+// The machine's memory, or less where the process has a limit (ulimit -v).
+double host_bytes() {
+  const double all = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  rlimit limit{};
+  const bool limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+  return limited ? std::min(all, static_cast<double>(limit.rlim_cur)) : all;
+}
+
 }  // namespace
 
 double training_bytes(const Options& options, int64_t batch_size, int64_t crop_size) {
@@ -53,9 +65,12 @@ double training_bytes(const Options& options, int64_t batch_size, int64_t crop_s
   return copies * 4 * parameters(c) + (c.no_vgg_loss ? 0 : kVggBytes) + kBytesPerPixel * pixels;
 }
 
-std::string smaller_settings(const Options& options, const OutOfMemory& error) {
-  const double room = kShareForTensors * static_cast<double>(error.total());
+std::string smaller_settings(const Options& options, size_t device_bytes) {
   const int64_t batch = options.train.batchSize, crop = options.model.crop_size;
+  const double needed = training_bytes(options, batch, crop);
+  double total = device_bytes > 0 ? static_cast<double>(device_bytes) : host_bytes();
+  if (needed <= kShareForTensors * total) total = needed / 2 / kShareForTensors;
+  const double room = kShareForTensors * total;
   std::string fitting;
   for (int64_t smaller = batch - 1; smaller >= 1; --smaller) {
     if (training_bytes(options, smaller, crop) > room) continue;
@@ -68,11 +83,9 @@ std::string smaller_settings(const Options& options, const OutOfMemory& error) {
     break;
   }
   const auto mib = [](double bytes) { return str(static_cast<int64_t>(bytes / kMib), " MiB"); };
-  const std::string needed = mib(training_bytes(options, batch, crop));
   if (fitting.empty())
-    return str("training needs about ", needed, " here; a smaller network (--lr-max-width, --lr-depth) needs less");
-  return str(fitting, " would fit in ", mib(static_cast<double>(error.total())), " by estimate, where now about ",
-             needed, " are needed");
+    return str("training needs about ", mib(needed), " here; a smaller network (--lr-max-width, --lr-depth) needs less");
+  return str(fitting, " would fit in ", mib(total), " by estimate, where now about ", mib(needed), " are needed");
 }
 
 }  // namespace asap::train

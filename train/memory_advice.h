@@ -1,4 +1,4 @@
-// What to answer a card that is too small for a training run: smaller settings that fit, by estimate.
+// What to answer a card or a machine that is too small for a training run: smaller settings that fit, by estimate.
 // Used by trainer.cpp and cli_train.cpp.
 #pragma once
 
@@ -14,6 +14,8 @@ namespace asap::train {
 double training_bytes(const Options& options, int64_t batch_size, int64_t crop_size);
 
 // A clause: "--batch-size 2 or --crop-size 256 would fit in 8192 MiB, by estimate", or that not even the smallest would.
-std::string smaller_settings(const Options& options, const OutOfMemory& error);
+// `device_bytes`: all that the device has; 0: what this process may have of the machine's memory. Where the estimate says
+// that the settings should have fitted, others hold the rest, and half of the settings' need is what must do.
+std::string smaller_settings(const Options& options, size_t device_bytes);
 
 }  // namespace asap::train

@@ -40,9 +40,10 @@ size_t edit_distance(const std::string& a, const std::string& b) {
 std::string nearest_name(const std::string& name, const std::vector<std::string>& known) {
   std::string best;
   size_t least = SIZE_MAX;
+  const size_t most = (letters_of(name).size() + 2) / 3;
   for (const std::string& candidate : known) {
     const size_t distance = edit_distance(letters_of(name), letters_of(candidate));
-    if (distance < least) {
+    if (distance < least && distance <= most) {
       least = distance;
       best = candidate;
     }

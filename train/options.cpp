@@ -10,7 +10,9 @@
 
 #include "tensor/kernel_slot.h"
 #include "tensor/precision.h"
-#include "train/data_options.h"
+#include "train/idle_options.h"
+#include "train/image_files.h"
+#include "train/label_colours.h"
 
 namespace asap::train {
 namespace {
@@ -54,6 +56,9 @@ void add_data(Table& t, TrainOptions& o) {
   t.add("direction", &o.direction, "aligned: AtoB makes the right half of a picture from its left half, BtoA the left");
   t.add_resumable("split_file", &o.split_file,
                   "facades: file with one picture name a line, instead of the published split");
+  t.add("palette", &o.palette,
+        "label maps are pictures in colours, and this file says which class each colour is: JSON ([[r,g,b], ...] by "
+        "class, or {\"#rrggbb\": class, ...}), or a PNG of the colours");
   t.add("preprocess_mode", &o.preprocess_mode,
         "resize_and_crop, crop, scale_width[_and_crop], scale_shortside[_and_crop], fixed or none; empty: "
         "resize_and_crop, "
@@ -180,6 +185,20 @@ void at_most(const char* option, int64_t value, int64_t most) {
   ASAP_CHECK(value <= most, "config: ", option, " is ", value, "; it must be at most ", most);
 }
 
+// In the user's terms, what would otherwise be a sentence about something that follows from it.
+void check_sizes(const asapnet::Config& c) {
+  at_least("crop_size", c.crop_size, 1);
+  at_most("crop_size", c.crop_size, kLongestSide);
+  const double least = 16 * c.aspect_ratio * static_cast<double>(c.learned_ds_factor);
+  const bool possible = c.aspect_ratio > 0 && c.learned_ds_factor >= 2 && least <= kLongestSide;
+  ASAP_CHECK(!possible || static_cast<double>(c.crop_size) >= least, "config: crop_size ", c.crop_size,
+             " is too small; with learned_ds_factor ", c.learned_ds_factor, " it must be at least ", least,
+             ", or learned_ds_factor smaller");
+  at_most("label_nc", c.label_nc, 256);
+  ASAP_CHECK(!c.contain_dontcare_label || c.no_one_hot || c.label_nc <= 255, "config: label_nc is ", c.label_nc,
+             "; with contain_dontcare_label, where 255 means 'don't care', it must be at most 255");
+}
+
 template <class T>
 T parse_number(const OptionField& field, const std::string& text) {
   T value{};
@@ -242,6 +261,20 @@ void check_training(const TrainOptions& o) {
   ASAP_CHECK(o.spectral_init == "pytorch" || o.spectral_init == "xavier", "config: spectral_init is '", o.spectral_init,
              "'; it must be pytorch or xavier");
   parse_precision(o.precision);
+}
+
+// A file becomes its table, so that a run needs the file no more.
+void resolve_palette(Options& options) {
+  std::string& palette = options.train.palette;
+  if (palette.empty()) return;
+  const asapnet::Config& model = options.model;
+  ASAP_CHECK(!model.no_one_hot,
+             "config: palette is about label maps, but with no_one_hot the input is a picture; leave one out");
+  const LabelColours table = palette[0] == '{' ? LabelColours(palette, "config: palette") : LabelColours::read(palette);
+  const bool ends_with_dontcare = model.contain_dontcare_label && table.classes() == 256;
+  ASAP_CHECK(table.classes() <= model.label_nc || ends_with_dontcare, "config: the palette has the classes 0 to ",
+             table.classes() - 1, ", but label_nc is ", model.label_nc, "; ", table.classes(), " would do");
+  palette = table.to_json();
 }
 
 }  // namespace
@@ -315,8 +348,14 @@ void set_from_text(const OptionField& field, const std::string& text) {
              field.value);
 }
 
+void check_trainable(const Options& options) {
+  const int64_t channels = options.model.output_nc;
+  ASAP_CHECK(channels == 3, "output_nc is ", channels, "; photos have 3 channels, so it must be 3");
+}
+
 void resolve(Options& options) {
   TrainOptions& o = options.train;
+  check_sizes(options.model);
   options.model.validate();
   dataset_layout(o);
   input_half(o);
@@ -329,8 +368,7 @@ void resolve(Options& options) {
              o.load_size, ", smaller than the crop of ", options.model.crop_size, " that is taken from it; use --load-size ",
              options.model.crop_size, " or more, or a smaller --crop-size");
   at_most("load_size", o.load_size, kLongestSide);
-  at_most("crop_size", options.model.crop_size, kLongestSide);
-  at_most("label_nc", options.model.label_nc, 256);
+  at_most("label_nc", options.model.label_nc, kMostClasses);
   const auto betas = asapnet::OptimizerConfig::defaults(o.no_TTUR);
   if (o.beta1 == -1) o.beta1 = betas.beta1;
   if (o.beta2 == -1) o.beta2 = betas.beta2;
@@ -339,6 +377,7 @@ void resolve(Options& options) {
        {&o.dataroot, &o.label_dir, &o.image_dir, &o.instance_dir, &o.split_file, &o.init_g, &o.init_d, &o.vgg}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
   }
+  resolve_palette(options);
   check_training(o);
 }
 
@@ -360,8 +399,9 @@ DatasetOptions dataset_options(const Options& options) {
              "data: the model takes an instance channel, but there are no instance maps; give --dataset custom with "
              "--instance-dir, or "
              "turn the channel off with --no-instance-edge --no-instance-dist");
-  ASAP_CHECK(layout != DatasetLayout::aligned || options.model.no_one_hot,
-             "data: the aligned dataset's input halves are pictures; give --no-one-hot to take their colours as they are");
+  ASAP_CHECK(layout != DatasetLayout::aligned || options.model.no_one_hot || !o.palette.empty(),
+             "data: the aligned dataset's input halves are pictures; give --no-one-hot to take their colours as they are, or "
+             "--palette FILE to take them as classes");
   return {.layout = layout,
           .root = o.dataroot,
           .phase = o.phase,
@@ -378,13 +418,15 @@ DatasetOptions dataset_options(const Options& options) {
 
 PreprocessOptions preprocess_options(const Options& options) {
   const asapnet::Config& c = options.model;
+  const std::string& palette = options.train.palette;
   return {.mode = preprocess_from_name(options.train.preprocess_mode),
           .load_size = static_cast<int>(options.train.load_size),
           .crop_size = static_cast<int>(c.crop_size),
           .aspect_ratio = c.aspect_ratio,
           .label_nc = static_cast<int>(c.label_nc),
           .contain_dontcare_label = c.contain_dontcare_label,
-          .no_one_hot = c.no_one_hot};
+          .no_one_hot = c.no_one_hot,
+          .colours = palette.empty() ? nullptr : std::make_shared<LabelColours>(palette, "config: palette")};
 }
 
 asapnet::OptimizerConfig optimizer_config(const TrainOptions& o) {

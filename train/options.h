@@ -31,6 +31,7 @@ struct TrainOptions {
   std::string instance_prefix = {}, instance_suffix = {};
   std::string direction = "AtoB";  // aligned: which half of a picture becomes which
   std::string phase = "train";
+  std::string palette = {};          // colours of the classes: a file (label_colours.h), once resolved its table as JSON
   int64_t max_dataset_size = 0;      // 0: all
   std::string preprocess_mode = {};  // empty: resize_and_crop, for cityscapes fixed
   int64_t load_size = 0;             // 0: crop_size * 286 / 256
@@ -95,6 +96,9 @@ std::string flag_of(const std::string& key);
 // Fills in what is left to be derived (preprocess_mode, load_size, betas, threads; paths become absolute) and checks
 // everything but the existence of files. asap::Error names the option, its value and what would do.
 void resolve(Options& options);
+
+// What a model must have to be trained here, beyond what makes it a model: pictures of three channels. asap::Error.
+void check_trainable(const Options& options);
 
 DatasetOptions dataset_options(const Options& options);
 Half input_half(const TrainOptions& options);  // of A|B pictures, by `direction`

@@ -7,6 +7,7 @@
 #include "tensor/error.h"
 #include "train/file_names.h"
 #include "train/match_files.h"
+#include "train/user_text.h"
 
 namespace asap::train {
 namespace {
@@ -76,7 +77,7 @@ std::set<Rule> candidates(const std::string& label, const Names& others) {
 }
 
 std::string flag(const std::string& name, const std::string& value) {
-  return value.empty() ? "" : " " + name + (value.starts_with('-') ? "=" : " ") + shell_word(value);
+  return value.empty() ? "" : " " + name + (value.starts_with('-') ? "=" : " ") + shell_quoted(value);
 }
 
 std::string flags(const Side& side, const Affixes& more) {

@@ -17,11 +17,11 @@ constexpr std::array<uint8_t, 39> kCmpPalette = {0,   0,   0,   0,   0,   170, 0
 }  // namespace
 
 std::vector<uint8_t> label_palette(int count) {
-  ASAP_CHECK(count >= 1 && count <= 256, "label_palette: expected 1 to 256 colours, came ", count);
+  ASAP_CHECK(count >= 1 && count <= 1 << 16, "label_palette: expected 1 to 65536 colours, came ", count);
   if (count <= 13) return {kCmpPalette.begin(), kCmpPalette.begin() + 3 * count};
   std::vector<uint8_t> palette(3 * size_t(count), 0);
   for (int i = 0; i < count; ++i)
-    for (int bit = 0; bit < 8; ++bit)  // the lowest three bits of i decide the highest bits of r, g, b, and so on
+    for (int bit = 0; bit < 16; ++bit)  // the lowest three bits of i decide the highest bits of r, g, b, and so on
       if (i >> bit & 1) palette[3 * size_t(i) + bit % 3] |= uint8_t(128 >> bit / 3);
   return palette;
 }

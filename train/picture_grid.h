@@ -9,7 +9,7 @@
 
 namespace asap::train {
 
-// `count` RGB triples (count 1..256): up to 13 the CMP facade palette, beyond it well separated colours by bit shuffling,
+// `count` RGB triples (count 1..65536): up to 13 the CMP facade palette, beyond it well separated colours by bit shuffling,
 // index 0 black.
 std::vector<uint8_t> label_palette(int count);
 

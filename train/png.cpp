@@ -1,4 +1,4 @@
-// libpng behind four functions. libpng reports errors by longjmp, which skips C++ destructors: so each function that
+// libpng behind five functions. libpng reports errors by longjmp, which skips C++ destructors: so each function that
 // calls setjmp holds only plain values, and everything with a destructor lives in its caller. See png.h.
 #include "train/png.h"
 
@@ -9,6 +9,8 @@
 
 #include "tensor/error.h"
 #include "train/image_files.h"
+#include "train/label_values.h"
+#include "train/orientation.h"
 
 namespace asap::train {
 namespace {
@@ -50,13 +52,13 @@ bool read_header(Reader& r) {
   return true;
 }
 
-// Sets the transforms that `rgb` needs, else those that unpack 1, 2 and 4 bit indices; returns the bytes of a row, 0 on error.
+// Sets the transforms that `rgb` needs, else those that unpack 1, 2 and 4 bit values; returns the bytes of a row, 0 on error.
 size_t prepare(Reader& r, bool rgb) {
   if (setjmp(png_jmpbuf(r.png))) return 0;
+  png_set_strip_alpha(r.png);
   if (rgb) {
     png_set_expand(r.png);
     png_set_strip_16(r.png);
-    png_set_strip_alpha(r.png);
     png_set_gray_to_rgb(r.png);
   } else {
     png_set_packing(r.png);
@@ -69,30 +71,31 @@ size_t prepare(Reader& r, bool rgb) {
 bool read_rows(Reader& r, png_bytepp rows) {
   if (setjmp(png_jmpbuf(r.png))) return false;
   png_read_image(r.png, rows);
-  png_read_end(r.png, nullptr);
+  png_read_end(r.png, r.info);  // an eXIf chunk may stand behind the pixels
   return true;
 }
 
-PngHeader header_of(Reader& r, const std::string& name) {
+int orientation_of(Reader& r) {
+  png_uint_32 size = 0;
+  png_bytep exif = nullptr;
+  return png_get_eXIf_1(r.png, r.info, &size, &exif) ? exif_orientation({exif, size}) : 1;
+}
+
+struct Header {
+  int width = 0, height = 0, channels = 0, bytes = 0;  // channels without alpha; bytes of a channel
+};
+
+Header header_of(Reader& r, const std::string& name) {
   if (!read_header(r)) fail(name, ": this PNG is damaged (", r.message, ")");
-  PngHeader h;
   const auto width = png_get_image_width(r.png, r.info), height = png_get_image_height(r.png, r.info);
   check_picture_size(width, height, name);
-  h.width = int(width);
-  h.height = int(height);
-  h.bits = png_get_bit_depth(r.png, r.info);
-  switch (png_get_color_type(r.png, r.info)) {
-    case PNG_COLOR_TYPE_GRAY: h.colour = "gray"; break;
-    case PNG_COLOR_TYPE_PALETTE: h.colour = "palette"; break;
-    case PNG_COLOR_TYPE_RGB: h.colour = "RGB"; break;
-    case PNG_COLOR_TYPE_GRAY_ALPHA: h.colour = "gray with alpha"; break;
-    default: h.colour = "RGB with alpha";
-  }
-  return h;
+  const auto colour = png_get_color_type(r.png, r.info);
+  const bool rgb = colour == PNG_COLOR_TYPE_RGB || colour == PNG_COLOR_TYPE_RGB_ALPHA;
+  return {int(width), int(height), rgb ? 3 : 1, png_get_bit_depth(r.png, r.info) == 16 ? 2 : 1};
 }
 
 // All rows, `row_bytes` each.
-std::vector<uint8_t> read_pixels(Reader& r, const PngHeader& h, bool rgb, size_t row_bytes, const std::string& name) {
+std::vector<uint8_t> read_pixels(Reader& r, const Header& h, bool rgb, size_t row_bytes, const std::string& name) {
   const size_t found = prepare(r, rgb);
   if (found != row_bytes) fail(name, ": this PNG is damaged (", found ? "unexpected row size" : r.message, ")");
   std::vector<uint8_t> pixels(row_bytes * h.height);
@@ -125,9 +128,9 @@ struct Writer {
   ~Writer() { png_destroy_write_struct(&png, &info); }
 };
 
-bool write_rows(Writer& w, int width, int height, int colour_type, png_const_colorp palette, int palette_size, png_bytepp rows) {
+bool write_rows(Writer& w, int width, int height, int bits, int colour_type, png_const_colorp palette, int palette_size, png_bytepp rows) {
   if (setjmp(png_jmpbuf(w.png))) return false;
-  png_set_IHDR(w.png, w.info, png_uint_32(width), png_uint_32(height), 8, colour_type, PNG_INTERLACE_NONE,
+  png_set_IHDR(w.png, w.info, png_uint_32(width), png_uint_32(height), bits, colour_type, PNG_INTERLACE_NONE,
                PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
   if (palette) png_set_PLTE(w.png, w.info, palette, palette_size);
   png_write_info(w.png, w.info);
@@ -138,29 +141,37 @@ bool write_rows(Writer& w, int width, int height, int colour_type, png_const_col
 
 }  // namespace
 
-Image decode_png_rgb(std::span<const uint8_t> file, const std::string& name) {
+Image decode_png_rgb(std::span<const uint8_t> file, const std::string& name, int& orientation) {
   Reader r(file);
-  const PngHeader h = header_of(r, name);
+  const Header h = header_of(r, name);
   Image image;
   image.pixels = read_pixels(r, h, true, size_t(h.width) * 3, name);
   image.width = h.width;
   image.height = h.height;
   image.channels = 3;
+  orientation = orientation_of(r);
   return image;
 }
 
-LabelMap decode_png_indices(std::span<const uint8_t> file, const std::string& name, int max_bits, const std::string& what) {
+LabelMap decode_png_values(std::span<const uint8_t> file, const std::string& name, const std::string& what, int& orientation) {
   Reader r(file);
-  const PngHeader h = header_of(r, name);
-  if ((h.colour != "palette" && h.colour != "gray") || h.bits > max_bits)
-    fail(name, ": expected ", what, ", that is a palette or gray PNG of up to ", max_bits, " bits, found ", h.bits, "-bit ",
-         h.colour);
-  const size_t bytes = h.bits == 16 ? 2 : 1;
-  const std::vector<uint8_t> pixels = read_pixels(r, h, false, h.width * bytes, name);
-  LabelMap labels(h.width, h.height);
-  for (size_t i = 0; i < labels.values.size(); ++i)
-    labels.values[i] = bytes == 2 ? pixels[2 * i] << 8 | pixels[2 * i + 1] : pixels[i];  // PNG is big-endian
-  return labels;
+  const Header h = header_of(r, name);
+  const auto pixels = read_pixels(r, h, false, size_t(h.width) * h.channels * h.bytes, name);
+  orientation = orientation_of(r);
+  if (h.bytes == 1) return gray_values(h.width, h.height, h.channels, [&](size_t i) { return pixels[i]; }, name, what);
+  const auto wide = [&](size_t i) { return pixels[2 * i] << 8 | pixels[2 * i + 1]; };  // PNG is big-endian
+  return gray_values(h.width, h.height, h.channels, wide, name, what);
+}
+
+std::vector<uint8_t> png_palette(std::span<const uint8_t> file, const std::string& name) {
+  Reader r(file);
+  header_of(r, name);
+  png_colorp colours = nullptr;
+  int count = 0;
+  std::vector<uint8_t> palette;
+  if (!png_get_PLTE(r.png, r.info, &colours, &count)) return palette;
+  for (int i = 0; i < count; ++i) palette.insert(palette.end(), {colours[i].red, colours[i].green, colours[i].blue});
+  return palette;
 }
 
 std::vector<uint8_t> encode_png(const Image& image, const std::string& name) {
@@ -170,27 +181,30 @@ std::vector<uint8_t> encode_png(const Image& image, const std::string& name) {
   std::vector<png_bytep> rows(image.height);
   for (int y = 0; y < image.height; ++y) rows[y] = const_cast<png_bytep>(image.row(y));
   const int colour = image.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB;
-  if (!write_rows(w, image.width, image.height, colour, nullptr, 0, rows.data()))
+  if (!write_rows(w, image.width, image.height, 8, colour, nullptr, 0, rows.data()))
     fail(name, ": PNG encoding failed (", w.message, ")");
   return std::move(w.file);
 }
 
-std::vector<uint8_t> encode_png_palette(const LabelMap& labels, std::span<const uint8_t> palette, const std::string& name) {
-  const int colours = int(palette.size() / 3);
-  ASAP_CHECK(palette.size() % 3 == 0 && colours >= 1 && colours <= 256, name,
-             ": expected a palette of 1 to 256 RGB triples, came ", palette.size(), " bytes");
-  std::vector<png_color> entries(colours);
-  for (int i = 0; i < colours; ++i) entries[i] = {palette[3 * i], palette[3 * i + 1], palette[3 * i + 2]};
-  std::vector<uint8_t> indices(labels.values.size());
-  for (size_t i = 0; i < indices.size(); ++i) {
+std::vector<uint8_t> encode_png_labels(const LabelMap& labels, std::span<const uint8_t> palette, const std::string& name) {
+  const int colours = int(palette.size() / 3), bytes = colours <= 256 ? 1 : 2;
+  ASAP_CHECK(palette.size() % 3 == 0 && colours >= 1 && colours <= kMostClasses, name, ": expected a palette of 1 to ",
+             kMostClasses, " RGB triples, came ", palette.size(), " bytes");
+  std::vector<uint8_t> samples(labels.values.size() * size_t(bytes));
+  for (size_t i = 0; i < labels.values.size(); ++i) {
     const int32_t v = labels.values[i];
     ASAP_CHECK(v >= 0 && v < colours, name, ": expected label values 0 to ", colours - 1, " (one palette entry each), came ", v);
-    indices[i] = uint8_t(v);
+    if (bytes == 2) samples[2 * i] = uint8_t(v >> 8);  // PNG is big-endian
+    samples[i * size_t(bytes) + size_t(bytes) - 1] = uint8_t(v);
   }
+  std::vector<png_color> entries;
+  for (int i = 0; bytes == 1 && i < colours; ++i) entries.push_back({palette[3 * i], palette[3 * i + 1], palette[3 * i + 2]});
   Writer w;
   std::vector<png_bytep> rows(labels.height);
-  for (int y = 0; y < labels.height; ++y) rows[y] = indices.data() + size_t(y) * labels.width;
-  if (!write_rows(w, labels.width, labels.height, PNG_COLOR_TYPE_PALETTE, entries.data(), colours, rows.data()))
+  for (int y = 0; y < labels.height; ++y) rows[y] = samples.data() + size_t(y) * labels.width * bytes;
+  const int colour = bytes == 1 ? PNG_COLOR_TYPE_PALETTE : PNG_COLOR_TYPE_GRAY;
+  if (!write_rows(w, labels.width, labels.height, 8 * bytes, colour, entries.empty() ? nullptr : entries.data(),
+                  int(entries.size()), rows.data()))
     fail(name, ": PNG encoding failed (", w.message, ")");
   return std::move(w.file);
 }

@@ -11,23 +11,22 @@
 
 namespace asap::train {
 
-// What the header says. colour: "gray", "palette", "RGB", "gray with alpha", "RGB with alpha".
-struct PngHeader {
-  int width = 0, height = 0, bits = 0;
-  std::string colour;
-};
+// Any PNG as 8-bit RGB: palettes expanded, alpha dropped, 16 bit cut to 8, gray tripled. `orientation` becomes that of the
+// eXIf chunk, which is not applied (here and below).
+Image decode_png_rgb(std::span<const uint8_t> file, const std::string& name, int& orientation);
 
-// Any PNG as 8-bit RGB: palettes expanded, alpha dropped, 16 bit cut to 8, gray tripled.
-Image decode_png_rgb(std::span<const uint8_t> file, const std::string& name);
+// The numbers stored in a PNG, 1 to 16 bits: palette indices, gray values, or what R, G and B agree on; alpha is ignored.
+// `what` ("a label map") completes the sentence of the error where they do not agree.
+LabelMap decode_png_values(std::span<const uint8_t> file, const std::string& name, const std::string& what, int& orientation);
 
-// A palette or gray PNG as the raw numbers stored in it (palette index or gray value), 1 to `max_bits` bits.
-// `what` ("a label map") completes the sentence of the error when the PNG is of another kind.
-LabelMap decode_png_indices(std::span<const uint8_t> file, const std::string& name, int max_bits, const std::string& what);
+// The palette of a PNG as RGB triples; empty if it has none.
+std::vector<uint8_t> png_palette(std::span<const uint8_t> file, const std::string& name);
 
 // An 8-bit PNG file of a picture with 1 (gray) or 3 (RGB) channels.
 std::vector<uint8_t> encode_png(const Image& image, const std::string& name);
 
-// An 8-bit palette PNG: values[i] must be an index into `palette` (RGB triples, at most 256).
-std::vector<uint8_t> encode_png_palette(const LabelMap& labels, std::span<const uint8_t> palette, const std::string& name);
+// values[i] must be an index into `palette` (RGB triples, at most 65536): an 8-bit palette PNG, or beyond 256 colours one of 16-bit
+// gray values.
+std::vector<uint8_t> encode_png_labels(const LabelMap& labels, std::span<const uint8_t> palette, const std::string& name);
 
 }  // namespace asap::train

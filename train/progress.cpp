@@ -85,9 +85,10 @@ void Progress::clear_bar() {
   bar_shown_ = false;
 }
 
-void Progress::note(const std::string& text) {
+void Progress::warn(const std::string& text) {
   clear_bar();
-  std::cout << text << std::endl;
+  std::cout << std::flush;
+  std::cerr << "asapnet: " << text << std::endl;
 }
 
 }  // namespace asap::train

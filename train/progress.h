@@ -22,8 +22,8 @@ class Progress {
 
   // After a step. A terminal gets the bar; without one, a line is printed if `print`.
   void update(const LogEntry& entry, bool print);
-  // A line of its own, above the bar.
-  void note(const std::string& text);
+  // A line of its own on standard error, in the bar's place.
+  void warn(const std::string& text);
 
  private:
   std::string line(const LogEntry& entry) const;

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "asapnet/model.h"
@@ -18,26 +18,34 @@ struct LogEntry {
   double seconds = 0;  // the step took, loading included
 };
 
-// The entries of the file, in order; none if there is no file. A last line that was cut off by a crash is left out.
-// asap::Error naming file and line of anything else that is no entry.
+// The entries of the file, in order; none if there is no file. Lines that are no entry are left out: a last one that a
+// crash cut off, an empty one, one that something else wrote. asap::Error if the file cannot be read.
 std::vector<LogEntry> read_log(const std::filesystem::path& path);
 
 class RunLog {
  public:
   // Opens the log for appending after step `last_step`: later lines, of steps that will be done again, are removed.
+  // Lines that are no entry move to PATH.bad. asap::Error naming the file and the system's reason.
   RunLog(const std::filesystem::path& path, int64_t last_step);
   ~RunLog();
   RunLog(const RunLog&) = delete;
   RunLog& operator=(const RunLog&) = delete;
 
-  // asap::Error naming the file and the system's reason if it cannot be written.
+  // What moved to PATH.bad, as a sentence for the user; empty if nothing did.
+  const std::string& warning() const { return warning_; }
+
+  // asap::Error naming the file and the system's reason if it cannot be written; the next call then writes the rest too.
   void append(const LogEntry& entry);
   // Returns when everything is on the disk.
   void sync();
 
  private:
+  void write_pending();
+
   std::filesystem::path path_;
-  std::FILE* file_ = nullptr;
+  std::string warning_;
+  std::string pending_;  // not yet in the file
+  int file_ = -1;
 };
 
 }  // namespace asap::train

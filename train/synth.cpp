@@ -40,6 +40,16 @@ void write_names(const std::filesystem::path& file, int first, int last) {
   write_file(file, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
 }
 
+void check_nothing_there(const std::filesystem::path& folder, int count) {
+  std::vector<std::filesystem::path> files{folder / "split_train.txt", folder / "split_test.txt"};
+  for (int i = 1; i <= count; ++i) {
+    for (const char* extension : {".jpg", ".png"}) files.push_back(folder / "base" / (name_of(i) + extension));
+  }
+  for (const auto& file : files) {
+    ASAP_CHECK(!is_there(file), file.string(), " is there already; synth writes over nothing: choose another --out");
+  }
+}
+
 // Runs work(1) .. work(count) on `threads` threads; rethrows the first error after all have stopped.
 template <class Work>
 void run_parallel(int count, int threads, const Work& work) {
@@ -78,6 +88,7 @@ void write_synthetic_facades(const std::filesystem::path& folder, const SynthOpt
   ASAP_CHECK(options.test_share >= 0 && options.test_share <= 1,
              "write_synthetic_facades: expected a test_share from 0 to 1, came ", options.test_share);
   ASAP_CHECK(options.threads >= 0, "write_synthetic_facades: expected a number of threads, or 0 for all, came ", options.threads);
+  check_nothing_there(folder, options.count);
   const auto base = folder / "base";
   std::error_code error;
   std::filesystem::create_directories(base, error);

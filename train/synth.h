@@ -27,8 +27,8 @@ struct SynthOptions {
 };
 
 // Writes FOLDER/base/cmp_bNNNN.jpg and .png (NNNN from 0001) and FOLDER/split_train.txt, split_test.txt: the layout that
-// the facades dataset reads. Creates the folder; existing files of these names are replaced. asap::Error if a file
-// cannot be written or an option is out of range.
+// the facades dataset reads. Creates the folder. asap::Error if a file of these names exists (nothing is written then)
+// or cannot be written, or if an option is out of range.
 void write_synthetic_facades(const std::filesystem::path& folder, const SynthOptions& options);
 
 }  // namespace asap::train

@@ -3,18 +3,22 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iostream>
 
 #include "nn/checkpoint_file.h"
 #include "nn/file_io.h"
 #include "tensor/precision.h"
 #include "tensor/threads.h"
+#include "train/architecture.h"
 #include "train/batch.h"
 #include "train/config_json.h"
 #include "train/files.h"
 #include "train/image_files.h"
+#include "train/interrupt.h"
 #include "train/memory_advice.h"
 #include "train/random.h"
 #include "train/report.h"
+#include "train/user_text.h"
 
 namespace asap::train {
 namespace {
@@ -36,8 +40,12 @@ std::shared_ptr<asapnet::Vgg19> load_vgg(const Options& options) {
   ASAP_CHECK(!options.train.vgg.empty(),
              "train: the perceptual loss needs VGG-19 weights: give them with --vgg FILE, or train without it by "
              "--no-vgg-loss");
-  return std::make_shared<asapnet::Vgg19>(nn::read_state_dict(options.train.vgg), options.model.vgg_normalise,
-                                          options.train.vgg);
+  nn::CheckpointFile file(options.train.vgg);
+  const nn::NetworkWeights weights(file, signature(NetworkKind::vgg));
+  say_notes(file, weights);
+  const nn::StateDict used = weights.read({"features.", "aux."});
+  nn::check_finite(used, options.train.vgg);
+  return std::make_shared<asapnet::Vgg19>(used, options.model.vgg_normalise, options.train.vgg);
 }
 
 std::vector<Pair> training_pairs(const Options& options, const fs::path& run) {
@@ -74,6 +82,67 @@ void append(asapnet::LossValues& losses, const asapnet::LossValues& more) {
   losses.insert(losses.end(), more.begin(), more.end());
 }
 
+// What a resumed run must not change, as text by key.
+std::map<std::string, std::string> fixed_settings(Options options) {
+  std::map<std::string, std::string> settings;
+  for (const OptionField& field : option_fields(options)) {
+    if (!field.may_change_on_resume) settings[field.key] = to_text(field);
+  }
+  return settings;
+}
+
+// A fresh run takes the lock only when it begins to write: until then it must leave nothing in the folder.
+std::unique_ptr<RunLock> lock_to_resume(const fs::path& run, StartMode mode) {
+  if (std::error_code ignored; mode == StartMode::resume && fs::is_directory(run, ignored))
+    return std::make_unique<RunLock>(run);
+  check_not_in_use(run);
+  if (mode == StartMode::fresh) check_free_for_new_run(run);
+  return nullptr;
+}
+
+// Runs f; if the checkpoint is damaged, the error says what else there is.
+template <class F>
+auto or_other_checkpoint(const fs::path& checkpoint, F&& f) {
+  try {
+    return f();
+  } catch (const OutOfMemory&) {
+    throw;
+  } catch (const Error& error) {
+    const fs::path other = whole_checkpoint_beside(checkpoint);
+    if (other.empty())
+      fail(error.what(), "; there is no other complete checkpoint in ", checkpoint.parent_path().string());
+    fail(error.what(), "; ", other.filename().string(), " is complete: go on from there with asapnet train --resume ",
+         other.string());
+  }
+}
+
+std::string new_run_from(const fs::path& checkpoint) {
+  return str("begin a new run from these weights: --out DIR --init-g ", (checkpoint / "G.safetensors").string(),
+             " --init-d ", (checkpoint / "D.safetensors").string());
+}
+
+// The run's config.json may have been edited since.
+void check_settings(const Options& options, const fs::path& run, const fs::path& checkpoint) {
+  const auto before = or_other_checkpoint(checkpoint, [&] { return read_trainer_state(checkpoint); }).settings;
+  const auto now = fixed_settings(options);
+  for (const auto& [key, value] : before) {
+    const auto place = now.find(key);
+    ASAP_CHECK(place == now.end() || place->second == value, "train: ", (run / "config.json").string(), " says ", key,
+               " = ", place->second, ", but ", checkpoint.string(), " was trained with ", value,
+               ", and that cannot change when a run is resumed; set it back, or ", new_run_from(checkpoint));
+  }
+}
+
+// `given`, or the run's latest.
+fs::path checkpoint_to_resume(const Options& options, const fs::path& run, StartMode mode, const fs::path& given) {
+  if (mode == StartMode::fresh) return {};
+  const FoundCheckpoint found = given.empty() ? find_checkpoint(run) : FoundCheckpoint{given, ""};
+  ASAP_CHECK(!found.folder.empty(), "train: ", run.string(), " has no checkpoint to resume from");
+  if (!found.note.empty()) std::cerr << "asapnet: " << found.note << std::endl;
+  check_settings(options, run, found.folder);
+  return found.folder;
+}
+
 std::string step_name(int64_t step, const char* extension) {
   char name[48];
   std::snprintf(name, sizeof name, "step_%06lld%s", static_cast<long long>(step), extension);
@@ -82,43 +151,53 @@ std::string step_name(int64_t step, const char* extension) {
 
 }  // namespace
 
-Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode)
+Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode, const fs::path& checkpoint)
     : options_(options),
       run_(run),
+      lock_(lock_to_resume(run, mode)),
+      start_(checkpoint_to_resume(options, run, mode, checkpoint)),
       device_(available_device(options.train.device)),
       pairs_(training_pairs(options, run)),
       model_(make_model(options)),
       gan_(model_, optimizer_config(options.train), noise_seed(options.train)) {
   set_num_threads(static_cast<int>(options_.train.threads));
-  load_start_weights(mode);
+  load_start_weights();
   model_.to(device_);
   loader_ = std::make_unique<PrefetchLoader>(pairs_, preprocess_options(options_), loader_options(options_.train));
   batches_per_epoch_ = loader_->batches_per_epoch();
-  if (mode == StartMode::resume) restore();
+  if (!start_.empty()) restore();
   plan_length();
-  make_folder(run_ / "samples");
-  write_config(run_, options_);
-  log_ = std::make_unique<RunLog>(run_ / "log.jsonl", step_);
 }
 
-void Trainer::load_start_weights(StartMode mode) {
+void Trainer::load_start_weights() {
   const TrainOptions& o = options_.train;
   if (!options_.model.no_vgg_loss) model_.set_vgg(load_vgg(options_));
-  if (mode == StartMode::resume) return;
-  ASAP_CHECK(latest_checkpoint(run_).empty(), "train: ", run_.string(),
-             " already holds a training run; continue it with --resume ", run_.string(), ", or choose another --out");
+  if (!start_.empty()) return;
   if (!o.init_g.empty()) load_weights(o.init_g, model_.generator());
   if (!o.init_d.empty()) load_weights(o.init_d, model_.discriminator());
 }
 
 void Trainer::restore() {
-  const fs::path checkpoint = latest_checkpoint(run_);
-  ASAP_CHECK(!checkpoint.empty(), "train: ", run_.string(), " has no checkpoint to resume from");
-  const TrainerState state = load_checkpoint(checkpoint, model_, gan_);
+  const TrainerState state = or_other_checkpoint(start_, [&] { return load_checkpoint(start_, model_, gan_); });
   ASAP_CHECK(state.batches_per_epoch == batches_per_epoch_, "train: ", run_.string(), " was trained with ",
              state.batches_per_epoch, " batches an epoch, but the data now makes ", batches_per_epoch_,
-             "; resume needs the same pictures");
-  step_ = state.step;
+             "; resume needs the same pictures: bring back those that went and take out those that came, or ",
+             new_run_from(start_));
+  step_ = saved_step_ = state.step;
+}
+
+void Trainer::open_folder() {
+  if (!lock_) {
+    make_folder(run_);
+    lock_ = std::make_unique<RunLock>(run_);
+    check_free_for_new_run(run_);  // another may have come and gone since the constructor looked
+  }
+  remove_unfinished_files(run_);
+  write_config(run_, options_);
+  attempt("the log", [&] {
+    log_ = std::make_unique<RunLog>(run_ / "log.jsonl", step_);
+    if (!log_->warning().empty()) warn(log_->warning());
+  });
 }
 
 // Steps given beyond the epochs lengthen the part at full rate: the rate still falls to zero at the end.
@@ -135,23 +214,24 @@ Outcome Trainer::train(const std::function<bool()>& stop) {
   const TrainOptions& o = options_.train;
   progress_ =
       std::make_unique<Progress>(step_, total_steps_, (total_steps_ + batches_per_epoch_ - 1) / batches_per_epoch_);
+  open_folder();
   loader_->start_epoch(epoch(), step_ % batches_per_epoch_);
-  Outcome outcome = Outcome::finished;
-  while (step_ < total_steps_) {
+  while (step_ < total_steps_ && !stop()) {
     const LogEntry entry = train_step();
-    log_->append(entry);
+    if (log_) attempt("the log", [&] { log_->append(entry); });
     progress_->update(entry, o.print_every.due(step_, batches_per_epoch_));
-    if (stop()) {
-      outcome = Outcome::interrupted;
-      break;
-    }
+    attempt("it", [] { ASAP_CHECK(std::cout, "standard output takes no more"); });
     if (step_ == total_steps_) break;
+    const bool save_now = o.save_every.due(step_, batches_per_epoch_);
+    if (save_now) save_on_the_way();
     if (o.sample_every.due(step_, batches_per_epoch_)) write_samples();
-    if (o.save_every.due(step_, batches_per_epoch_)) save();
+    if (save_now) refresh_report();
   }
-  progress_.reset();
+  save_at_the_end();
+  const Outcome outcome = step_ < total_steps_ ? Outcome::interrupted : Outcome::finished;
   if (outcome == Outcome::finished) write_samples();
-  save();
+  refresh_report();
+  progress_.reset();
   return outcome;
 }
 
@@ -164,7 +244,10 @@ LogEntry Trainer::train_step() {
   try {
     entry.losses = optimise(batch);
   } catch (const OutOfMemory& error) {
-    fail("step ", step_ + 1, ": ", error.what(), "; ", smaller_settings(options_, error), "; ", last_checkpoint_text(run_));
+    fail("step ", step_ + 1, ": ", error.what(), "; ", smaller_settings(options_, error.total()), "; ",
+         last_checkpoint_text(run_));
+  } catch (const std::bad_alloc&) {
+    fail("step ", step_ + 1, ": out of memory; ", smaller_settings(options_, 0), "; ", last_checkpoint_text(run_));
   } catch (const Error& error) {
     stop_at_bad_step(error);
   }
@@ -193,8 +276,8 @@ asapnet::Batch Trainer::next_batch() {
     return make_batch(*samples, options_.model, device_);
   } catch (const Error& error) {
     if (step_ == 0) throw;
-    save();
-    fail(error.what(), "; saved after step ", step_, ", so that --resume ", run_.string(),
+    save_at_the_end(str(error.what(), "; "));
+    fail(error.what(), "; saved after step ", step_, ", so that --resume ", shell_quoted(run_.string()),
          " can go on once this is mended");
   }
 }
@@ -204,31 +287,77 @@ void Trainer::stop_at_bad_step(const Error& error) {
 }
 
 void Trainer::save() {
-  log_->sync();
+  const SavingNow saving;
+  if (log_) attempt("the log", [&] { log_->sync(); });
   const TrainerState state{.step = step_,
                            .batches_per_epoch = batches_per_epoch_,
                            .noise_seed = gan_.noise().seed,
                            .noise_offset = gan_.noise().offset,
-                           .lr = gan_.lr()};
-  save_checkpoint(run_, model_, gan_, state, options_.train.keep_checkpoints);
-  refresh_report();
+                           .lr = gan_.lr(),
+                           .settings = fixed_settings(options_)};
+  if (saved_step_ != step_) save_checkpoint(run_, model_, gan_, state);
+  saved_step_ = step_;
+  if (!options_.train.keep_checkpoints) remove_earlier_checkpoints(run_, step_);
+}
+
+// To go on unsaved loses nothing that ending here would keep, and the disk may have room again at the next save.
+void Trainer::save_on_the_way() {
+  check_weights();
+  try {
+    save();
+  } catch (const Error& error) {
+    warn(str(error.what(), "; training goes on, and the next save tries again; ", last_checkpoint_text(run_)));
+  }
+}
+
+void Trainer::save_at_the_end(const std::string& reason) {
+  check_weights();
+  try {
+    save();
+  } catch (const Error& error) {
+    fail(reason, error.what(), "; what was learned up to step ", step_, " is not saved; ", last_checkpoint_text(run_));
+  }
+}
+
+void Trainer::check_weights() {
+  try {
+    train::check_weights(model_);
+  } catch (const Error& error) {
+    fail(error.what(), "; ", last_checkpoint_text(run_));
+  }
 }
 
 // The same pictures every time, spread over the dataset, cropped at the centre: progress shows.
 void Trainer::write_samples() {
-  const auto count = std::min(pairs_.size(), static_cast<size_t>(options_.train.samples));
-  std::vector<Sample> samples;
-  std::vector<Image> generated;
-  for (size_t i = 0; i < count; ++i) {
-    samples.push_back(load_sample(pairs_[i * pairs_.size() / count], preprocess_options(options_), {}));
-    generated.push_back(to_image(model_.inference(make_batch({samples.back()}, options_.model, device_)), 0));
-  }
-  write_png(run_ / "samples" / step_name(step_, ".png"), sample_grid(samples, generated, options_.model));
+  attempt("these samples", [&] {
+    const auto count = std::min(pairs_.size(), static_cast<size_t>(options_.train.samples));
+    std::vector<Sample> samples;
+    std::vector<Image> generated;
+    for (size_t i = 0; i < count; ++i) {
+      samples.push_back(load_sample(pairs_[i * pairs_.size() / count], preprocess_options(options_), {}));
+      generated.push_back(to_image(model_.inference(make_batch({samples.back()}, options_.model, device_)), 0));
+    }
+    make_folder(run_ / "samples");
+    write_png(run_ / "samples" / step_name(step_, ".png"), sample_grid(samples, generated, options_.model));
+  });
 }
 
 void Trainer::refresh_report() {
-  write_report(run_,
-               {.options = options_, .pictures = static_cast<int64_t>(pairs_.size()), .total_steps = total_steps_});
+  attempt("the report", [&] {
+    write_report(run_,
+                 {.options = options_, .pictures = static_cast<int64_t>(pairs_.size()), .total_steps = total_steps_});
+  });
+}
+
+void Trainer::warn(const std::string& text) { progress_->warn(text); }
+
+// What is not the training itself never ends it: the first failure of a kind is told.
+void Trainer::attempt(const std::string& kind, const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const std::exception& error) {
+    if (warned_.insert(kind).second) warn(str(error.what(), "; training goes on without ", kind));
+  }
 }
 
 }  // namespace asap::train

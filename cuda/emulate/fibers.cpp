@@ -56,7 +56,10 @@ class Stacks {
     ASAP_CHECK(memory_ != MAP_FAILED, "emulate: no memory for the stacks of a block");
     for (unsigned i = 0; guarded && i < kMaxThreads; ++i) mprotect(memory_ + i * kStride, kPage, PROT_NONE);
   }
-  ~Stacks() { munmap(memory_, kMaxThreads * kStride); }
+  ~Stacks() {
+    forget_frames(memory_, kMaxThreads * kStride);  // whatever comes to lie there next
+    munmap(memory_, kMaxThreads * kStride);
+  }
   Stacks(const Stacks&) = delete;
   Stacks& operator=(const Stacks&) = delete;
   void* bottom(unsigned thread) const { return memory_ + thread * kStride + kPage; }

@@ -10,6 +10,7 @@
 #include "nn/layers.h"
 #include "nn/optim.h"
 #include "nn/safetensors.h"
+#include "tensor/threads.h"
 
 using namespace asap;
 
@@ -71,6 +72,7 @@ static void print_beside(const Tensor& a, const Tensor& b) {
 }
 
 int main(int argc, char** argv) {
+  let_waiting_threads_sleep(argv);
   if (argc != 2) return std::fprintf(stderr, "usage: autoencoder FILE.safetensors\n"), 2;
   nn::manual_seed(1);
   RandomStream random{.seed = 3};

@@ -7,6 +7,7 @@
 #include "nn/init.h"
 #include "nn/layers.h"
 #include "nn/optim.h"
+#include "tensor/threads.h"
 
 using namespace asap;
 
@@ -40,7 +41,8 @@ static double accuracy(nn::Sequential& net, const shapes::Shapes& test) {
   return static_cast<double>(right) / static_cast<double>(labels.size());
 }
 
-int main() {
+int main(int, char** argv) {
+  let_waiting_threads_sleep(argv);
   nn::manual_seed(1);             // of the weights
   RandomStream random{.seed = 2};  // of the pictures
   const shapes::Shapes test = shapes::make(1000, random);

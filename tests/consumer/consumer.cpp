@@ -7,6 +7,7 @@
 #include "nn/checkpoint_file.h"
 #include "nn/init.h"
 #include "nn/safetensors.h"
+#include "tensor/threads.h"
 
 using namespace asap;
 
@@ -43,7 +44,8 @@ static bool asapnet_runs() {
   return y.shape() == Shape{1, 3, 128, 128} && std::isfinite(sum(y).item());
 }
 
-int main() {
+int main(int, char** argv) {
+  let_waiting_threads_sleep(argv);
   nn::manual_seed(1);
   nn::Linear layer(2, 1);
   const bool learned = linear_layer_learns(layer);

@@ -1,4 +1,5 @@
-// Options of the data set that the chosen layout does not look at. Sits on options.h; used by the command line and by resolve.
+// Options that do nothing beside others: of the data set, which the chosen layout does not look at, and of the model and its
+// losses. Sits on options.h; used by the command line and by resolve.
 #pragma once
 
 #include <string>
@@ -16,7 +17,10 @@ struct IdleOption {
 // Those without an effect beside the others of `options`, whatever their values.
 std::vector<IdleOption> idle_data_options(const Options& options);
 
-// asap::Error if the JSON file `config` gives one of them a value of its own: for files that are read on purpose (--config).
+// The same for the model, its losses and the way of the pictures into it. Options must be resolved.
+std::vector<IdleOption> idle_model_options(const Options& options);
+
+// asap::Error if the JSON file `config` gives one of the data set's a value of its own: for files that are read on purpose (--config).
 // Where flags chose another layout than the file's, what the file says about its own is no mistake.
 void refuse_idle_values(const Options& options, const std::string& config);
 

@@ -1,5 +1,5 @@
-// The table of what has no effect with what. Declared in data_options.h.
-#include "train/data_options.h"
+// The table of what has no effect with what. Declared in idle_options.h.
+#include "train/idle_options.h"
 
 #include <algorithm>
 
@@ -33,6 +33,26 @@ std::vector<IdleOption> idle_data_options(const Options& options) {
   add(o.dataset_mode != "aligned", {"direction"}, with);
   add(!options.model.instance_channel(), {"instance_dir", "instance_prefix", "instance_suffix"},
       "without an instance channel (--no-instance-edge=false or --no-instance-dist=false)");
+  return idle;
+}
+
+std::vector<IdleOption> idle_model_options(const Options& options) {
+  const asapnet::Config& c = options.model;
+  const TrainOptions& o = options.train;
+  const bool takes_load_size = o.preprocess_mode.starts_with("resize") || o.preprocess_mode.starts_with("scale");
+  std::vector<IdleOption> idle;
+  const auto add = [&](bool condition, std::initializer_list<const char*> keys, const std::string& why) {
+    for (const char* key : keys)
+      if (condition && !is_idle(idle, key)) idle.push_back({key, why});
+  };
+  add(!takes_load_size, {"load_size"}, "with --preprocess " + o.preprocess_mode);
+  add(c.no_one_hot && c.label_nc != 3, {"label_nc"}, "with --no-one-hot, whose input is an RGB picture");
+  add(c.no_one_hot, {"contain_dontcare_label"}, "with --no-one-hot, whose input is an RGB picture");
+  add(!c.no_instance_dist && !c.no_instance_edge, {"no_instance_dist"}, "beside edges (--no-instance-edge)");
+  add(!c.use_vae, {"ngf", "z_dim", "lambda_kld"}, "without --use-vae");
+  add(c.no_vgg_loss, {"lambda_vgg", "vgg", "vgg_normalise"}, "with --no-vgg-loss");
+  add(c.no_ganFeat_loss, {"lambda_feat"}, "with --no-ganfeat-loss");
+  add(c.norm_D != "spectralinstance", {"spectral_init"}, "with --norm-d " + c.norm_D);
   return idle;
 }
 

@@ -1,0 +1,47 @@
+// One network's tensors in a checkpoint file, whatever the program that saved it wrapped around them: dicts (state_dict,
+// netG, params_ema), DataParallel's "module.", torch.compile's "_orig_mod.", spectral norm as a parametrization.
+// Sits on checkpoint_file.h. Next: module.h.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "nn/checkpoint_file.h"
+#include "nn/module.h"
+
+namespace asap::nn {
+
+// True if the file holds such a network, perhaps more than once.
+bool holds_network(const CheckpointFile& file, const std::string& signature);
+
+class NetworkWeights {
+ public:
+  // `signature` is what the network's own keys begin with, as "lowres_stream.": wherever it starts within a name, the
+  // part before it is the prefix. Of several prefixes, one with an averaged network ("ema") is taken first, then none at
+  // all, then the usual names. asap::Error naming the file and the prefixes that nothing tells apart. Where the
+  // signature does not occur, the tensors are all of the file's under its names. `file` must outlive this.
+  NetworkWeights(CheckpointFile& file, const std::string& signature);
+
+  bool found() const { return found_; }
+  // Under the network's names; the index counts as tensors() does, not as the file does.
+  const std::vector<TensorInfo>& tensors() const { return tensors_; }
+  // What was done to the names, each as a clause: "took the prefix 'module.' off".
+  const std::vector<std::string>& notes() const { return notes_; }
+
+  // asap::Error naming file and tensor, as TensorReader::read. `beginnings`: only names that start with one of them.
+  StateDict read(const std::vector<std::string>& beginnings = {""}) const;
+  // Checks the keys first, so that of a file that does not fit nothing is read; then as Module::load_state_dict, but refuses
+  // NaN and infinity (check_finite).
+  void load_into(Module& network) const;
+
+ private:
+  void take(const std::string& prefix, const std::vector<std::string>& others);
+
+  CheckpointFile& file_;
+  bool found_ = false;
+  std::vector<TensorInfo> tensors_;
+  std::vector<size_t> indices_;  // in the file
+  std::vector<std::string> notes_;
+};
+
+}  // namespace asap::nn

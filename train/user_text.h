@@ -1,0 +1,20 @@
+// Texts for the user's terminal: names as they can be pasted, and anything from files without its control characters.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace asap::train {
+
+// A path (or another word) as a POSIX shell takes it: quoted where it has to be; control characters and bytes that are
+// not UTF-8 in bash's $'...'.
+std::string shell_quoted(const std::string& word);
+
+// UTF-8 as it is; control characters (C0, C1, those that turn the direction of writing) and bytes that are not UTF-8
+// as \x1b, newlines as \n: a name from outside cannot steer the terminal.
+std::string terminal_safe(std::string_view text);
+
+// The same for a message of several lines: newlines before an indented line stay.
+std::string terminal_safe_message(std::string_view text);
+
+}  // namespace asap::train
