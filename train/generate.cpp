@@ -15,7 +15,9 @@
 #include "train/batch.h"
 #include "train/checkpoint.h"
 #include "train/config_json.h"
+#include "train/files.h"
 #include "train/image_files.h"
+#include "train/match_files.h"
 #include "train/native_size.h"
 #include "train/npy.h"
 #include "train/output_guard.h"
@@ -128,8 +130,12 @@ std::vector<Pair> files_and_folders(const std::vector<fs::path>& paths, const fs
                                      .skip = {options.out}});
       pairs.insert(pairs.end(), found.begin(), found.end());
     } else {
-      const fs::path instance = is_folder(instances) ? instances / (path.stem().string() + ".png") : instances;
-      pairs.push_back({path.stem().string(), path, {}, instance});
+      const std::string name = without_affixes(path.stem().string(), options.label_affixes);
+      ASAP_CHECK(!name.empty(), path.string(), ": its name does not have what --label-prefix and --label-suffix say");
+      const Affixes& around = options.instance_affixes;
+      const fs::path instance =
+          is_folder(instances) ? instances / (around.prefix + name + around.suffix + ".png") : instances;
+      pairs.push_back({name, path, {}, instance});
     }
   }
   return pairs;
@@ -242,6 +248,7 @@ void protect_data_set(const Options& options, OutputGuard& guard) {
       try {
         DatasetOptions dataset = dataset_options(of_phase);
         dataset.need_images = need_images;
+        dataset.note = [](const std::string&) {};  // told where the data is used
         for (const Pair& pair : list_pairs(dataset)) {
           for (const fs::path& file : {pair.label, pair.instance, pair.image})
             guard.protect(file, "a picture of the model's data set");

@@ -41,12 +41,12 @@ struct PictureSize {
 PictureSize parse_size(const std::string& text);
 
 struct GenerateOptions {
-  std::vector<std::filesystem::path> labels;  // files or folders; empty: the dataset of `options`
-  std::filesystem::path instances;            // file or folder beside `labels`
-  Affixes label_affixes = {}, instance_affixes = {};  // of the names in folders of both
-  Half labels_half = Half::none;  // `labels` are A|B pictures, of which this half is the input
-  std::filesystem::path out;      // a folder; for one label map also the picture's file, NAME.png
-  PictureSize size;
+  std::vector<std::filesystem::path> labels = {};     // files or folders; empty: the dataset of `options`
+  std::filesystem::path instances = {};               // file or folder beside `labels`
+  Affixes label_affixes = {}, instance_affixes = {};  // of the names of both
+  Half labels_half = Half::none;                      // `labels` are A|B pictures, of which this half is the input
+  std::filesystem::path out = {};                     // a folder; for one label map also the picture's file, NAME.png
+  PictureSize size = {};
   bool keep_preprocess = false;  // preprocess as options.train.preprocess_mode says, not to `size`
   bool raw = false;              // also NAME.npy, float32 [3,H,W]
   Precision precision = Precision::f32;

@@ -9,6 +9,7 @@
 #include "train/dataset.h"
 #include "train/file_names.h"
 #include "train/list_facades.h"
+#include "train/user_text.h"
 
 namespace asap::train {
 
@@ -43,7 +44,7 @@ void check_two_folders(const fs::path& a, const std::string& a_called, const fs:
              a.string(), a.lexically_normal() == b.lexically_normal() ? "" : " and " + b.string(), "); ", remedy);
 }
 
-void print_note(const std::string& text) { std::cerr << "asapnet: " << text << std::endl; }
+void print_note(const std::string& text) { std::cerr << "asapnet: " << terminal_safe(text) << std::endl; }
 
 namespace {
 
