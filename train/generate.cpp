@@ -239,7 +239,7 @@ std::vector<Target> targets(const std::vector<Pair>& pairs, const fs::path& out)
 }
 
 // The pictures that the weights were trained with, as far as the run knows where they are.
-void protect_data_set(const Options& options, OutputGuard& guard) {
+void protect_data_set(const Options& options, const fs::path& out, OutputGuard& guard) {
   if (options.train.dataroot.empty() && options.train.label_dir.empty()) return;
   for (const std::string& phase : {options.train.phase, std::string("train"), std::string("test")}) {
     for (bool need_images : {false, true}) {
@@ -249,6 +249,7 @@ void protect_data_set(const Options& options, OutputGuard& guard) {
         DatasetOptions dataset = dataset_options(of_phase);
         dataset.need_images = need_images;
         dataset.note = [](const std::string&) {};  // told where the data is used
+        dataset.skip = {out};
         for (const Pair& pair : list_pairs(dataset)) {
           for (const fs::path& file : {pair.label, pair.instance, pair.image})
             guard.protect(file, "a picture of the model's data set");
@@ -259,7 +260,7 @@ void protect_data_set(const Options& options, OutputGuard& guard) {
   }
 }
 
-OutputGuard guard_of(const WeightSource& source, const std::vector<Pair>& pairs) {
+OutputGuard guard_of(const WeightSource& source, const std::vector<Pair>& pairs, const fs::path& out) {
   OutputGuard guard;
   for (const Pair& pair : pairs) {
     guard.protect(pair.label, source.options.model.no_one_hot ? "the input picture itself" : "the label map itself");
@@ -267,7 +268,7 @@ OutputGuard guard_of(const WeightSource& source, const std::vector<Pair>& pairs)
   }
   guard.protect(source.generator, "the file of weights");
   guard.protect(source.encoder, "the file of weights");
-  protect_data_set(source.options, guard);
+  protect_data_set(source.options, out, guard);
   return guard;
 }
 
@@ -398,7 +399,7 @@ void generate(const WeightSource& source, const GenerateOptions& options) {
   const std::vector<Pair> pairs = pairs_to_generate(source, options);
   const PreprocessOptions preprocess = preprocessing(source, options);
   const std::vector<Target> goals = targets(pairs, options.out);
-  const OutputGuard guard = guard_of(source, pairs);
+  const OutputGuard guard = guard_of(source, pairs, options.out);
   for (const Target& target : goals) {
     guard.check(target.png);
     if (options.raw) guard.check(target.npy);
@@ -448,7 +449,7 @@ void encode(const WeightSource& source, const std::vector<fs::path>& images, con
   check_given_files(images, "--images");
   const std::vector<Pair> photos = files_and_folders(images, {}, {.out = out});
   check_names(photos, "pictures");
-  OutputGuard guard = guard_of(source, {});
+  OutputGuard guard = guard_of(source, {}, out);
   for (const Pair& photo : photos) guard.protect(photo.label, "the picture itself");
   for (const Pair& photo : photos) {
     for (const char* tail : {"_mu.npy", "_logvar.npy"}) guard.check(output_path(out, photo.name, tail));
