@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "asapnet/generator.h"
+#include "nn/file_io.h"
 
 namespace asap::asapnet {
 namespace {
@@ -48,7 +49,7 @@ GanMode parse_gan_mode(const std::string& text) {
   for (GanMode mode : {GanMode::hinge, GanMode::ls, GanMode::original, GanMode::w}) {
     if (text == name(mode)) return mode;
   }
-  fail("config: gan_mode is '", text, "'; it must be hinge, ls, original or w");
+  fail("config: gan_mode is '", nn::printable(text), "'; it must be hinge, ls, original or w");
 }
 
 const char* name(GanMode mode) {
@@ -87,8 +88,8 @@ void Config::validate() const {
              " pixels it must be a power of two from 2 to ", tile());
   ASAP_CHECK(!(reflection_pad && replicate_pad), "config: reflection_pad and replicate_pad exclude each other");
   ASAP_CHECK(!lr_instance || instance_channel(), "config: lr_instance needs an instance channel: turn no_instance_edge off");
-  ASAP_CHECK(norm_G == "instanceaffine", "config: norm_G is '", norm_G, "'; it must be instanceaffine");
-  ASAP_CHECK(norm_D == "spectralinstance" || norm_D == "instanceaffine", "config: norm_D is '", norm_D,
+  ASAP_CHECK(norm_G == "instanceaffine", "config: norm_G is '", nn::printable(norm_G), "'; it must be instanceaffine");
+  ASAP_CHECK(norm_D == "spectralinstance" || norm_D == "instanceaffine", "config: norm_D is '", nn::printable(norm_D),
              "'; it must be spectralinstance or instanceaffine");
   ASAP_CHECK(!condition_on_z || use_vae, "config: condition_on_z needs use_vae");
   check_parameters("generator", generator_parameters(*this), "lr_max_width, lr_depth, hr_width or hr_depth");

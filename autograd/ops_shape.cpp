@@ -78,12 +78,11 @@ Variable expand(const Variable& x, const Shape& shape) {
 
 Variable cat(const std::vector<Variable>& xs, int dim) {
   std::vector<Tensor> values;
+  for (const Variable& x : xs) values.push_back(x.value());
+  const Tensor y = cat(values, dim);
   std::vector<int64_t> sizes;
-  for (const Variable& x : xs) {
-    values.push_back(x.value());
-    sizes.push_back(x.size(dim));
-  }
-  return make_result("cat", cat(values, dim), xs, [sizes, dim](const Tensor& dy, std::span<const bool> needs) {
+  for (const Variable& x : xs) sizes.push_back(x.size(dim));
+  return make_result("cat", y, xs, [sizes, dim](const Tensor& dy, std::span<const bool> needs) {
     std::vector<Tensor> grads(sizes.size());
     int64_t start = 0;
     for (size_t i = 0; i < sizes.size(); ++i) {

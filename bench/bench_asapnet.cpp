@@ -250,7 +250,8 @@ int main(int argc, char** argv) {
     add_all(Precision::tf32);
     add_all(Precision::bf16);
   }
-  std::printf("device: %s, threads: %d\n", name(device), num_threads());
+  benchmark::AddCustomContext("device", name(device));
+  benchmark::AddCustomContext("threads", std::to_string(num_threads()));
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }

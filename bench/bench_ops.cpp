@@ -3,6 +3,7 @@
 //   --threads=N     how many threads the kernels use
 //   --device=NAME   cpu (default) or cuda: whose kernels
 //   --verify_only   compare the variants, time nothing
+// --benchmark_format=json has the medians alone, --benchmark_out=FILE mean, median and deviation of each row.
 // Exit status 1 if a variant gives wrong values or is faster than the machine can be.
 #include <benchmark/benchmark.h>
 
@@ -68,7 +69,7 @@ int main(int argc, char** argv) {
   }
   if (verify_only) return verify_all(device);
   const MachinePeak peak = device == Device::cpu ? measure_machine_peak() : measure_card_peak();
-  std::printf("%s\n", peak.str().c_str());
+  benchmark::AddCustomContext("peak", peak.str());
   for_each_timing(device, [&](const tests::OpCase& row, KernelSlotBase& slot, const std::string& variant) {
     register_timing(row, slot, variant, device, peak);
   });

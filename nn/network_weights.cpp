@@ -59,19 +59,21 @@ std::optional<std::string> prefix_of(const std::string& name, const std::string&
   return std::nullopt;
 }
 
-// "params_ema.", "G_ema.module.": an exponential moving average of the weights, which is what pictures are made with.
-bool is_averaged(std::string_view prefix) {
+// "params_ema.", "G_EMA.module.": an exponential moving average of the weights, which is what pictures are made with.
+bool is_averaged(std::string prefix) {
+  std::ranges::transform(prefix, prefix.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
   return std::ranges::any_of(components_of(prefix), [](std::string_view c) {
     return c == "ema" || c.starts_with("ema_") || c.ends_with("_ema");
   });
 }
 
-std::string list_of(const std::vector<std::string>& prefixes) {
+std::string list_of(const std::vector<std::string>& names) {
   constexpr size_t kMost = 5;
   std::string text;
-  for (size_t i = 0; i < std::min(prefixes.size(), kMost); ++i)
-    text += (i ? ", '" : "'") + printable(prefixes[i]) + "'";
-  return prefixes.size() > kMost ? text + ", ..." : text;
+  for (size_t i = 0; i < std::min(names.size(), kMost); ++i) {
+    text += (i ? ", '" : "'") + printable(names[i]) + "'";
+  }
+  return names.size() > kMost ? text + ", ..." : text;
 }
 
 // torch.nn.utils.parametrizations.spectral_norm keeps under X.parametrizations.weight what torch.nn.utils.spectral_norm,
@@ -140,6 +142,7 @@ void NetworkWeights::take(const std::string& prefix, const std::vector<std::stri
   const std::vector<TensorInfo>& all = file_.contents().tensors();
   bool unwrapped = false, parametrized = false;
   std::set<std::string> names;
+  std::vector<std::string> strays;
   for (size_t i = 0; i < all.size(); ++i) {
     const std::string& name = all[i].name;
     const bool is_of_another = std::ranges::any_of(
@@ -148,6 +151,10 @@ void NetworkWeights::take(const std::string& prefix, const std::vector<std::stri
     const std::string rest = name.substr(prefix.size()), bare = without_wrappers(rest);
     TensorInfo own = all[i];
     own.name = plain_name(bare, parametrized);
+    if (own.name.find('.') == std::string::npos) {
+      strays.push_back(own.name);
+      continue;
+    }
     unwrapped = unwrapped || bare != rest;
     ASAP_CHECK(names.insert(own.name).second, file_.path().string(), ": two tensors are named '", printable(own.name),
                "', one of them as '", printable(name), "'");
@@ -158,6 +165,7 @@ void NetworkWeights::take(const std::string& prefix, const std::vector<std::stri
   if (unwrapped) notes_.push_back("took 'module.' and '_orig_mod.' out of the names");
   if (parametrized)
     notes_.push_back("read parametrizations.weight as spectral norm's weight_orig, weight_u and weight_v");
+  if (!strays.empty()) notes_.push_back("left " + list_of(strays) + " alone, which are no part of the network");
   if (!others.empty()) notes_.push_back("left the same network under " + list_of(others) + " alone");
 }
 

@@ -18,7 +18,7 @@ class NetworkWeights {
  public:
   // `signature` is what the network's own keys begin with, as "lowres_stream.": wherever it starts within a name, the
   // part before it is the prefix. Of several prefixes, one with an averaged network ("ema") is taken first, then none at
-  // all, then the usual names. asap::Error naming the file and the prefixes that nothing tells apart. Where the
+  // all, then the usual names. Beside the network, a tensor whose name has no dot (a seed, an epoch) is left alone. asap::Error naming the file and the prefixes that nothing tells apart. Where the
   // signature does not occur, the tensors are all of the file's under its names. `file` must outlive this.
   NetworkWeights(CheckpointFile& file, const std::string& signature);
 

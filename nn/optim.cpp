@@ -6,6 +6,8 @@
 #include <map>
 #include <numbers>
 
+#include "nn/file_io.h"
+
 namespace asap::nn {
 namespace {
 
@@ -34,7 +36,7 @@ void check_keys(const StateDict& state, const NamedVariables& parameters, const 
       return std::any_of(suffixes.begin(), suffixes.end(),
                          [&](const std::string& suffix) { return key == parameter.first + suffix; });
     });
-    if (!known) unexpected += " " + key;
+    if (!known) unexpected += " " + printable(key);
   }
   ASAP_CHECK(unexpected.empty(), source, ": unexpected keys:", unexpected);
 }

@@ -32,8 +32,8 @@ constexpr PickleClass kClasses[] = {
 };
 
 // Python's own types whose values hold no tensors that anybody would look for; Python 2 spelled the module otherwise.
-constexpr std::string_view kPlainBuiltins[] = {"set",   "frozenset", "bytes", "bytearray", "complex",
-                                               "slice", "range",     "int",   "float",     "object"};
+constexpr std::string_view kPlainBuiltins[] = {"set",   "frozenset", "bytes", "bytearray", "complex", "slice",
+                                               "range", "xrange",    "int",   "float",     "object"};
 
 }  // namespace
 

@@ -289,6 +289,8 @@ class Unpickler {
   }
 
   const PickleClass* named_class(const std::string& module, const std::string& name) {
+    ASAP_CHECK(module.size() + name.size() < kLongestName, "pickle: expected a class name of at most ", kLongestName,
+               " characters");
     const std::string& full = *pickle_.keep(module + "." + name);
     return pickle_.keep(PickleClass{full, role_of(full)});
   }
@@ -401,6 +403,7 @@ class Unpickler {
     check_count(callee, arguments, 2);
     PthTensor made{.unfit = "a sparse tensor"};
     const auto& parts = as<const PickleTuple*>(arguments[1], "a sparse tensor's parts")->items;
+    spend(parts.size());  // the tuple may be used again
     for (size_t i = 0; i < parts.size(); ++i) {
       if (const auto* part = std::get_if<const PthTensor*>(&parts[i])) {
         made.dtype_name = (*part)->dtype_name;  // the values come last
@@ -424,8 +427,9 @@ class Unpickler {
     return std::string(torch_constant(as<const PickleClass*>(value, "a dtype")->name));
   }
 
-  static std::vector<int64_t> integers(const PickleValue& value, const char* what) {
+  std::vector<int64_t> integers(const PickleValue& value, const char* what) {
     const auto& items = as<const PickleTuple*>(value, what)->items;
+    spend(items.size());
     ASAP_CHECK(items.size() <= kMostDimensions, "expected at most ", kMostDimensions, " dimensions, got ", items.size());
     std::vector<int64_t> result;
     for (const PickleValue& item : items) result.push_back(as<int64_t>(item, what));
@@ -460,11 +464,11 @@ class Unpickler {
     }
     const PthStorage& known = *place->second;
     ASAP_CHECK(known.class_name == type.name && known.numel == numel, "storage ", printable(key), " is described as ",
-               known.numel, " elements of ", known.class_name, " and as ", numel, " of ", type.name);
+               known.numel, " elements of ", printable(known.class_name), " and as ", numel, " of ", printable(type.name));
     return &known;
   }
 
-  static constexpr size_t kLongestKey = 200, kMostDimensions = 64;  // PyTorch's own limit of dimensions
+  static constexpr size_t kLongestKey = 200, kLongestName = 200, kMostDimensions = 64;  // PyTorch's own limit of dimensions
 
   std::span<const uint8_t> bytes_;
   size_t place_ = 0;

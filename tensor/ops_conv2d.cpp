@@ -15,6 +15,19 @@ int64_t output_size(const char* axis, int64_t n, int64_t kernel, int64_t stride,
   return (padded - extent) / stride + 1;
 }
 
+// The parameters with a stride that no second output, and a dilation that no second tap has use for as small as they can be:
+// kernels count and allocate with them.
+Conv2dParams bounded(const Shape& x, const Shape& w, Conv2dParams p) {
+  const auto bound = [](int64_t n, int64_t kernel, int64_t padding, int64_t& stride, int64_t& dilation) {
+    const int64_t padded = n + 2 * padding;
+    if (kernel == 1) dilation = 1;
+    if (stride > padded) stride = padded - dilation * (kernel - 1);
+  };
+  bound(x[2], w[2], p.padding.h, p.stride.h, p.dilation.h);
+  bound(x[3], w[3], p.padding.w, p.stride.w, p.dilation.w);
+  return p;
+}
+
 // The sum over no terms at all: an empty x, w or dy.
 bool nothing_to_sum(const Tensor& a, const Tensor& b) { return a.numel() == 0 || b.numel() == 0; }
 
@@ -62,7 +75,7 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2d
   }
   if (nothing_to_sum(x, w)) return activated_bias(bias, params.activation_slope, y);
   kernels::conv2d_forward.run(x.device(), x.contiguous(), w.contiguous(), bias.defined() ? bias.contiguous() : bias,
-                              params, y);
+                              bounded(x.shape(), w.shape(), params), y);
   return y;
 }
 
@@ -81,8 +94,8 @@ Tensor conv2d_input_grad(const Tensor& dy, const Tensor& w, const Shape& x_shape
   Tensor dx = Tensor::like(dy, x_shape);
   if (nothing_to_sum(dy, w)) {
     dx.fill(0);
-  } else {
-    kernels::conv2d_input_grad.run(dy.device(), dy.contiguous(), w.contiguous(), params, dx);
+  } else if (dx.numel() > 0) {
+    kernels::conv2d_input_grad.run(dy.device(), dy.contiguous(), w.contiguous(), bounded(x_shape, w.shape(), params), dx);
   }
   return dx;
 }
@@ -95,7 +108,7 @@ Tensor conv2d_weight_grad(const Tensor& x, const Tensor& dy, const Shape& w_shap
   if (nothing_to_sum(x, dy)) {
     dw.fill(0);
   } else {
-    kernels::conv2d_weight_grad.run(x.device(), x.contiguous(), dy.contiguous(), params, dw);
+    kernels::conv2d_weight_grad.run(x.device(), x.contiguous(), dy.contiguous(), bounded(x.shape(), w_shape, params), dw);
   }
   return dw;
 }

@@ -57,6 +57,16 @@ Shape pool2d_shape(const Shape& x, const Pool2dParams& p) {
 
 namespace {
 
+// The parameters with a stride that no second window has use for as small as it can be: kernels count and allocate with it.
+Pool2dParams bounded(const Shape& x, Pool2dParams p) {
+  const auto bound = [](int64_t padded, int64_t kernel, int64_t& stride) {
+    if (stride > padded) stride = padded - kernel + 1;
+  };
+  bound(x[2] + 2 * p.padding.h, p.kernel.h, p.stride.h);
+  bound(x[3] + 2 * p.padding.w, p.kernel.w, p.stride.w);
+  return p;
+}
+
 // max_pool2d's indices are i32.
 Shape max_pool2d_shape(const Shape& x, const Pool2dParams& params) {
   const Shape y = pool2d_shape(x, params);
@@ -80,7 +90,7 @@ void check_pool_index(const Tensor& index, int64_t plane) {
 Tensor avg_pool2d(const Tensor& x, const Pool2dParams& params) {
   checks::is_floating("avg_pool2d", "x", x);
   Tensor y = Tensor::like(x, pool2d_shape(x.shape(), params));
-  if (y.numel() > 0) kernels::avg_pool2d_forward.run(x.device(), x.contiguous(), params, y);
+  if (y.numel() > 0) kernels::avg_pool2d_forward.run(x.device(), x.contiguous(), bounded(x.shape(), params), y);
   return y;
 }
 
@@ -88,7 +98,7 @@ Tensor avg_pool2d_backward(const Tensor& dy, const Shape& x_shape, const Pool2dP
   checks::is_floating("avg_pool2d_backward", "dy", dy);
   checks::has_shape("avg_pool2d_backward", "dy", dy, pool2d_shape(x_shape, params));
   Tensor dx = Tensor::like(dy, x_shape);
-  if (dx.numel() > 0) kernels::avg_pool2d_backward.run(dy.device(), dy.contiguous(), params, dx);
+  if (dx.numel() > 0) kernels::avg_pool2d_backward.run(dy.device(), dy.contiguous(), bounded(x_shape, params), dx);
   return dx;
 }
 
@@ -96,7 +106,7 @@ MaxPoolResult max_pool2d(const Tensor& x, const Pool2dParams& params) {
   checks::is_floating("max_pool2d", "x", x);
   const Shape shape = max_pool2d_shape(x.shape(), params);
   MaxPoolResult result{Tensor::like(x, shape), Tensor::empty(shape, DType::i32, x.device())};
-  if (shape.numel() > 0) kernels::max_pool2d_forward.run(x.device(), x.contiguous(), params, result.y, result.index);
+  if (shape.numel() > 0) kernels::max_pool2d_forward.run(x.device(), x.contiguous(), bounded(x.shape(), params), result.y, result.index);
   return result;
 }
 
@@ -110,7 +120,7 @@ Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x
   Tensor dx = Tensor::like(dy, x_shape);
   const Tensor packed = index.contiguous();
   check_pool_index(packed, x_shape[2] * x_shape[3]);
-  if (dx.numel() > 0) kernels::max_pool2d_backward.run(dy.device(), dy.contiguous(), packed, params, dx);
+  if (dx.numel() > 0) kernels::max_pool2d_backward.run(dy.device(), dy.contiguous(), packed, bounded(x_shape, params), dx);
   return dx;
 }
 

@@ -40,7 +40,7 @@ void check_dtypes(const char* op, const Tensor& x, const Tensor& phi) {
 int64_t tile_mlp_parameters(int64_t channels, const TileMlpParams& params) {
   check_params(params);
   ASAP_CHECK(channels >= 1, "tile_mlp: x must have at least one channel, got ", channels);
-  const int64_t inputs = channels + 4 * std::countr_zero(static_cast<uint64_t>(params.tile));
+  const int64_t inputs = add_sizes(channels, 4 * std::countr_zero(static_cast<uint64_t>(params.tile)), "tile_mlp");
   const auto layer = [](int64_t in, int64_t out) { return multiply_sizes(add_sizes(in, 1, "tile_mlp"), out, "tile_mlp"); };
   if (params.depth == 1) return layer(inputs, params.out);
   const int64_t middle = multiply_sizes(params.depth - 2, layer(params.width, params.width), "tile_mlp");

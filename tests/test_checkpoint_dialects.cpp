@@ -174,6 +174,23 @@ TEST_CASE("case 01-wrapped-checkpoints: a wrapped file gives the bare file's pic
   write_text(folder / "inner.pth", pth_of({{{}, "", inner}}));
   CHECK(picture(folder / "inner.pth", said) == bare);
   CHECK(contains(said, "took 'module.' and '_orig_mod.' out of the names"));
+  // Beside the weights, what is no part of the network: said, and none of its values are needed.
+  std::vector<nn::RawTensor> with_strays{{"seed", "I64", {1}, {0, 0, 0, 0, 0, 1, 0, 0}},
+                                         {"odd", "F8_E4M3", {3}, {1, 2, 3}}};
+  for (const auto& [name, value] : weights) {
+    const auto* bytes = static_cast<const uint8_t*>(value.raw());
+    with_strays.push_back({name, "F32", {value.shape().begin(), value.shape().end()}, {bytes, bytes + value.bytes()}});
+  }
+  nn::write_safetensors(folder / "strays.safetensors", with_strays, {});
+  CHECK(picture(folder / "strays.safetensors", said) == bare);
+  CHECK(contains(said, "strays.safetensors: left 'seed', 'odd' alone, which are no part of the network"));
+  with_strays.push_back(
+      {"highres_stream.extra", "F32", {1}, {0, 0, 0, 0}});  // but another network is not taken for ours
+  nn::write_safetensors(folder / "other.safetensors", with_strays, {});
+  const Result other = run({"generate", "--weights", (folder / "other.safetensors").string(), "--labels",
+                            labels.string(), "--out", (folder / "none").string()});
+  CHECK(other.code == 1);
+  CHECK(contains(other.error, "unexpected: highres_stream.extra (1)"));
   // What nothing tells apart is named, not guessed.
   write_text(folder / "two.pth", pth_of({{{"left"}, "", weights}, {{"right"}, "", weights}}));
   const Result two = run({"generate", "--weights", (folder / "two.pth").string(), "--labels", labels.string(), "--out",

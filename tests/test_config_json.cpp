@@ -202,6 +202,8 @@ TEST_CASE("JSON: endless nesting and a million keys are refused soon, at every d
   }
   CHECK(error_for(R"({"ndf": {"a": [{"b": 1, "b": 2}]}})") == "my.json: expected every key once, found b twice");
   CHECK(contains(error_for(R"({"ndf": ")" "\x7f" R"(\u001b[31m"})"), "came \"?\\u001b[31m\""));
+  CHECK(contains(error_for(R"({"gan_mode": "\u001b[31m"})"), "'?[31m'"));
+  CHECK(contains(error_for(R"({"\u001b[31m": 1})"), "there is no option '?[31m'"));
   std::string many = "{";
   for (int i = 0; i < 1'000'000; ++i) many += "\"k" + std::to_string(i) + "\":0,";
   many.back() = '}';

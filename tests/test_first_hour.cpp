@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "nn/checkpoint_file.h"
+#include "nn/safetensors.h"
 #include "tests/support/program.h"
 #include "train/memory_advice.h"
 #include "train/nearest.h"
@@ -171,6 +173,16 @@ TEST_CASE("names from outside cannot steer the terminal") {
   write_text(config, R"({"norm_D": "\u001b[31mred\nsecond line"})");
   const Result value = run({"train", "--config", text(config), "--out", text(shop.folder / "new")});
   CHECK(contains(value.error, "\\x1b[31mred\\nsecond line"));
+  // inspect: what a file's metadata says, and how the file is called.
+  const fs::path weights = shop.folder / "weights\x1b[31m.safetensors";
+  nn::write_safetensors(weights, nn::read_state_dict(shop.generator()),
+                        {{"config", R"({"crop_size": 32, "norm_G": "\u001b[31mred\nsecond line"})"}});
+  const Result inspected = run({"inspect", text(weights)});
+  CAPTURE(inspected.out);
+  CHECK(inspected.code == 0);
+  CHECK(contains(inspected.out, "weights\\x1b[31m.safetensors: "));
+  CHECK(contains(inspected.out, "norm_G = \\x1b[31mred\\nsecond line"));
+  CHECK_FALSE(contains(inspected.out, "\x1b"));
   write_text(config, "{\"\\u001b[31m\": 1}");
   CHECK(contains(run({"train", "--config", text(config), "--out", text(shop.folder / "new")}).error, "\\x1b[31m"));
 }

@@ -133,6 +133,15 @@ TEST_CASE("case 03-unambiguous-labels: every form that says one number a pixel i
   }
   CHECK(forms >= 8);
   CHECK(read_label_png(kPictures / "wide.png").at(4, 0) == 1007);
+
+  // A BMP may store its rows from top to bottom, which its height below 0 says.
+  for (const char* name : {"label_index.bmp", "label_rgb.bmp"}) {
+    std::vector<uint8_t> bmp = read_file(kPictures / name);
+    for (int i = 0; i < 4; ++i) bmp[size_t(22 + i)] = uint8_t(-17 >> 8 * i);
+    const LabelMap map = decode_label_map(bmp, name);
+    for (int y = 0; y < 17; ++y)
+      for (int x = 0; x < 23; ++x) REQUIRE(map.at(x, y) == expected.at(x, 16 - y));
+  }
   ran();
 }
 
@@ -141,8 +150,9 @@ TEST_CASE("case 03-unambiguous-labels: channels that differ are refused with the
   for (const char* part : {"colours.png: expected a label map", "#00ff00, at column 0, row 0", "--palette FILE",
                            "asapnet labels --from-colours FILE", "--no-one-hot"})
     CHECK_MESSAGE(contains(text, part), text);
-  CHECK(contains(error_of([] { read_label_png(kPictures / "colours.jpg"); }),
-                 "found a JPEG (its compression changes the values)"));
+  CHECK(contains(
+      error_of([] { read_label_png(kPictures / "colours.jpg"); }),
+      "found a JPEG, whose compression changes the values; a label map in colours can be saved with asapnet labels"));
   if (picture_kind("a.tif") == PictureKind::readable)
     CHECK(
         contains(error_of([] { read_label_png(kPictures / "tiff_jpeg.tif"); }), "changes the values; save it as PNG"));
@@ -227,6 +237,28 @@ TEST_CASE(
   int same = 0;
   for (size_t i = 0; i < map.values.size(); ++i) same += map.values[i] == exact.values[i];
   CHECK(same > int(map.values.size()) * 7 / 10);
+  ran();
+}
+
+TEST_CASE("asapnet labels without a table prints the colours there are, as a table to edit") {
+  ColouredData data;
+  const Result printed = run({"labels", "--labels", data.labels.string()});
+  CHECK(printed.code == 0);
+  CHECK(table(printed.out).classes() == 8);
+  write_text(data.json, printed.out);
+  const fs::path out = data.folder / "maps";
+  const Result done =
+      run({"labels", "--from-colours", data.json.string(), "--labels", data.labels.string(), "--out", out.string()});
+  CHECK(done.code == 0);
+  CHECK(read_photo(out / "a1.png") == read_photo(data.labels / "a1.png"));
+  ColourCount count;
+  count_colours(Image(2, 1, 3, 7), count);
+  count_colours(Image(3, 1, 3, 9), count);
+  CHECK(proposed_table(count) == "{\n  \"#090909\": 0,\n  \"#070707\": 1\n}");
+  CHECK(contains(run({"labels", "--labels", (kPictures / "colours.jpg").string()}).error,
+                 "more than 256 colours so far"));
+  CHECK(run({"labels", "--labels", data.labels.string(), "--out", out.string()}).code == 2);
+  CHECK(run({"labels", "--labels", data.labels.string(), "--from-colours", data.json.string()}).code == 2);
   ran();
 }
 

@@ -29,7 +29,7 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
     {"train", {"train", "asapnet", "nn", "autograd", "tensor"}},
     {"docs", {"docs", "asapnet", "nn", "autograd", "tensor"}},
     {"bench", {"bench", "tests", "cuda", "train", "asapnet", "nn", "autograd", "tensor"}},
-    {"tests", {"tests", "cuda", "train", "asapnet", "nn", "autograd", "tensor"}},
+    {"tests", {"tests", "bench", "cuda", "train", "asapnet", "nn", "autograd", "tensor"}},
 };
 
 struct SourceFile {

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <functional>
 #include <limits>
 #include <thread>
 
@@ -109,6 +110,28 @@ TEST_CASE("sizes that padding, dilation and factors make are counted in 63 bits 
   CHECK(says([&] { split(Variable(Tensor::ones({3})), {-1, 4}, 0); }, "split: a size is negative: -1"));
   CHECK(floats(Tensor::ones({3}).slice(0, 1, 3, kMost)) == Floats{1});
   CHECK(Tensor::ones({3}).slice(0, 3, 3, kMost).numel() == 0);
+}
+
+TEST_CASE("a stride or dilation that nothing has use for may be any") {
+  tests::ran();
+  const auto same = [](const std::function<Variable(const Variable&, int64_t)>& f, const Shape& shape, int64_t enough) {
+    const Variable a(random_normal(shape, {.seed = 1}, DType::f64), true), b(a.value(), true);
+    const Variable x = f(a, enough), y = f(b, kMost);
+    sum(x * x).backward();
+    sum(y * y).backward();
+    return x.shape() == y.shape() && x.value().to_vector<double>() == y.value().to_vector<double>() &&
+           a.grad().to_vector<double>() == b.grad().to_vector<double>();
+  };
+  const Variable w(random_normal({3, 2, 2, 3}, {.seed = 2}, DType::f64)),
+      pixel(random_normal({3, 2, 1, 1}, {.seed = 2}, DType::f64));
+  const Shape shape{2, 2, 5, 7};
+  CHECK(same([&](const Variable& x, int64_t n) { return conv2d(x, w, {}, {.stride = n, .padding = 1}); }, shape, 9));
+  CHECK(same([&](const Variable& x, int64_t n) { return conv2d(x, pixel, {}, {.dilation = n}); }, shape, 1));
+  CHECK(same([](const Variable& x, int64_t n) { return avg_pool2d(x, {.kernel = 3, .stride = n, .padding = 1}); },
+             shape, 9));
+  CHECK(same([](const Variable& x, int64_t n) { return max_pool2d(x, {.kernel = 3, .stride = {1, n}}); }, shape, 9));
+  CHECK(says([] { tile_mlp_parameters(kMost, {.tile = 16}); },
+             "tile_mlp: a size of 9223372036854775807 + 16 is more than"));
 }
 
 TEST_CASE("case 07-flatten-empty-batch: layers pass an empty batch through") {
@@ -283,6 +306,7 @@ TEST_CASE("cat takes tensors, variables and both in braces") {
   CHECK(floats(cat({a, v}, 0).value()) == Floats{1, 2, 4});
   CHECK(floats(cat({a}, 0)) == Floats{1, 2});
   CHECK(floats(cat(std::vector<Tensor>{a, b}, 0)) == Floats{1, 2, 3});
+  CHECK(error_of([&] { cat({v, v}, 1); }) == "cat: dimension 1 is out of range for rank 1");
 }
 
 TEST_CASE("case 22-cross-entropy-255: labels that do not count, and others by the op's name") {

@@ -374,6 +374,14 @@ TEST_CASE("pth: small files that unfold to huge ones are refused, soon and witho
   CHECK(contains(error_for(zip_with(deep + Bytes(99'999, 'a'))), "nest deeper than 64 levels"));
   CHECK(contains(error_for(zip_with(Bytes(3'000'000, 'N'))), "steps; refused"));
 
+  // long values that are used again and again
+  Bytes names = text(Bytes(1'000'000, 'm')) + "q\x01" + "0" + text("n") + "q\x02" + "0";
+  for (int i = 0; i < 100'000; ++i) names += "h\x01h\x02\x93" "0";
+  CHECK(contains(error_for(zip_with(names + "N")), "a class name of at most 200 characters"));
+  Bytes parts = "(" + Bytes(100'000, 'N') + "tq\x01" + "0" + global("torch._utils", "_rebuild_sparse_tensor") + "q\x02" + "0";
+  for (int i = 0; i < 100'000; ++i) parts += "h\x02Nh\x01\x86R" "0";
+  CHECK(contains(error_for(zip_with(parts + "N")), "steps; refused"));
+
   // one storage, thousands of full views of it
   const Bytes big_storage(400'000, '\0');
   Bytes many = "}(";

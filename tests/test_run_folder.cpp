@@ -3,14 +3,12 @@
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
 #include <iostream>
 #include <map>
 
-#include "nn/file_io.h"
 #include "tests/support/process.h"
 #include "tests/support/skip.h"
 #include "train/checkpoint.h"
@@ -26,18 +24,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-int folder_sync_error = 0, lock_error = 0;  // what the two system calls below fail with; 0: nothing
+int lock_error = 0;  // what flock below fails with; 0: nothing
 
 }  // namespace
-
-extern "C" int fsync(int file) {
-  struct stat info {};
-  if (folder_sync_error != 0 && ::fstat(file, &info) == 0 && S_ISDIR(info.st_mode)) {
-    errno = folder_sync_error;
-    return -1;
-  }
-  return static_cast<int>(syscall(SYS_fsync, file));
-}
 
 extern "C" int flock(int file, int operation) noexcept {
   if (lock_error == 0) return static_cast<int>(syscall(SYS_flock, file, operation));
@@ -53,9 +42,9 @@ const auto never = [] { return false; };
 template <class F>
 std::string complaints(F&& f) {
   std::ostringstream text;
-  std::streambuf* old = std::cerr.rdbuf(text.rdbuf());
+  const std::unique_ptr<std::streambuf, void (*)(std::streambuf*)> old(std::cerr.rdbuf(text.rdbuf()),
+                                                                       [](auto* before) { std::cerr.rdbuf(before); });
   f();
-  std::cerr.rdbuf(old);
   return text.str();
 }
 
@@ -141,17 +130,6 @@ class FileLimit {
   rlimit before_{};
 };
 
-void write_bytes(const fs::path& file, const std::string& text) {
-  const std::span bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size());
-  nn::write_file(file, {&bytes, 1});
-}
-
-mode_t mode_of(const fs::path& file) {
-  struct stat info {};
-  REQUIRE(stat(file.c_str(), &info) == 0);
-  return info.st_mode & 07777;
-}
-
 }  // namespace
 
 TEST_CASE(
@@ -167,7 +145,7 @@ TEST_CASE(
     fs::create_directory_symlink(shop.run, shop.folder / "link");
     for (const std::string& folder : {run, (shop.folder / "link").string()}) {
       for (const char* flag : {"--resume", "--out"}) {
-        std::vector<std::string> arguments{"train", flag, folder, "--steps", "1000001"};
+        std::vector<std::string> arguments{"train", flag, folder, "--steps", "1"};
         if (std::string(flag) == "--out") arguments.insert(arguments.end(), {"--config", config});
         const Result refused = run_program(arguments);
         CHECK(refused.code == 1);
@@ -209,6 +187,37 @@ TEST_CASE("two new runs at the same moment: one of them is refused before it wri
   CHECK(contains(error, "is being trained by process " + std::to_string(getpid())));
   CHECK(contains(error_of([&] { second.train(never); }), "is being trained by"));  // `first` still has the run
   CHECK(latest_checkpoint(shop.run) == shop.step(2));
+}
+
+TEST_CASE("a lock that somebody removed is taken again, or lost to who was faster: never do two write") {
+  Workshop shop;
+  shop.options.train.save_every = {1, false};
+  const fs::path lock = shop.run / "train.lock";
+  shop.train_fresh(2, [&] {
+    fs::remove(lock);
+    return false;
+  });
+  CHECK(latest_checkpoint(shop.run) == shop.step(2));
+  std::unique_ptr<RunLock> other;
+  std::string error;
+  Options options;
+  options_from_json_file(shop.run / "config.json", options);
+  options.train.steps = 5;
+  resolve(options);
+  {
+    Trainer trainer(options, shop.run, StartMode::resume);
+    error = error_of([&] {
+      trainer.train([&] {
+        if (trainer.step() < 3 || other) return false;
+        fs::remove(lock);
+        other = std::make_unique<RunLock>(shop.run);
+        return false;
+      });
+    });
+  }
+  CHECK(contains(error, "is being trained by process"));
+  CHECK(contains(error, "the last good checkpoint is " + shop.step(3).string()));
+  CHECK(fs::exists(lock));  // the other's
 }
 
 TEST_CASE("a file system without locks: said, and trained all the same") {
@@ -537,54 +546,4 @@ TEST_CASE("synth writes over nothing") {
   CHECK(contents(folder / "data").size() == 1);
   CHECK(run_program({"synth", "--out", data, "--count", "1", "--size", "32"}).code == 0);
   CHECK(contains(run_program({"synth", "--out", data, "--count", "1", "--size", "32"}).error, "is there already"));
-}
-
-TEST_CASE("write_file: what lies beside the file is not touched, whatever it is") {
-  ScratchFolder folder;
-  const fs::path file = folder / "x.bin";
-  REQUIRE(mkfifo((folder / "x.bin.tmp").c_str(), 0600) == 0);
-  write_bytes(file, "one");
-  CHECK(read_text(file) == "one");
-  fs::remove(folder / "x.bin.tmp");
-  write_text(folder / "other", "other");
-  fs::create_hard_link(folder / "other", folder / "x.bin.tmp");
-  write_bytes(file, "two");
-  CHECK(read_text(file) == "two");
-  CHECK(read_text(folder / "other") == "other");
-  CHECK(contents(folder.path()).size() == 3);
-  write_bytes(folder / std::string(255, 'n'), "the longest name");
-}
-
-TEST_CASE("write_file: a link stays and its file is written; modes are kept; a read-only file is refused") {
-  ScratchFolder folder;
-  fs::create_directories(folder / "far");
-  const fs::path file = folder / "far" / "file", link = folder / "link";
-  fs::create_symlink("far/file", link);
-  fs::create_symlink(link, folder / "link to link");
-  for (const fs::path& path : {link, folder / "link to link"}) {  // the first leads to no file yet
-    write_bytes(path, path.filename().string());
-    CHECK(read_text(file) == path.filename().string());
-    CHECK(fs::is_symlink(path));
-  }
-  const mode_t mask = umask(027);
-  write_bytes(folder / "new", "");
-  umask(mask);
-  CHECK(mode_of(folder / "new") == 0640);
-  chmod(file.c_str(), 0604);
-  write_bytes(link, "again");
-  CHECK(mode_of(file) == 0604);
-  chmod(file.c_str(), 0444);
-  CHECK(error_of([&] { write_bytes(link, "refused"); }) == link.string() + ": cannot be written (it is read-only)");
-  CHECK(read_text(file) == "again");
-}
-
-TEST_CASE("write_file: a folder that cannot be brought to the disk is an error, unless its file system never can") {
-  ScratchFolder folder;
-  folder_sync_error = EIO;
-  const std::string error = error_of([&] { write_bytes(folder / "x", "x"); });
-  folder_sync_error = EINVAL;
-  const std::string none = error_of([&] { write_bytes(folder / "x", "x"); });
-  folder_sync_error = 0;
-  CHECK(error == folder.path().string() + ": cannot be brought to the disk (Input/output error)");
-  CHECK(none == "");
 }

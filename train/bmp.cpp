@@ -31,7 +31,8 @@ Header header_of(Bytes file, const std::string& name) {
     return value;
   };
   const bool core = at(14, 4) == 12;  // the old header: 16-bit sizes
-  const int64_t width = core ? at(18, 2) : int32_t(at(18, 4)), height = core ? at(20, 2) : int32_t(at(22, 4));
+  const int64_t width = core ? int64_t(at(18, 2)) : int32_t(at(18, 4));
+  const int64_t height = core ? int64_t(at(20, 2)) : int32_t(at(22, 4));  // below 0: from top to bottom
   check_picture_size(width, std::abs(height), name);
   Header h{
       .width = int(width), .height = int(std::abs(height)), .bits = int(at(core ? 24 : 28, 2)), .top_down = height < 0};

@@ -77,7 +77,10 @@ struct GenerateCommand {
                                     {"instance_dir", "--instance-dir"},
                                     {"split_file", "--split-file"}})
       refuse(!labels.empty() && given.given(key), flag, "with --labels, which takes the place of a data set");
-    refuse(given.given("image_dir"), "--image-dir", "on generate, which needs no photos");
+    for (const auto& [key, flag] : {std::pair{"image_dir", "--image-dir"},
+                                    {"image_prefix", "--image-prefix"},
+                                    {"image_suffix", "--image-suffix"}})
+      refuse(given.given(key), flag, "on generate, which needs no photos");
     refuse(labels.empty() && !instances.empty(), "--instances", "without --labels: a data set has its own");
     refuse(given.given("load_size") && !given.given("preprocess_mode"), "--load-size", "without --preprocess");
     if (given.given("preprocess_mode") && !size.empty()) throw UsageError("--size and --preprocess exclude each other");
@@ -153,7 +156,7 @@ Command add_generate_command(CLI::App& program) {
   command->seed = app->add_option("--seed", command->weights.seed, "of the codes, for models with condition_on_z");
   command->seed->type_name("N")->default_str("0");
   command->weights.add_to(*app, {OptionGroup::data, OptionGroup::input, OptionGroup::generator, OptionGroup::encoder});
-  app->get_option("--image-dir")->group("");  // refused: not for help
+  for (const char* refused : {"--image-dir", "--image-prefix", "--image-suffix"}) app->get_option(refused)->group("");
   app->footer(kGenerateFooter);
   return {app, [command] { return command->run(); }};
 }

@@ -1,5 +1,6 @@
 // asapnet labels: label maps in colours to label maps of class numbers. Declared in cli.h; the work is label_colours.h's.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <iomanip>
 #include <iostream>
 #include <sstream>
@@ -15,6 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kLabelsFooter = R"(Examples:
+  asapnet labels --labels coloured > colours.json                         the colours there are, as a table to edit
   asapnet labels --from-colours colours.json --labels coloured --out maps
   asapnet labels --from-colours legend.png --labels coloured --out maps --nearest
 The table is JSON: [[r,g,b], ...] in the order of the classes, {"wall": [r,g,b], ...} likewise, or {"#rrggbb": class, ...}, which may
@@ -27,6 +29,7 @@ struct LabelsCommand {
   bool nearest = false;
 
   int run() const;
+  int print_colours() const;
 };
 
 std::vector<Pair> label_files(const std::vector<std::string>& paths) {
@@ -62,12 +65,33 @@ std::vector<fs::path> targets_of(const std::vector<Pair>& files, const fs::path&
 
 std::string share(int64_t part, int64_t whole) {
   std::ostringstream text;
-  text << part << " of " << whole << " pixels (" << std::setprecision(2) << 100.0 * double(part) / double(whole)
-       << " %)";
+  text << part << " of " << whole << " pixels (" << std::fixed << std::setprecision(2)
+       << 100.0 * double(part) / double(whole) << " %)";
   return text.str();
 }
 
+// Without a table.
+int LabelsCommand::print_colours() const {
+  if (!out.empty() || nearest)
+    throw UsageError(
+        "labels: --out and --nearest need --from-colours FILE; without them the colours that occur are printed as a "
+        "table");
+  ColourCount count;
+  for (const Pair& file : label_files(labels)) {
+    count_colours(read_photo(file.label), count);
+    ASAP_CHECK(count.unknown.size() <= 256, file.label.string(),
+               ": expected label maps in colours, found more than 256 colours so far: these are photos, or maps that "
+               "were saved "
+               "as JPEG or scaled smoothly, whose table only you can write");
+  }
+  std::cout << proposed_table(count) << std::endl;
+  return kOk;
+}
+
 int LabelsCommand::run() const {
+  if (table.empty()) return print_colours();
+  if (out.empty())
+    throw UsageError("labels: --from-colours needs --out DIR, the folder for the label maps of class numbers");
   const LabelColours colours = LabelColours::read(table);
   const std::vector<uint8_t> palette = colours.palette();
   const std::vector<Pair> files = label_files(labels);
@@ -106,15 +130,13 @@ Command add_labels_command(CLI::App& program) {
   CLI::App* app = program.add_subcommand("labels", "Turn label maps in colours into label maps of class numbers");
   auto command = std::make_shared<LabelsCommand>();
   app->add_option("--from-colours,--from-colors", command->table,
-                  "which class each colour is: a JSON file or a PNG, see below")
-      ->type_name("FILE")
-      ->required();
+                  "which class each colour is: a JSON file or a PNG, see below; without "
+                  "it, the colours that occur are printed as such a table, the most frequent first")
+      ->type_name("FILE");
   app->add_option("--labels", command->labels, "label maps in colours: files or a folder")
       ->type_name("PATH")
       ->required();
-  app->add_option("--out", command->out, "folder for the label maps of class numbers, NAME.png")
-      ->type_name("DIR")
-      ->required();
+  app->add_option("--out", command->out, "folder for the label maps of class numbers, NAME.png")->type_name("DIR");
   app->add_flag("--nearest", command->nearest,
                 "a colour that is not in the table takes the class of the nearest one, for JPEGs and smoothed edges");
   app->footer(kLabelsFooter);

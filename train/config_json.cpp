@@ -37,7 +37,8 @@ void set_from_json(OptionField field, const nlohmann::json& value, const std::st
   field.flag = source + ": " + field.key;
   ASAP_CHECK(type_fits(field, value), field.flag, ": expected ", expected_value(field), ", came ",
              nn::printable(value.dump()));
-  set_from_text(field, value.is_string() ? value.get<std::string>() : value.dump());
+  const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+  set_from_text(field, std::holds_alternative<std::string*>(field.value) ? text : nn::printable(text));
 }
 
 nlohmann::json parse_object(const std::string& text, const std::string& source) {
@@ -71,7 +72,7 @@ void options_from_json(const std::string& text, const std::string& source, Optio
   for (const OptionField& field : fields) known.push_back(field.key);
   for (const auto& [key, value] : object.items()) {
     const auto place = std::find(known.begin(), known.end(), key);
-    ASAP_CHECK(place != known.end(), source, ": ", unknown_option(key, known));
+    ASAP_CHECK(place != known.end(), source, ": ", unknown_option(nn::printable(key), known));
     set_from_json(fields[static_cast<size_t>(place - known.begin())], value, source);
   }
 }

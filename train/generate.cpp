@@ -8,6 +8,7 @@
 #include <iostream>
 #include <map>
 #include <new>
+#include <set>
 
 #include "asapnet/session.h"
 #include "tensor/threads.h"
@@ -60,7 +61,7 @@ bool is_folder(const fs::path& path) {
 void read_folder(const fs::path& folder, WeightSource& source) {
   const bool is_run = fs::exists(folder / "config.json");
   const FoundCheckpoint found = is_run ? find_checkpoint(folder) : FoundCheckpoint{folder, ""};
-  if (!found.note.empty()) std::cerr << "asapnet: " << found.note << std::endl;
+  if (!found.note.empty()) print_note(found.note);
   const fs::path checkpoint = found.folder;
   ASAP_CHECK(
       is_run || fs::exists(folder / "G.safetensors"), folder.string(),
@@ -238,26 +239,31 @@ std::vector<Target> targets(const std::vector<Pair>& pairs, const fs::path& out)
   return all;
 }
 
+// The pictures of one phase of the data set; false if they cannot be listed.
+bool protect_phase(const Options& options, const std::string& phase, bool with_photos, const fs::path& out,
+                   OutputGuard& guard) {
+  Options of_phase = options;
+  of_phase.train.phase = phase;
+  try {
+    DatasetOptions dataset = dataset_options(of_phase);
+    dataset.need_images = with_photos;
+    dataset.skip = {out};
+    dataset.note = [](const std::string&) {};
+    for (const Pair& pair : list_pairs(dataset)) {
+      for (const fs::path& file : {pair.label, pair.instance, pair.image})
+        guard.protect(file, "a picture of the model's data set");
+    }
+    return true;
+  } catch (const std::exception&) {  // moved away since, or without that phase: nothing there to protect
+    return false;
+  }
+}
+
 // The pictures that the weights were trained with, as far as the run knows where they are.
 void protect_data_set(const Options& options, const fs::path& out, OutputGuard& guard) {
   if (options.train.dataroot.empty() && options.train.label_dir.empty()) return;
-  for (const std::string& phase : {options.train.phase, std::string("train"), std::string("test")}) {
-    for (bool need_images : {false, true}) {
-      Options of_phase = options;
-      of_phase.train.phase = phase;
-      try {
-        DatasetOptions dataset = dataset_options(of_phase);
-        dataset.need_images = need_images;
-        dataset.note = [](const std::string&) {};  // told where the data is used
-        dataset.skip = {out};
-        for (const Pair& pair : list_pairs(dataset)) {
-          for (const fs::path& file : {pair.label, pair.instance, pair.image})
-            guard.protect(file, "a picture of the model's data set");
-        }
-      } catch (const Error&) {  // moved away since, or without that phase: nothing there to protect
-      }
-    }
-  }
+  for (const std::string& phase : std::set<std::string>{options.train.phase, "train", "test"})
+    protect_phase(options, phase, true, out, guard) || protect_phase(options, phase, false, out, guard);
 }
 
 OutputGuard guard_of(const WeightSource& source, const std::vector<Pair>& pairs, const fs::path& out) {
@@ -322,13 +328,13 @@ std::string work_through(const std::vector<Pair>& files, const char* what, const
     try {
       make(i);
     } catch (const OutOfMemory& error) {
-      bad.push_back(str(file, ": ", error.what()));
+      bad.push_back(str(file, ": ", error.what(), "; smaller pictures need less"));
       continue;
     } catch (const Error& error) {
       bad.emplace_back(error.what());
       continue;
     } catch (const std::bad_alloc&) {
-      bad.push_back(file + ": out of memory");
+      bad.push_back(file + ": out of memory; smaller pictures need less");
       continue;
     }
     try {

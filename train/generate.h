@@ -43,7 +43,7 @@ PictureSize parse_size(const std::string& text);
 struct GenerateOptions {
   std::vector<std::filesystem::path> labels = {};     // files or folders; empty: the dataset of `options`
   std::filesystem::path instances = {};               // file or folder beside `labels`
-  Affixes label_affixes = {}, instance_affixes = {};  // of the names of both
+  Affixes label_affixes = {}, instance_affixes = {};  // of the names in folders of both
   Half labels_half = Half::none;                      // `labels` are A|B pictures, of which this half is the input
   std::filesystem::path out = {};                     // a folder; for one label map also the picture's file, NAME.png
   PictureSize size = {};

@@ -120,7 +120,9 @@ LabelMap decode_label_map(Bytes file, const std::string& name, const std::string
       refuse_unbuilt(name, format, "libtiff-dev");
     }
     if (format == "JPEG" || format == "WebP")
-      fail(name, ": expected ", what, " as PNG, found ", article(format), " (its compression changes the values)");
+      fail(name, ": expected ", what, " as PNG, found ", article(format),
+           ", whose compression changes the values; a label map in colours can be saved with asapnet labels --from-colours FILE "
+           "--nearest");
     fail(name, ": expected ", what, " as PNG, found ", describe(file, name));
   };
   return turned_upright(decode(), turned);

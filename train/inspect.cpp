@@ -11,6 +11,7 @@
 #include "train/architecture.h"
 #include "train/checkpoint.h"
 #include "train/config_json.h"
+#include "train/user_text.h"
 
 namespace asap::train {
 namespace {
@@ -65,7 +66,7 @@ void print_group(const asapnet::Config& config, std::initializer_list<OptionGrou
   Options options{.model = config, .train = {}};
   for (const OptionField& field : option_fields(options)) {
     if (std::find(groups.begin(), groups.end(), field.group) != groups.end())
-      out << "  " << field.key << " = " << nn::printable(to_text(field)) << "\n";
+      out << "  " << field.key << " = " << terminal_safe(to_text(field)) << "\n";
   }
 }
 
@@ -103,7 +104,7 @@ void print_network(nn::CheckpointFile& file, NetworkKind kind, std::ostream& out
     if (kind == NetworkKind::generator) print_generator_config(file, weights.tensors(), out);
     if (kind == NetworkKind::discriminator) print_discriminator_config(weights.tensors(), out);
   } catch (const Error& e) {
-    out << "no configuration: " << e.what() << "\n";
+    out << "no configuration: " << terminal_safe_message(e.what()) << "\n";
   }
 }
 
@@ -113,7 +114,7 @@ void inspect_file(const fs::path& path, std::ostream& out) {
   const std::vector<NetworkKind> kinds = network_kinds(file);
   std::string networks;
   for (NetworkKind kind : kinds) networks += (networks.empty() ? "" : ", ") + std::string(name(kind));
-  out << path.string() << ": " << file.format() << ", " << with_commas(static_cast<int64_t>(file.bytes()))
+  out << terminal_safe(path.string()) << ": " << file.format() << ", " << with_commas(static_cast<int64_t>(file.bytes()))
       << " bytes, network: " << (networks.empty() ? "unknown" : networks) << "\n";
   print_tensors(file.contents(), out);
   for (NetworkKind kind : kinds) print_network(file, kind, out);

@@ -45,6 +45,14 @@ int parse_class(const Json& value, const std::string& where) {
   return value.get<int>();
 }
 
+// Pixels and colour, the most frequent first.
+std::vector<std::pair<int64_t, uint32_t>> by_frequency(const ColourCount& count) {
+  std::vector<std::pair<int64_t, uint32_t>> colours;
+  for (const auto& [colour, pixels] : count.unknown) colours.emplace_back(pixels, colour);
+  std::stable_sort(colours.begin(), colours.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  return colours;
+}
+
 int64_t distance(uint32_t a, uint32_t b) {
   int64_t sum = 0;
   for (int c = 0; c < 3; ++c) sum += int64_t(channel(a, c) - channel(b, c)) * (channel(a, c) - channel(b, c));
@@ -156,15 +164,25 @@ LabelMap LabelColours::classes_of(const Image& picture, const std::string& name)
   return map;
 }
 
+void count_colours(const Image& picture, ColourCount& count) {
+  for (size_t i = 0; i < picture.pixels.size(); i += 3) ++count.unknown[packed(&picture.pixels[i])];
+  count.pixels += int64_t(picture.pixels.size() / 3);
+  count.unknown_pixels = count.pixels;
+}
+
+std::string proposed_table(const ColourCount& count) {
+  Json table = Json::object();
+  for (const auto& [pixels, colour] : by_frequency(count)) table[text(colour)] = table.size();
+  return table.dump(2);
+}
+
 std::string unknown_colours_text(const ColourCount& count) {
   constexpr size_t kShown = 8;
-  std::vector<std::pair<int64_t, uint32_t>> frequent;
-  for (const auto& [colour, pixels] : count.unknown) frequent.emplace_back(-pixels, colour);
-  std::sort(frequent.begin(), frequent.end());
+  const auto frequent = by_frequency(count);
   std::string list;
   for (size_t i = 0; i < std::min(kShown, frequent.size()); ++i)
-    list += str(i ? ", " : "", text(frequent[i].second), " (", -frequent[i].first,
-                frequent[i].first == -1 ? " pixel)" : " pixels)");
+    list += str(i ? ", " : "", text(frequent[i].second), " (", frequent[i].first,
+                frequent[i].first == 1 ? " pixel)" : " pixels)");
   if (frequent.size() > kShown) list += str(" and ", frequent.size() - kShown, " more");
   const bool one = frequent.size() == 1;
   return str(frequent.size(), one ? " colour is" : " colours are", " not in the table: ", list, ", ",

@@ -53,6 +53,12 @@ class LabelColours {
   int classes_ = 0;
 };
 
+// Counts every colour of the picture as unknown.
+void count_colours(const Image& picture, ColourCount& count);
+
+// The counted colours as a table to be edited, JSON with a line for each, the most frequent as class 0.
+std::string proposed_table(const ColourCount& count);
+
 // "3 colours are not in the table: #12ab34 (5012 pixels), ...", the most frequent first.
 std::string unknown_colours_text(const ColourCount& count);
 

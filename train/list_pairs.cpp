@@ -44,7 +44,7 @@ void check_two_folders(const fs::path& a, const std::string& a_called, const fs:
              a.string(), a.lexically_normal() == b.lexically_normal() ? "" : " and " + b.string(), "); ", remedy);
 }
 
-void print_note(const std::string& text) { std::cerr << "asapnet: " << terminal_safe(text) << std::endl; }
+void print_note(const std::string& text) { std::cerr << "asapnet: " << terminal_safe_message(text) << std::endl; }
 
 namespace {
 

@@ -185,18 +185,13 @@ void at_most(const char* option, int64_t value, int64_t most) {
   ASAP_CHECK(value <= most, "config: ", option, " is ", value, "; it must be at most ", most);
 }
 
-// In the user's terms, what would otherwise be a sentence about something that follows from it.
-void check_sizes(const asapnet::Config& c) {
-  at_least("crop_size", c.crop_size, 1);
-  at_most("crop_size", c.crop_size, kLongestSide);
+// In the user's terms, what validate() would say of something that follows from it.
+void check_crop_size(const asapnet::Config& c) {
   const double least = 16 * c.aspect_ratio * static_cast<double>(c.learned_ds_factor);
-  const bool possible = c.aspect_ratio > 0 && c.learned_ds_factor >= 2 && least <= kLongestSide;
+  const bool possible = c.crop_size >= 1 && c.aspect_ratio > 0 && c.learned_ds_factor >= 2 && least <= kLongestSide;
   ASAP_CHECK(!possible || static_cast<double>(c.crop_size) >= least, "config: crop_size ", c.crop_size,
              " is too small; with learned_ds_factor ", c.learned_ds_factor, " it must be at least ", least,
              ", or learned_ds_factor smaller");
-  at_most("label_nc", c.label_nc, 256);
-  ASAP_CHECK(!c.contain_dontcare_label || c.no_one_hot || c.label_nc <= 255, "config: label_nc is ", c.label_nc,
-             "; with contain_dontcare_label, where 255 means 'don't care', it must be at most 255");
 }
 
 template <class T>
@@ -355,7 +350,7 @@ void check_trainable(const Options& options) {
 
 void resolve(Options& options) {
   TrainOptions& o = options.train;
-  check_sizes(options.model);
+  check_crop_size(options.model);
   options.model.validate();
   dataset_layout(o);
   input_half(o);

@@ -39,6 +39,10 @@ struct Reader {
       std::copy_n(self->file.data() + self->position, size, out);
       self->position += size;
     });
+    // Nothing but pixels and orientation is wanted: texts and colour profiles, which a small file may inflate to gigabytes or
+    // carry damaged, are passed over.
+    static constexpr png_byte kUnwanted[] = "tEXt\0zTXt\0iTXt\0iCCP\0sPLT\0hIST";
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, kUnwanted, int(sizeof kUnwanted / 5));
     png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_picture_size gives the better sentence
   }
   Reader(const Reader&) = delete;

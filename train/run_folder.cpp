@@ -10,6 +10,8 @@
 #include <climits>
 #include <cstring>
 #include <iostream>
+#include <sstream>
+#include <utility>
 
 #include "nn/file_io.h"
 #include "train/checkpoint.h"
@@ -87,23 +89,25 @@ fs::path first_in_the_way(const fs::path& run) {
 
 }  // namespace
 
-RunLock::RunLock(const fs::path& run) : path_(run / kLock) {
+RunLock::RunLock(const fs::path& run) : run_(run), path_(run / kLock) { take(); }
+
+void RunLock::take() {
   for (;;) {
     file_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
     ASAP_CHECK(file_ >= 0, path_.string(), ": cannot be written (", std::strerror(errno), ")");
     if (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
       const int reason = errno;
       const std::string process = holder(file_);
-      ::close(file_);
-      ASAP_CHECK(reason != EWOULDBLOCK, "train: ", run.string(), " is being trained by ", process);
+      ::close(std::exchange(file_, -1));
+      ASAP_CHECK(reason != EWOULDBLOCK, "train: ", run_.string(), " is being trained by ", process);
       std::cerr << "asapnet: " << path_.string() << ": cannot be locked (" << std::strerror(reason)
-                << "); make sure that no other process trains in " << run.string() << std::endl;
+                << "); make sure that no other process trains in " << run_.string() << std::endl;
       ::unlink(path_.c_str());
-      file_ = -1;
+      works_ = false;
       return;
     }
     if (is_same_file(file_, path_)) break;
-    ::close(file_);  // its owner has just removed it
+    ::close(std::exchange(file_, -1));  // its owner has just removed it
   }
   const std::string text = str(getpid(), " ", host(), "\n");
   if (ftruncate(file_, 0) != 0 || pwrite(file_, text.data(), text.size(), 0) < 0) {
@@ -111,9 +115,15 @@ RunLock::RunLock(const fs::path& run) : path_(run / kLock) {
   }
 }
 
+void RunLock::keep() {
+  if (!works_ || is_same_file(file_, path_)) return;
+  if (file_ >= 0) ::close(std::exchange(file_, -1));
+  take();
+}
+
 RunLock::~RunLock() {
   if (file_ < 0) return;
-  ::unlink(path_.c_str());
+  if (is_same_file(file_, path_)) ::unlink(path_.c_str());
   ::close(file_);
 }
 

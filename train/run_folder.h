@@ -18,9 +18,16 @@ class RunLock {
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;
 
+  // Before writing: takes the lock again if somebody removed its file. asap::Error if another process was faster, or if
+  // the folder is gone.
+  void keep();
+
  private:
-  std::filesystem::path path_;
+  void take();
+
+  std::filesystem::path run_, path_;
   int file_ = -1;
+  bool works_ = true;  // the file system has locks
 };
 
 // asap::Error as of RunLock if another process trains in RUN, which need not exist. Leaves nothing there.

@@ -194,10 +194,8 @@ void Trainer::open_folder() {
   }
   remove_unfinished_files(run_);
   write_config(run_, options_);
-  attempt("the log", [&] {
-    log_ = std::make_unique<RunLog>(run_ / "log.jsonl", step_);
-    if (!log_->warning().empty()) warn(log_->warning());
-  });
+  log_ = std::make_unique<RunLog>(run_ / "log.jsonl", step_);
+  if (!log_->warning().empty()) warn(log_->warning());
 }
 
 // Steps given beyond the epochs lengthen the part at full rate: the rate still falls to zero at the end.
@@ -218,7 +216,7 @@ Outcome Trainer::train(const std::function<bool()>& stop) {
   loader_->start_epoch(epoch(), step_ % batches_per_epoch_);
   while (step_ < total_steps_ && !stop()) {
     const LogEntry entry = train_step();
-    if (log_) attempt("the log", [&] { log_->append(entry); });
+    attempt("the log", [&] { log_->append(entry); });
     progress_->update(entry, o.print_every.due(step_, batches_per_epoch_));
     attempt("it", [] { ASAP_CHECK(std::cout, "standard output takes no more"); });
     if (step_ == total_steps_) break;
@@ -274,7 +272,7 @@ asapnet::Batch Trainer::next_batch() {
       samples = loader_->next();
     }
     return make_batch(*samples, options_.model, device_);
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     if (step_ == 0) throw;
     save_at_the_end(str(error.what(), "; "));
     fail(error.what(), "; saved after step ", step_, ", so that --resume ", shell_quoted(run_.string()),
@@ -288,7 +286,7 @@ void Trainer::stop_at_bad_step(const Error& error) {
 
 void Trainer::save() {
   const SavingNow saving;
-  if (log_) attempt("the log", [&] { log_->sync(); });
+  attempt("the log", [&] { log_->sync(); });
   const TrainerState state{.step = step_,
                            .batches_per_epoch = batches_per_epoch_,
                            .noise_seed = gan_.noise().seed,
@@ -302,29 +300,31 @@ void Trainer::save() {
 
 // To go on unsaved loses nothing that ending here would keep, and the disk may have room again at the next save.
 void Trainer::save_on_the_way() {
-  check_weights();
+  try {
+    check_savable();
+  } catch (const Error& error) {
+    fail(error.what(), "; ", last_checkpoint_text(run_));
+  }
   try {
     save();
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     warn(str(error.what(), "; training goes on, and the next save tries again; ", last_checkpoint_text(run_)));
   }
 }
 
 void Trainer::save_at_the_end(const std::string& reason) {
-  check_weights();
   try {
+    check_savable();
     save();
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     fail(reason, error.what(), "; what was learned up to step ", step_, " is not saved; ", last_checkpoint_text(run_));
   }
 }
 
-void Trainer::check_weights() {
-  try {
-    train::check_weights(model_);
-  } catch (const Error& error) {
-    fail(error.what(), "; ", last_checkpoint_text(run_));
-  }
+// Throws what no later save can mend.
+void Trainer::check_savable() {
+  check_weights(model_);
+  lock_->keep();
 }
 
 // The same pictures every time, spread over the dataset, cropped at the centre: progress shows.

@@ -54,7 +54,7 @@ class Trainer {
   LogEntry train_step();
   asapnet::LossValues optimise(const asapnet::Batch& batch);
   [[noreturn]] void stop_at_bad_step(const Error& error);
-  void check_weights();
+  void check_savable();
   void save();
   void save_on_the_way();
   void save_at_the_end(const std::string& reason = "");
