@@ -3,12 +3,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <iostream>
 
 #include "tests/support/data_files.h"
-#include "tests/support/tiny_run.h"
-#include "train/cli.h"
-#include "train/config_json.h"
+#include "tests/support/program.h"
 #include "train/image_files.h"
 
 using namespace asap;
@@ -17,25 +14,6 @@ using namespace asap::train;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct Result {
-  int code = 0;
-  std::string out, error;
-};
-
-// Runs the program in this process.
-Result run(const std::vector<std::string>& arguments) {
-  std::ostringstream out, error;
-  std::streambuf* old_out = std::cout.rdbuf(out.rdbuf());
-  std::streambuf* old_error = std::cerr.rdbuf(error.rdbuf());
-  Result result;
-  result.code = run_command_line(arguments);
-  std::cout.rdbuf(old_out);
-  std::cerr.rdbuf(old_error);
-  result.out = out.str();
-  result.error = error.str();
-  return result;
-}
 
 // A folder with a config file of the tiny model; label maps and photos of 32x32 by name.
 struct Shop {
@@ -222,6 +200,20 @@ TEST_CASE("generate says the same of a data set as train") {
         run({"train", "--config", shop.config.string(), "--out", shop.at("again"), "--data", shop.at("F"),
              "--split-file", shop.at("split.txt")})})
     check_contains(result.error, {shop.at("split.txt"), "../L/a, which leads elsewhere"});
+}
+
+TEST_CASE("aligned: with a palette the input halves are classes") {
+  Shop shop;
+  shop.add("AB/train/1.png", 64, 32);
+  std::string table;
+  for (int x = 0; x < 32; ++x) table += (x ? ", " : "[") + std::string("[") + std::to_string(x * 7) + ", 0, 0]";
+  write_text(shop.at("columns.json"), table + "]");
+  const auto train = [&](const std::string& direction) {
+    return shop.train({"--dataset", "aligned", "--data", shop.at("AB"), "--label-nc", "32", "--palette",
+                       shop.at("columns.json"), "--direction", direction, "--preprocess", "crop"});
+  };
+  check_refused(shop, train("BtoA"), 1, {"1.png", "#"});  // the right half has other colours
+  check_done(train("AtoB"));
 }
 
 TEST_CASE("aligned: trains, makes samples, generates from a phase and from given pictures of either kind") {

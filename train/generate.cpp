@@ -18,6 +18,7 @@
 #include "train/config_json.h"
 #include "train/files.h"
 #include "train/image_files.h"
+#include "train/match_files.h"
 #include "train/native_size.h"
 #include "train/npy.h"
 #include "train/output_guard.h"
@@ -130,8 +131,12 @@ std::vector<Pair> files_and_folders(const std::vector<fs::path>& paths, const fs
                                      .skip = {options.out}});
       pairs.insert(pairs.end(), found.begin(), found.end());
     } else {
-      const fs::path instance = is_folder(instances) ? instances / (path.stem().string() + ".png") : instances;
-      pairs.push_back({path.stem().string(), path, {}, instance});
+      const std::string name = without_affixes(path.stem().string(), options.label_affixes);
+      ASAP_CHECK(!name.empty(), path.string(), ": its name does not have what --label-prefix and --label-suffix say");
+      const Affixes& around = options.instance_affixes;
+      const fs::path instance =
+          is_folder(instances) ? instances / (around.prefix + name + around.suffix + ".png") : instances;
+      pairs.push_back({name, path, {}, instance});
     }
   }
   return pairs;

@@ -77,7 +77,10 @@ std::set<Rule> candidates(const std::string& label, const Names& others) {
 }
 
 std::string flag(const std::string& name, const std::string& value) {
-  return value.empty() ? "" : " " + name + (value.starts_with('-') ? "=" : " ") + shell_quoted(value);
+  if (value.empty()) return "";
+  const size_t dashes = std::min(value.find_first_not_of('-'), value.size());  // which would be taken for a flag's
+  const std::string rest = dashes < value.size() ? shell_quoted(value.substr(dashes)) : "";
+  return " " + name + (dashes > 0 ? "=" : " ") + std::string(dashes, '-') + rest;
 }
 
 std::string flags(const Side& side, const Affixes& more) {
