@@ -26,7 +26,7 @@ class Generator : public nn::Module {
   LowresStream& lowres_;
 };
 
-// Generator(config).parameter_count(), without making one. The configuration's numbers are within Config::validate's bounds.
+// Generator(config).parameter_count(), without making one. The numbers must be within Config::validate's bounds.
 int64_t generator_parameters(const Config& config);
 
 }  // namespace asap::asapnet

@@ -1,5 +1,5 @@
-// A checkpoint of either format, told apart by its content, not by its name. Next: network_weights.h (one network's tensors
-// in a file that may hold more), module.h (load_state_dict).
+// A checkpoint of either format, told apart by its content, not by its name. Next: network_weights.h (one network's
+// tensors in a file that may hold more), module.h (load_state_dict).
 #pragma once
 
 #include <filesystem>
@@ -32,8 +32,8 @@ class CheckpointFile {
   std::unique_ptr<TensorReader> reader_;
 };
 
-// asap::Error naming the source and the first tensor that holds NaN or infinity: numbers that a network would pass on to
-// everything it makes. Integers are what they are.
+// asap::Error naming the source and the first tensor that holds NaN or infinity: numbers that a network would pass on
+// to everything it makes. Integers are what they are.
 void check_finite(const StateDict& state, const std::string& source);
 // True if a floating tensor on the CPU has none of them.
 bool is_finite(const Tensor& x);

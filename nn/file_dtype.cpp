@@ -121,7 +121,8 @@ FileView without_idle_strides(FileView view) {
 // Negates floats: their sign is the highest bit of the last byte. PyTorch marks no others, since its negative bit comes
 // from a complex number's imaginary part.
 void flip_signs(std::span<uint8_t> elements, FileDType dtype) {
-  const bool is_float = dtype == FileDType::f64 || dtype == FileDType::f32 || dtype == FileDType::f16 || dtype == FileDType::bf16;
+  const bool is_float =
+      dtype == FileDType::f64 || dtype == FileDType::f32 || dtype == FileDType::f16 || dtype == FileDType::bf16;
   ASAP_CHECK(is_float, "a negated tensor of ", name(dtype), " is not supported");
   const size_t element = size_of(dtype);
   for (size_t i = element - 1; i < elements.size(); i += element) elements[i] ^= 0x80;

@@ -39,7 +39,8 @@ std::optional<FileDType> file_dtype_of_safetensors(std::string_view name);
 std::optional<FileDType> file_dtype_of_torch_storage(std::string_view name);
 std::optional<FileDType> file_dtype_of_torch(std::string_view name);
 
-// asap::Error: a negative size, or so many elements (sizes of 0 counted as 1) that they or their strides overflow 63 bits.
+// asap::Error: a negative size, or so many elements (sizes of 0 counted as 1) that they or their strides overflow 63
+// bits.
 void check_sizes(std::span<const int64_t> sizes);
 // Sizes from a file as a Shape. asap::Error: as check_sizes, or more than Shape::kMaxRank of them.
 Shape checked_shape(std::span<const int64_t> sizes);
@@ -53,8 +54,8 @@ struct FileView {
   bool negative = false;  // every element negated
 };
 
-// Copies the view's elements out of `bytes` as they are, one after another. asap::Error: an element outside of `bytes`, a
-// negative stride or offset; negated integers.
+// Copies the view's elements out of `bytes` as they are, one after another. asap::Error: an element outside of `bytes`,
+// a negative stride or offset; negated integers.
 std::vector<uint8_t> pack_view(std::span<const uint8_t> bytes, const FileView& view);
 
 // Copies the view's elements out of `bytes` into a new contiguous tensor of tensor_dtype(view.dtype). asap::Error: an

@@ -1,5 +1,5 @@
-// libFuzzer target: any bytes given to the .pth reader are tensors or an asap::Error, tensor by tensor. Bytes that are no container are
-// taken for a bare pickle, since a zip's checksums keep a fuzzer from reaching the pickle inside. Built by
+// libFuzzer target: any bytes given to the .pth reader are tensors or an asap::Error, tensor by tensor. Bytes that are no
+// container are taken for a bare pickle, since a zip's checksums keep a fuzzer from reaching the pickle inside. Built by
 // cmake/fuzz.cmake; seeds: tests/golden/*.pth and their pickles (unzip -p odd.pth odd/data.pkl).
 #include <cstdlib>
 #include <vector>

@@ -38,8 +38,8 @@ class Module {
   // Parameters and buffers by PyTorch's keys; the tensors share memory with the module.
   StateDict state_dict() const;
   // Copies values in, converting floating types. Strict: throws one Error that lists every missing, unexpected and
-  // mis-shaped key, and then changes nothing. `source` names the file in the error. A missing num_batches_tracked counts
-  // as 0: PyTorch before 0.4.1 wrote none.
+  // mis-shaped key, and then changes nothing. `source` names the file in the error. A missing num_batches_tracked
+  // counts as 0: PyTorch before 0.4.1 wrote none.
   void load_state_dict(const StateDict& state, const std::string& source = "state_dict");
 
   // The check alone.

@@ -1,5 +1,6 @@
-// One network's tensors in a checkpoint file, whatever the program that saved it wrapped around them: dicts (state_dict,
-// netG, params_ema), DataParallel's "module.", torch.compile's "_orig_mod.", spectral norm as a parametrization.
+// One network's tensors in a checkpoint file, whatever the program that saved it wrapped around them: dicts
+// (state_dict, netG, params_ema), DataParallel's "module.", torch.compile's "_orig_mod.", spectral norm as a
+// parametrization.
 // Sits on checkpoint_file.h. Next: module.h.
 #pragma once
 
@@ -17,9 +18,10 @@ bool holds_network(const CheckpointFile& file, const std::string& signature);
 class NetworkWeights {
  public:
   // `signature` is what the network's own keys begin with, as "lowres_stream.": wherever it starts within a name, the
-  // part before it is the prefix. Of several prefixes, one with an averaged network ("ema") is taken first, then none at
-  // all, then the usual names. Beside the network, a tensor whose name has no dot (a seed, an epoch) is left alone. asap::Error naming the file and the prefixes that nothing tells apart. Where the
-  // signature does not occur, the tensors are all of the file's under its names. `file` must outlive this.
+  // part before it is the prefix. Of several prefixes, one with an averaged network ("ema") is taken first, then none
+  // at all, then the usual names. Beside the network, a tensor whose name has no dot (a seed, an epoch) is left alone.
+  // asap::Error naming the file and the prefixes that nothing tells apart. Where the signature does not occur, the
+  // tensors are all of the file's under its names. `file` must outlive this.
   NetworkWeights(CheckpointFile& file, const std::string& signature);
 
   bool found() const { return found_; }

@@ -9,18 +9,18 @@ namespace asap::nn {
 enum class PickleRole : uint8_t {
   dict,
   size,
-  tensor,       // (storage, offset, sizes, strides, requires_grad, hooks, metadata)
-  tensor_v3,    // the same with a dtype before the metadata; its storage has no type
-  quantised,    // as tensor, with the quantiser behind the strides
-  sparse,       // (layout, (indices ..., values, sizes, ...))
-  nested,       // (buffer, sizes, strides, offsets)
-  no_storage,   // (dtype, sizes, ...)
-  wrapper,      // (class, dtype, sizes, ...)
-  from_type,    // (one of those above, class, its arguments, state)
-  first,        // its first argument, a tensor: (tensor, ...)
+  tensor,      // (storage, offset, sizes, strides, requires_grad, hooks, metadata)
+  tensor_v3,   // the same with a dtype before the metadata; its storage has no type
+  quantised,   // as tensor, with the quantiser behind the strides
+  sparse,      // (layout, (indices ..., values, sizes, ...))
+  nested,      // (buffer, sizes, strides, offsets)
+  no_storage,  // (dtype, sizes, ...)
+  wrapper,     // (class, dtype, sizes, ...)
+  from_type,   // (one of those above, class, its arguments, state)
+  first,       // its first argument, a tensor: (tensor, ...)
   storage,
   plain,
-  opaque,       // every other
+  opaque,  // every other
 };
 
 // By module.name, as "torch._utils._rebuild_tensor_v2".

@@ -323,10 +323,13 @@ class Unpickler {
       case PickleRole::nested: {
         check_count(type, arguments, 1);
         const auto& buffer = *as<const PthTensor*>(arguments[0], "a nested tensor's buffer");
-        return pickle_.keep(PthTensor{.sizes = buffer.sizes, .dtype_name = buffer.dtype_name, .unfit = "a nested tensor"});
+        return pickle_.keep(
+            PthTensor{.sizes = buffer.sizes, .dtype_name = buffer.dtype_name, .unfit = "a nested tensor"});
       }
-      case PickleRole::no_storage: return empty_tensor(type, arguments, 0, "a tensor without values (on PyTorch's meta device)");
-      case PickleRole::wrapper: return empty_tensor(type, arguments, 1, "a tensor whose class keeps its values elsewhere");
+      case PickleRole::no_storage:
+        return empty_tensor(type, arguments, 0, "a tensor without values (on PyTorch's meta device)");
+      case PickleRole::wrapper:
+        return empty_tensor(type, arguments, 1, "a tensor whose class keeps its values elsewhere");
       case PickleRole::first:
         if (arguments.empty() || !std::holds_alternative<const PthTensor*>(arguments[0])) return made_by(type);
         return arguments[0];
@@ -394,7 +397,8 @@ class Unpickler {
       if (bit != nullptr && **bit == "neg" && value == PickleValue(true)) {
         made.negative = true;
       } else {
-        made.unfit = bit != nullptr && **bit == "conj" ? "a tensor to be conjugated" : "a tensor with bits that we do not know";
+        const bool conjugated = bit != nullptr && **bit == "conj";
+        made.unfit = conjugated ? "a tensor to be conjugated" : "a tensor with bits that we do not know";
       }
     }
   }

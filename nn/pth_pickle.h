@@ -96,9 +96,9 @@ class Pickle {
 };
 
 // Reads the pickle at the start of `bytes` (more may follow). Time and memory are bounded by the bytes read and by
-// kMostSteps. asap::Error: truncated; an opcode that files of protocol 2 to 5 do not use, or that refers to something
+// kMostSteps, the opcodes followed and values copied: enough for some 45 000 tensors. asap::Error: truncated; an opcode that files of protocol 2 to 5 do not use, or that refers to something
 // outside of the file; stack, mark or memo misuse; a tensor that is not described as PyTorch does; too many steps.
-inline constexpr size_t kMostSteps = size_t{1} << 21;  // opcodes followed and values copied; enough for some 45 000 tensors
+inline constexpr size_t kMostSteps = size_t{1} << 21;
 Pickle read_pickle(std::span<const uint8_t> bytes);
 
 }  // namespace asap::nn

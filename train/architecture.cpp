@@ -191,8 +191,8 @@ std::string misfit(const Config& own, const Config& asked) {
     for (const std::string& part : parts) text += (text.empty() ? "" : between) + part;
     return text;
   };
-  return joined(given, " / ") + (other_tile ? " does not fit (" : " does not fit (it has ") + joined(right, ", ") + ")" +
-         (other_tile ? "; for larger pictures use --size" : "");
+  return joined(given, " / ") + (other_tile ? " does not fit (" : " does not fit (it has ") + joined(right, ", ") +
+         ")" + (other_tile ? "; for larger pictures use --size" : "");
 }
 
 std::vector<std::string> assumptions(const Config& config, const GeneratorShape& shape,
@@ -233,7 +233,8 @@ const char* signature(NetworkKind kind) {
 
 std::vector<NetworkKind> network_kinds(const nn::CheckpointFile& file) {
   std::vector<NetworkKind> kinds;
-  for (NetworkKind kind : {NetworkKind::generator, NetworkKind::discriminator, NetworkKind::encoder, NetworkKind::vgg}) {
+  for (NetworkKind kind :
+       {NetworkKind::generator, NetworkKind::discriminator, NetworkKind::encoder, NetworkKind::vgg}) {
     if (nn::holds_network(file, signature(kind))) kinds.push_back(kind);
   }
   return kinds;
