@@ -100,22 +100,30 @@ TEST_CASE("case 27-published-options: named as such, and no far-fetched nearest 
   CHECK(train::nearest_name("trian", {"generate", "train"}) == "train");
 }
 
-TEST_CASE("train: options that are given and do nothing are refused; those of files are not") {
+TEST_CASE("train: options that are given and do nothing are told of; folders are refused, and files of options say nothing") {
   const Workshop shop;
   const auto refused = [&](const std::vector<std::string>& more, const std::string& part) {
     check_refused(train_with(shop, more), 2, {part});
   };
   const std::string data = text(shop.data);
-  refused({"--vgg", "x.pth"}, "--vgg has no effect with --no-vgg-loss");
-  refused({"--lambda-vgg", "3"}, "--lambda-vgg has no effect with --no-vgg-loss");
-  refused({"--ngf", "3"}, "--ngf has no effect without --use-vae");
-  refused({"--no_ganFeat_loss", "--lambda-feat", "5"}, "--lambda-feat has no effect with --no-ganfeat-loss");
   refused({"--label-dir", data}, "--label-dir has no effect with --dataset facades");
   refused({"--dataset", "custom", "--label-dir", data, "--data", data}, "--data has no effect with --dataset custom");
   refused({"--dataset", "custom", "--label-dir", data, "--instance-dir", data}, "without an instance channel");
-  refused({"--preprocess", "crop", "--load-size", "40"}, "--load-size has no effect with --preprocess crop");
-  refused({"--no-one-hot", "--label-nc", "8"}, "--label-nc has no effect with --no-one-hot");
-  refused({"--norm-d", "instanceaffine", "--spectral-init", "xavier"}, "--spectral-init has no effect");
+  // Told before anything else goes wrong: here the batch is larger than the data.
+  const auto told = [&](std::vector<std::string> more, const std::string& sentence) {
+    more.insert(more.end(), {"--batch-size", "99"});
+    const Result result = run(train_with(shop, more));
+    CAPTURE(result.error);
+    CHECK(result.code == 1);
+    CHECK(contains(result.error, "asapnet: " + sentence));
+  };
+  told({"--vgg", "x.pth"}, "--vgg has no effect with --no-vgg-loss");
+  told({"--lambda-vgg", "3"}, "--lambda-vgg has no effect with --no-vgg-loss");
+  told({"--ngf", "3"}, "--ngf has no effect without --use-vae");
+  told({"--no_ganFeat_loss", "--lambda-feat", "5"}, "--lambda-feat has no effect with --no-ganfeat-loss");
+  told({"--preprocess", "crop", "--load-size", "40"}, "--load-size has no effect with --preprocess crop");
+  told({"--no-one-hot", "--label-nc", "8"}, "--label-nc has no effect with --no-one-hot");
+  told({"--norm-d", "instanceaffine", "--spectral-init", "xavier"}, "--spectral-init has no effect");
   CHECK_FALSE(fs::exists(shop.folder / "new"));
   const Result result = run(train_with(shop, {"--steps", "1"}));  // a file of every option, lambda_vgg among them
   CAPTURE(result.error);

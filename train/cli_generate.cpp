@@ -52,7 +52,7 @@ struct WeightFlags {
     WeightSource source =
         find_weights(weights, {apply, [this](const OptionField& field) { return options.origin(field); }});
     for (const std::string& clause : source.assumed) warn("assumed " + clause);
-    options.refuse_idle(source.options, used);
+    options.tell_idle(source.options, used);
     return source;
   }
 };

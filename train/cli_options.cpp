@@ -72,14 +72,17 @@ void OptionFlags::apply(Options& options) const {
   }
 }
 
-void OptionFlags::refuse_idle(const Options& options, const std::vector<std::string>& used) const {
-  std::vector<IdleOption> idle = idle_data_options(options);
-  for (IdleOption& option : idle_model_options(options)) idle.push_back(std::move(option));
-  for (const IdleOption& option : idle) {
-    if (!given(option.key) || std::find(used.begin(), used.end(), option.key) != used.end()) continue;
-    throw UsageError(flag_name(option.key) + " has no effect " + option.why + "; leave it out");
+void OptionFlags::tell_idle(const Options& options, const std::vector<std::string>& used) const {
+  const auto is_told = [&](const IdleOption& option) {
+    return given(option.key) && std::find(used.begin(), used.end(), option.key) == used.end();
+  };
+  for (const IdleOption& option : idle_data_options(options)) {
+    if (is_told(option)) throw UsageError(flag_name(option.key) + " has no effect " + option.why + "; leave it out");
   }
   if (!config_file_.empty()) refuse_idle_values(options, config_file_);
+  for (const IdleOption& option : idle_model_options(options)) {
+    if (is_told(option)) warn(flag_name(option.key) + " has no effect " + option.why);
+  }
 }
 
 std::string OptionFlags::origin(const OptionField& field) const {

@@ -26,9 +26,10 @@ class OptionFlags {
   // After parsing: preset, file and flags onto `options`. UsageError for a flag's value of the wrong type.
   void apply(Options& options) const;
 
-  // After resolving: UsageError for a flag, asap::Error for a value of the --config file, that has no effect beside the
-  // other options: "--vgg has no effect with --no-vgg-loss". Keys in `used` have one in this command.
-  void refuse_idle(const Options& options, const std::vector<std::string>& used = {}) const;
+  // After resolving: what was given and does nothing beside the other options. Of the data set it is an error (UsageError for a
+  // flag, asap::Error for a value of the --config file: other data were meant); other flags are told of on standard error:
+  // "--vgg has no effect with --no-vgg-loss". Keys in `used` have an effect in this command.
+  void tell_idle(const Options& options, const std::vector<std::string>& used = {}) const;
 
   // Where an option's value comes from: "--label-nc 20", "--config FILE (label_nc 20)" or "--preset NAME (label_nc 20)".
   std::string origin(const OptionField& field) const;

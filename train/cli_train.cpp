@@ -91,7 +91,7 @@ int TrainCommand::run() const {
   const bool resuming = !resume.empty();
   Options options = resuming ? resumed_options() : fresh_options();
   resolve(options);
-  flags.refuse_idle(options);
+  flags.tell_idle(options);
   check_trainable(options);
   const auto [folder, checkpoint] = resuming ? parse_resume(resume) : ToResume{out, {}};
   const auto made = make_trainer(options, folder, resuming ? StartMode::resume : StartMode::fresh, checkpoint);
