@@ -45,6 +45,7 @@ std::vector<IdleOption> idle_model_options(const Options& options) {
     for (const char* key : keys)
       if (condition && !is_idle(idle, key)) idle.push_back({key, why});
   };
+  add(o.palette.empty(), {"nearest_colour"}, "without --palette");
   add(!takes_load_size, {"load_size"}, "with --preprocess " + o.preprocess_mode);
   add(c.no_one_hot && c.label_nc != 3, {"label_nc"}, "with --no-one-hot, whose input is an RGB picture");
   add(c.no_one_hot, {"contain_dontcare_label"}, "with --no-one-hot, whose input is an RGB picture");

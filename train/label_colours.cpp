@@ -188,7 +188,7 @@ std::string unknown_colours_text(const ColourCount& count) {
   return str(frequent.size(), one ? " colour is" : " colours are", " not in the table: ", list, ", ",
              count.unknown_pixels, " of ", count.pixels, " pixels; add ", one ? "it" : "them",
              " to the table, or, where ", one ? "it is" : "they are",
-             " blends at edges or traces of JPEG, let asapnet labels --nearest take the nearest colour");
+             " blends at edges or traces of JPEG, take the nearest colour (--nearest-colour, or asapnet labels --nearest)");
 }
 
 }  // namespace asap::train

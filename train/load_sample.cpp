@@ -133,6 +133,11 @@ void check_turned(const Pair& pair, int orientation, Size photo, Size label) {
              "; draw the label on the upright photo, or remove the orientation from the photo if it is wrong");
 }
 
+LabelMap classes_of_colours(const PreprocessOptions& options, const Image& coloured, const std::string& file) {
+  ColourCount ignored;
+  return options.nearest_colour ? options.colours->classes_of(coloured, ignored) : options.colours->classes_of(coloured, file);
+}
+
 // One half of an A|B picture.
 Image half_of(const Image& whole, Half half, const std::string& file) {
   ASAP_CHECK(whole.width % 2 == 0, file, ": expected a picture A|B of two halves, found an odd width: ",
@@ -200,7 +205,8 @@ Sample load_sample(const Pair& pair, const PreprocessOptions& options, const Sam
   if (options.no_one_hot) {
     sample.label_rgb = picture(pair.label, pair.label_half);
   } else {
-    sample.label = options.colours ? options.colours->classes_of(picture(pair.label, pair.label_half), file) : read_label_png(pair.label);
+    sample.label = options.colours ? classes_of_colours(options, picture(pair.label, pair.label_half), file)
+                                   : read_label_png(pair.label);
     check_labels(sample.label, options, file);
   }
   const Size from{sample.width(), sample.height()};

@@ -59,6 +59,8 @@ void add_data(Table& t, TrainOptions& o) {
   t.add("palette", &o.palette,
         "label maps are pictures in colours, and this file says which class each colour is: JSON ([[r,g,b], ...] by "
         "class, or {\"#rrggbb\": class, ...}), or a PNG of the colours");
+  t.add("nearest_colour", &o.nearest_colour,
+        "colours that are not in the palette are taken for the nearest one that is (blends at edges, JPEG)");
   t.add("preprocess_mode", &o.preprocess_mode,
         "resize_and_crop, crop, scale_width[_and_crop], scale_shortside[_and_crop], fixed or none; empty: "
         "resize_and_crop, "
@@ -421,6 +423,7 @@ PreprocessOptions preprocess_options(const Options& options) {
           .label_nc = static_cast<int>(c.label_nc),
           .contain_dontcare_label = c.contain_dontcare_label,
           .no_one_hot = c.no_one_hot,
+          .nearest_colour = options.train.nearest_colour,
           .colours = palette.empty() ? nullptr : std::make_shared<LabelColours>(palette, "config: palette")};
 }
 

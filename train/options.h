@@ -32,6 +32,7 @@ struct TrainOptions {
   std::string direction = "AtoB";  // aligned: which half of a picture becomes which
   std::string phase = "train";
   std::string palette = {};          // colours of the classes: a file (label_colours.h), once resolved its table as JSON
+  bool nearest_colour = false;       // colours that are not in the palette are taken for the nearest one that is
   int64_t max_dataset_size = 0;      // 0: all
   std::string preprocess_mode = {};  // empty: resize_and_crop, for cityscapes fixed
   int64_t load_size = 0;             // 0: crop_size * 286 / 256
