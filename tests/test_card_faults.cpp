@@ -114,3 +114,22 @@ TEST_CASE("estimates: the published settings, and what fits a small card") {
   const std::string text = train::smaller_settings(options, size_t{8} << 30);
   CHECK(contains(text, "--batch-size 5 or --crop-size 256 would fit in 8192 MiB"));
 }
+
+TEST_CASE("an index of max pooling that lies elsewhere finds no pixel") {
+  const std::string text = in_child("ASAP_EMULATE_MULTIPROCESSORS", "132", [] {
+    for (const std::string& variant : kernels::max_pool2d_backward.variants(Device::cuda)) {
+      const ForcedVariant forced(kernels::max_pool2d_backward, variant);
+      for (const int index : {999999, -1, 32}) {
+        const Tensor at = Tensor::full({1, 1, 2, 4}, index, DType::i32, Device::cuda);
+        const Tensor dx = max_pool2d_backward(Tensor::ones({1, 1, 2, 4}, DType::f32, Device::cuda), at, {1, 1, 4, 8}, {});
+        const bool is_zero = dx.to(Device::cpu).to_vector<float>() == std::vector<float>(32, 0.0f);
+        std::cerr << kernels::max_pool2d_backward.last_variant() << (is_zero ? " nothing; " : " something; ");
+      }
+    }
+  });
+  for (const std::string& variant : kernels::max_pool2d_backward.variants(Device::cuda))
+    CHECK(contains(text, variant + " nothing; " + variant + " nothing; " + variant + " nothing; "));
+  CHECK(contains(text, "nothing"));
+  CHECK_FALSE(contains(text, "something"));
+  ran();
+}

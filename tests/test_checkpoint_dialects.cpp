@@ -448,11 +448,12 @@ TEST_CASE("convert keeps dtypes, bytes and metadata, and names what it must leav
       zip_file({{"m/data.pkl", pickle("}(" + text("h") + half + text("wide") + wide + text("args") + strange + "u")},
                 {"m/data/h", "abcd"},
                 {"m/data/c", Bytes(16, 'x')}}));
-  const Result result = run({"convert", (folder / "a.pth").string(), to.string()});
+  const fs::path converted = folder / "converted.safetensors";
+  const Result result = run({"convert", (folder / "a.pth").string(), converted.string()});
   CHECK(result.code == 0);
   CHECK(contains(result.error, "a.pth: left out tensor 'wide': dtype complex128 is not supported"));
   CHECK(contains(result.error, "a.pth: left out 'args': an object of argparse.Namespace"));
-  const std::string written = read_text(to);
+  const std::string written = read_text(converted);
   CHECK(contains(written, R"({"__metadata__":{"format":"pt"},"h":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}})"));
   CHECK(written.ends_with("abcd"));
 }

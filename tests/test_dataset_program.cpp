@@ -83,6 +83,18 @@ TEST_CASE("case 14-nested-all: the program trains on subfolders, and its picture
   CHECK_FALSE(fs::exists(shop.at("L/made/made")));
 }
 
+TEST_CASE("a run within a folder of its data is refused, however the folder is spelled") {
+  const Shop shop({"L/a0.png", "P/a0.png"});
+  fs::create_directory_symlink(shop.at("L"), shop.at("link"));
+  for (const char* out : {"L", "P", "L/run", "link/deep/run"}) {
+    const Result result = run({"train", "--config", shop.config.string(), "--dataset", "custom", "--label-dir", shop.at("L"),
+                               "--image-dir", shop.at("P"), "--out", shop.at(out)});
+    check_refused(shop, result, 1, {"--out " + shop.at(out) + " lies in ", "choose a folder outside"});
+    CHECK_FALSE(fs::exists(shop.folder / out / "config.json"));
+  }
+  check_done(shop.train_custom());  // beside them is fine
+}
+
 TEST_CASE("case 14-unicode-nfc-nfd: the program trains on names in either form") {
   const Shop shop(
       {"L/\xc3\xa9"

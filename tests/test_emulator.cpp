@@ -12,7 +12,6 @@
 #include "cuda/hopper.cuh"
 #include "cuda/mma.cuh"
 #include "cuda/peak.h"
-#include "tensor/ops.h"
 #include "tests/support/skip.h"
 
 using namespace asap;
@@ -397,20 +396,6 @@ TEST_CASE("what a card would hang or corrupt memory at is an error that names th
           launch(barrier_of_half, {1, 2048});
         }).find("invalid configuration argument") != std::string::npos);
   CHECK(error_of([&] { launch(barrier_of_half, {1, 32, 300 << 10}); }).find("shared memory") != std::string::npos);
-}
-
-TEST_CASE("an index of max pooling that lies elsewhere finds no pixel") {
-  tests::ran();
-  for (const std::string& variant : kernels::max_pool2d_backward.variants(Device::cuda)) {
-    INFO(variant);
-    const ForcedVariant forced(kernels::max_pool2d_backward, variant);
-    for (const int index : {999999, -1, 32}) {
-      const Tensor at = Tensor::full({1, 1, 2, 4}, index, DType::i32, Device::cuda);
-      const Tensor dy = Tensor::ones({1, 1, 2, 4}, DType::f32, Device::cuda);
-      CHECK(max_pool2d_backward(dy, at, {1, 1, 4, 8}, {}).to(Device::cpu).to_vector<float>() == std::vector<float>(32, 0.0f));
-      CHECK(kernels::max_pool2d_backward.last_variant() == variant);
-    }
-  }
 }
 
 // The host's thread ends with the kernel's threads still in the middle. The next one's stacks lie where theirs lay, and

@@ -180,7 +180,8 @@ TEST_CASE("names from outside cannot steer the terminal") {
   const fs::path config = shop.folder / "c.json";
   write_text(config, R"({"norm_D": "\u001b[31mred\nsecond line"})");
   const Result value = run({"train", "--config", text(config), "--out", text(shop.folder / "new")});
-  CHECK(contains(value.error, "\\x1b[31mred\\nsecond line"));
+  CHECK(contains(value.error, "[31mred?second line"));
+  CHECK_FALSE(contains(value.error, "\x1b"));
   // inspect: what a file's metadata says, and how the file is called.
   const fs::path weights = shop.folder / "weights\x1b[31m.safetensors";
   nn::write_safetensors(weights, nn::read_state_dict(shop.generator()),
@@ -192,7 +193,9 @@ TEST_CASE("names from outside cannot steer the terminal") {
   CHECK(contains(inspected.out, "norm_G = \\x1b[31mred\\nsecond line"));
   CHECK_FALSE(contains(inspected.out, "\x1b"));
   write_text(config, "{\"\\u001b[31m\": 1}");
-  CHECK(contains(run({"train", "--config", text(config), "--out", text(shop.folder / "new")}).error, "\\x1b[31m"));
+  const Result key = run({"train", "--config", text(config), "--out", text(shop.folder / "new")});
+  CHECK(contains(key.error, "there is no option '?[31m'"));
+  CHECK_FALSE(contains(key.error, "\x1b"));
 }
 
 TEST_CASE("case 26-raw-exceptions: no text of the library's own reaches a user") {

@@ -70,6 +70,7 @@ void check_lengths_of_names(const CLI::App& command) {
 void check_command_name(std::vector<std::string>& arguments, const std::vector<Command>& commands) {
   std::vector<std::string> names;
   for (const Command& command : commands) names.push_back(command.app->get_name());
+  names.push_back("help");
   if (arguments.front() == "help") {
     arguments.erase(arguments.begin());
     arguments.emplace_back("--help");

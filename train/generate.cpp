@@ -183,7 +183,8 @@ PreprocessOptions preprocessing(const WeightSource& source, const GenerateOption
   const asapnet::Config& config = source.options.model;
   const int64_t width = options.size.width ? options.size.width : config.crop_size;
   const int64_t height = options.size.height ? options.size.height : config.height();
-  check_picture_size(width, height, "--size");
+  ASAP_CHECK(width <= kMaxSide && height <= kMaxSide && width <= kMaxPixels / height, "--size: ", width, "x", height,
+             " is too large; a picture has at most ", kMaxSide, " pixels a side and ", kMaxPixels, " in all");
   check_network_size(config, height, width, "--size");
   p.mode = Preprocess::fixed;
   p.crop_size = p.load_size = static_cast<int>(width);

@@ -48,7 +48,23 @@ std::shared_ptr<asapnet::Vgg19> load_vgg(const Options& options) {
   return std::make_shared<asapnet::Vgg19>(used, options.model.vgg_normalise, options.train.vgg);
 }
 
-std::vector<Pair> training_pairs(const Options& options, const fs::path& run) {
+// A run writes pictures too: within a folder of the data the next run would take its samples for more of them.
+void check_outside_data(const TrainOptions& o, const fs::path& run) {
+  std::vector<fs::path> folders{o.label_dir, o.image_dir, o.instance_dir};
+  if (!o.dataroot.empty()) {
+    for (const char* tail : {"", "_label", "_img", "_labels", "_images"})
+      folders.push_back(fs::path(o.dataroot) / (o.phase + tail));
+  }
+  std::error_code ignored;
+  for (fs::path above = fs::weakly_canonical(run, ignored); above != above.parent_path(); above = above.parent_path()) {
+    for (const fs::path& folder : folders)
+      ASAP_CHECK(folder.empty() || !fs::equivalent(above, folder, ignored), "train: --out ", run.string(), " lies in ",
+                 folder.string(), ", whose pictures are the data, and a run writes pictures too; choose a folder outside");
+  }
+}
+
+std::vector<Pair> training_pairs(const Options& options, const fs::path& run, StartMode mode) {
+  if (mode == StartMode::fresh) check_outside_data(options.train, run);
   DatasetOptions dataset = dataset_options(options);
   dataset.skip = {run};
   std::vector<Pair> pairs = list_pairs(dataset);
@@ -117,8 +133,9 @@ auto or_other_checkpoint(const fs::path& checkpoint, F&& f) {
 }
 
 std::string new_run_from(const fs::path& checkpoint) {
-  return str("begin a new run from these weights: --out DIR --init-g ", (checkpoint / "G.safetensors").string(),
-             " --init-d ", (checkpoint / "D.safetensors").string());
+  return str("begin a new run from these weights: --out DIR --init-g ",
+             shell_quoted((checkpoint / "G.safetensors").string()), " --init-d ",
+             shell_quoted((checkpoint / "D.safetensors").string()));
 }
 
 // The run's config.json may have been edited since.
@@ -157,7 +174,7 @@ Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode, co
       lock_(lock_to_resume(run, mode)),
       start_(checkpoint_to_resume(options, run, mode, checkpoint)),
       device_(available_device(options.train.device)),
-      pairs_(training_pairs(options, run)),
+      pairs_(training_pairs(options, run, mode)),
       model_(make_model(options)),
       gan_(model_, optimizer_config(options.train), noise_seed(options.train)) {
   set_num_threads(static_cast<int>(options_.train.threads));
