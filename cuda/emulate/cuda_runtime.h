@@ -133,7 +133,6 @@ template <class T>
 T atomicExch(T* address, T value) {
   return std::atomic_ref<T>(*address).exchange(value);
 }
-inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
 // ---- arithmetic ---------------------------------------------------------------------------------------------------
 template <class T>
