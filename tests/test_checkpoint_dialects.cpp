@@ -12,11 +12,11 @@
 #include "nn/safetensors.h"
 #include "tensor/storage.h"
 #include "tests/support/pth_builder.h"
+#include "tests/support/run_program.h"
 #include "tests/support/same_tensors.h"
 #include "tests/support/tiny_run.h"
 #include "train/architecture.h"
 #include "train/checkpoint.h"
-#include "train/cli.h"
 #include "train/config_json.h"
 #include "train/image_files.h"
 #include "train/inspect.h"
@@ -29,25 +29,6 @@ namespace fs = std::filesystem;
 namespace {
 
 const fs::path kGolden = ASAP_GOLDEN_DIR;
-
-struct Result {
-  int code = 0;
-  std::string out, error;
-};
-
-// Runs the program in this process.
-Result run(const std::vector<std::string>& arguments) {
-  std::ostringstream out, error;
-  std::streambuf* old_out = std::cout.rdbuf(out.rdbuf());
-  std::streambuf* old_error = std::cerr.rdbuf(error.rdbuf());
-  Result result;
-  result.code = train::run_command_line(arguments);
-  std::cout.rdbuf(old_out);
-  std::cerr.rdbuf(old_error);
-  result.out = out.str();
-  result.error = error.str();
-  return result;
-}
 
 // A .pth file of float tensors: each part of the path is a dict around the tensors, `prefix` begins their names.
 struct Part {

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 
+#include "tests/support/crc32.h"
 #include "tests/support/scratch.h"
 #include "tests/support/skip.h"
 #include "train/files.h"
@@ -41,15 +42,6 @@ Image smooth_image(int width, int height) {
   return image;
 }
 
-uint32_t crc32(const uint8_t* data, size_t size) {
-  uint32_t crc = 0xffffffffu;
-  for (size_t i = 0; i < size; ++i) {
-    crc ^= data[i];
-    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
-  }
-  return ~crc;
-}
-
 void put_be32(uint8_t* at, uint32_t value) {
   for (int i = 0; i < 4; ++i) at[i] = uint8_t(value >> (24 - 8 * i));
 }
@@ -58,7 +50,7 @@ void put_be32(uint8_t* at, uint32_t value) {
 std::vector<uint8_t> with_png_size(std::vector<uint8_t> file, uint32_t width, uint32_t height) {
   put_be32(&file[16], width);
   put_be32(&file[20], height);
-  put_be32(&file[29], crc32(&file[12], 17));
+  put_be32(&file[29], tests::crc32(&file[12], 17));
   return file;
 }
 
@@ -110,7 +102,7 @@ TEST_CASE("label and instance PNG: 16-bit gray") {
     put_be32(&file[start], uint32_t(data.size()));
     std::copy_n(type, 4, &file[start + 4]);
     file.insert(file.end(), data.begin(), data.end());
-    const uint32_t crc = crc32(&file[start + 4], data.size() + 4);
+    const uint32_t crc = tests::crc32(&file[start + 4], data.size() + 4);
     file.resize(file.size() + 4);
     put_be32(&file[file.size() - 4], crc);
   };

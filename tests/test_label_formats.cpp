@@ -6,10 +6,10 @@
 #include <iostream>
 
 #include "tests/support/golden.h"
+#include "tests/support/run_program.h"
 #include "tests/support/skip.h"
 #include "tests/support/tiny_run.h"
 #include "train/batch.h"
-#include "train/cli.h"
 #include "train/config_json.h"
 #include "train/files.h"
 #include "train/image_files.h"
@@ -24,24 +24,6 @@ namespace fs = std::filesystem;
 namespace {
 
 const fs::path kPictures = fs::path(ASAP_GOLDEN_DIR) / "pictures";
-
-struct Result {
-  int code = 0;
-  std::string out, error;
-};
-
-Result run(const std::vector<std::string>& arguments) {
-  std::ostringstream out, error;
-  std::streambuf* old_out = std::cout.rdbuf(out.rdbuf());
-  std::streambuf* old_error = std::cerr.rdbuf(error.rdbuf());
-  Result result;
-  result.code = run_command_line(arguments);
-  std::cout.rdbuf(old_out);
-  std::cerr.rdbuf(old_error);
-  result.out = out.str();
-  result.error = error.str();
-  return result;
-}
 
 LabelMap index_map() { return read_label_png(kPictures / "label_index.png"); }
 

@@ -18,6 +18,7 @@
 #include "tests/support/tiny_run.h"
 
 using namespace asap;
+using asap::tests::error_of;
 
 namespace {
 
@@ -27,15 +28,6 @@ using Doubles = std::vector<double>;
 Floats floats(const Tensor& x) { return x.to_vector<float>(); }
 Tensor row(const Floats& values) { return Tensor::from(values, {static_cast<int64_t>(values.size())}); }
 
-template <class F>
-std::string error_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 template <class F>
 bool says(const F& f, const std::string& part) {
   const std::string error = error_of(f);

@@ -11,6 +11,7 @@
 #include <functional>
 
 #include "tests/support/golden.h"
+#include "tests/support/crc32.h"
 #include "tests/support/scratch.h"
 #include "tests/support/skip.h"
 #include "train/dataset.h"
@@ -76,22 +77,13 @@ Bytes with_segment(const Bytes& jpeg, uint8_t marker, const Bytes& data) {
   return file;
 }
 
-uint32_t crc32(const uint8_t* data, size_t size) {
-  uint32_t crc = 0xffffffffu;
-  for (size_t i = 0; i < size; ++i) {
-    crc ^= data[i];
-    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
-  }
-  return ~crc;
-}
-
 // A chunk in a PNG file, behind the header (33 bytes) or before the end (12 bytes).
 Bytes with_chunk(Bytes png, const char* type, const Bytes& data, bool at_end) {
   Bytes chunk(8);
   for (int i = 0; i < 4; ++i) chunk[size_t(i)] = uint8_t(data.size() >> (24 - 8 * i));
   std::memcpy(&chunk[4], type, 4);
   chunk.insert(chunk.end(), data.begin(), data.end());
-  const uint32_t crc = crc32(&chunk[4], data.size() + 4);
+  const uint32_t crc = tests::crc32(&chunk[4], data.size() + 4);
   for (int i = 0; i < 4; ++i) chunk.push_back(uint8_t(crc >> (24 - 8 * i)));
   png.insert(at_end ? png.end() - 12 : png.begin() + 33, chunk.begin(), chunk.end());
   return png;

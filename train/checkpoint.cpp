@@ -40,12 +40,6 @@ std::string read_text(const fs::path& path) {
   return {bytes.begin(), bytes.end()};
 }
 
-void make_folder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  ASAP_CHECK(!error, folder.string(), ": the folder cannot be made (", error.message(), ")");
-}
-
 void move_to(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::rename(from, to, error);

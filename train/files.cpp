@@ -10,6 +10,13 @@ bool is_there(const std::filesystem::path& path) {
   return std::filesystem::exists(std::filesystem::symlink_status(path, ignored));
 }
 
+void make_folder(const std::filesystem::path& folder) {
+  if (folder.empty()) return;  // the one we are in
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  ASAP_CHECK(!error, folder.string(), ": the folder cannot be made (", error.message(), ")");
+}
+
 std::vector<uint8_t> read_file(const std::filesystem::path& path) {
   std::vector<uint8_t> bytes = nn::read_file(path);
   ASAP_CHECK(!bytes.empty(), path.string(), ": expected data, found an empty file");

@@ -12,6 +12,9 @@ namespace asap::train {
 // Whether something has this name, be it a link that leads nowhere. What cannot be looked at is not there.
 bool is_there(const std::filesystem::path& path);
 
+// Makes the folder with those above it, if it is not there. asap::Error naming it and the system's reason.
+void make_folder(const std::filesystem::path& folder);
+
 // The file's bytes. asap::Error, naming the file: missing, a folder, unreadable, empty.
 std::vector<uint8_t> read_file(const std::filesystem::path& path);
 

@@ -47,11 +47,4 @@ fs::path output_path(const fs::path& out, const std::string& name, const std::st
   return out / below;
 }
 
-void make_folder(const fs::path& folder) {
-  if (folder.empty()) return;  // the one we are in
-  std::error_code error;
-  fs::create_directories(folder, error);
-  ASAP_CHECK(!error, folder.string(), ": the folder cannot be made (", error.message(), ")");
-}
-
 }  // namespace asap::train

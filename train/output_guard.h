@@ -28,7 +28,4 @@ class OutputGuard {
 // OUT/NAME + tail; asap::Error where that would lie outside `out`.
 std::filesystem::path output_path(const std::filesystem::path& out, const std::string& name, const std::string& tail);
 
-// Makes the folder with those above it; asap::Error.
-void make_folder(const std::filesystem::path& folder);
-
 }  // namespace asap::train

@@ -83,12 +83,6 @@ LoaderOptions loader_options(const TrainOptions& o) {
           .flip = !o.no_flip};
 }
 
-void make_folder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  ASAP_CHECK(!error, "train: the folder ", folder.string(), " cannot be made (", error.message(), ")");
-}
-
 void write_config(const fs::path& run, const Options& options) {
   const std::string text = options_to_json(options);
   write_file(run / "config.json", {reinterpret_cast<const uint8_t*>(text.data()), text.size()});

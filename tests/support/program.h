@@ -1,36 +1,16 @@
-// The program as tests meet it: run in this process, with what it printed and its exit code; and a run to use it on.
+// A run to use the program on, and what it refuses. Sits on run_program.h.
 #pragma once
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <iostream>
 
+#include "tests/support/run_program.h"
 #include "tests/support/tiny_run.h"
 #include "train/checkpoint.h"
-#include "train/cli.h"
 #include "train/config_json.h"
 
 namespace asap::tests {
-
-struct Result {
-  int code = 0;
-  std::string out, error;
-};
-
-// Runs the program in this process.
-inline Result run(const std::vector<std::string>& arguments) {
-  std::ostringstream out, error;
-  std::streambuf* old_out = std::cout.rdbuf(out.rdbuf());
-  std::streambuf* old_error = std::cerr.rdbuf(error.rdbuf());
-  Result result;
-  result.code = train::run_command_line(arguments);
-  std::cout.rdbuf(old_out);
-  std::cerr.rdbuf(old_error);
-  result.out = out.str();
-  result.error = error.str();
-  return result;
-}
 
 // Fails the test unless the program ends with `code` and one line of complaint (keys that do not fit: one more a key)
 // that holds every part.

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/crc32.h"
+
 namespace asap::tests {
 
 using Bytes = std::string;
@@ -59,15 +61,6 @@ inline Bytes legacy_file(const Bytes& object_pickle, const std::vector<StorageBy
          pickle(keys + "e") + contents;
 }
 
-inline uint32_t crc32(const Bytes& bytes) {
-  uint32_t crc = ~uint32_t{0};
-  for (const char c : bytes) {
-    crc ^= static_cast<uint8_t>(c);
-    for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0xEDB88320u : 0);
-  }
-  return ~crc;
-}
-
 struct ZipEntry {
   Bytes name, content;
   bool deflate = false;        // as one uncompressed deflate block
@@ -82,7 +75,7 @@ inline Bytes zip_file(const std::vector<ZipEntry>& entries) {
                                        : entry.content;
     const auto size = static_cast<uint32_t>(entry.claimed_size ? entry.claimed_size : entry.content.size());
     const Bytes common = raw<uint16_t>(20) + raw<uint16_t>(0) + raw<uint16_t>(entry.deflate ? 8 : 0) +
-                         raw<uint32_t>(0x21 << 16) + raw(crc32(entry.content)) +
+                         raw<uint32_t>(0x21 << 16) + raw(crc32(entry.content.data(), entry.content.size())) +
                          raw(static_cast<uint32_t>(entry.deflate || !entry.claimed_size ? stored.size() : size)) +
                          raw(size) + raw(static_cast<uint16_t>(entry.name.size())) + raw<uint16_t>(0);
     directory += "PK\x01\x02" + raw<uint16_t>(20) + common + raw<uint16_t>(0) + raw<uint16_t>(0) + raw<uint16_t>(0) +
