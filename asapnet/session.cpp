@@ -11,12 +11,12 @@ namespace {
 constexpr int64_t kMostClasses = 256;  // a label is a byte
 
 int64_t padded_to(int64_t channels, Layout layout) {
-  return layout == Layout::nchw ? channels : (channels + 7) / 8 * 8;
+  return layout == Layout::row_major ? channels : (channels + 7) / 8 * 8;
 }
 
 // w [O,C,K,K] as conv_layer takes it: nhwc [O,K,K,C], output and input channels filled up with zeros.
 Tensor pack_weights(const Tensor& w, int64_t inputs, Layout layout, DType dtype) {
-  if (layout == Layout::nchw) return w.to(dtype);
+  if (layout == Layout::row_major) return w.to(dtype);
   Tensor packed = Tensor::zeros({padded_to(w.size(0), layout), w.size(2), w.size(3), inputs}, dtype, w.device());
   packed.slice(0, 0, w.size(0)).slice(3, 0, w.size(1)).copy_from(w.permute({0, 2, 3, 1}));
   return packed;
@@ -85,7 +85,7 @@ Tensor InferenceSession::buffer(const Shape& shape, DType dtype) {
 
 void InferenceSession::plan_kernels(const Generator& generator) {
   const bool on_cpu = options_.device == Device::cpu;
-  const Layout layout = on_cpu ? Layout::nchw : Layout::nhwc;
+  const Layout layout = on_cpu ? Layout::row_major : Layout::channels_last;
   const DType dtype = !on_cpu && options_.precision == Precision::bf16 ? DType::bf16 : DType::f32;
   labels_ = buffer({options_.batch, options_.height, options_.width}, DType::u8);
   planes_params_ = {.classes = config_.label_channels(),

@@ -1,5 +1,5 @@
 // Registers the convolution kernels of the card, fastest first: less exact ones, where the precision allows them, before more
-// exact ones; split-K, where a card would stand mostly empty, before one piece. Next: conv2d_naive.cu.
+// exact ones; split-K, where a card would stand mostly empty, before one piece. Next: conv2d_forward.cu.
 #include "cuda/conv2d.h"
 
 #include "cuda/conv2d_operands.cuh"
@@ -96,9 +96,6 @@ void register_conv2d() {
     }
     add_weight_grad(precision);
   }
-  forward.add(Device::cuda, "naive", conv2d_forward_naive);
-  input_grad.add(Device::cuda, "naive", conv2d_input_grad_naive);
-  weight_grad.add(Device::cuda, "naive", conv2d_weight_grad_naive);
 }
 
 }  // namespace asap::cuda

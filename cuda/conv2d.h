@@ -1,4 +1,4 @@
-// Variants of the three convolution kernels on the card: conv2d_naive.cu (the definition), conv2d_depthwise.cu, and as
+// Variants of the three convolution kernels on the card beside the definition: conv2d_depthwise.cu, and as
 // matrix products conv2d_forward.cu, conv2d_input_grad.cu and conv2d_weight_grad.cu. Registered in order of speed by
 // conv2d.cu. Shapes as in tensor/kernels.h: x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW].
 #pragma once
@@ -39,10 +39,6 @@ inline Conv2dSizes conv2d_sizes(const Tensor& x, const Tensor& w, const Conv2dPa
           .dilation_w = i(p.dilation.w),
           .pad_mode = p.pad_mode};
 }
-
-void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
-void conv2d_input_grad_naive(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
-void conv2d_weight_grad_naive(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
 // As matrix products, in a precision. may_split: K may be cut over blocks; the weight gradient decides for itself.
 void conv2d_forward_implicit_gemm(Precision, bool may_split, const Tensor& x, const Tensor& w, const Tensor& bias,

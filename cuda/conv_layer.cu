@@ -13,7 +13,7 @@ struct Strides {
 };
 Strides strides_of(Layout layout, int64_t channels, int64_t height, int64_t width) {
   const int64_t picture = channels * height * width;
-  if (layout == Layout::nchw) return {picture, height * width, width, 1};
+  if (layout == Layout::row_major) return {picture, height * width, width, 1};
   return {picture, 1, width * channels, channels};
 }
 
@@ -108,7 +108,7 @@ void conv_layer_naive(const Tensor& x, const Tensor& w, const Tensor& scale, con
 void register_conv_layer() {
   register_conv_layer_cluster();
   register_conv_layer_split_k();
-  kernels::conv_layer.add(Device::cuda, "naive", conv_layer_naive);
+  kernels::conv_layer.add(Device::cuda, "naive", conv_layer_naive, {}, {.bf16 = true});
 }
 
 }  // namespace asap::cuda

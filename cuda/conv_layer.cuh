@@ -17,7 +17,7 @@ struct ConvLayerShape {
 };
 
 inline ConvLayerShape conv_layer_shape(const Tensor& x, const Tensor& w, const ConvLayerParams& p, const Tensor& y) {
-  const bool nhwc = p.layout == Layout::nhwc;
+  const bool nhwc = p.layout == Layout::channels_last;
   const auto size = [&](const Tensor& t, int nchw_dim, int nhwc_dim) {
     return static_cast<int>(t.size(nhwc ? nhwc_dim : nchw_dim));
   };

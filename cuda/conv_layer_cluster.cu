@@ -29,7 +29,7 @@ void conv_layer_cluster(const Tensor& x, const Tensor& w, const Tensor& scale, c
 // One or two slices of channels for each block, whose second one must not be needed before it has come; rows of whole fours of
 // pixels, so that four sums are neighbours in a row.
 bool takes(const Tensor& x, const Tensor& w, const Tensor&, const Tensor&, const ConvLayerParams& p, Tensor& y) {
-  if (!precision_allows(Precision::bf16) || p.layout != Layout::nhwc || !p.norm || p.stride != 1) return false;
+  if (!precision_allows(Precision::bf16) || p.layout != Layout::channels_last || !p.norm || p.stride != 1) return false;
   if (x.dtype() != DType::bf16 || w.dtype() != DType::bf16 || y.dtype() != DType::bf16 || !card_has_wgmma())
     return false;
   const ConvLayerShape s = conv_layer_shape(x, w, p, y);
@@ -45,6 +45,6 @@ bool takes(const Tensor& x, const Tensor& w, const Tensor&, const Tensor&, const
 
 }  // namespace
 
-void register_conv_layer_cluster() { kernels::conv_layer.add(Device::cuda, "cluster_bf16", conv_layer_cluster, takes); }
+void register_conv_layer_cluster() { kernels::conv_layer.add(Device::cuda, "cluster_bf16", conv_layer_cluster, takes, {.bf16 = true}); }
 
 }  // namespace asap::cuda

@@ -160,7 +160,7 @@ void conv_layer_wgmma(const Tensor& x, const Tensor& w, const Tensor&, const Ten
 // 16-byte copies need whole chunks of channels; offsets are counted in 31 bits, those in x with one to spare; grids reach
 // 65535 in y and z.
 bool takes_split_k(const Tensor& x, const Tensor& w, const ConvLayerParams& p, const Tensor& y) {
-  if (p.layout != Layout::nhwc || (y.dtype() != DType::f32 && y.dtype() != DType::bf16)) return false;
+  if (p.layout != Layout::channels_last || (y.dtype() != DType::f32 && y.dtype() != DType::bf16)) return false;
   const auto aligned = [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.raw()) % kChunkBytes == 0; };
   constexpr int64_t kSide = INT16_MAX, kOffsets = INT32_MAX, kGrid = 65535;
   const int64_t pixel_bytes = x.size(3) * static_cast<int64_t>(size_of(x.dtype()));
@@ -186,7 +186,7 @@ void add(const char* variant, ConvLayerFn* run, Precision precision, Takes* take
     return precision_allows(precision) && x.dtype() == operands && takes(x, w, p, y) &&
            shared_bytes(conv_layer_shape(x, w, p, y)) <= card().shared_bytes;
   };
-  kernels::conv_layer.add(Device::cuda, variant, run, supports);
+  kernels::conv_layer.add(Device::cuda, variant, run, supports, {.bf16 = true});
 }
 
 }  // namespace

@@ -270,16 +270,17 @@ void copy_transposed(const Tensor& x, Tensor& y) {
 
 void register_copy() {
   kernels::fill.add(Device::cuda, "vectorized", fill_vectorized,
-                    [](double, const Tensor& y) { return y.is_contiguous() && is_aligned(y); });
-  kernels::fill.add(Device::cuda, "naive", fill_naive);
-  kernels::copy.add(Device::cuda, "vectorized", copy_vectorized, is_plain_copy);
+                    [](double, const Tensor& y) { return y.is_contiguous() && is_aligned(y); },
+                    {.bf16 = true});
+  kernels::fill.add(Device::cuda, "naive", fill_naive, {}, {.strided = true, .bf16 = true});
+  kernels::copy.add(Device::cuda, "vectorized", copy_vectorized, is_plain_copy, {.bf16 = true});
   kernels::copy.add(Device::cuda, "transposed", copy_transposed, [](const Tensor& x, const Tensor& y) {
     return is_fast_pair(x, y) && FastIndex<2>::fits({&x, &y}) && as_transposition(x, y).has_value();
-  });
+  }, {.strided = true, .bf16 = true});
   kernels::copy.add(Device::cuda, "strided", copy_strided, [](const Tensor& x, const Tensor& y) {
     return is_fast_pair(x, y) && FastIndex<2>::fits({&x, &y});
-  });
-  kernels::copy.add(Device::cuda, "naive", copy_naive);
+  }, {.strided = true, .bf16 = true});
+  kernels::copy.add(Device::cuda, "naive", copy_naive, {}, {.strided = true, .bf16 = true});
 }
 
 }  // namespace asap::cuda

@@ -185,18 +185,21 @@ void register_elementwise() {
   kernels::unary.add(Device::cuda, "vectorized", unary_vectorized,
                      [](UnaryOp, const Tensor& x, const UnaryParams&, const Tensor& y) {
                        return can_map(std::array{&x, &y});
-                     });
-  kernels::unary.add(Device::cuda, "naive", unary_naive);
+                     },
+                     {.strided = true});
+  kernels::unary.add(Device::cuda, "naive", unary_naive, {}, {.strided = true});
   kernels::unary_backward.add(Device::cuda, "vectorized", unary_backward_vectorized,
                               [](UnaryOp, const Tensor& saved, const Tensor& dy, const UnaryParams&, const Tensor& dx) {
                                 return can_map(std::array{&saved, &dy, &dx});
-                              });
+                              },
+                              {.strided = true});
   kernels::unary_backward.add(Device::cuda, "naive", unary_backward_naive);
   kernels::binary.add(Device::cuda, "vectorized", binary_vectorized,
                       [](BinaryOp, const Tensor& a, const Tensor& b, const Tensor& y) {
                         return can_map(std::array{&a, &b, &y});
-                      });
-  kernels::binary.add(Device::cuda, "naive", binary_naive);
+                      },
+                      {.strided = true});
+  kernels::binary.add(Device::cuda, "naive", binary_naive, {}, {.strided = true});
 }
 
 }  // namespace asap::cuda

@@ -27,7 +27,7 @@ struct Picture {
         factor(static_cast<int>(p.factor)),
         classes(static_cast<int>(p.classes)),
         channels(static_cast<int>(p.channels)),
-        channels_last(p.layout == Layout::nhwc) {}
+        channels_last(p.layout == Layout::channels_last) {}
 };
 
 // Tap i of the filter [1,3,..,3,1] / (2 factor^2) reads position o * factor - factor / 2 + i, reflected at the borders.
@@ -219,8 +219,8 @@ bool takes_counted(const Tensor& labels, const Tensor& instance, const LabelPlan
 }  // namespace
 
 void register_label_planes() {
-  kernels::label_planes.add(Device::cuda, "counted", label_planes_counted, takes_counted);
-  kernels::label_planes.add(Device::cuda, "naive", label_planes_naive);
+  kernels::label_planes.add(Device::cuda, "counted", label_planes_counted, takes_counted, {.bf16 = true});
+  kernels::label_planes.add(Device::cuda, "naive", label_planes_naive, {}, {.bf16 = true});
 }
 
 }  // namespace asap::cuda

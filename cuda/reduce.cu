@@ -10,33 +10,6 @@
 namespace asap::cuda {
 namespace {
 
-// ---- naive ----------------------------------------------------------------------------------------------------------
-
-template <class T>
-__global__ void reduce_kernel(ReduceOp op, const T* x, AxisParams p, T* y) {
-  for_each_index(p.outer * p.inner, [&](int64_t k) {
-    const T* from = x + k / p.inner * p.n * p.inner + k % p.inner;
-    double sum = 0;
-    T largest = -std::numeric_limits<T>::infinity();
-    for (int64_t j = 0; j < p.n; ++j) {
-      const T value = from[j * p.inner];
-      sum += value;
-      largest = Max{}(value, largest);
-    }
-    if (op == ReduceOp::mean) sum /= static_cast<double>(p.n);
-    y[k] = op == ReduceOp::max ? largest : static_cast<T>(sum);
-  });
-}
-
-void reduce_naive(ReduceOp op, const Tensor& x, const AxisParams& p, Tensor& y) {
-  dispatch_floating(x.dtype(), "reduce", [&](auto tag) {
-    using T = decltype(tag);
-    launch(reduce_kernel<T>, {blocks_for(p.outer * p.inner), kBlock}, op, x.data<T>(), p, y.data<T>());
-  });
-}
-
-// ---- fast variants --------------------------------------------------------------------------------------------------
-
 // How values are combined, and what a finished result becomes.
 struct SumOp : Add {
   using Acc = double;
@@ -218,7 +191,6 @@ void register_reduce() {
   kernels::reduce.add(Device::cuda, "columns", reduce_columns, suits_columns);
   kernels::reduce.add(Device::cuda, "two_stage", reduce_two_stage,
                       [](ReduceOp, const Tensor& x, const AxisParams&, const Tensor&) { return can_count(x); });
-  kernels::reduce.add(Device::cuda, "naive", reduce_naive);
 }
 
 }  // namespace asap::cuda

@@ -21,6 +21,7 @@ void register_kernels() {
   register_label_planes();
   register_conv_layer();
   register_optim();
+  register_naive();
 }
 
 }  // namespace asap::cuda

@@ -21,5 +21,6 @@ void register_tile_mlp();       // tile_mlp*.cu: tile_mlp_forward, tile_mlp_back
 void register_label_planes();   // label_planes.cu
 void register_conv_layer();     // conv_layer*.cu
 void register_optim();          // optim.cu: adam_begin, adam, sgd
+void register_naive();          // naive.cu: the definitions, last
 
 }  // namespace asap::cuda

@@ -151,7 +151,7 @@ void forward_naive(const Tensor& x, const Tensor& phi, const TileMlpParams& para
   dispatch_floating(x.dtype(), "tile_mlp", [&](auto zero) {
     using T = decltype(zero);
     const TileMlpSizes s(x, params);
-    run_layers<T>(mlp_input<T>(x, s), PhiView<const T>(phi, Layout::nchw), s, y);
+    run_layers<T>(mlp_input<T>(x, s), PhiView<const T>(phi, Layout::row_major), s, y);
   });
 }
 
@@ -182,7 +182,7 @@ void backward_naive(const Tensor& x, const Tensor& phi, const Tensor& dy, const 
   dispatch_floating(x.dtype(), "tile_mlp_backward", [&](auto zero) {
     using T = decltype(zero);
     const TileMlpSizes s(x, params);
-    const PhiView<const T> weights(phi, Layout::nchw);
+    const PhiView<const T> weights(phi, Layout::row_major);
     std::vector<Tensor> z{mlp_input<T>(x, s)};
     for (int l = 0; l < s.depth; ++l) {
       z.push_back(picture(s, s.layer(l).out, x.dtype()));
@@ -195,7 +195,7 @@ void backward_naive(const Tensor& x, const Tensor& phi, const Tensor& dy, const 
       const TileMlpLayer layer = s.layer(l);
       launch(weight_grad_kernel<T>,
              {blocks_for(static_cast<int64_t>(s.batch) * layer.out * (1 + layer.in) * s.cells), kBlock}, z[l].data<T>(),
-             dz.data<T>(), layer, s, PhiView<T>(dphi, Layout::nchw));
+             dz.data<T>(), layer, s, PhiView<T>(dphi, Layout::row_major));
       if (l == 0 && !dx.defined()) break;
       const int wanted = l == 0 ? s.channels : layer.in;
       Tensor below = l == 0 ? dx : picture(s, layer.in, x.dtype());
@@ -215,7 +215,7 @@ void register_tile_mlp() {
   add_tile_mlp_backward();
   kernels::tile_mlp_forward.add(Device::cuda, "naive", forward_naive);
   kernels::tile_mlp_backward.add(Device::cuda, "naive", backward_naive);
-  kernels::tile_mlp_labels.add(Device::cuda, "naive", labels_naive_any);
+  kernels::tile_mlp_labels.add(Device::cuda, "naive", labels_naive_any, {}, {.bf16 = true});
 }
 
 }  // namespace asap::cuda

@@ -60,7 +60,7 @@ struct PhiView {
 
   template <class AnyTensor>
   PhiView(AnyTensor& phi, Layout layout) : first(phi.template data<std::remove_const_t<T>>()) {
-    const bool nchw = layout == Layout::nchw;
+    const bool nchw = layout == Layout::row_major;
     const int64_t cells = nchw ? phi.size(2) * phi.size(3) : phi.size(1) * phi.size(2),
                   channels = phi.size(nchw ? 1 : 3);
     batch_stride = channels * cells;

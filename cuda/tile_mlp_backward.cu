@@ -236,7 +236,7 @@ void backward(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMl
   const TileMlpSizes s(x, params);
   const PackedMlp packed(s, Math::kFormat);
   const BackwardPlan plan(s, Math::kStride);
-  const Tensor weights = pack_phi(phi, Layout::nchw, s, Math::kFormat);
+  const Tensor weights = pack_phi(phi, Layout::row_major, s, Math::kFormat);
   const int tiles = s.batch * s.cells, chunks = static_cast<int>(ceil_div(s.tile * s.tile, kPixels));
   const int parts =
       std::clamp(card().multiprocessors / tiles, 1, chunks);  // one block runs on a multiprocessor at a time

@@ -243,7 +243,7 @@ void run(const Input& input, const Tensor& phi, Layout layout, const TileMlpSize
 bool fits(const TileMlpSizes& s) { return packs(s) && warps_for(s, PackedMlp(s, PackFormat::f32)) > 0; }
 
 void forward(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y) {
-  run(PictureInput{x.data<float>()}, phi, Layout::nchw, TileMlpSizes(x, params), y);
+  run(PictureInput{x.data<float>()}, phi, Layout::row_major, TileMlpSizes(x, params), y);
 }
 bool takes_forward(const Tensor& x, const Tensor&, const TileMlpParams& params, const Tensor&) {
   return x.dtype() == DType::f32 && x.size(1) <= kHidden - 3 && fits(TileMlpSizes(x, params));
@@ -263,7 +263,7 @@ bool takes_labels(const Tensor& labels, const Tensor& instance, const Tensor& ph
 
 void add_tile_mlp_fused() {
   kernels::tile_mlp_forward.add(Device::cuda, "fused", forward, takes_forward);
-  kernels::tile_mlp_labels.add(Device::cuda, "fused", labels, takes_labels);
+  kernels::tile_mlp_labels.add(Device::cuda, "fused", labels, takes_labels, {.bf16 = true});
 }
 
 }  // namespace asap::cuda

@@ -323,7 +323,7 @@ bool takes(const TileMlpSizes& s) {
 
 template <PackFormat kFormat>
 void forward(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y) {
-  run<kFormat>(PictureInput{x.data<float>()}, phi, Layout::nchw, TileMlpSizes(x, params), y);
+  run<kFormat>(PictureInput{x.data<float>()}, phi, Layout::row_major, TileMlpSizes(x, params), y);
 }
 template <PackFormat kFormat>
 void labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
@@ -343,7 +343,8 @@ void add(const char* variant) {
                                   const TileMlpLabelsParams& params, const Tensor&) {
                                  return phi.dtype() != DType::f64 &&
                                         takes<kFormat>(TileMlpSizes(labels, instance, params));
-                               });
+                               },
+                               {.bf16 = true});
 }
 
 }  // namespace

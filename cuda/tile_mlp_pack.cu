@@ -121,7 +121,7 @@ __global__ void unpack_kernel(const float* partial, int parts, TileMlpSizes s, P
 
 template <PackFormat kFormat, class Weight>
 void pack(const Tensor& phi, Layout layout, const TileMlpSizes& s, const PackedMlp& packed, Tensor& to) {
-  const bool rows = layout == Layout::nhwc;
+  const bool rows = layout == Layout::channels_last;
   const dim3 blocks(static_cast<unsigned>(ceil_div(packed.words, kSquare)),
                     static_cast<unsigned>(ceil_div(to.size(0), rows ? kTilesOfRows : kSquare)));
   const Launch shape = Launch(blocks, kBlock).overlapping();
@@ -157,7 +157,7 @@ void unpack_grads(const Tensor& partial, int parts, const TileMlpSizes& s, Tenso
   const PackedMlp packed(s, PackFormat::f32);
   const dim3 blocks(static_cast<unsigned>(ceil_div(packed.words, kSquare)),
                     static_cast<unsigned>(ceil_div(s.batch * s.cells, kSquare)));
-  launch(unpack_kernel, {blocks, kBlock}, partial.data<float>(), parts, s, packed, PhiView<float>(dphi, Layout::nchw));
+  launch(unpack_kernel, {blocks, kBlock}, partial.data<float>(), parts, s, packed, PhiView<float>(dphi, Layout::row_major));
 }
 
 }  // namespace asap::cuda

@@ -290,7 +290,7 @@ void run(const Input& input, const Tensor& phi, Layout layout, TileMlpSizes s, T
     s.hidden = kHidden;
     first_steps(s) == 3 ? run<3>(input, numbers, tile_numbers, s, y) : run<4>(input, numbers, tile_numbers, s, y);
   };
-  if (phi.dtype() == DType::bf16 && layout == Layout::nhwc && s.hidden == kHidden && phi.size(3) % 8 == 0) {
+  if (phi.dtype() == DType::bf16 && layout == Layout::channels_last && s.hidden == kHidden && phi.size(3) % 8 == 0) {
     run_on(phi.data<bf16>(), phi.size(3));
   } else {
     const Tensor packed = pack_phi(phi, layout, s, PackFormat::bf16_rows);
@@ -305,7 +305,7 @@ bool takes(const TileMlpSizes& s) {
 }
 
 void forward(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y) {
-  run(PictureInput{x.data<float>()}, phi, Layout::nchw, TileMlpSizes(x, params), y);
+  run(PictureInput{x.data<float>()}, phi, Layout::row_major, TileMlpSizes(x, params), y);
 }
 void labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
             Tensor& y) {
@@ -323,7 +323,8 @@ void add_tile_mlp_wgmma() {
   kernels::tile_mlp_labels.add(
       Device::cuda, "wgmma_bf16", labels,
       [](const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
-         const Tensor&) { return phi.dtype() != DType::f64 && takes(TileMlpSizes(labels, instance, params)); });
+         const Tensor&) { return phi.dtype() != DType::f64 && takes(TileMlpSizes(labels, instance, params)); },
+      {.bf16 = true});
 }
 
 }  // namespace asap::cuda

@@ -8,7 +8,7 @@ namespace asap::checks {
 
 inline void is_floating(const char* op, const char* what, const Tensor& x) {
   ASAP_CHECK(x.defined(), op, ": expected a tensor for ", what, ", got an undefined one");
-  ASAP_CHECK(asap::is_floating(x.dtype()), op, ": expected ", what, " to be f32 or f64, got ", x.dtype());
+  ASAP_CHECK(asap::is_floating(x.dtype()), op, ": expected ", what, " to be f32, f64 or bf16, got ", x.dtype());
 }
 
 inline void one_device(const char* op, const Tensor& a, const Tensor& b) {

@@ -11,8 +11,8 @@
 
 namespace asap {
 
-// f32 is the working type; f64 is for gradient checks; i32 and u8 hold labels, indices and pictures; bf16 only stores
-// (packed weights, activations of inference): copy converts it, and only kernels that say so compute on it.
+// f32 is the working type; f64 is for gradient checks; i32 and u8 hold labels, indices and pictures; bf16 halves the memory of
+// activations and weights: sums of bf16 numbers are carried in f32 or better and rounded once.
 enum class DType : uint8_t { f32, f64, i32, u8, bf16 };
 
 enum class Device : uint8_t { cpu, cuda };
@@ -31,7 +31,9 @@ inline size_t size_of(DType dtype) {
   constexpr size_t sizes[] = {4, 8, 4, 1, 2};
   return sizes[static_cast<int>(dtype)];
 }
-inline bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
+inline bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::bf16; }
+// What statistics and sums of such numbers are kept in.
+inline DType sum_dtype(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }
 
 template <class T>
 struct DTypeOf;

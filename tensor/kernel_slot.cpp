@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "tensor/backend.h"
+#include "tensor/kernels.h"
 
 namespace asap {
 namespace {
@@ -27,6 +28,17 @@ std::vector<void (*)()>& registrations() {
 bool registered = false;
 
 uint64_t forcings = 0;
+
+std::atomic<int64_t> repacked = 0, converted = 0;
+
+// x row-major and without bf16, counted where that takes a copy.
+Tensor make_ordinary(const Tensor& x) {
+  if (!x.defined()) return x;
+  const bool converts = x.dtype() == DType::bf16;
+  if (converts) ++converted;
+  if (!x.is_contiguous()) ++repacked;
+  return converts ? x.contiguous().to(DType::f32) : x.contiguous();
+}
 
 // What ASAP_KERNEL says of each slot. Its variant may still be to come.
 std::map<const KernelSlotBase*, std::string>& wanted_by_environment() {
@@ -76,7 +88,9 @@ void register_also(void (*registration)()) {
   registrations().push_back(registration);
 }
 
-KernelSlotBase::KernelSlotBase(const char* name) : name_(name) { slot_list().push_back(this); }
+KernelSlotBase::KernelSlotBase(const char* name, Outputs outputs) : name_(name), outputs_(outputs) {
+  slot_list().push_back(this);
+}
 
 const std::vector<KernelSlotBase*>& all_kernel_slots() {
   ensure_kernels_registered();
@@ -90,6 +104,21 @@ KernelSlotBase& find_kernel_slot(const std::string& name) {
     known += (known.empty() ? "" : ", ") + slot->name();
   }
   fail("kernel: there is no slot '", name, "'; the slots are ", known);
+}
+
+Adaptations adaptations() { return {.repacked = repacked, .converted = converted}; }
+
+Adapted<const Tensor&>::Adapted(const Tensor& x) : ordinary(make_ordinary(x)) {}
+
+Adapted<Tensor&>::Adapted(Tensor& y) : given(y), ordinary(y) {
+  if (Takes{}.tensor(y)) return;
+  ordinary = Tensor::empty(y.shape(), y.dtype() == DType::bf16 ? DType::f32 : y.dtype(), y.device());
+  if (y.dtype() == DType::bf16) ++converted;
+  if (!y.is_contiguous()) ++repacked;
+}
+
+void Adapted<Tensor&>::finish() {
+  if (!Takes{}.tensor(given)) kernels::copy.run(given.device(), ordinary, given);
 }
 
 uint64_t forcing_count() { return forcings; }

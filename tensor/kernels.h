@@ -1,7 +1,8 @@
 // The contract between ops and backends: every kernel once, with its params, its C++ signature and its slot.
-// Rules: inputs are contiguous unless "strided" is said; outputs are allocated by the caller, contiguous unless said
-// otherwise, may hold anything (kernels write every element), and do not alias inputs unless said; all tensors of a call
-// are on one device. Kernels do not check arguments: ops.h does. Every slot has a `naive` variant: the definition.
+// Rules: tensors may have any strides and be f64, f32 or bf16; a variant says which it takes (kernel_slot.h). Outputs are
+// allocated by the caller, may hold anything (kernels write every element), and do not alias inputs unless said; all tensors
+// of a call are on one device. Kernels do not check arguments: ops.h does. Every slot has the variant `naive`: the definition,
+// in definitions/. "Element i" of a tensor counts in row-major order, wherever it lies.
 // Shapes: N pictures, C channels, H x W, OH x OW output size.  Next: ops.h; cpu/ for the implementations.
 #pragma once
 
@@ -148,15 +149,13 @@ using TileMlpBackwardFn = void(const Tensor& x, const Tensor& phi, const Tensor&
 // ---- inference: what asapnet/session.h runs; no gradients ------------------------------------------------------------
 // Activations [N,C,H,W] or [N,H,W,C], whichever suits the device; f32, or bf16 where the precision allows it. Where f32 is
 // said below, except for instance, scale and shift, the CPU's `naive` also takes f64: the tests' reference.
-enum class Layout { nchw, nhwc };
-
 // The low-res stream's input from class numbers: one-hot planes, then the instance channel, downsampled by the tent filter
 // of SPEC section 2 (factor 1: as they are). labels u8 [N,H,W], a label outside 0..classes-1 gives all zeros; instance f32
 // [N,1,H,W] or undefined. y has H/factor x W/factor pixels and `channels` channels, those behind the input's are zero.
 struct LabelPlanesParams {
   int64_t classes = 13, factor = 1;
   int64_t channels = 13;  // of y
-  Layout layout = Layout::nchw;
+  Layout layout = Layout::row_major;
 };
 using LabelPlanesFn = void(const Tensor& labels, const Tensor& instance, const LabelPlanesParams&, Tensor& y);
 
@@ -166,7 +165,7 @@ using LabelPlanesFn = void(const Tensor& labels, const Tensor& instance, const L
 struct ConvLayerParams {
   PadMode pad_mode = PadMode::zero;
   int64_t pad = 0, stride = 1;  // pad on each side
-  Layout layout = Layout::nchw;
+  Layout layout = Layout::row_major;
   bool norm = true;
   NormParams norm_params = {};
 };
@@ -182,7 +181,7 @@ using ConvLayerFn = void(const Tensor& x, const Tensor& w, const Tensor& scale, 
 struct TileMlpLabelsParams {
   TileMlpParams mlp = {};
   int64_t classes = 13;
-  Layout phi_layout = Layout::nchw;
+  Layout phi_layout = Layout::row_major;
 };
 using TileMlpLabelsFn = void(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams&,
                              Tensor& y);
@@ -212,7 +211,7 @@ struct SgdParams {
 using SgdFn = void(const Tensor& grad, const SgdParams&, Tensor& param, Tensor& velocity);  // velocity undefined without momentum
 
 namespace kernels {
-inline KernelSlot<FillFn> fill{"fill"};
+inline KernelSlot<FillFn> fill{"fill", Outputs::updated};
 inline KernelSlot<CopyFn> copy{"copy"};
 inline KernelSlot<RandomFn> random_uniform{"random_uniform"};
 inline KernelSlot<RandomFn> random_normal{"random_normal"};
@@ -235,7 +234,7 @@ inline KernelSlot<NormForwardFn> instance_norm_forward{"instance_norm_forward"};
 inline KernelSlot<NormBackwardFn> instance_norm_backward{"instance_norm_backward"};
 inline KernelSlot<NormForwardFn> batch_norm_forward{"batch_norm_forward"};
 inline KernelSlot<NormBackwardFn> batch_norm_backward{"batch_norm_backward"};
-inline KernelSlot<SpectralNormForwardFn> spectral_norm_forward{"spectral_norm_forward"};
+inline KernelSlot<SpectralNormForwardFn> spectral_norm_forward{"spectral_norm_forward", Outputs::updated};
 inline KernelSlot<SpectralNormBackwardFn> spectral_norm_backward{"spectral_norm_backward"};
 inline KernelSlot<Pad2dForwardFn> pad2d_forward{"pad2d_forward"};
 inline KernelSlot<Pad2dBackwardFn> pad2d_backward{"pad2d_backward"};
@@ -250,9 +249,9 @@ inline KernelSlot<TileMlpBackwardFn> tile_mlp_backward{"tile_mlp_backward"};
 inline KernelSlot<LabelPlanesFn> label_planes{"label_planes"};
 inline KernelSlot<ConvLayerFn> conv_layer{"conv_layer"};
 inline KernelSlot<TileMlpLabelsFn> tile_mlp_labels{"tile_mlp_labels"};
-inline KernelSlot<AdamBeginFn> adam_begin{"adam_begin"};
-inline KernelSlot<AdamFn> adam{"adam"};
-inline KernelSlot<SgdFn> sgd{"sgd"};
+inline KernelSlot<AdamBeginFn> adam_begin{"adam_begin", Outputs::updated};
+inline KernelSlot<AdamFn> adam{"adam", Outputs::updated};
+inline KernelSlot<SgdFn> sgd{"sgd", Outputs::updated};
 }  // namespace kernels
 
 }  // namespace asap

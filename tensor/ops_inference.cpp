@@ -11,10 +11,10 @@ struct Sizes {
   int64_t n, c, h, w;
 };
 Sizes sizes_of(const Shape& x, Layout layout) {
-  return layout == Layout::nchw ? Sizes{x[0], x[1], x[2], x[3]} : Sizes{x[0], x[3], x[1], x[2]};
+  return layout == Layout::row_major ? Sizes{x[0], x[1], x[2], x[3]} : Sizes{x[0], x[3], x[1], x[2]};
 }
 Shape shape_of(const Sizes& s, Layout layout) {
-  return layout == Layout::nchw ? Shape{s.n, s.c, s.h, s.w} : Shape{s.n, s.h, s.w, s.c};
+  return layout == Layout::row_major ? Shape{s.n, s.c, s.h, s.w} : Shape{s.n, s.h, s.w, s.c};
 }
 
 void is_defined(const char* op, const char* what, const Tensor& x) {

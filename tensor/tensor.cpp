@@ -16,6 +16,13 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   return t;
 }
 
+Tensor Tensor::empty(const Shape& shape, DType dtype, Device device, Layout layout) {
+  if (layout == Layout::row_major || shape.rank() != 4) return empty(shape, dtype, device);
+  const int64_t aligned = add_sizes(shape[1], kPixelAlignment - 1, "Tensor") / kPixelAlignment * kPixelAlignment;
+  const Tensor pixels = empty({shape[0], shape[2], shape[3], shape[1] == 1 ? 1 : aligned}, dtype, device);
+  return pixels.slice(3, 0, shape[1]).permute({0, 3, 1, 2});
+}
+
 Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device) {
   Tensor t = empty(shape, dtype, device);
   kernels::fill.run(device, value, t);
@@ -23,8 +30,8 @@ Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device
 }
 Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) { return full(shape, 0.0, dtype, device); }
 Tensor Tensor::ones(const Shape& shape, DType dtype, Device device) { return full(shape, 1.0, dtype, device); }
-Tensor Tensor::like(const Tensor& x) { return empty(x.shape(), x.dtype(), x.device()); }
-Tensor Tensor::like(const Tensor& x, const Shape& shape) { return empty(shape, x.dtype(), x.device()); }
+Tensor Tensor::like(const Tensor& x) { return like(x, x.shape()); }
+Tensor Tensor::like(const Tensor& x, const Shape& shape) { return empty(shape, x.dtype(), x.device(), x.layout()); }
 
 Device Tensor::device() const {
   ASAP_CHECK(defined(), "Tensor: the tensor is undefined");
@@ -47,6 +54,19 @@ bool Tensor::is_contiguous() const {
     step *= shape_[d];
   }
   return true;
+}
+
+// Pixels may lie further apart than their channels need, but rows and pictures leave no gaps between them.
+bool Tensor::is_channels_last() const {
+  if (rank() != 4) return false;
+  const int64_t N = shape_[0], C = shape_[1], H = shape_[2], W = shape_[3];
+  const int64_t pixel = W > 1 ? strides_[3] : H > 1 ? strides_[2] : N > 1 ? strides_[0] : C;
+  return (C == 1 || strides_[1] == 1) && pixel >= C && (H == 1 || strides_[2] == W * pixel) &&
+         (N == 1 || strides_[0] == H * W * pixel);
+}
+
+Layout Tensor::layout() const {
+  return !is_contiguous() && is_channels_last() ? Layout::channels_last : Layout::row_major;
 }
 
 Tensor Tensor::view(const Shape& shape, const Shape& strides, int64_t offset) const {
@@ -155,8 +175,6 @@ Tensor Tensor::squeeze(int dim) const {
   return view(shape, strides, offset_);
 }
 
-Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
-
 Tensor Tensor::clone() const {
   Tensor result = like(*this);
   kernels::copy.run(device(), *this, result);
@@ -165,11 +183,19 @@ Tensor Tensor::clone() const {
 
 Tensor Tensor::to(DType dtype) const {
   if (dtype == dtype_) return *this;
-  Tensor result = empty(shape_, dtype, device());
+  Tensor result = empty(shape_, dtype, device(), layout());
   kernels::copy.run(device(), *this, result);
   return result;
 }
 
+Tensor Tensor::to(Layout wanted) const {
+  if (wanted == Layout::row_major ? is_contiguous() : rank() != 4 || is_channels_last()) return *this;
+  Tensor result = empty(shape_, dtype_, device(), wanted);
+  kernels::copy.run(device(), *this, result);
+  return result;
+}
+
+// What crosses between memories is row-major.
 Tensor Tensor::to(Device wanted) const {
   if (wanted == device()) return *this;
   const Tensor packed = contiguous();
@@ -179,7 +205,7 @@ Tensor Tensor::to(Device wanted) const {
   } else {
     backend(device()).copy_to_host(packed.raw(), result.raw(), packed.bytes());
   }
-  return result;
+  return result.to(layout());
 }
 
 void Tensor::copy_from(const Tensor& source) {

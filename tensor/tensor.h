@@ -12,16 +12,24 @@
 
 namespace asap {
 
+// How pictures [N,C,H,W] lie in memory, as strides under that same shape: row-major, or channels last: pixel by pixel, each
+// with its channels side by side. Tensors of another rank are row-major.
+enum class Layout { row_major, channels_last };
+// A channels-last pixel starts at a multiple of this many elements, so that its channels can be read several at a time; what
+// lies behind the last channel is nobody's.
+inline constexpr int64_t kPixelAlignment = 8;
+
 class Tensor {
  public:
   Tensor() = default;  // undefined: defined() is false, everything else throws
 
   // Uninitialised memory.
   static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
+  static Tensor empty(const Shape& shape, DType dtype, Device device, Layout layout);
   static Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = Device::cpu);
   static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
   static Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
-  // An uninitialised tensor of x's dtype and device; of x's shape unless another is given.
+  // An uninitialised tensor of x's dtype, device and layout; of x's shape unless another is given.
   static Tensor like(const Tensor& x);
   static Tensor like(const Tensor& x, const Shape& shape);
   // A copy of host values in row-major order; values.size() must be shape.numel().
@@ -37,7 +45,10 @@ class Tensor {
   size_t bytes() const { return static_cast<size_t>(numel()) * size_of(dtype_); }
   DType dtype() const { return dtype_; }
   Device device() const;
-  bool is_contiguous() const;
+  bool is_contiguous() const;  // row-major without gaps
+  bool is_channels_last() const;
+  // channels_last unless the tensor is row-major too, as one of a single channel is, or lies in neither way.
+  Layout layout() const;
 
   // Pointer to the first element, on the tensor's device; throws unless T is the element type.
   template <class T>
@@ -66,11 +77,12 @@ class Tensor {
   Tensor unsqueeze(int dim) const;
   Tensor squeeze(int dim) const;
 
-  // Copies. contiguous() is the tensor itself when it already is.
-  Tensor contiguous() const;
-  Tensor clone() const;
+  // Copies, in this tensor's layout unless another is asked for; the tensor itself where there is nothing to change.
+  Tensor contiguous() const { return to(Layout::row_major); }
+  Tensor clone() const;  // always new
   Tensor to(DType dtype) const;
   Tensor to(Device device) const;
+  Tensor to(Layout layout) const;
 
   // Write into this tensor's memory (any strides) and bump the storage's version. Throw for a view in which several elements
   // are one in memory (expand). The source may overlap this tensor: it is read as it was before.

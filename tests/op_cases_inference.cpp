@@ -27,9 +27,9 @@ DType widest(const Inputs& in) {
 Variable result(const Tensor& y, const Inputs& in) { return Variable(y.to(widest(in))); }
 
 Shape in_layout(const Shape& nchw, Layout layout) {
-  return layout == Layout::nchw ? nchw : Shape{nchw[0], nchw[2], nchw[3], nchw[1]};
+  return layout == Layout::row_major ? nchw : Shape{nchw[0], nchw[2], nchw[3], nchw[1]};
 }
-const char* name(Layout layout) { return layout == Layout::nchw ? "nchw" : "nhwc"; }
+const char* name(Layout layout) { return layout == Layout::row_major ? "nchw" : "nhwc"; }
 
 // f32 whatever the run's type: the numbers are exact in it.
 Tensor f32(const Variable& x) { return x.value().to(DType::f32); }
@@ -62,7 +62,7 @@ OpCase planes_case(const PlanesRow& r, Layout layout) {
 }
 
 void add_planes(std::vector<OpCase>& rows) {
-  for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+  for (const Layout layout : {Layout::row_major, Layout::channels_last}) {
     for (const PlanesRow& r : std::vector<PlanesRow>{
              {"factor_1", {2, 5, 7}, 4, 1, 4},
              {"factor_1_instance_padded", {1, 6, 5}, 3, 1, 8, true},
@@ -80,7 +80,7 @@ void add_planes(std::vector<OpCase>& rows) {
          }) {
       rows.push_back(planes_case(r, layout));
     }
-    OpCase large = planes_case({"facades_512", {1, 512, 512}, 13, 2, layout == Layout::nchw ? 13 : 16}, layout);
+    OpCase large = planes_case({"facades_512", {1, 512, 512}, 13, 2, layout == Layout::row_major ? 13 : 16}, layout);
     large.name = str("label_planes/facades_512_", name(layout));
     large.large = true;
     rows.push_back(large);
@@ -136,7 +136,7 @@ void add_layers(std::vector<OpCase>& rows) {
   const ConvLayerParams bias{.norm = false};
   ConvLayerParams padded_bias = reflect;
   padded_bias.norm = false;
-  for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+  for (const Layout layout : {Layout::row_major, Layout::channels_last}) {
     for (
         const LayerRow& r : std::vector<LayerRow>{
             {"3x3_zero", {2, 3, 5, 7}, {4, 3, 3, 3}, zero},
@@ -200,8 +200,8 @@ void add_large_layers(std::vector<OpCase>& rows) {
   const ConvLayerParams reflect{.pad_mode = PadMode::reflect, .pad = 1, .norm_params = {.activation_slope = 0}};
   ConvLayerParams strided = reflect;
   strided.stride = 2;
-  for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
-    const bool nhwc = layout == Layout::nhwc;
+  for (const Layout layout : {Layout::row_major, Layout::channels_last}) {
+    const bool nhwc = layout == Layout::channels_last;
     for (const bool bf16 : {false, true}) {
       if (bf16 && !nhwc) continue;
       for (LayerRow r : std::vector<LayerRow>{
@@ -291,7 +291,7 @@ void add_mlps(std::vector<OpCase>& rows) {
       {"bf16_tile_8", 1, 2, 1, 5, {.tile = 8, .width = 16, .depth = 3}, false, false, true},
       {"bf16_model_tile_16", 1, 1, 1, 13, {.tile = 16}, false, false, true, 5},
   };
-  for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
+  for (const Layout layout : {Layout::row_major, Layout::channels_last}) {
     for (const MlpRow& r : small) {
       rows.push_back(mlp_case(r, layout, false));
       if (!r.bf16_phi) rows.push_back(mlp_case(r, layout, true));
@@ -299,9 +299,9 @@ void add_mlps(std::vector<OpCase>& rows) {
     for (MlpRow r : std::vector<MlpRow>{{"facades_256", 1, 16, 16, 13, {.tile = 16}},
                                         {"facades_512", 1, 16, 16, 13, {.tile = 32}}}) {
       for (const bool bf16 : {false, true}) {
-        if (bf16 && layout == Layout::nchw) continue;
+        if (bf16 && layout == Layout::row_major) continue;
         r.bf16_phi = bf16;
-        if (layout == Layout::nhwc) r.spare = 8 - tile_mlp_parameters(mlp_channels(r), r.mlp) % 8;
+        if (layout == Layout::channels_last) r.spare = 8 - tile_mlp_parameters(mlp_channels(r), r.mlp) % 8;
         OpCase row = mlp_case(r, layout, true);
         if (bf16) row.name += "_bf16";
         row.large = true;

@@ -1,4 +1,4 @@
-// Registers the convolution kernels of the CPU, fastest first. Next: conv2d_naive.cpp, then conv2d_im2col.cpp.
+// Registers the convolution kernels of the CPU, fastest first. Next: conv2d_im2col.cpp.
 #include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/register.h"
 
@@ -23,7 +23,6 @@ void register_conv2d() {
   forward.add(Device::cpu, "winograd", conv2d_forward_winograd,
               [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_winograd(x, w, p, y); });
   forward.add(Device::cpu, "im2col", conv2d_forward_im2col);
-  forward.add(Device::cpu, "naive", conv2d_forward_naive);
 
   auto& input_grad = kernels::conv2d_input_grad;
   input_grad.add(Device::cpu, "depthwise", conv2d_input_grad_depthwise,
@@ -31,7 +30,6 @@ void register_conv2d() {
   input_grad.add(Device::cpu, "winograd", conv2d_input_grad_winograd,
                  [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_winograd(dx, w, p, dy); });
   input_grad.add(Device::cpu, "im2col", conv2d_input_grad_im2col);
-  input_grad.add(Device::cpu, "naive", conv2d_input_grad_naive);
 
   auto& weight_grad = kernels::conv2d_weight_grad;
   weight_grad.add(Device::cpu, "depthwise", conv2d_weight_grad_depthwise,
@@ -39,7 +37,6 @@ void register_conv2d() {
   weight_grad.add(Device::cpu, "winograd", conv2d_weight_grad_winograd,
                   [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) { return takes_winograd(x, dw, p, dy); });
   weight_grad.add(Device::cpu, "im2col", conv2d_weight_grad_im2col);
-  weight_grad.add(Device::cpu, "naive", conv2d_weight_grad_naive);
 }
 
 }  // namespace asap::cpu

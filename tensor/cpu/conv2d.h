@@ -1,4 +1,4 @@
-// Variants of the three convolution kernels: conv2d_naive.cpp (the definition), conv2d_depthwise.cpp,
+// Variants of the three convolution kernels beside the definition (../definitions/conv2d.h): conv2d_depthwise.cpp,
 // conv2d_winograd.cpp, and as matrix products conv2d_im2col.cpp and conv2d_weight_grad.cpp. Registered in order of speed by conv2d.cpp.
 // Shapes as in kernels.h: x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW]; f32 and f64.
 #pragma once
@@ -58,10 +58,6 @@ struct Epilogue {
     for (int64_t i = 0; i < count; ++i) y[i] = own.activate(y[i] + b);
   }
 };
-
-void conv2d_forward_naive(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
-void conv2d_input_grad_naive(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
-void conv2d_weight_grad_naive(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
 void conv2d_forward_im2col(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
 void conv2d_input_grad_im2col(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);

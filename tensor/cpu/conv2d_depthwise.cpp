@@ -1,6 +1,6 @@
 // Depthwise convolution (groups == C == O): every channel is filtered by itself, so there is no product to block and
 // the work is bound by memory. Row by row: a row of the picture is staged with its border, one stretch per column phase
-// (iw mod stride.w), so that each tap is a multiply-add of whole rows. Next: conv2d_naive.cpp for the definition.
+// (iw mod stride.w), so that each tap is a multiply-add of whole rows. Next: ../definitions/conv2d.h for the definition.
 #include <vector>
 
 #include "tensor/cpu/conv2d.h"

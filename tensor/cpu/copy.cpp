@@ -141,10 +141,10 @@ void copy_blocked(const Tensor& x, Tensor& y) {
 }  // namespace
 
 void register_copy() {
-  kernels::fill.add(Device::cpu, "blocked", fill_blocked);
-  kernels::fill.add(Device::cpu, "naive", fill_naive);
-  kernels::copy.add(Device::cpu, "blocked", copy_blocked);
-  kernels::copy.add(Device::cpu, "naive", copy_naive);
+  kernels::fill.add(Device::cpu, "blocked", fill_blocked, {}, {.strided = true, .bf16 = true});
+  kernels::fill.add(Device::cpu, "naive", fill_naive, {}, {.strided = true, .bf16 = true});
+  kernels::copy.add(Device::cpu, "blocked", copy_blocked, {}, {.strided = true, .bf16 = true});
+  kernels::copy.add(Device::cpu, "naive", copy_naive, {}, {.strided = true, .bf16 = true});
 }
 
 }  // namespace asap::cpu

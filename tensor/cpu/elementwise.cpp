@@ -148,12 +148,12 @@ void binary_vectorized(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y)
 }  // namespace
 
 void register_elementwise() {
-  kernels::unary.add(Device::cpu, "vectorized", unary_vectorized);
-  kernels::unary.add(Device::cpu, "naive", unary_naive);
+  kernels::unary.add(Device::cpu, "vectorized", unary_vectorized, {}, {.strided = true});
+  kernels::unary.add(Device::cpu, "naive", unary_naive, {}, {.strided = true});
   kernels::unary_backward.add(Device::cpu, "vectorized", unary_backward_vectorized);
   kernels::unary_backward.add(Device::cpu, "naive", unary_backward_naive);
-  kernels::binary.add(Device::cpu, "vectorized", binary_vectorized);
-  kernels::binary.add(Device::cpu, "naive", binary_naive);
+  kernels::binary.add(Device::cpu, "vectorized", binary_vectorized, {}, {.strided = true});
+  kernels::binary.add(Device::cpu, "naive", binary_naive, {}, {.strided = true});
 }
 
 }  // namespace asap::cpu

@@ -112,25 +112,28 @@ void conv_layer_composed(const Tensor& x, const Tensor& w, const Tensor& scale, 
   instance_norm_in_place(scale, shift, p.norm_params, y, mean, rstd);
 }
 
-bool is_f32_nchw(const Tensor& x, Layout layout) { return layout == Layout::nchw && x.dtype() == DType::f32; }
+bool is_f32_nchw(const Tensor& x, Layout layout) { return layout == Layout::row_major && x.dtype() == DType::f32; }
 
 }  // namespace
 
 void register_inference() {
   kernels::label_planes.add(
       Device::cpu, "counted", label_planes_counted,
-      [](const Tensor&, const Tensor&, const LabelPlanesParams& p, Tensor& y) { return is_f32_nchw(y, p.layout); });
-  kernels::label_planes.add(Device::cpu, "naive", label_planes_naive);
+      [](const Tensor&, const Tensor&, const LabelPlanesParams& p, Tensor& y) { return is_f32_nchw(y, p.layout); },
+      {.bf16 = true});
+  kernels::label_planes.add(Device::cpu, "naive", label_planes_naive, {}, {.bf16 = true});
 
   kernels::conv_layer.add(Device::cpu, "composed", conv_layer_composed,
                           [](const Tensor& x, const Tensor&, const Tensor&, const Tensor&, const ConvLayerParams& p,
-                             Tensor& y) { return is_f32_nchw(x, p.layout) && y.dtype() == DType::f32; });
-  kernels::conv_layer.add(Device::cpu, "naive", conv_layer_naive);
+                             Tensor& y) { return is_f32_nchw(x, p.layout) && y.dtype() == DType::f32; },
+                          {.bf16 = true});
+  kernels::conv_layer.add(Device::cpu, "naive", conv_layer_naive, {}, {.bf16 = true});
 
   kernels::tile_mlp_labels.add(Device::cpu, "fused", tile_mlp_labels_fused,
                                [](const Tensor&, const Tensor&, const Tensor& phi, const TileMlpLabelsParams& p,
-                                  Tensor&) { return is_f32_nchw(phi, p.phi_layout); });
-  kernels::tile_mlp_labels.add(Device::cpu, "naive", tile_mlp_labels_naive);
+                                  Tensor&) { return is_f32_nchw(phi, p.phi_layout); },
+                               {.bf16 = true});
+  kernels::tile_mlp_labels.add(Device::cpu, "naive", tile_mlp_labels_naive, {}, {.bf16 = true});
 }
 
 }  // namespace asap::cpu

@@ -23,13 +23,13 @@ struct Planes {
   Layout layout;
 
   T& operator()(int64_t i, int64_t channel, int64_t row, int64_t column) const {
-    return data[layout == Layout::nchw ? ((i * c + channel) * h + row) * w + column
+    return data[layout == Layout::row_major ? ((i * c + channel) * h + row) * w + column
                                        : ((i * h + row) * w + column) * c + channel];
   }
 };
 template <class T, class AnyTensor>
 Planes<T> planes(AnyTensor& x, Layout layout) {
-  const bool first = layout == Layout::nchw;  // channels come first
+  const bool first = layout == Layout::row_major;  // channels come first
   return {x.template data<std::remove_const_t<T>>(),
           x.size(0),
           x.size(first ? 1 : 3),

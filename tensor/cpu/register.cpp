@@ -22,6 +22,7 @@ void register_kernels() {
   register_tile_mlp();
   register_inference();
   register_optim();
+  register_naive();
 }
 
 }  // namespace asap::cpu

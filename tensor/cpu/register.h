@@ -20,5 +20,6 @@ void register_resize();         // resize.cpp
 void register_tile_mlp();       // tile_mlp*.cpp
 void register_inference();      // inference*.cpp: label_planes, conv_layer, tile_mlp_labels
 void register_optim();          // optim.cpp: adam_begin, adam, sgd
+void register_naive();          // naive.cpp: the definitions, last
 
 }  // namespace asap::cpu
