@@ -58,7 +58,7 @@ std::atomic<uint64_t> next_sequence{1};
 void accumulate(Tensor grad, Tensor& into) {
   if (!into.defined()) {
     into = std::move(grad);
-  } else if (into.owns_storage_alone() && into.is_contiguous()) {
+  } else if (into.owns_storage_alone() && (into.is_contiguous() || into.is_channels_last())) {
     add_into(grad, into);
   } else {
     into = add(into, grad);

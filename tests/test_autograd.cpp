@@ -36,6 +36,24 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 
 }  // namespace
 
+TEST_CASE("the graph of docs/autograd.md") {
+  ran();
+  const Variable a = leaf({2}), b = leaf({3});
+  Variable p = a * b, q = p + b;
+  p.retain_grad();
+  q.retain_grad();
+  const Variable loss = square(q);
+  CHECK(values(p.value()) == Values{6});
+  CHECK(values(q.value()) == Values{9});
+  CHECK(values(loss.value()) == Values{81});
+  loss.backward();
+  CHECK(values(q.grad()) == Values{18});
+  CHECK(values(p.grad()) == Values{18});
+  CHECK(values(a.grad()) == Values{54});
+  CHECK(values(b.grad()) == Values{54});
+  CHECK_FALSE(b.grad().shares_storage(q.grad()));
+}
+
 TEST_CASE("gradients accumulate in leaves until they are cleared") {
   ran();
   Variable x = leaf(Values{1, 2});
