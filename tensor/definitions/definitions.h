@@ -6,7 +6,10 @@
 #pragma once
 
 #include "tensor/definitions/conv2d.h"
+#include "tensor/definitions/pad.h"
+#include "tensor/definitions/pool.h"
 #include "tensor/definitions/reduce.h"
+#include "tensor/definitions/resize.h"
 
 namespace asap::definitions {
 
@@ -14,6 +17,9 @@ template <class Run>
 void add_all(Device device) {
   add_reduce<Run>(device);
   add_conv2d<Run>(device);
+  add_pad<Run>(device);
+  add_pool<Run>(device);
+  add_resize<Run>(device);
 }
 
 }  // namespace asap::definitions
