@@ -4,7 +4,7 @@
 // comes from the first-level cache.
 #include "cuda/conv2d.h"
 #include "cuda/tile_gemm.cuh"
-#include "tensor/padded_index.h"
+#include "tensor/definitions/padded_index.h"
 
 namespace asap::cuda {
 namespace {

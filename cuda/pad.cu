@@ -1,78 +1,29 @@
 // Padding of the last two dimensions. Both directions are gathers: a pixel of dx adds up the places that read it, so that no
-// two threads write one element. Next: pool.cu.
+// two threads write one element. A thread has 4 neighbouring elements, written as 16 bytes: one read and one write, 8 bytes
+// an element. Rows of a padded picture start at any address, so that the reads are of 4 bytes; neighbouring threads share
+// their lines. Next: pool.cu.
 #include <cstdint>
 
 #include "cuda/common.cuh"
 #include "cuda/register.h"
 #include "cuda/strided.cuh"
-#include "tensor/padded_index.h"
+#include "tensor/definitions/padded_index.h"
 
 namespace asap::cuda {
 namespace {
 
-// Sizes of the small planes (H x W) and of the padded ones (PH x PW).
-struct Sizes {
-  int64_t H, W, PH, PW;
-  Sizes(const Tensor& small, const Tensor& padded)
-      : H(small.size(2)), W(small.size(3)), PH(padded.size(2)), PW(padded.size(3)) {}
-};
-
 // Calls f(i) for the positions i of the padded axis that read position k of 0..n-1: its own place, then those of the border.
-template <class Int, class F>
-__device__ __forceinline__ void for_each_reader(Int k, Int n, Int before, Int after, PadMode mode, F&& f) {
+template <class F>
+__device__ __forceinline__ void for_each_reader(int k, int n, int before, int after, PadMode mode, F&& f) {
   f(before + k);
   if (mode == PadMode::reflect) {
     if (k >= 1 && k <= before) f(before - k);
     if (k <= n - 2 && k >= n - 1 - after) f(before + 2 * (n - 1) - k);
   } else if (mode == PadMode::replicate) {
-    for (Int i = 0; k == 0 && i < before; ++i) f(i);
-    for (Int i = 0; k == n - 1 && i < after; ++i) f(before + n + i);
+    for (int i = 0; k == 0 && i < before; ++i) f(i);
+    for (int i = 0; k == n - 1 && i < after; ++i) f(before + n + i);
   }
 }
-
-// ---- naive: the definition ------------------------------------------------------------------------------------------
-
-template <class T>
-__global__ void pad2d_forward_kernel(const T* x, Pad2dParams p, Sizes size, int64_t count, T* y) {
-  for_each_index(count, [=](int64_t i) {
-    const int64_t plane = i / (size.PH * size.PW);
-    const int64_t h = padded_index(i / size.PW % size.PH - p.top, size.H, p.mode);
-    const int64_t w = padded_index(i % size.PW - p.left, size.W, p.mode);
-    y[i] = h < 0 || w < 0 ? T(0) : x[(plane * size.H + h) * size.W + w];
-  });
-}
-
-template <class T>
-__global__ void pad2d_backward_kernel(const T* dy, Pad2dParams p, Sizes size, int64_t count, T* dx) {
-  for_each_index(count, [=](int64_t i) {
-    const int64_t plane = i / (size.H * size.W), h = i / size.W % size.H, w = i % size.W;
-    T sum = 0;
-    for_each_reader(h, size.H, p.top, p.bottom, p.mode, [&](int64_t row) {
-      for_each_reader(w, size.W, p.left, p.right, p.mode,
-                      [&](int64_t column) { sum += dy[(plane * size.PH + row) * size.PW + column]; });
-    });
-    dx[i] = sum;
-  });
-}
-
-void pad2d_forward_naive(const Tensor& x, const Pad2dParams& p, Tensor& y) {
-  dispatch_floating(x.dtype(), "pad2d", [&](auto tag) {
-    using T = decltype(tag);
-    launch(pad2d_forward_kernel<T>, {blocks_for(y.numel()), kBlock}, x.data<T>(), p, Sizes(x, y), y.numel(),
-           y.data<T>());
-  });
-}
-
-void pad2d_backward_naive(const Tensor& dy, const Pad2dParams& p, Tensor& dx) {
-  dispatch_floating(dy.dtype(), "pad2d_backward", [&](auto tag) {
-    using T = decltype(tag);
-    launch(pad2d_backward_kernel<T>, {blocks_for(dx.numel()), kBlock}, dy.data<T>(), p, Sizes(dx, dy), dx.numel(),
-           dx.data<T>());
-  });
-}
-
-// ---- vectorized: 4 neighbouring elements a thread, written as 16 bytes: one read and one write, 8 bytes an element ----
-// Rows of a padded picture start at any address, so that the reads are of 4 bytes; neighbouring threads share their lines.
 
 // The four output elements of step i, whose rows have `width` elements: f(k, plane, row, column) for k = 0..3.
 struct Quads {
@@ -106,18 +57,18 @@ __device__ __forceinline__ void store_quad(const float (&v)[4], int i, int count
   }
 }
 
-// The padding and the sizes in 32 bits.
+// The padding and the sizes of the small planes (H x W) and the padded ones (PH x PW), in 32 bits.
 struct Border {
   int left, right, top, bottom, H, W, PH, PW;
-  Border(const Pad2dParams& p, const Sizes& s)
+  Border(const Pad2dParams& p, const Tensor& small, const Tensor& padded)
       : left(static_cast<int>(p.left)),
         right(static_cast<int>(p.right)),
         top(static_cast<int>(p.top)),
         bottom(static_cast<int>(p.bottom)),
-        H(static_cast<int>(s.H)),
-        W(static_cast<int>(s.W)),
-        PH(static_cast<int>(s.PH)),
-        PW(static_cast<int>(s.PW)) {}
+        H(static_cast<int>(small.size(2))),
+        W(static_cast<int>(small.size(3))),
+        PH(static_cast<int>(padded.size(2))),
+        PW(static_cast<int>(padded.size(3))) {}
 };
 
 template <PadMode mode>
@@ -185,7 +136,7 @@ bool takes_quads(const Tensor& from, const Tensor& to) {
 void pad2d_forward_vectorized(const Tensor& x, const Pad2dParams& p, Tensor& y) {
   const int count = static_cast<int>(y.numel());
   with_mode(p.mode, [&](auto mode) {
-    launch(pad2d_forward_quads_kernel<mode()>, {blocks_for(count, 4), kBlock}, x.data<float>(), Border(p, Sizes(x, y)),
+    launch(pad2d_forward_quads_kernel<mode()>, {blocks_for(count, 4), kBlock}, x.data<float>(), Border(p, x, y),
            Quads(y.size(3), y.size(2)), count, y.data<float>());
   });
 }
@@ -194,7 +145,7 @@ void pad2d_backward_vectorized(const Tensor& dy, const Pad2dParams& p, Tensor& d
   const int count = static_cast<int>(dx.numel());
   with_mode(p.mode, [&](auto mode) {
     launch(pad2d_backward_quads_kernel<mode()>, {blocks_for(count, 4), kBlock}, dy.data<float>(),
-           Border(p, Sizes(dx, dy)), Quads(dx.size(3), dx.size(2)), count, dx.data<float>());
+           Border(p, dx, dy), Quads(dx.size(3), dx.size(2)), count, dx.data<float>());
   });
 }
 
@@ -204,8 +155,6 @@ void register_pad() {
   const auto takes = [](const Tensor& from, const Pad2dParams&, Tensor& to) { return takes_quads(from, to); };
   kernels::pad2d_forward.add(Device::cuda, "vectorized", pad2d_forward_vectorized, takes);
   kernels::pad2d_backward.add(Device::cuda, "vectorized", pad2d_backward_vectorized, takes);
-  kernels::pad2d_forward.add(Device::cuda, "naive", pad2d_forward_naive);
-  kernels::pad2d_backward.add(Device::cuda, "naive", pad2d_backward_naive);
 }
 
 }  // namespace asap::cuda

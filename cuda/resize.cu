@@ -1,12 +1,16 @@
 // Nearest and bilinear resizing of the last two dimensions. The backward pass is a gather: a pixel of dx adds up the outputs
-// that read it, which are neighbours. Next: label_planes.cu.
+// that read it, which are neighbours. A thread finds out once what its pixel reads, and does so in many planes.
+// Next: label_planes.cu.
 #include <cstdint>
 
 #include "cuda/common.cuh"
 #include "cuda/register.h"
+#include "tensor/definitions/resize.h"
 
 namespace asap::cuda {
 namespace {
+
+using definitions::mix, definitions::Source, definitions::source_of;
 
 // Sizes of x and y; axis lengths fit an int.
 struct Sizes {
@@ -17,33 +21,6 @@ struct Sizes {
         OH(static_cast<int>(y.size(2))),
         OW(static_cast<int>(y.size(3))) {}
 };
-
-// An output position along one axis reads (1 - t) * x[i0] + t * x[i1]. In f64, as on the CPU: every device reads the same.
-struct Source {
-  int i0, i1;
-  double t;
-  // How much of x[k] the output reads.
-  template <class T>
-  __device__ T weight(int k) const {
-    return (i0 == k ? 1 - static_cast<T>(t) : T(0)) + (i1 == k ? static_cast<T>(t) : T(0));
-  }
-};
-__host__ __device__ inline Source source_of(int i, int in, int out, ResizeMode mode) {
-  if (mode == ResizeMode::nearest) {
-    const int k = static_cast<int>(static_cast<int64_t>(i) * in / out);
-    return {k, k, 0.0};
-  }
-  double position = 0;
-  if (mode == ResizeMode::bilinear) {
-    position = (i + 0.5) * in / out - 0.5;
-    if (position < 0) position = 0;
-  } else if (out > 1) {
-    position = static_cast<double>(static_cast<int64_t>(i) * (in - 1)) / (out - 1);
-  }
-  int i0 = static_cast<int>(position);
-  if (i0 > in - 1) i0 = in - 1;
-  return {i0, i0 + 1 < in ? i0 + 1 : in - 1, position - i0};
-}
 
 // The outputs [begin, end) that read position k: i0 and i1 never fall as i grows, so that both ends can be searched for.
 struct Readers {
@@ -65,61 +42,6 @@ __host__ __device__ inline Readers readers_of(int k, int in, int out, ResizeMode
   return {first([=](const Source& s) { return s.i1 >= k; }), first([=](const Source& s) { return s.i0 > k; })};
 }
 
-// Weight 0 reads nothing: an infinite neighbour stays out.
-template <class T>
-__device__ __forceinline__ T mix(T t, T a, T b) {
-  return t == 0 ? a : (1 - t) * a + t * b;
-}
-
-// ---- naive: the definition ------------------------------------------------------------------------------------------
-
-template <class T>
-__global__ void resize2d_forward_kernel(const T* x, ResizeMode mode, Sizes size, int64_t count, T* y) {
-  for_each_index(count, [=](int64_t i) {
-    const Source h = source_of(static_cast<int>(i / size.OW % size.OH), size.H, size.OH, mode);
-    const Source w = source_of(static_cast<int>(i % size.OW), size.W, size.OW, mode);
-    const T *plane = x + i / size.OW / size.OH * size.H * size.W, th = static_cast<T>(h.t), tw = static_cast<T>(w.t);
-    const T *upper = plane + static_cast<int64_t>(h.i0) * size.W, *lower = plane + static_cast<int64_t>(h.i1) * size.W;
-    y[i] = mix(th, mix(tw, upper[w.i0], upper[w.i1]), mix(tw, lower[w.i0], lower[w.i1]));
-  });
-}
-
-template <class T>
-__global__ void resize2d_backward_kernel(const T* dy, ResizeMode mode, Sizes size, int64_t count, T* dx) {
-  for_each_index(count, [=](int64_t i) {
-    const int h = static_cast<int>(i / size.W % size.H), w = static_cast<int>(i % size.W);
-    const Readers rows = readers_of(h, size.H, size.OH, mode), columns = readers_of(w, size.W, size.OW, mode);
-    const T* plane = dy + i / size.W / size.H * size.OH * size.OW;
-    T sum = 0;
-    for (int row = rows.begin; row < rows.end; ++row) {
-      const T weight = source_of(row, size.H, size.OH, mode).template weight<T>(h);
-      for (int column = columns.begin; column < columns.end; ++column) {
-        sum += weight * source_of(column, size.W, size.OW, mode).template weight<T>(w) *
-               plane[static_cast<int64_t>(row) * size.OW + column];
-      }
-    }
-    dx[i] = sum;
-  });
-}
-
-void resize2d_forward_naive(const Tensor& x, ResizeMode mode, Tensor& y) {
-  dispatch_floating(x.dtype(), "resize2d", [&](auto tag) {
-    using T = decltype(tag);
-    launch(resize2d_forward_kernel<T>, {blocks_for(y.numel()), kBlock}, x.data<T>(), mode, Sizes(x, y), y.numel(),
-           y.data<T>());
-  });
-}
-
-void resize2d_backward_naive(const Tensor& dy, ResizeMode mode, Tensor& dx) {
-  dispatch_floating(dy.dtype(), "resize2d_backward", [&](auto tag) {
-    using T = decltype(tag);
-    launch(resize2d_backward_kernel<T>, {blocks_for(dx.numel()), kBlock}, dy.data<T>(), mode, Sizes(dx, dy), dx.numel(),
-           dx.data<T>());
-  });
-}
-
-// ---- planes: a thread finds out once what its pixel reads, and does so in many planes --------------------------------
-
 // blockIdx.y walks over the planes. y written and x read once from memory, 4 + 4 * H * W / (OH * OW) bytes an element of
 // y; the four reads of a pixel hit lines that its neighbours read too.
 __global__ void __launch_bounds__(kBlock)
@@ -130,7 +52,8 @@ __global__ void __launch_bounds__(kBlock)
   const Source h = source_of(pixel / size.OW, size.H, size.OH, mode),
                w = source_of(pixel % size.OW, size.W, size.OW, mode);
   const float th = static_cast<float>(h.t), tw = static_cast<float>(w.t);
-  const int at[4] = {h.i0 * size.W + w.i0, h.i0 * size.W + w.i1, h.i1 * size.W + w.i0, h.i1 * size.W + w.i1};
+  const auto place = [&](int64_t row, int64_t column) { return static_cast<int>(row * size.W + column); };
+  const int at[4] = {place(h.i0, w.i0), place(h.i0, w.i1), place(h.i1, w.i0), place(h.i1, w.i1)};
 #pragma unroll 4
   for (int plane = static_cast<int>(blockIdx.y); plane < planes; plane += static_cast<int>(gridDim.y)) {
     const float* in = x + static_cast<int64_t>(plane) * size.H * size.W;
@@ -211,8 +134,6 @@ void register_resize() {
         return is_small_f32(dx, dy) && most_readers(dx.size(2), dy.size(2)) <= kMostReaders &&
                most_readers(dx.size(3), dy.size(3)) <= kMostReaders;
       });
-  kernels::resize2d_forward.add(Device::cuda, "naive", resize2d_forward_naive);
-  kernels::resize2d_backward.add(Device::cuda, "naive", resize2d_backward_naive);
 }
 
 }  // namespace asap::cuda

@@ -27,7 +27,7 @@ Shape pad2d_shape(const Shape& x, const Pad2dParams& p) {
 Tensor pad2d(const Tensor& x, const Pad2dParams& params) {
   checks::is_floating("pad2d", "x", x);
   Tensor y = Tensor::like(x, pad2d_shape(x.shape(), params));
-  if (y.numel() > 0) kernels::pad2d_forward.run(x.device(), x.contiguous(), params, y);
+  if (y.numel() > 0) kernels::pad2d_forward.run(x.device(), x, params, y);
   return y;
 }
 
@@ -35,7 +35,7 @@ Tensor pad2d_backward(const Tensor& dy, const Shape& x_shape, const Pad2dParams&
   checks::is_floating("pad2d_backward", "dy", dy);
   checks::has_shape("pad2d_backward", "dy", dy, pad2d_shape(x_shape, params));
   Tensor dx = Tensor::like(dy, x_shape);
-  if (dx.numel() > 0) kernels::pad2d_backward.run(dy.device(), dy.contiguous(), params, dx);
+  if (dx.numel() > 0) kernels::pad2d_backward.run(dy.device(), dy, params, dx);
   return dx;
 }
 
@@ -79,7 +79,8 @@ Shape max_pool2d_shape(const Shape& x, const Pool2dParams& params) {
 // card's kernel compares an index with the pixels of its window, so that one from elsewhere finds none.
 void check_pool_index(const Tensor& index, int64_t plane) {
   if (index.device() != Device::cpu || index.numel() == 0) return;
-  const int32_t* values = index.data<int32_t>();
+  const Tensor packed = index.contiguous();
+  const int32_t* values = packed.data<int32_t>();
   const auto [least, most] = std::minmax_element(values, values + index.numel());
   const int32_t worst = *least < 0 ? *least : *most;
   ASAP_CHECK(worst >= 0 && worst < plane, "max_pool2d_backward: index ", worst, " is outside 0..", plane - 1);
@@ -90,7 +91,7 @@ void check_pool_index(const Tensor& index, int64_t plane) {
 Tensor avg_pool2d(const Tensor& x, const Pool2dParams& params) {
   checks::is_floating("avg_pool2d", "x", x);
   Tensor y = Tensor::like(x, pool2d_shape(x.shape(), params));
-  if (y.numel() > 0) kernels::avg_pool2d_forward.run(x.device(), x.contiguous(), bounded(x.shape(), params), y);
+  if (y.numel() > 0) kernels::avg_pool2d_forward.run(x.device(), x, bounded(x.shape(), params), y);
   return y;
 }
 
@@ -98,15 +99,15 @@ Tensor avg_pool2d_backward(const Tensor& dy, const Shape& x_shape, const Pool2dP
   checks::is_floating("avg_pool2d_backward", "dy", dy);
   checks::has_shape("avg_pool2d_backward", "dy", dy, pool2d_shape(x_shape, params));
   Tensor dx = Tensor::like(dy, x_shape);
-  if (dx.numel() > 0) kernels::avg_pool2d_backward.run(dy.device(), dy.contiguous(), bounded(x_shape, params), dx);
+  if (dx.numel() > 0) kernels::avg_pool2d_backward.run(dy.device(), dy, bounded(x_shape, params), dx);
   return dx;
 }
 
 MaxPoolResult max_pool2d(const Tensor& x, const Pool2dParams& params) {
   checks::is_floating("max_pool2d", "x", x);
   const Shape shape = max_pool2d_shape(x.shape(), params);
-  MaxPoolResult result{Tensor::like(x, shape), Tensor::empty(shape, DType::i32, x.device())};
-  if (shape.numel() > 0) kernels::max_pool2d_forward.run(x.device(), x.contiguous(), bounded(x.shape(), params), result.y, result.index);
+  MaxPoolResult result{Tensor::like(x, shape), Tensor::empty(shape, DType::i32, x.device(), x.layout())};
+  if (shape.numel() > 0) kernels::max_pool2d_forward.run(x.device(), x, bounded(x.shape(), params), result.y, result.index);
   return result;
 }
 
@@ -118,9 +119,8 @@ Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x
   checks::has_shape("max_pool2d_backward", "dy", dy, max_pool2d_shape(x_shape, params));
   checks::has_shape("max_pool2d_backward", "index", index, dy.shape());
   Tensor dx = Tensor::like(dy, x_shape);
-  const Tensor packed = index.contiguous();
-  check_pool_index(packed, x_shape[2] * x_shape[3]);
-  if (dx.numel() > 0) kernels::max_pool2d_backward.run(dy.device(), dy.contiguous(), packed, bounded(x_shape, params), dx);
+  check_pool_index(index, x_shape[2] * x_shape[3]);
+  if (dx.numel() > 0) kernels::max_pool2d_backward.run(dy.device(), dy, index, bounded(x_shape, params), dx);
   return dx;
 }
 
@@ -138,7 +138,7 @@ Tensor resize2d(const Tensor& x, Size2 size, ResizeMode mode) {
   checks::is_floating("resize2d", "x", x);
   check_resize("resize2d", x.shape(), size);
   Tensor y = Tensor::like(x, {x.size(0), x.size(1), size.h, size.w});
-  if (y.numel() > 0) kernels::resize2d_forward.run(x.device(), x.contiguous(), mode, y);
+  if (y.numel() > 0) kernels::resize2d_forward.run(x.device(), x, mode, y);
   return y;
 }
 
@@ -149,7 +149,7 @@ Tensor resize2d_backward(const Tensor& dy, const Shape& x_shape, ResizeMode mode
   ASAP_CHECK(dy.size(0) == x_shape[0] && dy.size(1) == x_shape[1], "resize2d_backward: dy ", dy.shape(), " and x ",
              x_shape, " differ in their planes");
   Tensor dx = Tensor::like(dy, x_shape);
-  if (dx.numel() > 0) kernels::resize2d_backward.run(dy.device(), dy.contiguous(), mode, dx);
+  if (dx.numel() > 0) kernels::resize2d_backward.run(dy.device(), dy, mode, dx);
   return dx;
 }
 

@@ -3,7 +3,7 @@
 // Shapes as in kernels.h: x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW]; f32 and f64.
 #pragma once
 
-#include "tensor/padded_index.h"
+#include "tensor/definitions/padded_index.h"
 
 namespace asap::cpu {
 

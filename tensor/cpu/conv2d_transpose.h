@@ -3,7 +3,7 @@
 #pragma once
 
 #include "tensor/cpu/gemm_pack.h"
-#include "tensor/padded_index.h"
+#include "tensor/definitions/padded_index.h"
 
 namespace asap::cpu {
 

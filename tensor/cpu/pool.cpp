@@ -1,110 +1,15 @@
-// Average and maximum pooling of the last two dimensions, forward and backward. Next: resize.cpp.
+// Average and maximum pooling of the last two dimensions, forward and backward: an average is a sum over rows, then a sum
+// over columns. Next: resize.cpp.
 #include <vector>
 
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
-#include "tensor/kernels.h"
+#include "tensor/definitions/pool.h"
 
 namespace asap::cpu {
 namespace {
 
-// ---- naive: the definition ----------------------------------------------------------------------------------------
-
-// The part of window `o` that lies on 0..n-1: [begin, end).
-struct Window {
-  int64_t begin, end;
-  int64_t size() const { return end - begin; }
-};
-Window window_of(int64_t o, int64_t n, int64_t kernel, int64_t stride, int64_t padding) {
-  const int64_t first = o * stride - padding;
-  return {std::max<int64_t>(first, 0), std::min(first + kernel, n)};
-}
-
-// Calls f(output position, first pixel of its plane of x, rows, columns).
-template <class F>
-void for_each_window(const Shape& x, const Shape& y, const Pool2dParams& p, const F& f) {
-  const int64_t H = x[-2], W = x[-1], OH = y[-2], OW = y[-1];
-  const int64_t planes = y.numel() / std::max<int64_t>(OH * OW, 1);
-  for (int64_t plane = 0; plane < planes; ++plane) {
-    for (int64_t i = 0; i < OH; ++i) {
-      for (int64_t j = 0; j < OW; ++j) {
-        f((plane * OH + i) * OW + j, plane * H * W, window_of(i, H, p.kernel.h, p.stride.h, p.padding.h),
-          window_of(j, W, p.kernel.w, p.stride.w, p.padding.w));
-      }
-    }
-  }
-}
-
-// What an average divides by.
-int64_t divisor(const Window& rows, const Window& columns, const Pool2dParams& p) {
-  return p.count_include_pad ? p.kernel.h * p.kernel.w : rows.size() * columns.size();
-}
-
-void avg_pool2d_forward_naive(const Tensor& x, const Pool2dParams& p, Tensor& y) {
-  dispatch_floating(x.dtype(), "avg_pool2d", [&](auto tag) {
-    using T = decltype(tag);
-    const T* from = x.data<T>();
-    T* to = y.data<T>();
-    const int64_t W = x.size(-1);
-    for_each_window(x.shape(), y.shape(), p, [&](int64_t o, int64_t plane, Window rows, Window columns) {
-      T sum = 0;
-      for (int64_t h = rows.begin; h < rows.end; ++h) {
-        for (int64_t w = columns.begin; w < columns.end; ++w) sum += from[plane + h * W + w];
-      }
-      to[o] = sum / static_cast<T>(divisor(rows, columns, p));
-    });
-  });
-}
-
-void avg_pool2d_backward_naive(const Tensor& dy, const Pool2dParams& p, Tensor& dx) {
-  dispatch_floating(dy.dtype(), "avg_pool2d_backward", [&](auto tag) {
-    using T = decltype(tag);
-    const T* grad = dy.data<T>();
-    T* to = dx.data<T>();
-    const int64_t W = dx.size(-1);
-    std::fill_n(to, dx.numel(), T(0));
-    for_each_window(dx.shape(), dy.shape(), p, [&](int64_t o, int64_t plane, Window rows, Window columns) {
-      const T share = grad[o] / static_cast<T>(divisor(rows, columns, p));
-      for (int64_t h = rows.begin; h < rows.end; ++h) {
-        for (int64_t w = columns.begin; w < columns.end; ++w) to[plane + h * W + w] += share;
-      }
-    });
-  });
-}
-
-// NaN counts as the largest value.
-void max_pool2d_forward_naive(const Tensor& x, const Pool2dParams& p, Tensor& y, Tensor& index) {
-  dispatch_floating(x.dtype(), "max_pool2d", [&](auto tag) {
-    using T = decltype(tag);
-    const T* from = x.data<T>();
-    T* to = y.data<T>();
-    const int64_t W = x.size(-1);
-    for_each_window(x.shape(), y.shape(), p, [&](int64_t o, int64_t plane, Window rows, Window columns) {
-      int64_t best = rows.begin * W + columns.begin;
-      for (int64_t h = rows.begin; h < rows.end; ++h) {
-        for (int64_t w = columns.begin; w < columns.end; ++w) {
-          const T value = from[plane + h * W + w], largest = from[plane + best];
-          if (value > largest || (value != value && largest == largest)) best = h * W + w;
-        }
-      }
-      to[o] = from[plane + best];
-      index.data<int32_t>()[o] = static_cast<int32_t>(best);
-    });
-  });
-}
-
-void max_pool2d_backward_naive(const Tensor& dy, const Tensor& index, const Pool2dParams&, Tensor& dx) {
-  dispatch_floating(dy.dtype(), "max_pool2d_backward", [&](auto tag) {
-    using T = decltype(tag);
-    const T* grad = dy.data<T>();
-    T* to = dx.data<T>();
-    const int64_t out_plane = dy.size(-2) * dy.size(-1), in_plane = dx.size(-2) * dx.size(-1);
-    std::fill_n(to, dx.numel(), T(0));
-    for (int64_t o = 0; o < dy.numel(); ++o) to[o / out_plane * in_plane + index.data<int32_t>()[o]] += grad[o];
-  });
-}
-
-// ---- rows: an average is a sum over rows, then a sum over columns -------------------------------------------------
+using definitions::is_better, definitions::Range, definitions::window_of;
 
 // Calls f(plane, row, buffer) for every row of every plane, spread over the threads; each thread has a zeroed buffer.
 template <class T, class F>
@@ -170,7 +75,7 @@ void avg_pool2d_forward_rows(const Tensor& x, const Pool2dParams& p, Tensor& y) 
     // The buffer is a row of sums between two paddings that stay zero.
     const int64_t padded_size = W + 2 * p.padding.w;
     parallel_rows<T>(x.size(0) * x.size(1), OH, p.kernel.h * W, padded_size, [&](int64_t plane, int64_t i, T* padded) {
-      const Window rows = window_of(i, H, p.kernel.h, p.stride.h, p.padding.h);
+      const Range rows = window_of(i, H, p.kernel.h, p.stride.h, p.padding.h);
       T* sums = padded + p.padding.w;
       std::copy_n(from + (plane * H + rows.begin) * W, W, sums);
       for (int64_t h = rows.begin + 1; h < rows.end; ++h) add_row(from + (plane * H + h) * W, W, sums);
@@ -249,28 +154,27 @@ void avg_pool2d_backward_rows(const Tensor& dy, const Pool2dParams& p, Tensor& d
 template <class T>
 void max_pool_row(const T* x, int64_t H, int64_t W, const Pool2dParams& p, int64_t i, int64_t OW, T* y,
                   int32_t* index) {
-  const auto better = [](T value, T largest) { return value > largest || (value != value && largest == largest); };
   if (p.kernel == Size2(2) && p.stride == Size2(2) && p.padding == Size2(0)) {
     const int32_t first = static_cast<int32_t>(2 * i * W), below = static_cast<int32_t>(W);
     const T *top = x + first, *bottom = top + W;
 #pragma GCC ivdep
     for (int32_t j = 0; j < static_cast<int32_t>(OW); ++j) {
       const T a = top[2 * j], b = top[2 * j + 1], c = bottom[2 * j], d = bottom[2 * j + 1];
-      const bool right = better(b, a), right_below = better(d, c);
+      const bool right = is_better(b, a), right_below = is_better(d, c);
       const T upper = right ? b : a, lower = right_below ? d : c;
-      const bool down = better(lower, upper);
+      const bool down = is_better(lower, upper);
       y[j] = down ? lower : upper;
       index[j] = first + 2 * j + (down ? below + (right_below ? 1 : 0) : (right ? 1 : 0));
     }
     return;
   }
-  const Window rows = window_of(i, H, p.kernel.h, p.stride.h, p.padding.h);
+  const Range rows = window_of(i, H, p.kernel.h, p.stride.h, p.padding.h);
   for (int64_t j = 0; j < OW; ++j) {
-    const Window columns = window_of(j, W, p.kernel.w, p.stride.w, p.padding.w);
+    const Range columns = window_of(j, W, p.kernel.w, p.stride.w, p.padding.w);
     int64_t best = rows.begin * W + columns.begin;
     for (int64_t h = rows.begin; h < rows.end; ++h) {
       for (int64_t w = columns.begin; w < columns.end; ++w) {
-        if (better(x[h * W + w], x[best])) best = h * W + w;
+        if (is_better(x[h * W + w], x[best])) best = h * W + w;
       }
     }
     y[j] = x[best];
@@ -314,13 +218,9 @@ void max_pool2d_backward_planes(const Tensor& dy, const Tensor& index, const Poo
 
 void register_pool() {
   kernels::avg_pool2d_forward.add(Device::cpu, "rows", avg_pool2d_forward_rows);
-  kernels::avg_pool2d_forward.add(Device::cpu, "naive", avg_pool2d_forward_naive);
   kernels::avg_pool2d_backward.add(Device::cpu, "rows", avg_pool2d_backward_rows);
-  kernels::avg_pool2d_backward.add(Device::cpu, "naive", avg_pool2d_backward_naive);
   kernels::max_pool2d_forward.add(Device::cpu, "rows", max_pool2d_forward_rows);
-  kernels::max_pool2d_forward.add(Device::cpu, "naive", max_pool2d_forward_naive);
   kernels::max_pool2d_backward.add(Device::cpu, "planes", max_pool2d_backward_planes);
-  kernels::max_pool2d_backward.add(Device::cpu, "naive", max_pool2d_backward_naive);
 }
 
 }  // namespace asap::cpu

@@ -1,9 +1,9 @@
 // Convolution (cross-correlation) and the two gradients of its sums. Contract: kernels.h. Next: norm.h.
 #pragma once
 
+#include "tensor/definitions/padded_index.h"
 #include "tensor/definitions/view.h"
 #include "tensor/kernels.h"
-#include "tensor/padded_index.h"
 
 namespace asap::definitions {
 
