@@ -1,7 +1,7 @@
 // AsapNet: generator, discriminator, optional encoder and perceptual net with their losses, and GanStep, the two
 // optimisation steps of one training iteration (SPEC sections 4 and 5). The published four modes are forward functions
 // here: generator, discriminator, encode, inference.
-// Next: generator.h, discriminator.h, losses.h; gan_step.cpp; train/trainer.h drives it.
+// Next: generator.h, discriminator.h, losses.h; gan_step.cpp; train/run/trainer.h drives it.
 #pragma once
 
 #include <functional>

@@ -9,18 +9,18 @@ find_package(LIBZIP REQUIRED)
 include(picture_formats)
 
 set(fuzz_flags -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g)
-file(GLOB readers CONFIGURE_DEPENDS nn/checkpoint_file.cpp nn/file_*.cpp nn/pth*.cpp nn/safetensors.cpp
-     train/bmp.cpp train/files.cpp train/image.cpp train/image_files.cpp train/jpeg.cpp train/npy.cpp train/orientation.cpp
-     train/picture_kind.cpp train/png.cpp train/stb.cpp train/tiff.cpp train/webp.cpp)
+file(GLOB readers CONFIGURE_DEPENDS nn/checkpoint_file.cpp nn/file_*.cpp nn/pth*.cpp nn/safetensors.cpp train/files/whole_files.cpp
+     train/pictures/*.cpp)
+list(FILTER readers EXCLUDE REGEX "/fuzz_[^/]*$")
 add_library(asap_readers STATIC ${readers} tensor/kernel_slot.cpp tensor/shape.cpp tensor/storage.cpp tensor/tensor.cpp
             cuda/stub.cpp cmake/fuzz_no_kernels.cpp)
 target_compile_options(asap_readers PUBLIC ${fuzz_flags} PRIVATE -fsanitize=fuzzer-no-link)
 target_compile_definitions(asap_readers PRIVATE __SANITIZE_ADDRESS__=1)  # as GCC does: storage.cpp then caches no blocks
-asap_picture_formats(asap_readers ${PROJECT_SOURCE_DIR}/train)
+asap_picture_formats(asap_readers)
 target_link_options(asap_readers PUBLIC ${fuzz_flags})
 target_link_libraries(asap_readers PUBLIC asap_flags PRIVATE asap_warnings nlohmann_json::nlohmann_json LIBZIP::LIBZIP)
 
-file(GLOB fuzzers CONFIGURE_DEPENDS nn/fuzz_*.cpp train/fuzz_*.cpp)
+file(GLOB fuzzers CONFIGURE_DEPENDS nn/fuzz_*.cpp train/pictures/fuzz_*.cpp)
 foreach(source ${fuzzers})
   get_filename_component(name ${source} NAME_WE)
   add_executable(${name} ${source})

@@ -6,9 +6,7 @@ set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/asapnet)
 set_target_properties(asap_flags PROPERTIES EXPORT_NAME flags)
 install(TARGETS asap_flags asap_cuda asap_tensor asap_autograd asap_nn asap_asapnet EXPORT asapnet
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-if(TARGET asapnet)
-  install(TARGETS asapnet RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-endif()
+install(TARGETS asapnet RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 foreach(room tensor autograd nn asapnet)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/asapnet
           FILES_MATCHING PATTERN "*.h" PATTERN "cpu" EXCLUDE)

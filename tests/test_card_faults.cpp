@@ -10,9 +10,9 @@
 #include "tests/support/child.h"
 #include "tests/support/skip.h"
 #include "tests/support/tiny_run.h"
-#include "train/checkpoint.h"
-#include "train/memory_advice.h"
-#include "train/trainer.h"
+#include "train/run/checkpoint.h"
+#include "train/run/memory_advice.h"
+#include "train/run/trainer.h"
 
 using namespace asap;
 using namespace asap::tests;

@@ -15,12 +15,12 @@
 #include "tests/support/run_program.h"
 #include "tests/support/same_tensors.h"
 #include "tests/support/tiny_run.h"
-#include "train/architecture.h"
-#include "train/checkpoint.h"
-#include "train/config_json.h"
-#include "train/image_files.h"
-#include "train/inspect.h"
-#include "train/png.h"
+#include "train/cli/inspect.h"
+#include "train/options/config_json.h"
+#include "train/pictures/image_files.h"
+#include "train/pictures/png.h"
+#include "train/run/architecture.h"
+#include "train/run/checkpoint.h"
 
 using namespace asap;
 using namespace asap::tests;

@@ -19,11 +19,11 @@
 #include "tests/support/program.h"
 #include "tests/support/skip.h"
 #include "tests/support/tiny_run.h"
-#include "train/checkpoint.h"
-#include "train/cli.h"
-#include "train/config_json.h"
-#include "train/image_files.h"
-#include "train/run_log.h"
+#include "train/cli/cli.h"
+#include "train/options/config_json.h"
+#include "train/pictures/image_files.h"
+#include "train/run/checkpoint.h"
+#include "train/run/run_log.h"
 
 using namespace asap;
 using namespace asap::tests;

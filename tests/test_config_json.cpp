@@ -7,8 +7,8 @@
 
 #include "tests/support/scratch.h"
 #include "tests/support/skip.h"
-#include "train/config_json.h"
-#include "train/nearest.h"
+#include "train/options/config_json.h"
+#include "train/options/nearest.h"
 
 using namespace asap;
 using namespace asap::train;

@@ -9,9 +9,9 @@
 
 #include "tests/support/data_files.h"
 #include "tests/support/tiny_run.h"
-#include "train/dataset.h"
-#include "train/file_names.h"
-#include "train/image_files.h"
+#include "train/data/dataset.h"
+#include "train/files/file_names.h"
+#include "train/pictures/image_files.h"
 
 using namespace asap;
 using namespace asap::tests;

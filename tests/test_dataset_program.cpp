@@ -6,7 +6,7 @@
 
 #include "tests/support/data_files.h"
 #include "tests/support/program.h"
-#include "train/image_files.h"
+#include "train/pictures/image_files.h"
 
 using namespace asap;
 using namespace asap::tests;

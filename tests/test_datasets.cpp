@@ -1,4 +1,4 @@
-// Finding pairs of files, turning them into samples, the instance maps, and loading ahead (train/dataset.h and neighbours).
+// Finding pairs of files, turning them into samples, the instance maps, and loading ahead (train/data/dataset.h and neighbours).
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -10,13 +10,13 @@
 
 #include "tests/support/scratch.h"
 #include "tests/support/skip.h"
-#include "train/dataset.h"
-#include "train/files.h"
-#include "train/image_files.h"
-#include "train/instance_maps.h"
-#include "train/prefetch_loader.h"
-#include "train/random.h"
-#include "train/resize.h"
+#include "train/data/dataset.h"
+#include "train/data/instance_maps.h"
+#include "train/data/prefetch_loader.h"
+#include "train/data/random.h"
+#include "train/files/whole_files.h"
+#include "train/pictures/image_files.h"
+#include "train/pictures/resize.h"
 
 using namespace asap;
 using namespace asap::train;

@@ -15,8 +15,8 @@
 #include "nn/spectral_norm.h"
 #include "tests/support/fenced_device.h"
 #include "tests/support/tiny_run.h"
-#include "train/checkpoint.h"
-#include "train/trainer.h"
+#include "train/run/checkpoint.h"
+#include "train/run/trainer.h"
 
 namespace asap {
 namespace {

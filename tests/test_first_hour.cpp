@@ -9,9 +9,9 @@
 #include "nn/checkpoint_file.h"
 #include "nn/safetensors.h"
 #include "tests/support/program.h"
-#include "train/memory_advice.h"
-#include "train/nearest.h"
-#include "train/user_text.h"
+#include "train/files/user_text.h"
+#include "train/options/nearest.h"
+#include "train/run/memory_advice.h"
 
 using namespace asap;
 using namespace asap::tests;

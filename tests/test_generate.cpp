@@ -5,9 +5,9 @@
 #include <sys/resource.h>
 
 #include "tests/support/program.h"
-#include "train/image_files.h"
-#include "train/native_size.h"
-#include "train/output_guard.h"
+#include "train/data/native_size.h"
+#include "train/files/output_guard.h"
+#include "train/pictures/image_files.h"
 
 using namespace asap;
 using namespace asap::tests;

@@ -6,8 +6,8 @@
 #include "asapnet/model.h"
 #include "tests/support/golden.h"
 #include "tests/support/skip.h"
-#include "train/image.h"
-#include "train/instance_maps.h"
+#include "train/data/instance_maps.h"
+#include "train/pictures/image.h"
 
 namespace asap {
 namespace {

@@ -11,11 +11,11 @@
 #include "tests/support/crc32.h"
 #include "tests/support/scratch.h"
 #include "tests/support/skip.h"
-#include "train/files.h"
-#include "train/image_files.h"
-#include "train/npy.h"
-#include "train/random.h"
-#include "train/resize.h"
+#include "train/data/random.h"
+#include "train/files/npy.h"
+#include "train/files/whole_files.h"
+#include "train/pictures/image_files.h"
+#include "train/pictures/resize.h"
 
 using namespace asap;
 using namespace asap::train;

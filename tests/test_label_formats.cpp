@@ -1,4 +1,4 @@
-// Label maps in every form that keeps their numbers, maps in colours (train/label_colours.h, asapnet labels, --palette), and more
+// Label maps in every form that keeps their numbers, maps in colours (train/data/label_colours.h, asapnet labels, --palette), and more
 // than 256 classes. The files are tests/golden/make_pillow.py's.
 #include <doctest/doctest.h>
 
@@ -9,12 +9,12 @@
 #include "tests/support/run_program.h"
 #include "tests/support/skip.h"
 #include "tests/support/tiny_run.h"
-#include "train/batch.h"
-#include "train/config_json.h"
-#include "train/files.h"
-#include "train/image_files.h"
-#include "train/label_colours.h"
-#include "train/picture_grid.h"
+#include "train/data/batch.h"
+#include "train/data/label_colours.h"
+#include "train/files/whole_files.h"
+#include "train/options/config_json.h"
+#include "train/pictures/image_files.h"
+#include "train/pictures/picture_grid.h"
 
 using namespace asap;
 using namespace asap::tests;

@@ -1,5 +1,5 @@
 // Photos in every format, as other programs show them: pixels of Pillow's (tests/golden/make_pillow.py), orientation, and files
-// that are damaged, of kinds that are not read, or made to take all memory or time (train/image_files.h).
+// that are damaged, of kinds that are not read, or made to take all memory or time (train/pictures/image_files.h).
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -10,15 +10,15 @@
 #include <cstring>
 #include <functional>
 
-#include "tests/support/golden.h"
 #include "tests/support/crc32.h"
+#include "tests/support/golden.h"
 #include "tests/support/scratch.h"
 #include "tests/support/skip.h"
-#include "train/dataset.h"
-#include "train/files.h"
-#include "train/image_files.h"
-#include "train/orientation.h"
-#include "train/random.h"
+#include "train/data/dataset.h"
+#include "train/data/random.h"
+#include "train/files/whole_files.h"
+#include "train/pictures/image_files.h"
+#include "train/pictures/orientation.h"
 
 using namespace asap;
 using namespace asap::train;

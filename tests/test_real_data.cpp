@@ -7,8 +7,8 @@
 #include "asapnet/vgg.h"
 #include "nn/checkpoint_file.h"
 #include "tests/support/skip.h"
-#include "train/dataset.h"
-#include "train/prefetch_loader.h"
+#include "train/data/dataset.h"
+#include "train/data/prefetch_loader.h"
 
 namespace asap {
 namespace {

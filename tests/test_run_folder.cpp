@@ -11,11 +11,11 @@
 
 #include "tests/support/process.h"
 #include "tests/support/skip.h"
-#include "train/checkpoint.h"
-#include "train/cli.h"
-#include "train/config_json.h"
-#include "train/run_log.h"
-#include "train/trainer.h"
+#include "train/cli/cli.h"
+#include "train/options/config_json.h"
+#include "train/run/checkpoint.h"
+#include "train/run/run_log.h"
+#include "train/run/trainer.h"
 
 using namespace asap;
 using namespace asap::train;

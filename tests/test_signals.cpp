@@ -7,10 +7,10 @@
 #include "tests/support/child.h"
 #include "tests/support/process.h"
 #include "tests/support/skip.h"
-#include "train/checkpoint.h"
-#include "train/config_json.h"
-#include "train/interrupt.h"
-#include "train/run_log.h"
+#include "train/options/config_json.h"
+#include "train/run/checkpoint.h"
+#include "train/run/interrupt.h"
+#include "train/run/run_log.h"
 
 using namespace asap;
 using namespace asap::tests;

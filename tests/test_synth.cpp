@@ -6,12 +6,12 @@
 #include <set>
 
 #include "tests/support/scratch.h"
-#include "train/dataset.h"
-#include "train/files.h"
-#include "train/image_files.h"
-#include "train/picture_grid.h"
-#include "train/random.h"
-#include "train/synth.h"
+#include "train/data/dataset.h"
+#include "train/data/random.h"
+#include "train/files/whole_files.h"
+#include "train/pictures/image_files.h"
+#include "train/pictures/picture_grid.h"
+#include "train/synth/synth.h"
 
 using namespace asap;
 using namespace asap::train;

@@ -11,10 +11,10 @@
 #include "nn/safetensors.h"
 #include "tests/support/skip.h"
 #include "tests/support/tiny_run.h"
-#include "train/chart.h"
-#include "train/config_json.h"
-#include "train/image_files.h"
-#include "train/trainer.h"
+#include "train/options/config_json.h"
+#include "train/pictures/image_files.h"
+#include "train/run/chart.h"
+#include "train/run/trainer.h"
 
 using namespace asap;
 using namespace asap::train;

@@ -1,4 +1,4 @@
-"""Makes pillow_*: a small picture and Pillow's own resized versions of it, which train/resize.cpp must equal bit for bit; and in
+"""Makes pillow_*: a small picture and Pillow's own resized versions of it, which train/pictures/resize.cpp must equal bit for bit; and in
 pictures/ files of many formats, each photo with the pixels that Pillow shows (NAME.png beside NAME.jpg, .webp or .tif), and one
 label map in every form that keeps its numbers (label_*; label_index.png is the palette PNG).
 

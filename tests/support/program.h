@@ -7,8 +7,8 @@
 
 #include "tests/support/run_program.h"
 #include "tests/support/tiny_run.h"
-#include "train/checkpoint.h"
-#include "train/config_json.h"
+#include "train/options/config_json.h"
+#include "train/run/checkpoint.h"
 
 namespace asap::tests {
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "train/cli.h"
+#include "train/cli/cli.h"
 
 namespace asap::tests {
 

@@ -7,8 +7,8 @@
 
 #include "tests/support/scratch.h"
 #include "tests/support/skip.h"
-#include "train/options.h"
-#include "train/synth.h"
+#include "train/options/options.h"
+#include "train/synth/synth.h"
 
 namespace asap::tests {
 

@@ -1,0 +1,176 @@
+// Parsing, dispatch and exit codes. Declared in cli.h.
+#include "train/cli/cli.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
+#include <new>
+
+#include "train/cli/option_flags.h"
+#include "train/files/user_text.h"
+#include "train/options/nearest.h"
+
+namespace asap::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kFooter = R"(Examples:
+  asapnet synth --out data                                       make pictures to try it with
+  asapnet train --preset quick --data data --out runs/first --no-vgg-loss --steps 300
+  asapnet train --resume runs/first --steps 600                  go on
+  asapnet generate --weights runs/first --data data --out pictures
+  asapnet generate --weights latest_net_G.pth --labels map.png --out pictures
+Every command explains itself: asapnet train --help, or asapnet help train. Options have the published names in
+kebab-case; the published spelling (--label_nc, --batchSize) works too.
+Exit codes: 0 done, 1 an error (one sentence on standard error says which), 2 a command line that cannot be understood,
+130 interrupted.)";
+
+std::vector<std::string> flag_names(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+// What the command did not take: a mistyped flag, most likely.
+void refuse_leftovers(const CLI::App& command) {
+  const std::vector<std::string> left = command.remaining();
+  if (left.empty()) return;
+  const std::string name = left[0].substr(0, left[0].find('='));
+  if (!name.starts_with("-"))
+    throw UsageError("'" + name + "' is one argument too many; see asapnet " + command.get_name() + " --help");
+  throw UsageError(unknown_option(name, flag_names(command), " of asapnet " + command.get_name()));
+}
+
+// The longest name that Linux's file systems take, and the longest path; the system's own complaint names no option.
+void check_lengths_of_names(const CLI::App& command) {
+  constexpr ptrdiff_t kLongestName = 255, kLongestPath = 4095;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& text : option->results()) {
+      ptrdiff_t longest = 0;
+      for (auto begin = text.begin(); begin < text.end();) {
+        const auto end = std::find(begin, text.end(), '/');
+        longest = std::max(longest, end - begin);
+        begin = end + (end != text.end());
+      }
+      ASAP_CHECK(longest <= kLongestName, "the name of ", option->get_name(), " is too long: ", longest,
+                 " bytes, where file systems take ", kLongestName);
+      ASAP_CHECK(std::ssize(text) <= kLongestPath, "the path of ", option->get_name(), " is too long: ", text.size(),
+                 " bytes, where the system takes ", kLongestPath);
+    }
+  }
+}
+
+// "help train" is "train --help"; anything but a command must be one of the program's own flags.
+void check_command_name(std::vector<std::string>& arguments, const std::vector<Command>& commands) {
+  std::vector<std::string> names;
+  for (const Command& command : commands) names.push_back(command.app->get_name());
+  names.push_back("help");
+  if (arguments.front() == "help") {
+    arguments.erase(arguments.begin());
+    arguments.emplace_back("--help");
+  }
+  const std::string& first = arguments.front();
+  if (std::find(names.begin(), names.end(), first) != names.end()) return;
+  if (first == "-h" || first == "--help" || first == "--version") return;
+  if (first.starts_with("-"))
+    throw UsageError("the command comes first (asapnet train --out DIR ...), and '" + first +
+                     "' is none; asapnet --help lists them");
+  const std::string nearest = nearest_name(first, names);
+  throw UsageError("there is no command '" + first + "'" +
+                   (nearest.empty() ? "" : "; the nearest is '" + nearest + "'") + " (asapnet --help lists them)");
+}
+
+int dispatch(std::vector<std::string> arguments) {
+  CLI::App program(
+      "ASAPNet: fast image translation by pixelwise networks (Rott Shaham et al., CVPR 2021), trained and run on this "
+      "machine.",
+      "asapnet");
+  program.footer(kFooter);
+  program.set_version_flag("--version", "asapnet " ASAP_VERSION, "print the version");
+  program.require_subcommand(1);
+  program.get_formatter()->column_width(36);
+  const std::vector<Command> commands{add_train_command(program),   add_generate_command(program),
+                                      add_synth_command(program),   add_inspect_command(program),
+                                      add_convert_command(program), add_encode_command(program),
+                                      add_labels_command(program)};
+  for (const Command& command : commands) command.app->allow_extras();
+  if (arguments.empty()) arguments = {"--help"};
+  check_command_name(arguments, commands);
+  normalise_flags(arguments);
+  try {
+    std::reverse(arguments.begin(), arguments.end());  // the order CLI11 wants
+    program.parse(arguments);
+  } catch (const CLI::CallForHelp&) {
+    std::cout << (program.get_subcommands().empty() ? program.help()
+                                                    : program.get_subcommands().front()->help("asapnet"));
+    return kOk;
+  } catch (const CLI::CallForVersion& version) {
+    std::cout << version.what() << std::endl;
+    return kOk;
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(error.what());
+  }
+  for (const Command& command : commands) {
+    if (!command.app->parsed()) continue;
+    refuse_leftovers(*command.app);
+    check_lengths_of_names(*command.app);
+    return command.run();
+  }
+  return kUsage;
+}
+
+int complain(const std::string& text, int code) {
+  std::cout << std::flush;
+  warn(text);
+  return code;
+}
+
+// The library's own texts ("filesystem error: status: ...") are for programmers.
+std::string sentence(const fs::filesystem_error& error) {
+  constexpr size_t kShown = 60;
+  std::string path = error.path1().string();
+  if (error.code() == std::errc::filename_too_long && path.size() > kShown) path = path.substr(0, kShown) + "...";
+  const std::string reason =
+      error.code() == std::errc::filename_too_long ? "the name is too long" : error.code().message();
+  return path.empty() ? reason : path + ": " + reason;
+}
+
+int run_guarded(std::vector<std::string> arguments) {
+  try {
+    return dispatch(std::move(arguments));
+  } catch (const UsageError& error) {
+    return complain(error.what(), kUsage);
+  } catch (const Error& error) {
+    return complain(error.what(), kError);
+  } catch (const fs::filesystem_error& error) {
+    return complain(sentence(error), kError);
+  } catch (const std::bad_alloc&) {
+    return complain(
+        "out of memory; smaller pictures (--crop-size, --size), batches (--batch-size) or networks need less", kError);
+  } catch (const std::exception& error) {
+    return complain(error.what(), kError);
+  }
+}
+
+}  // namespace
+
+void warn(const std::string& text) { std::cerr << "asapnet: " << terminal_safe_message(text) << std::endl; }
+
+int run_command_line(std::vector<std::string> arguments) {
+  const int code = run_guarded(std::move(arguments));
+  errno = 0;
+  if (std::cout.flush()) return code;
+  std::cout.clear();
+  if (errno == 0) std::cout << std::endl;  // the failure was an earlier one: once more, for its reason
+  warn(std::string("standard output cannot be written") + (errno ? str(" (", std::strerror(errno), ")") : "") +
+       "; what it should have said is lost");
+  return code == kOk ? kError : code;
+}
+
+}  // namespace asap::train

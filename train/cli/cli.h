@@ -1,0 +1,48 @@
+// The program `asapnet`: its subcommands and exit codes. main.cpp calls run_command_line; option_flags.h turns the
+// option table into flags; each subcommand's flags stand in a cli_*.cpp of its own.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tensor/error.h"
+
+namespace CLI {
+class App;
+}
+
+namespace asap::train {
+
+// Exit codes. Interrupted by Ctrl-C: 130 (interrupt.h).
+inline constexpr int kOk = 0, kError = 1, kUsage = 2;
+
+// A command line that cannot be understood: exit code 2.
+class UsageError : public Error {
+ public:
+  using Error::Error;
+};
+
+// Runs one command; prints results to standard output and one sentence to standard error if it fails.
+// `arguments` without the program's name.
+int run_command_line(std::vector<std::string> arguments);
+
+// A line on standard error: "asapnet: ", then the text without what could steer the terminal (user_text.h).
+void warn(const std::string& text);
+
+// A subcommand: its flags are bound when it is added, then it runs and returns the exit code.
+struct Command {
+  CLI::App* app = nullptr;
+  std::function<int()> run;
+};
+
+Command add_train_command(CLI::App& program);
+Command add_generate_command(CLI::App& program);
+Command add_encode_command(CLI::App& program);
+Command add_inspect_command(CLI::App& program);
+Command add_convert_command(CLI::App& program);
+Command add_synth_command(CLI::App& program);
+Command add_labels_command(CLI::App& program);
+
+}  // namespace asap::train

@@ -1,0 +1,487 @@
+// Inference from files to files. Declared in generate.h.
+#include "train/cli/generate.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <iomanip>
+#include <iostream>
+#include <map>
+#include <new>
+#include <set>
+
+#include "asapnet/session.h"
+#include "tensor/threads.h"
+#include "train/data/batch.h"
+#include "train/data/match_files.h"
+#include "train/data/native_size.h"
+#include "train/files/npy.h"
+#include "train/files/output_guard.h"
+#include "train/files/user_text.h"
+#include "train/files/whole_files.h"
+#include "train/options/config_json.h"
+#include "train/pictures/image_files.h"
+#include "train/pictures/resize.h"
+#include "train/run/architecture.h"
+#include "train/run/checkpoint.h"
+
+namespace asap::train {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+// The configuration in a file's metadata, if it has one.
+bool options_from_metadata(const nn::CheckpointFile& file, Options& options) {
+  const auto& metadata = file.contents().metadata();
+  const auto config = metadata.find("config");
+  if (config == metadata.end()) return false;
+  options_from_json(config->second, file.path().string() + " (metadata)", options);
+  return true;
+}
+
+// The configuration from names and shapes, limited by what the user gave.
+void infer_options(const Tensors& weights, const Wishes& wishes, WeightSource& source) {
+  const auto model_overlay = [&](asapnet::Config& config) {
+    Options options{.model = config, .train = {}};
+    wishes.apply(options);
+    config = options.model;
+  };
+  const InferredConfig inferred = infer_generator(weights, source.generator.string(), model_overlay);
+  source.options.model = inferred.config;
+  source.assumed = inferred.assumed;
+}
+
+bool is_folder(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+// The files of a run or of a checkpoint.
+void read_folder(const fs::path& folder, WeightSource& source) {
+  const bool is_run = fs::exists(folder / "config.json");
+  const FoundCheckpoint found = is_run ? find_checkpoint(folder) : FoundCheckpoint{folder, ""};
+  if (!found.note.empty()) print_note(found.note);
+  const fs::path checkpoint = found.folder;
+  ASAP_CHECK(
+      is_run || fs::exists(folder / "G.safetensors"), folder.string(),
+      ": expected a run folder (config.json, checkpoints) or a checkpoint folder (G.safetensors), found neither");
+  ASAP_CHECK(!checkpoint.empty(), folder.string(), ": the run has no checkpoint yet");
+  source.generator = checkpoint / "G.safetensors";
+  check_unchanged(source.generator);
+  if (fs::exists(checkpoint / "E.safetensors")) source.encoder = checkpoint / "E.safetensors";
+}
+
+// What a model is cannot change once it is trained.
+void check_as_trained(const fs::path& weights, const Options& trained, const Options& wanted, const Wishes& wishes) {
+  Options a = trained, b = wanted;
+  const auto before = option_fields(a), after = option_fields(b);
+  for (size_t i = 0; i < before.size(); ++i) {
+    const OptionField& field = before[i];
+    if (field.group != OptionGroup::input && field.group != OptionGroup::generator &&
+        field.group != OptionGroup::encoder)
+      continue;
+    const std::string is = to_text(field);
+    if (is == to_text(after[i])) continue;
+    const std::string start =
+        str(wishes.origin(after[i]), ": ", weights.string(), " was trained with ", field.key, " ", is);
+    const bool of_size = field.key == "crop_size" || field.key == "aspect_ratio";
+    ASAP_CHECK(!of_size, start, ", and a run's ", field.key, " cannot change; for pictures of another size use --size ",
+               wanted.model.crop_size, wanted.model.aspect_ratio == 1 ? "" : str("x", wanted.model.height()));
+    fail(start, ", and a trained model's ", field.key, " cannot change");
+  }
+}
+
+// "a, b and c", for files that the user named.
+std::string enumerate(const std::vector<fs::path>& paths) {
+  std::string text;
+  for (size_t i = 0; i < paths.size(); ++i)
+    text += (i == 0 ? "" : i + 1 == paths.size() ? " and " : ", ") + paths[i].string();
+  return text;
+}
+
+void check_given_files(const std::vector<fs::path>& files, const char* option) {
+  std::vector<fs::path> missing;
+  std::copy_if(files.begin(), files.end(), std::back_inserter(missing), [](const fs::path& p) { return !is_there(p); });
+  ASAP_CHECK(missing.empty(), option, ": there is no ", enumerate(missing));
+}
+
+// Names are the outputs', so each must be there once.
+void check_names(const std::vector<Pair>& pairs, const char* what) {
+  std::map<std::string, fs::path> names;
+  for (const Pair& pair : pairs) {
+    const auto [other, is_new] = names.emplace(pair.name, pair.label);
+    ASAP_CHECK(is_new, what, " ", other->second.string(), " and ", pair.label.string(), " are both called ", pair.name,
+               "; what is made of them would overwrite each other");
+  }
+}
+
+// Single files and the files of folders, in the order given. A folder of pictures is what the custom layout lists as labels.
+std::vector<Pair> files_and_folders(const std::vector<fs::path>& paths, const fs::path& instances,
+                                    const GenerateOptions& options) {
+  std::vector<Pair> pairs;
+  for (const fs::path& path : paths) {
+    if (is_folder(path)) {
+      const auto found = list_pairs({.layout = DatasetLayout::custom,
+                                     .label_dir = path,
+                                     .instance_dir = instances,
+                                     .label_affixes = options.label_affixes,
+                                     .instance_affixes = options.instance_affixes,
+                                     .need_images = false,
+                                     .skip = {options.out}});
+      pairs.insert(pairs.end(), found.begin(), found.end());
+    } else {
+      const std::string name = without_affixes(path.stem().string(), options.label_affixes);
+      ASAP_CHECK(!name.empty(), path.string(), ": its name does not have what --label-prefix and --label-suffix say");
+      const Affixes& around = options.instance_affixes;
+      const fs::path instance =
+          is_folder(instances) ? instances / (around.prefix + name + around.suffix + ".png") : instances;
+      pairs.push_back({name, path, {}, instance});
+    }
+  }
+  return pairs;
+}
+
+// Label maps as the user gave them, with instance maps of equal stems.
+std::vector<Pair> given_pairs(const GenerateOptions& options, bool use_instances) {
+  ASAP_CHECK(!use_instances || !options.instances.empty(),
+             "generate: the model takes an instance channel; give --instances FILE or DIR");
+  ASAP_CHECK(use_instances || options.instances.empty(), "--instances ", options.instances.string(),
+             ": this model takes no instance channel; leave it out");
+  check_given_files(options.labels, "--labels");
+  std::vector<Pair> pairs = files_and_folders(options.labels, use_instances ? options.instances : fs::path(), options);
+  for (Pair& pair : pairs) pair.label_half = options.labels_half;
+  check_names(pairs, "label maps");
+  if (!use_instances) return pairs;
+  ASAP_CHECK(pairs.size() == 1 || is_folder(options.instances), "--instances ", options.instances.string(),
+             ": expected a folder, since there are ", pairs.size(), " label maps");
+  std::vector<fs::path> instances;
+  for (const Pair& pair : pairs) instances.push_back(pair.instance);
+  check_given_files(instances, "--instances");
+  return pairs;
+}
+
+std::vector<Pair> pairs_to_generate(const WeightSource& source, const GenerateOptions& options) {
+  if (!options.labels.empty()) return given_pairs(options, source.options.model.instance_channel());
+  const TrainOptions& o = source.options.train;
+  ASAP_CHECK(!o.dataroot.empty() || !o.label_dir.empty(),
+             "generate: expected label maps; give --labels FILE or DIR, or --dataset and --data");
+  DatasetOptions dataset = dataset_options(source.options);
+  dataset.need_images = false;
+  dataset.skip = {options.out};
+  return list_pairs(dataset);
+}
+
+// `fixed` to the wanted size, unless the user chose a mode or the maps' own sizes.
+PreprocessOptions preprocessing(const WeightSource& source, const GenerateOptions& options) {
+  PreprocessOptions p = preprocess_options(source.options);
+  if (options.keep_preprocess) return p;
+  if (options.size.native) {
+    p.mode = Preprocess::native;
+    return p;
+  }
+  const asapnet::Config& config = source.options.model;
+  const int64_t width = options.size.width ? options.size.width : config.crop_size;
+  const int64_t height = options.size.height ? options.size.height : config.height();
+  ASAP_CHECK(width <= kMaxSide && height <= kMaxSide && width <= kMaxPixels / height, "--size: ", width, "x", height,
+             " is too large; a picture has at most ", kMaxSide, " pixels a side and ", kMaxPixels, " in all");
+  check_network_size(config, height, width, "--size");
+  p.mode = Preprocess::fixed;
+  p.crop_size = p.load_size = static_cast<int>(width);
+  p.aspect_ratio = static_cast<double>(width) / static_cast<double>(height);
+  return p;
+}
+
+// With condition_on_z, a code for every picture from the seed.
+Tensor code_for(const Options& options, int64_t index) {
+  if (!options.model.condition_on_z) return {};
+  const auto z_dim = options.model.z_dim;
+  return random_normal(
+      {1, z_dim}, {.seed = static_cast<uint64_t>(options.train.seed), .offset = static_cast<uint64_t>(index * z_dim)});
+}
+
+// Where the results of one label map go.
+struct Target {
+  fs::path png, npy;
+};
+
+// What the session gave for one sample: a picture u8 [1,H,W,C], or with `raw` values f32 [1,C,H,W], written as they are too.
+void write_result(const Target& target, const Tensor& result, bool raw) {
+  if (!raw) {
+    Image image(static_cast<int>(result.size(2)), static_cast<int>(result.size(1)), static_cast<int>(result.size(3)));
+    std::copy_n(result.data<uint8_t>(), result.numel(), image.pixels.begin());
+    return write_png(target.png, image);
+  }
+  write_png(target.png, to_image(result, 0));
+  const Tensor values = result.select(0, 0);
+  write_npy(target.npy, {values.data<float>(), static_cast<size_t>(values.numel())},
+            {values.shape().begin(), static_cast<size_t>(values.rank())});
+}
+
+// Whether --out names the picture itself; a name that looks like one but cannot be is refused.
+bool is_picture_name(const fs::path& out, size_t label_maps) {
+  std::string extension = out.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  if (is_folder(out)) return false;
+  for (const char* other : {".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
+    ASAP_CHECK(extension != other, "--out ", out.string(), ": pictures are written as PNG; give a folder or NAME.png");
+  if (extension != ".png") return false;
+  ASAP_CHECK(label_maps == 1, "--out ", out.string(), ": expected a folder, since there are ", label_maps,
+             " label maps");
+  return true;
+}
+
+std::vector<Target> targets(const std::vector<Pair>& pairs, const fs::path& out) {
+  if (is_picture_name(out, pairs.size())) return {{out, fs::path(out).replace_extension(".npy")}};
+  std::vector<Target> all;
+  for (const Pair& pair : pairs)
+    all.push_back({output_path(out, pair.name, ".png"), output_path(out, pair.name, ".npy")});
+  return all;
+}
+
+// The pictures of one phase of the data set; false if they cannot be listed.
+bool protect_phase(const Options& options, const std::string& phase, bool with_photos, const fs::path& out,
+                   OutputGuard& guard) {
+  Options of_phase = options;
+  of_phase.train.phase = phase;
+  try {
+    DatasetOptions dataset = dataset_options(of_phase);
+    dataset.need_images = with_photos;
+    dataset.skip = {out};
+    dataset.note = [](const std::string&) {};
+    for (const Pair& pair : list_pairs(dataset)) {
+      for (const fs::path& file : {pair.label, pair.instance, pair.image})
+        guard.protect(file, "a picture of the model's data set");
+    }
+    return true;
+  } catch (const std::exception&) {  // moved away since, or without that phase: nothing there to protect
+    return false;
+  }
+}
+
+// The pictures that the weights were trained with, as far as the run knows where they are.
+void protect_data_set(const Options& options, const fs::path& out, OutputGuard& guard) {
+  if (options.train.dataroot.empty() && options.train.label_dir.empty()) return;
+  for (const std::string& phase : std::set<std::string>{options.train.phase, "train", "test"})
+    protect_phase(options, phase, true, out, guard) || protect_phase(options, phase, false, out, guard);
+}
+
+OutputGuard guard_of(const WeightSource& source, const std::vector<Pair>& pairs, const fs::path& out) {
+  OutputGuard guard;
+  for (const Pair& pair : pairs) {
+    guard.protect(pair.label, source.options.model.no_one_hot ? "the input picture itself" : "the label map itself");
+    guard.protect(pair.instance, "the instance map itself");
+  }
+  guard.protect(source.generator, "the file of weights");
+  guard.protect(source.encoder, "the file of weights");
+  protect_data_set(source.options, out, guard);
+  return guard;
+}
+
+// Sessions are of one size: made anew when a picture of another size comes, kept otherwise.
+class Sessions {
+ public:
+  Sessions(const asapnet::Generator& generator, const asapnet::SessionOptions& options)
+      : generator_(generator), options_(options) {}
+
+  asapnet::InferenceSession& of_size(int64_t height, int64_t width) {
+    if (!session_ || options_.height != height || options_.width != width) {
+      session_.reset();  // its memory first, to the system: blocks of one size seldom serve another
+      release_cached_memory(options_.device);
+      options_.height = height;
+      options_.width = width;
+      session_ = std::make_unique<asapnet::InferenceSession>(generator_, options_);
+    }
+    return *session_;
+  }
+
+ private:
+  const asapnet::Generator& generator_;
+  asapnet::SessionOptions options_;
+  std::unique_ptr<asapnet::InferenceSession> session_;
+};
+
+std::string milliseconds(double value) {
+  std::ostringstream text;
+  text << std::fixed << std::setprecision(1) << value << " ms";
+  return text.str();
+}
+
+void print_timing(std::vector<double> times, const fs::path& out) {
+  if (times.empty()) return;
+  std::sort(times.begin(), times.end());
+  std::cout << times.size() << " picture" << (times.size() == 1 ? "" : "s") << " in " << terminal_safe(out.string())
+            << ", median " << milliseconds(times[times.size() / 2])
+            << " a picture, from labels to pixels; loading, preparing a size and writing files not counted\n";
+}
+
+// make(i) and write(i) for every file. Files of which nothing can be made are left out; what write() meets, a full disk
+// say, would meet the others too and ends the work. Returns the sentence about both, "" if there is nothing to say.
+template <class Make, class Write>
+std::string work_through(const std::vector<Pair>& files, const char* what, const Make& make, const Write& write) {
+  std::vector<std::string> bad;
+  std::string text;
+  size_t tried = 0;
+  while (tried < files.size() && text.empty()) {
+    const size_t i = tried++;
+    const std::string file = files[i].label.string();
+    try {
+      make(i);
+    } catch (const OutOfMemory& error) {
+      bad.push_back(str(file, ": ", error.what(), "; smaller pictures need less"));
+      continue;
+    } catch (const Error& error) {
+      bad.emplace_back(error.what());
+      continue;
+    } catch (const std::bad_alloc&) {
+      bad.push_back(file + ": out of memory; smaller pictures need less");
+      continue;
+    }
+    try {
+      write(i);
+    } catch (const Error& error) {
+      text = error.what();
+    }
+  }
+  if (tried < files.size())
+    text += str("; ", files.size() - tried, " of ", files.size(), " ", what, " are left undone");
+  if (bad.empty()) return text;
+  if (files.size() == 1) return bad.front();
+  text += str(text.empty() ? "" : "; ", bad.size(), " of ", files.size(), " ", what, " could not be used:");
+  for (const std::string& reason : bad) text += "\n  " + reason;
+  return text;
+}
+
+// The top left part of what came out: u8 [1,H,W,C], or with `raw` f32 [1,C,H,W].
+Tensor cut_to(const Tensor& result, int64_t height, int64_t width, bool raw) {
+  const int rows = raw ? 2 : 1;
+  return result.slice(rows, 0, height).slice(rows + 1, 0, width).contiguous();
+}
+
+}  // namespace
+
+WeightSource find_weights(const fs::path& weights, const Wishes& wishes) {
+  ASAP_CHECK(fs::exists(weights), weights.string(), ": there is no such file or folder");
+  WeightSource source;
+  if (is_folder(weights)) {
+    read_folder(weights, source);
+  } else {
+    source.generator = weights;
+    check_unchanged(weights);
+  }
+  nn::CheckpointFile file(source.generator);
+  const nn::NetworkWeights generator(file, signature(NetworkKind::generator));
+  const bool is_run = fs::exists(weights / "config.json");
+  if (is_run) options_from_json_file(weights / "config.json", source.options);
+  const bool known = is_run || options_from_metadata(file, source.options);
+  if (!known) infer_options(generator.tensors(), wishes, source);
+  source.options.train.phase = "test";
+  const Options trained = source.options;
+  wishes.apply(source.options);
+  if (known) check_as_trained(weights, trained, source.options, wishes);
+  resolve(source.options);
+  check_size_of_generator(file, generator.tensors(), source.options.model);
+  return source;
+}
+
+PictureSize parse_size(const std::string& text) {
+  if (text == "native") return {.native = true};
+  const auto side = [&](const std::string& digits) {
+    int64_t pixels = 0;
+    const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), pixels);
+    ASAP_CHECK(error == std::errc() && stop == digits.data() + digits.size() && pixels > 0,
+               "--size: expected WIDTH, WIDTHxHEIGHT or native, came '", text, "'");
+    return pixels;
+  };
+  const size_t cross = text.find('x');
+  return {.width = side(text.substr(0, cross)),
+          .height = side(cross == std::string::npos ? text : text.substr(cross + 1))};
+}
+
+void generate(const WeightSource& source, const GenerateOptions& options) {
+  const asapnet::Config& config = source.options.model;
+  const Device device = available_device(source.options.train.device);
+  set_num_threads(static_cast<int>(source.options.train.threads));
+  const std::vector<Pair> pairs = pairs_to_generate(source, options);
+  const PreprocessOptions preprocess = preprocessing(source, options);
+  const std::vector<Target> goals = targets(pairs, options.out);
+  const OutputGuard guard = guard_of(source, pairs, options.out);
+  for (const Target& target : goals) {
+    guard.check(target.png);
+    if (options.raw) guard.check(target.npy);
+  }
+  asapnet::Generator generator(config);
+  load_weights(source.generator, generator);
+  Sessions sessions(generator,
+                    {.precision = options.precision,
+                     .device = device,
+                     .output = options.raw ? asapnet::SessionOutput::values : asapnet::SessionOutput::picture});
+  for (const Target& target : goals) make_folder(target.png.parent_path());
+  std::vector<double> times;
+  Tensor result;
+  double took = 0;
+  const auto make = [&](size_t i) {
+    Sample sample = load_sample(pairs[i], preprocess, {});
+    const std::string file = pairs[i].label.string();
+    const int height = sample.height(), width = sample.width();
+    if (preprocess.mode == Preprocess::native) extend_to_tiles(config, file, sample);
+    check_network_size(config, sample.height(), sample.width(), file);
+    const asapnet::Batch batch = make_batch({sample}, config);
+    const Tensor z = code_for(source.options, static_cast<int64_t>(i));
+    asapnet::InferenceSession& session = sessions.of_size(sample.height(), sample.width());
+    const auto begin = Clock::now();
+    const Tensor& whole = session.run({.labels = batch.labels, .instance = batch.instance, .z = z});
+    took = std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+    result = cut_to(whole, height, width, options.raw);
+  };
+  const auto write = [&](size_t i) {
+    write_result(goals[i], result, options.raw);
+    times.push_back(took);
+    const int rows = options.raw ? 2 : 1;
+    std::cout << terminal_safe(goals[i].png.string()) << "  " << result.size(rows + 1) << "x" << result.size(rows)
+              << "  " << milliseconds(took) << std::endl;
+  };
+  const std::string complaint = work_through(pairs, "label maps", make, write);
+  print_timing(times, options.out);
+  ASAP_CHECK(complaint.empty(), complaint);
+}
+
+void encode(const WeightSource& source, const std::vector<fs::path>& images, const fs::path& out) {
+  const asapnet::Config& config = source.options.model;
+  ASAP_CHECK(config.use_vae && !source.encoder.empty(),
+             "encode: expected a run trained with --use-vae; this one has no encoder");
+  const Device device = available_device(source.options.train.device);
+  set_num_threads(static_cast<int>(source.options.train.threads));
+  check_given_files(images, "--images");
+  const std::vector<Pair> photos = files_and_folders(images, {}, {.out = out});
+  check_names(photos, "pictures");
+  OutputGuard guard = guard_of(source, {}, out);
+  for (const Pair& photo : photos) guard.protect(photo.label, "the picture itself");
+  for (const Pair& photo : photos) {
+    for (const char* tail : {"_mu.npy", "_logvar.npy"}) guard.check(output_path(out, photo.name, tail));
+  }
+  asapnet::AsapNet model(config, 0);
+  load_weights(source.encoder, *model.encoder());
+  model.to(device);
+  for (const Pair& photo : photos) make_folder(output_path(out, photo.name, "").parent_path());
+  asapnet::EncoderResult code;
+  const auto make = [&](size_t i) {
+    const Image photo = resize_bicubic(read_photo(photos[i].label), static_cast<int>(config.crop_size),
+                                       static_cast<int>(config.height()));
+    Tensor image = Tensor::empty({1, 3, photo.height, photo.width});
+    image_to_floats(photo, image.data<float>());
+    code = model.encode(image.to(device));
+  };
+  const auto write = [&](size_t i) {
+    for (const auto& [tail, value] : {std::pair{"_mu.npy", code.mu}, {"_logvar.npy", code.logvar}}) {
+      const fs::path target = output_path(out, photos[i].name, tail);
+      write_npy(target, value.value().to_vector<float>(), std::vector<int64_t>{config.z_dim});
+      std::cout << terminal_safe(target.string()) << "\n";
+    }
+  };
+  const std::string complaint = work_through(photos, "pictures", make, write);
+  ASAP_CHECK(complaint.empty(), complaint);
+}
+
+}  // namespace asap::train

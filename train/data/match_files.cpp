@@ -1,0 +1,237 @@
+// Matching by name, and the sentence that lists what is wrong. See match_files.h; next: pairing_hint.cpp.
+#include "train/data/match_files.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "tensor/error.h"
+#include "train/files/file_names.h"
+
+namespace asap::train {
+namespace {
+
+namespace fs = std::filesystem;
+using Note = std::function<void(const std::string&)>;
+
+// "L/a0.webp: this build reads no WebP; convert it to PNG (likewise a1.webp)", one clause a reason.
+std::string describe(const std::vector<const Stranger*>& strangers) {
+  std::map<std::string, std::vector<const Stranger*>> by_reason;
+  for (const Stranger* s : strangers) by_reason[s->reason].push_back(s);
+  std::string text;
+  for (const auto& [reason, all] : by_reason) {
+    std::vector<std::string> rest;
+    for (size_t i = 1; i < all.size(); ++i) rest.push_back(all[i]->path.filename().string());
+    text += (text.empty() ? "" : "; ") + all.front()->path.string() + ": " + reason;
+    if (!rest.empty()) text += " (likewise " + enumerate(rest) + ")";
+  }
+  return text;
+}
+
+// Strangers whose name nothing readable on their own side has, nor on the partner's (those are named with it).
+std::vector<const Stranger*> lost(const FolderScan& scan, const FolderScan* partner) {
+  std::vector<const Stranger*> strangers;
+  for (const auto& [name, stranger] : scan.strangers)
+    if (!scan.files.contains(name) && !(partner && partner->files.contains(name))) strangers.push_back(&stranger);
+  return strangers;
+}
+
+std::string file_names(const std::vector<fs::path>& paths) {
+  std::vector<std::string> names;
+  for (const fs::path& path : paths) names.push_back(path.filename().string());
+  std::sort(names.begin(), names.end());
+  return enumerate(names);
+}
+
+// "a name that begins with x_ and ends in _seg", for what the affixes ask of a name.
+std::string expected_name(const Affixes& affixes) {
+  const std::string begin = affixes.prefix.empty() ? "" : " begin with " + affixes.prefix;
+  const std::string end = affixes.suffix.empty() ? "" : " end in " + affixes.suffix;
+  return begin + (begin.empty() || end.empty() ? "" : " and") + end;
+}
+
+void check_not_empty(const Side& labels) {
+  const FolderScan& scan = labels.scan;
+  if (!scan.files.empty()) return;
+  std::vector<const Stranger*> strangers;
+  for (const auto& [name, stranger] : scan.strangers) strangers.push_back(&stranger);
+  std::string found;
+  if (!strangers.empty()) {
+    found = "; " + describe(strangers);
+  } else if (!scan.unnamed.empty()) {
+    found = str("; the ", scan.unnamed.size(), " picture(s) there do not have names that",
+                expected_name(labels.affixes), ": ", file_names(scan.unnamed));
+  } else if (!scan.others.empty()) {
+    std::vector<fs::path> others;
+    for (const auto& [name, path] : scan.others) others.push_back(path);
+    found = "; what lies there is no picture by its name: " + file_names(others);
+  } else if (!scan.remarks.empty()) {
+    found = "; " + enumerate(scan.remarks);
+  }
+  fail("dataset: expected ", labels.one, " files, found none in ", scan.folder.string(), found);
+}
+
+// ---- subfolders on one side only ----
+
+bool has_subfolders(const FolderScan& scan) {
+  const auto deep = [](const auto& entry) { return entry.first.find('/') != std::string::npos; };
+  return std::any_of(scan.files.begin(), scan.files.end(), deep) ||
+         std::any_of(scan.strangers.begin(), scan.strangers.end(), deep);
+}
+
+// Names of `scan` that `partner` lacks, by their last components.
+std::multimap<std::string, std::string> unmatched_by_stem(const FolderScan& scan, const FolderScan& partner) {
+  std::multimap<std::string, std::string> names;
+  for (const auto& [name, file] : scan.files)
+    if (!partner.files.contains(name)) names.emplace(last_component(name), name);
+  return names;
+}
+
+template <class Map>
+void rename_keys(Map& entries, const std::map<std::string, std::string>& new_names) {
+  Map renamed;
+  for (auto& [name, value] : entries) {
+    const auto found = new_names.find(name);
+    renamed.emplace(found == new_names.end() ? name : found->second, std::move(value));
+  }
+  entries = std::move(renamed);
+}
+
+// Gives the files of `other` the names of the labels whose last component is theirs.
+void join_subfolders(const FolderScan& labels, FolderScan& other) {
+  if (has_subfolders(labels) == has_subfolders(other)) return;
+  const auto label_names = unmatched_by_stem(labels, other), other_names = unmatched_by_stem(other, labels);
+  std::map<std::string, std::string> new_names;
+  for (const auto& [stem, name] : label_names) {
+    const auto [first, last] = other_names.equal_range(stem);
+    if (first == last) {
+      if (other.strangers.contains(stem)) new_names[stem] = name;
+      continue;
+    }
+    const bool many_labels = label_names.count(stem) > 1;
+    if (std::next(first) != last || many_labels) {
+      const auto candidates = many_labels ? label_names.equal_range(stem) : std::pair(first, last);
+      const FolderScan& where = many_labels ? labels : other;
+      fail("dataset: ", (many_labels ? other : labels).folder.string(), " has no subfolders, but ",
+           where.folder.string(), " has, and ", stem, " could be ",
+           where.files.at(candidates.first->second).path.string(), " or ",
+           where.files.at(std::next(candidates.first)->second).path.string(), "; give both sides the same subfolders");
+    }
+    new_names[first->second] = name;
+  }
+  for (const auto& [name, stranger] : other.strangers) {  // nested strangers of flat labels
+    const std::string stem = last_component(name);
+    if (labels.files.contains(stem)) new_names[name] = stem;
+  }
+  rename_keys(other.files, new_names);
+  rename_keys(other.strangers, new_names);
+  rename_keys(other.others, new_names);
+}
+
+// ---- what is wrong ----
+
+struct Complaints {
+  std::string text;
+  bool lacking = false;  // whether a name has no partner, so that a hint may help
+
+  void add(const std::string& clause) { text += "; " + clause; }
+};
+
+// Files of `a` whose partner in `b` is missing; what lies in its place is named instead.
+void complain_about_missing(const Side& a, const Side& b, Complaints& complaints) {
+  std::vector<std::string> without;
+  std::vector<const Stranger*> strangers;
+  std::vector<fs::path> no_pictures;
+  for (const auto& [name, file] : a.scan.files) {
+    if (b.scan.files.contains(name)) continue;
+    if (const auto stranger = b.scan.strangers.find(name); stranger != b.scan.strangers.end())
+      strangers.push_back(&stranger->second);
+    else if (const auto other = b.scan.others.find(name); other != b.scan.others.end())
+      no_pictures.push_back(other->second);
+    else
+      without.push_back(fs::path(name).parent_path() / file.path.filename());
+  }
+  const std::string article = b.one[0] == 'i' ? "an " : "a ";
+  if (!without.empty())
+    complaints.add(str(without.size(), " ", a.one, "(s) without ", article, b.one, ": ", enumerate(without)));
+  if (!strangers.empty()) complaints.add(describe(strangers));
+  if (!no_pictures.empty())
+    complaints.add(str(no_pictures.size(), " ", a.one, "(s) without ", article, b.one, ", but with ",
+                       no_pictures.front().string(), no_pictures.size() > 1 ? " and others" : "",
+                       ", no picture by its name"));
+  complaints.lacking = complaints.lacking || !without.empty();
+}
+
+void note_harmless(const Side& side, const Note& note) {
+  std::vector<const Stranger*> twins;
+  for (const auto& [name, stranger] : side.scan.strangers)
+    if (side.scan.files.contains(name)) twins.push_back(&stranger);
+  if (!twins.empty()) note("left out, as there are readable files of the same names: " + describe(twins));
+  if (!side.scan.unnamed.empty())
+    note(str("left out: ", side.scan.unnamed.size(), " picture(s) in ", side.scan.folder.string(),
+             " whose names do not", expected_name(side.affixes), ": ", file_names(side.scan.unnamed)));
+  for (const std::string& remark : side.scan.remarks) note(remark);
+}
+
+// Labels that are their own photos, by a link.
+void check_different(const std::vector<Pair>& pairs, const Side& labels, const Side& images) {
+  for (const Pair& pair : pairs) {
+    const FoundFile &label = labels.scan.files.at(pair.name), &image = images.scan.files.at(pair.name);
+    if (!label.symbolic_link && !image.symbolic_link && label.inode != image.inode) continue;
+    std::error_code ignored;
+    ASAP_CHECK(!fs::equivalent(label.path, image.path, ignored), "dataset: ", label.path.string(), " and ",
+               image.path.string(), " are one and the same file (a link); expected a label map and a photo");
+  }
+}
+
+}  // namespace
+
+std::string unusable(const FolderScan& scan) { return describe(lost(scan, nullptr)); }
+
+std::vector<Pair> match_files(Side labels, std::optional<Side> images, std::optional<Side> instances,
+                              const Note& note) {
+  check_not_empty(labels);
+  Complaints complaints;
+  std::string where = labels.scan.folder.string(), hint;
+  for (Side* other : {images ? &*images : nullptr, instances ? &*instances : nullptr}) {
+    if (!other) continue;
+    join_subfolders(labels.scan, other->scan);
+    Complaints ours;
+    complain_about_missing(labels, *other, ours);
+    // With labels alone, instance maps for more labels than these are no mistake.
+    if (images) complain_about_missing(*other, labels, ours);
+    if (const auto strangers = lost(other->scan, &labels.scan); images && !strangers.empty())
+      ours.add(describe(strangers));
+    if (ours.text.empty()) continue;
+    if (other->scan.folder != labels.scan.folder) where += " and " + other->scan.folder.string();
+    if (ours.lacking && hint.empty()) hint = pairing_hint(labels, *other);
+    complaints.add(ours.text.substr(2));
+  }
+  const auto unread = lost(labels.scan, images ? &images->scan : nullptr);
+  std::vector<const Stranger*> refused;
+  for (const Stranger* s : unread)
+    if (images || s->kind == Stranger::Kind::no_file) refused.push_back(s);
+  if (!refused.empty()) complaints.add(describe(refused));
+  ASAP_CHECK(complaints.text.empty(), "dataset: expected files in pairs of equal names in ", where, complaints.text,
+             hint);
+
+  std::vector<Pair> pairs;
+  const auto partner = [](const std::optional<Side>& side, const std::string& name) {
+    return side ? side->scan.files.at(name).path : fs::path();
+  };
+  for (const auto& [name, label] : labels.scan.files)
+    pairs.push_back({name, label.path, partner(images, name), partner(instances, name)});
+  if (images) check_different(pairs, labels, *images);
+  if (!images) {  // their reader says what is wrong with them
+    for (const auto& [name, stranger] : labels.scan.strangers)
+      if (!labels.scan.files.contains(name) && (!instances || instances->scan.files.contains(name)))
+        pairs.push_back({name, stranger.path, {}, partner(instances, name)});
+    std::sort(pairs.begin(), pairs.end(), [](const Pair& a, const Pair& b) { return a.name < b.name; });
+  }
+  note_harmless(labels, note);
+  if (images) note_harmless(*images, note);
+  if (instances) note_harmless(*instances, note);
+  return pairs;
+}
+
+}  // namespace asap::train

@@ -1,0 +1,443 @@
+// The table of all options, conversions from and to text, and the checks that no single option can make.
+// Declared in options.h.
+#include "train/options/options.h"
+
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+#include <thread>
+
+#include "tensor/kernel_slot.h"
+#include "tensor/precision.h"
+#include "train/data/label_colours.h"
+#include "train/options/idle_options.h"
+#include "train/pictures/image_files.h"
+
+namespace asap::train {
+namespace {
+
+constexpr int64_t kLongestSide = 1 << 16;  // pixels; larger pictures are refused by the readers anyway
+
+using Value = decltype(OptionField::value);
+
+// Collects the fields; one line an option below.
+struct Table {
+  std::vector<OptionField> fields;
+  OptionGroup group{};
+  // `flag` is needed only where it is not the key in kebab-case.
+  OptionField& add(const char* key, Value value, const char* help, const char* flag = nullptr) {
+    fields.push_back({key, flag ? flag : flag_of(key), group, help, value});
+    return fields.back();
+  }
+  void add_resumable(const char* key, Value value, const char* help, const char* flag = nullptr) {
+    add(key, value, help, flag).may_change_on_resume = true;
+  }
+};
+
+void add_data(Table& t, TrainOptions& o) {
+  t.group = OptionGroup::data;
+  t.add("dataset_mode", &o.dataset_mode, "layout of the data: facades, cityscapes, custom or aligned", "--dataset");
+  t.add_resumable("dataroot", &o.dataroot,
+                  "folder of the data (facades: the CMP base folder, or PHASE_label and PHASE_img; aligned: A|B pictures in "
+                  "PHASE)",
+                  "--data");
+  t.add("phase", &o.phase, "split: the prefix of the folders, or train/test of the published facades split");
+  t.add_resumable("label_dir", &o.label_dir, "custom: folder of label maps");
+  t.add_resumable("image_dir", &o.image_dir, "custom: folder of photos, paired by file name");
+  t.add_resumable("instance_dir", &o.instance_dir, "custom: folder of instance maps");
+  t.add_resumable("label_prefix", &o.label_prefix, "custom: what names of label maps have before the common name");
+  t.add_resumable("label_suffix", &o.label_suffix,
+                  "custom: what they have behind it, before the extension (_seg: a_seg.png pairs with a.jpg)");
+  t.add_resumable("image_prefix", &o.image_prefix, "custom: likewise for photos");
+  t.add_resumable("image_suffix", &o.image_suffix, "custom: likewise for photos");
+  t.add_resumable("instance_prefix", &o.instance_prefix, "custom: likewise for instance maps");
+  t.add_resumable("instance_suffix", &o.instance_suffix, "custom: likewise for instance maps");
+  t.add("direction", &o.direction, "aligned: AtoB makes the right half of a picture from its left half, BtoA the left");
+  t.add_resumable("split_file", &o.split_file,
+                  "facades: file with one picture name a line, instead of the published split");
+  t.add("palette", &o.palette,
+        "label maps are pictures in colours, and this file says which class each colour is: JSON ([[r,g,b], ...] by "
+        "class, or {\"#rrggbb\": class, ...}), or a PNG of the colours");
+  t.add("nearest_colour", &o.nearest_colour,
+        "colours that are not in the palette are taken for the nearest one that is (blends at edges, JPEG)");
+  t.add("preprocess_mode", &o.preprocess_mode,
+        "resize_and_crop, crop, scale_width[_and_crop], scale_shortside[_and_crop], fixed or none; empty: "
+        "resize_and_crop, "
+        "for cityscapes fixed",
+        "--preprocess");
+  t.add("load_size", &o.load_size, "size before the random crop; 0: crop_size * 286 / 256");
+  t.group = OptionGroup::loading;
+  t.add("max_dataset_size", &o.max_dataset_size, "use only the first so many pictures; 0: all");
+  t.add("serial_batches", &o.serial_batches, "take the pictures in order instead of shuffling");
+  t.add("no_flip", &o.no_flip, "never mirror the pictures");
+  t.add_resumable("nThreads", &o.nThreads, "threads that load pictures", "--workers");
+}
+
+void add_input(Table& t, asapnet::Config& c) {
+  t.group = OptionGroup::input;
+  t.add("label_nc", &c.label_nc, "label classes");
+  t.add("contain_dontcare_label", &c.contain_dontcare_label, "label 255 is one more class");
+  t.add("no_instance_edge", &c.no_instance_edge, "no input channel of instance edges");
+  t.add("no_instance_dist", &c.no_instance_dist, "no input channel of distances to instance edges");
+  t.add("no_one_hot", &c.no_one_hot, "the input is an RGB picture, not a label map");
+  t.add("output_nc", &c.output_nc, "channels of the generated picture");
+  t.add("crop_size", &c.crop_size, "width of the training pictures");
+  t.add("aspect_ratio", &c.aspect_ratio, "width / height of the training pictures");
+}
+
+void add_generator(Table& t, asapnet::Config& c) {
+  t.group = OptionGroup::generator;
+  t.add("learned_ds_factor", &c.learned_ds_factor,
+        "downsampling by strided convolutions; the rest up to the tile side is a fixed filter");
+  t.add("lr_width", &c.lr_width, "low-res stream: channels of the first convolutions");
+  t.add("lr_max_width", &c.lr_max_width, "low-res stream: channels at the grid's size");
+  t.add("lr_depth", &c.lr_depth, "low-res stream: convolutions at the grid's size");
+  t.add("hr_width", &c.hr_width, "pixelwise network: channels");
+  t.add("hr_depth", &c.hr_depth, "pixelwise network: layers");
+  t.add("lr_instance", &c.lr_instance, "the instance channel goes to the low-res stream only");
+  t.add("reflection_pad", &c.reflection_pad, "low-res stream: pad by reflection instead of zeros");
+  t.add("replicate_pad", &c.replicate_pad, "low-res stream: pad by repeating the border instead of zeros");
+  t.add("norm_G", &c.norm_G, "normalisation of the generator: instanceaffine");
+}
+
+void add_discriminator(Table& t, asapnet::Config& c) {
+  t.group = OptionGroup::discriminator;
+  t.add("ndf", &c.ndf, "filters of the first convolution");
+  t.add("ndf_max", &c.ndf_max, "most filters of a convolution");
+  t.add("n_layers_D", &c.n_layers_D, "layers before the last one");
+  t.add("num_D", &c.num_D, "discriminators, each on the input halved once more");
+  t.add("norm_D", &c.norm_D, "spectralinstance or instanceaffine");
+}
+
+void add_encoder(Table& t, asapnet::Config& c) {
+  t.group = OptionGroup::encoder;
+  t.add("use_vae", &c.use_vae, "train a variational encoder too");
+  t.add("ngf", &c.ngf, "encoder: filters of the first convolution");
+  t.add("z_dim", &c.z_dim, "encoder: length of the code");
+  t.add("condition_on_z", &c.condition_on_z, "extension: the generator uses the code (the published one ignores it)");
+}
+
+void add_losses(Table& t, asapnet::Config& c) {
+  t.group = OptionGroup::losses;
+  t.add("gan_mode", &c.gan_mode, "hinge, ls, original or w");
+  t.add("lambda_feat", &c.lambda_feat, "weight of feature matching");
+  t.add("lambda_vgg", &c.lambda_vgg, "weight of the perceptual loss");
+  t.add("lambda_kld", &c.lambda_kld, "weight of the encoder's KL divergence");
+  t.add("lambda_L1", &c.lambda_L1, "weight of the L1 loss (published when used: 100)");
+  t.add("lambda_MSE", &c.lambda_MSE, "weight of the squared error (published when used: 10)");
+  t.add("lambda_phi", &c.lambda_phi, "weight decay on the pixelwise networks' weights (published when used: 1e-8)");
+  t.add("no_ganFeat_loss", &c.no_ganFeat_loss, "without feature matching", "--no-ganfeat-loss");
+  t.add("no_vgg_loss", &c.no_vgg_loss, "without the perceptual loss");
+  t.add("vgg_normalise", &c.vgg_normalise, "give the VGG ImageNet-normalised pictures (the published code does not)");
+}
+
+void add_optimisation(Table& t, TrainOptions& o) {
+  t.group = OptionGroup::optimisation;
+  t.add("batchSize", &o.batchSize, "pictures a step");
+  t.add_resumable("niter", &o.niter, "epochs at the full learning rate");
+  t.add_resumable("niter_decay", &o.niter_decay, "further epochs, the rate falling to zero");
+  t.add_resumable("steps", &o.steps, "end after so many steps (one picture batch each); 0: after the epochs");
+  t.add("lr", &o.lr, "learning rate; with TTUR the generator's is half and the discriminator's twice that");
+  t.add("no_TTUR", &o.no_TTUR, "the same learning rate for both networks");
+  t.add("beta1", &o.beta1, "Adam; -1: 0, with no_TTUR 0.5");
+  t.add("beta2", &o.beta2, "Adam; -1: 0.9, with no_TTUR 0.999");
+  t.add("adam_eps", &o.adam_eps, "Adam's epsilon");
+  t.add("D_steps_per_G", &o.D_steps_per_G, "discriminator steps for one of the generator");
+  t.add("spectral_init", &o.spectral_init,
+        "first weights of the spectral-norm convolutions: pytorch (as published) or xavier");
+  t.add("seed", &o.seed, "of weights, order, crops and noise");
+}
+
+void add_start(Table& t, TrainOptions& o) {
+  t.group = OptionGroup::start;
+  t.add("init_g", &o.init_g, "generator weights to start from (.pth or .safetensors)");
+  t.add("init_d", &o.init_d, "discriminator weights to start from");
+  t.add_resumable("vgg", &o.vgg, "VGG-19 weights for the perceptual loss (torchvision's file, .pth or .safetensors)");
+}
+
+void add_run(Table& t, TrainOptions& o) {
+  t.group = OptionGroup::run;
+  t.add_resumable("save_every", &o.save_every, "checkpoint every so many steps, or epochs: 500 or 2e");
+  t.add_resumable("sample_every", &o.sample_every, "sample grid every so many steps or epochs");
+  t.add_resumable("print_every", &o.print_every,
+                  "line of losses every so many steps or epochs (where there is no terminal for a bar)");
+  t.add_resumable("samples", &o.samples, "pictures in a sample grid");
+  t.add_resumable("keep_checkpoints", &o.keep_checkpoints, "keep every checkpoint, not the latest alone");
+  t.add_resumable("threads", &o.threads, "threads that compute; 0: one a core");
+  t.add_resumable("device", &o.device, "cpu or cuda");
+  t.add_resumable("precision", &o.precision, kPrecisionHelp);
+}
+
+DatasetLayout dataset_layout(const TrainOptions& o) {
+  const std::pair<const char*, DatasetLayout> layouts[] = {{"facades", DatasetLayout::facades},
+                                                           {"cityscapes", DatasetLayout::cityscapes},
+                                                           {"custom", DatasetLayout::custom},
+                                                           {"aligned", DatasetLayout::aligned}};
+  for (const auto& [name, layout] : layouts)
+    if (o.dataset_mode == name) return layout;
+  fail("config: dataset_mode is '", o.dataset_mode, "'; it must be facades, cityscapes, custom or aligned");
+}
+
+void at_least(const char* option, int64_t value, int64_t least) {
+  ASAP_CHECK(value >= least, "config: ", option, " is ", value, "; it must be at least ", least);
+}
+
+void at_most(const char* option, int64_t value, int64_t most) {
+  ASAP_CHECK(value <= most, "config: ", option, " is ", value, "; it must be at most ", most);
+}
+
+// In the user's terms, what validate() would say of something that follows from it.
+void check_crop_size(const asapnet::Config& c) {
+  const double least = 16 * c.aspect_ratio * static_cast<double>(c.learned_ds_factor);
+  const bool possible = c.crop_size >= 1 && c.aspect_ratio > 0 && c.learned_ds_factor >= 2 && least <= kLongestSide;
+  ASAP_CHECK(!possible || static_cast<double>(c.crop_size) >= least, "config: crop_size ", c.crop_size,
+             " is too small; with learned_ds_factor ", c.learned_ds_factor, " it must be at least ", least,
+             ", or learned_ds_factor smaller");
+}
+
+template <class T>
+T parse_number(const OptionField& field, const std::string& text) {
+  T value{};
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  ASAP_CHECK(error == std::errc() && stop == end && std::isfinite(static_cast<double>(value)), field.flag,
+             ": expected ", expected_value(field), ", came '", text, "'");
+  return value;
+}
+
+bool parse_bool(const OptionField& field, const std::string& text) {
+  if (text == "true" || text == "1" || text == "on" || text == "yes") return true;
+  if (text == "false" || text == "0" || text == "off" || text == "no") return false;
+  fail(field.flag, ": expected true or false, came '", text, "'");
+}
+
+Every parse_every(const OptionField& field, const std::string& text) {
+  const bool epochs = !text.empty() && text.back() == 'e';
+  int64_t count = -1;
+  const char* end = text.data() + text.size() - (epochs ? 1 : 0);
+  const auto [stop, error] = std::from_chars(text.data(), end, count);
+  ASAP_CHECK(error == std::errc() && stop == end && count >= 0, field.flag, ": expected ", expected_value(field),
+             ", came '", text, "'");
+  return {count, epochs};
+}
+
+// The shortest digits that read back to the same number.
+std::string number_text(double value) {
+  char buffer[64];
+  const double size = std::abs(value);
+  const auto format =
+      size == 0 || (size >= 1e-5 && size < 1e9) ? std::chars_format::fixed : std::chars_format::scientific;
+  return std::string(buffer, std::to_chars(buffer, buffer + sizeof buffer, value, format).ptr);
+}
+
+template <class... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+template <class... Fs>
+Overloaded(Fs...) -> Overloaded<Fs...>;
+
+void check_training(const TrainOptions& o) {
+  at_least("batchSize", o.batchSize, 1);
+  at_least("niter", o.niter, 0);
+  at_least("niter_decay", o.niter_decay, 0);
+  at_least("niter + niter_decay", o.niter + o.niter_decay, 1);
+  at_least("steps", o.steps, 0);
+  at_least("D_steps_per_G", o.D_steps_per_G, 1);
+  at_least("seed", o.seed, 0);
+  at_least("nThreads", o.nThreads, 1);
+  at_least("threads", o.threads, 1);
+  at_least("samples", o.samples, 1);
+  at_least("max_dataset_size", o.max_dataset_size, 0);
+  ASAP_CHECK(o.lr > 0, "config: lr is ", o.lr, "; it must be above 0");
+  ASAP_CHECK(o.adam_eps > 0, "config: adam_eps is ", o.adam_eps, "; it must be above 0");
+  for (const auto& [option, beta] : {std::pair{"beta1", o.beta1}, {"beta2", o.beta2}}) {
+    ASAP_CHECK(beta >= 0 && beta < 1, "config: ", option, " is ", beta, "; it must be at least 0 and below 1");
+  }
+  ASAP_CHECK(o.spectral_init == "pytorch" || o.spectral_init == "xavier", "config: spectral_init is '", o.spectral_init,
+             "'; it must be pytorch or xavier");
+  parse_precision(o.precision);
+}
+
+// A file becomes its table, so that a run needs the file no more.
+void resolve_palette(Options& options) {
+  std::string& palette = options.train.palette;
+  if (palette.empty()) return;
+  const asapnet::Config& model = options.model;
+  ASAP_CHECK(!model.no_one_hot,
+             "config: palette is about label maps, but with no_one_hot the input is a picture; leave one out");
+  const LabelColours table = palette[0] == '{' ? LabelColours(palette, "config: palette") : LabelColours::read(palette);
+  const bool ends_with_dontcare = model.contain_dontcare_label && table.classes() == 256;
+  ASAP_CHECK(table.classes() <= model.label_nc || ends_with_dontcare, "config: the palette has the classes 0 to ",
+             table.classes() - 1, ", but label_nc is ", model.label_nc, "; ", table.classes(), " would do");
+  palette = table.to_json();
+}
+
+}  // namespace
+
+bool Every::due(int64_t step, int64_t per_epoch) const {
+  return count > 0 && step % (epochs ? count * per_epoch : count) == 0;
+}
+
+const char* title(OptionGroup group) {
+  constexpr const char* titles[] = {"Data",
+                                    "Loading",
+                                    "Model: input",
+                                    "Model: generator",
+                                    "Model: discriminator",
+                                    "Model: variational encoder",
+                                    "Losses",
+                                    "Training",
+                                    "Weights to start from",
+                                    "The run"};
+  return titles[static_cast<int>(group)];
+}
+
+std::string flag_of(const std::string& key) {
+  std::string flag = "--";
+  for (size_t i = 0; i < key.size(); ++i) {
+    const auto c = static_cast<unsigned char>(key[i]);
+    const bool new_word = std::isupper(c) && i > 0 && std::islower(static_cast<unsigned char>(key[i - 1]));
+    if (new_word) flag += '-';
+    flag += c == '_' ? '-' : static_cast<char>(std::tolower(c));
+  }
+  return flag;
+}
+
+std::vector<OptionField> option_fields(Options& options) {
+  Table table;
+  add_data(table, options.train);
+  add_input(table, options.model);
+  add_generator(table, options.model);
+  add_discriminator(table, options.model);
+  add_encoder(table, options.model);
+  add_losses(table, options.model);
+  add_optimisation(table, options.train);
+  add_start(table, options.train);
+  add_run(table, options.train);
+  return std::move(table.fields);
+}
+
+std::string expected_value(const OptionField& field) {
+  return std::visit(Overloaded{[](bool*) { return "true or false"; }, [](int64_t*) { return "a whole number"; },
+                               [](double*) { return "a number"; }, [](std::string*) { return "text"; },
+                               [](asapnet::GanMode*) { return "hinge, ls, original or w"; },
+                               [](Every*) { return "a number of steps, or of epochs as in 2e"; }},
+                    field.value);
+}
+
+std::string to_text(const OptionField& field) {
+  return std::visit(
+      Overloaded{[](bool* v) { return std::string(*v ? "true" : "false"); },
+                 [](int64_t* v) { return std::to_string(*v); }, [](double* v) { return number_text(*v); },
+                 [](std::string* v) { return *v; }, [](asapnet::GanMode* v) { return std::string(asapnet::name(*v)); },
+                 [](Every* v) { return std::to_string(v->count) + (v->epochs ? "e" : ""); }},
+      field.value);
+}
+
+void set_from_text(const OptionField& field, const std::string& text) {
+  std::visit(Overloaded{[&](bool* v) { *v = parse_bool(field, text); },
+                        [&](int64_t* v) { *v = parse_number<int64_t>(field, text); },
+                        [&](double* v) { *v = parse_number<double>(field, text); }, [&](std::string* v) { *v = text; },
+                        [&](asapnet::GanMode* v) { *v = asapnet::parse_gan_mode(text); },
+                        [&](Every* v) { *v = parse_every(field, text); }},
+             field.value);
+}
+
+void check_trainable(const Options& options) {
+  const int64_t channels = options.model.output_nc;
+  ASAP_CHECK(channels == 3, "output_nc is ", channels, "; photos have 3 channels, so it must be 3");
+}
+
+void resolve(Options& options) {
+  TrainOptions& o = options.train;
+  check_crop_size(options.model);
+  options.model.validate();
+  dataset_layout(o);
+  input_half(o);
+  reset_idle_values(options);
+  if (o.preprocess_mode.empty()) o.preprocess_mode = o.dataset_mode == "cityscapes" ? "fixed" : "resize_and_crop";
+  preprocess_from_name(o.preprocess_mode);
+  if (o.load_size == 0) o.load_size = std::llround(static_cast<double>(options.model.crop_size) * 286 / 256);
+  at_least("load_size", o.load_size, 1);
+  ASAP_CHECK(o.preprocess_mode != "resize_and_crop" || o.load_size >= options.model.crop_size, "config: load_size is ",
+             o.load_size, ", smaller than the crop of ", options.model.crop_size, " that is taken from it; use --load-size ",
+             options.model.crop_size, " or more, or a smaller --crop-size");
+  at_most("load_size", o.load_size, kLongestSide);
+  at_most("label_nc", options.model.label_nc, kMostClasses);
+  const auto betas = asapnet::OptimizerConfig::defaults(o.no_TTUR);
+  if (o.beta1 == -1) o.beta1 = betas.beta1;
+  if (o.beta2 == -1) o.beta2 = betas.beta2;
+  if (o.threads == 0) o.threads = std::max(1u, std::thread::hardware_concurrency());
+  for (std::string* path :
+       {&o.dataroot, &o.label_dir, &o.image_dir, &o.instance_dir, &o.split_file, &o.init_g, &o.init_d, &o.vgg}) {
+    if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
+  }
+  resolve_palette(options);
+  check_training(o);
+}
+
+Half input_half(const TrainOptions& o) {
+  ASAP_CHECK(o.direction == "AtoB" || o.direction == "BtoA", "config: direction is '", o.direction,
+             "'; it must be AtoB or BtoA");
+  return o.direction == "AtoB" ? Half::left : Half::right;
+}
+
+DatasetOptions dataset_options(const Options& options) {
+  const TrainOptions& o = options.train;
+  const DatasetLayout layout = dataset_layout(o);
+  const bool custom = layout == DatasetLayout::custom;
+  const bool instances = options.model.instance_channel();
+  ASAP_CHECK(!custom || !o.label_dir.empty(), "data: the custom dataset needs --label-dir (and --image-dir to train)");
+  ASAP_CHECK(custom || !o.dataroot.empty(), "data: expected the folder of the ", o.dataset_mode,
+             " dataset; give --data DIR");
+  ASAP_CHECK(!instances || layout == DatasetLayout::cityscapes || !o.instance_dir.empty(),
+             "data: the model takes an instance channel, but there are no instance maps; give --dataset custom with "
+             "--instance-dir, or "
+             "turn the channel off with --no-instance-edge --no-instance-dist");
+  ASAP_CHECK(layout != DatasetLayout::aligned || options.model.no_one_hot || !o.palette.empty(),
+             "data: the aligned dataset's input halves are pictures; give --no-one-hot to take their colours as they are, or "
+             "--palette FILE to take them as classes");
+  return {.layout = layout,
+          .root = o.dataroot,
+          .phase = o.phase,
+          .split_file = o.split_file,
+          .label_dir = o.label_dir,
+          .image_dir = o.image_dir,
+          .instance_dir = instances ? o.instance_dir : "",
+          .label_affixes = {o.label_prefix, o.label_suffix},
+          .image_affixes = {o.image_prefix, o.image_suffix},
+          .instance_affixes = {o.instance_prefix, o.instance_suffix},
+          .input_half = input_half(o),
+          .use_instances = instances};
+}
+
+PreprocessOptions preprocess_options(const Options& options) {
+  const asapnet::Config& c = options.model;
+  const std::string& palette = options.train.palette;
+  return {.mode = preprocess_from_name(options.train.preprocess_mode),
+          .load_size = static_cast<int>(options.train.load_size),
+          .crop_size = static_cast<int>(c.crop_size),
+          .aspect_ratio = c.aspect_ratio,
+          .label_nc = static_cast<int>(c.label_nc),
+          .contain_dontcare_label = c.contain_dontcare_label,
+          .no_one_hot = c.no_one_hot,
+          .nearest_colour = options.train.nearest_colour,
+          .colours = palette.empty() ? nullptr : std::make_shared<LabelColours>(palette, "config: palette")};
+}
+
+asapnet::OptimizerConfig optimizer_config(const TrainOptions& o) {
+  return {.lr = o.lr, .beta1 = o.beta1, .beta2 = o.beta2, .adam_eps = o.adam_eps, .no_TTUR = o.no_TTUR};
+}
+
+Device available_device(const std::string& name) {
+  ASAP_CHECK(name == "cpu" || name == "cuda", "device: expected cpu or cuda, came '", name, "'");
+  const Device device = name == "cpu" ? Device::cpu : Device::cuda;
+  ensure_kernels_registered();
+  ASAP_CHECK(is_available(device),
+             "device: ", name, " is not available: ", unavailable_reason(device), " (--device cpu)");
+  return device;
+}
+
+}  // namespace asap::train

@@ -1,0 +1,38 @@
+// Progress of a training run on standard output: a bar that redraws itself on a terminal, plain lines elsewhere.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "train/run/run_log.h"
+
+namespace asap::train {
+
+// Seconds as "42 s", "3 min 05 s" or "2 h 10 min".
+std::string duration_text(double seconds);
+
+class Progress {
+ public:
+  // The run goes from first_step to total_steps, in `epochs` epochs.
+  Progress(int64_t first_step, int64_t total_steps, int64_t epochs);
+  // Ends the bar's line.
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  // After a step. A terminal gets the bar; without one, a line is printed if `print`.
+  void update(const LogEntry& entry, bool print);
+  // A line of its own on standard error, in the bar's place.
+  void warn(const std::string& text);
+
+ private:
+  std::string line(const LogEntry& entry) const;
+  void clear_bar();
+
+  const bool terminal_;
+  const int64_t first_step_, total_steps_, epochs_;
+  double seconds_per_step_ = 0;  // smoothed
+  bool bar_shown_ = false;
+};
+
+}  // namespace asap::train

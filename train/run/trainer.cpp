@@ -1,0 +1,374 @@
+// The training loop. Declared in trainer.h.
+#include "train/run/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <iostream>
+
+#include "nn/checkpoint_file.h"
+#include "nn/file_io.h"
+#include "tensor/precision.h"
+#include "tensor/threads.h"
+#include "train/data/batch.h"
+#include "train/data/random.h"
+#include "train/files/user_text.h"
+#include "train/files/whole_files.h"
+#include "train/options/config_json.h"
+#include "train/pictures/image_files.h"
+#include "train/run/architecture.h"
+#include "train/run/interrupt.h"
+#include "train/run/memory_advice.h"
+#include "train/run/report.h"
+
+namespace asap::train {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+uint64_t noise_seed(const TrainOptions& options) {
+  return hash_words({static_cast<uint64_t>(options.seed), /*purpose*/ 3});
+}
+
+asapnet::AsapNet make_model(const Options& options) {
+  const auto spectral =
+      options.train.spectral_init == "xavier" ? asapnet::SpectralInit::xavier : asapnet::SpectralInit::pytorch_default;
+  return asapnet::AsapNet(options.model, static_cast<uint64_t>(options.train.seed), spectral);
+}
+
+std::shared_ptr<asapnet::Vgg19> load_vgg(const Options& options) {
+  ASAP_CHECK(!options.train.vgg.empty(),
+             "train: the perceptual loss needs VGG-19 weights: give them with --vgg FILE, or train without it by "
+             "--no-vgg-loss");
+  nn::CheckpointFile file(options.train.vgg);
+  const nn::NetworkWeights weights(file, signature(NetworkKind::vgg));
+  say_notes(file, weights);
+  const nn::StateDict used = weights.read({"features.", "aux."});
+  nn::check_finite(used, options.train.vgg);
+  return std::make_shared<asapnet::Vgg19>(used, options.model.vgg_normalise, options.train.vgg);
+}
+
+// A run writes pictures too: within a folder of the data the next run would take its samples for more of them.
+void check_outside_data(const TrainOptions& o, const fs::path& run) {
+  std::vector<fs::path> folders{o.label_dir, o.image_dir, o.instance_dir};
+  if (!o.dataroot.empty()) {
+    for (const char* tail : {"", "_label", "_img", "_labels", "_images"})
+      folders.push_back(fs::path(o.dataroot) / (o.phase + tail));
+  }
+  std::error_code ignored;
+  for (fs::path above = fs::weakly_canonical(run, ignored); above != above.parent_path(); above = above.parent_path()) {
+    for (const fs::path& folder : folders)
+      ASAP_CHECK(folder.empty() || !fs::equivalent(above, folder, ignored), "train: --out ", run.string(), " lies in ",
+                 folder.string(), ", whose pictures are the data, and a run writes pictures too; choose a folder outside");
+  }
+}
+
+std::vector<Pair> training_pairs(const Options& options, const fs::path& run, StartMode mode) {
+  if (mode == StartMode::fresh) check_outside_data(options.train, run);
+  DatasetOptions dataset = dataset_options(options);
+  dataset.skip = {run};
+  std::vector<Pair> pairs = list_pairs(dataset);
+  const auto most = static_cast<size_t>(options.train.max_dataset_size);
+  if (most > 0 && pairs.size() > most) pairs.resize(most);
+  // Settings that no picture fits show at the first, before anything is made.
+  make_batch({load_sample(pairs.front(), preprocess_options(options), {})}, options.model);
+  return pairs;
+}
+
+LoaderOptions loader_options(const TrainOptions& o) {
+  return {.batch_size = o.batchSize,
+          .threads = static_cast<int>(o.nThreads),
+          .seed = static_cast<uint64_t>(o.seed),
+          .shuffle = !o.serial_batches,
+          .flip = !o.no_flip};
+}
+
+void write_config(const fs::path& run, const Options& options) {
+  const std::string text = options_to_json(options);
+  write_file(run / "config.json", {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+}
+
+void append(asapnet::LossValues& losses, const asapnet::LossValues& more) {
+  losses.insert(losses.end(), more.begin(), more.end());
+}
+
+// What a resumed run must not change, as text by key.
+std::map<std::string, std::string> fixed_settings(Options options) {
+  std::map<std::string, std::string> settings;
+  for (const OptionField& field : option_fields(options)) {
+    if (!field.may_change_on_resume) settings[field.key] = to_text(field);
+  }
+  return settings;
+}
+
+// A fresh run takes the lock only when it begins to write: until then it must leave nothing in the folder.
+std::unique_ptr<RunLock> lock_to_resume(const fs::path& run, StartMode mode) {
+  if (std::error_code ignored; mode == StartMode::resume && fs::is_directory(run, ignored))
+    return std::make_unique<RunLock>(run);
+  check_not_in_use(run);
+  if (mode == StartMode::fresh) check_free_for_new_run(run);
+  return nullptr;
+}
+
+// Runs f; if the checkpoint is damaged, the error says what else there is.
+template <class F>
+auto or_other_checkpoint(const fs::path& checkpoint, F&& f) {
+  try {
+    return f();
+  } catch (const OutOfMemory&) {
+    throw;
+  } catch (const Error& error) {
+    const fs::path other = whole_checkpoint_beside(checkpoint);
+    if (other.empty())
+      fail(error.what(), "; there is no other complete checkpoint in ", checkpoint.parent_path().string());
+    fail(error.what(), "; ", other.filename().string(), " is complete: go on from there with asapnet train --resume ",
+         shell_quoted(other.string()));
+  }
+}
+
+std::string new_run_from(const fs::path& checkpoint) {
+  return str("begin a new run from these weights: --out DIR --init-g ",
+             shell_quoted((checkpoint / "G.safetensors").string()), " --init-d ",
+             shell_quoted((checkpoint / "D.safetensors").string()));
+}
+
+// The run's config.json may have been edited since.
+void check_settings(const Options& options, const fs::path& run, const fs::path& checkpoint) {
+  const auto before = or_other_checkpoint(checkpoint, [&] { return read_trainer_state(checkpoint); }).settings;
+  const auto now = fixed_settings(options);
+  for (const auto& [key, value] : before) {
+    const auto place = now.find(key);
+    ASAP_CHECK(place == now.end() || place->second == value, "train: ", (run / "config.json").string(), " says ", key,
+               " = ", place->second, ", but ", checkpoint.string(), " was trained with ", value,
+               ", and that cannot change when a run is resumed; set it back, or ", new_run_from(checkpoint));
+  }
+}
+
+// `given`, or the run's latest.
+fs::path checkpoint_to_resume(const Options& options, const fs::path& run, StartMode mode, const fs::path& given) {
+  if (mode == StartMode::fresh) return {};
+  const FoundCheckpoint found = given.empty() ? find_checkpoint(run) : FoundCheckpoint{given, ""};
+  ASAP_CHECK(!found.folder.empty(), "train: ", run.string(), " has no checkpoint to resume from");
+  if (!found.note.empty()) std::cerr << "asapnet: " << found.note << std::endl;
+  check_settings(options, run, found.folder);
+  return found.folder;
+}
+
+std::string step_name(int64_t step, const char* extension) {
+  char name[48];
+  std::snprintf(name, sizeof name, "step_%06lld%s", static_cast<long long>(step), extension);
+  return name;
+}
+
+}  // namespace
+
+Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode, const fs::path& checkpoint)
+    : options_(options),
+      run_(run),
+      lock_(lock_to_resume(run, mode)),
+      start_(checkpoint_to_resume(options, run, mode, checkpoint)),
+      device_(available_device(options.train.device)),
+      pairs_(training_pairs(options, run, mode)),
+      model_(make_model(options)),
+      gan_(model_, optimizer_config(options.train), noise_seed(options.train)) {
+  set_num_threads(static_cast<int>(options_.train.threads));
+  load_start_weights();
+  model_.to(device_);
+  loader_ = std::make_unique<PrefetchLoader>(pairs_, preprocess_options(options_), loader_options(options_.train));
+  batches_per_epoch_ = loader_->batches_per_epoch();
+  if (!start_.empty()) restore();
+  plan_length();
+}
+
+void Trainer::load_start_weights() {
+  const TrainOptions& o = options_.train;
+  if (!options_.model.no_vgg_loss) model_.set_vgg(load_vgg(options_));
+  if (!start_.empty()) return;
+  if (!o.init_g.empty()) load_weights(o.init_g, model_.generator());
+  if (!o.init_d.empty()) load_weights(o.init_d, model_.discriminator());
+}
+
+void Trainer::restore() {
+  const TrainerState state = or_other_checkpoint(start_, [&] { return load_checkpoint(start_, model_, gan_); });
+  ASAP_CHECK(state.batches_per_epoch == batches_per_epoch_, "train: ", run_.string(), " was trained with ",
+             state.batches_per_epoch, " batches an epoch, but the data now makes ", batches_per_epoch_,
+             "; resume needs the same pictures: bring back those that went and take out those that came, or ",
+             new_run_from(start_));
+  step_ = saved_step_ = state.step;
+}
+
+void Trainer::open_folder() {
+  if (!lock_) {
+    make_folder(run_);
+    lock_ = std::make_unique<RunLock>(run_);
+    check_free_for_new_run(run_);  // another may have come and gone since the constructor looked
+  }
+  remove_unfinished_files(run_);
+  write_config(run_, options_);
+  log_ = std::make_unique<RunLog>(run_ / "log.jsonl", step_);
+  if (!log_->warning().empty()) warn(log_->warning());
+}
+
+// Steps given beyond the epochs lengthen the part at full rate: the rate still falls to zero at the end.
+void Trainer::plan_length() {
+  TrainOptions& o = options_.train;
+  const int64_t epochs_needed = (o.steps + batches_per_epoch_ - 1) / batches_per_epoch_;
+  o.niter = std::max(o.niter, epochs_needed - o.niter_decay);
+  total_steps_ = o.steps > 0 ? o.steps : (o.niter + o.niter_decay) * batches_per_epoch_;
+  ASAP_CHECK(step_ <= total_steps_, "train: ", run_.string(), " has already done ", step_, " steps, more than the ",
+             total_steps_, " asked for; give more --steps or --niter");
+}
+
+Outcome Trainer::train(const std::function<bool()>& stop) {
+  const TrainOptions& o = options_.train;
+  progress_ =
+      std::make_unique<Progress>(step_, total_steps_, (total_steps_ + batches_per_epoch_ - 1) / batches_per_epoch_);
+  open_folder();
+  loader_->start_epoch(epoch(), step_ % batches_per_epoch_);
+  while (step_ < total_steps_ && !stop()) {
+    const LogEntry entry = train_step();
+    attempt("the log", [&] { log_->append(entry); });
+    progress_->update(entry, o.print_every.due(step_, batches_per_epoch_));
+    attempt("it", [] { ASAP_CHECK(std::cout, "standard output takes no more"); });
+    if (step_ == total_steps_) break;
+    const bool save_now = o.save_every.due(step_, batches_per_epoch_);
+    if (save_now) save_on_the_way();
+    if (o.sample_every.due(step_, batches_per_epoch_)) write_samples();
+    if (save_now) refresh_report();
+  }
+  save_at_the_end();
+  const Outcome outcome = step_ < total_steps_ ? Outcome::interrupted : Outcome::finished;
+  if (outcome == Outcome::finished) write_samples();
+  refresh_report();
+  progress_.reset();
+  return outcome;
+}
+
+LogEntry Trainer::train_step() {
+  const auto begin = Clock::now();
+  LogEntry entry{.step = step_ + 1, .epoch = epoch(), .losses = {}, .lr = 0, .seconds = 0};
+  entry.lr = nn::schedule::linear_decay(options_.train.lr, epoch(), options_.train.niter, options_.train.niter_decay);
+  gan_.set_lr(entry.lr);
+  const asapnet::Batch batch = next_batch();
+  try {
+    entry.losses = optimise(batch);
+  } catch (const OutOfMemory& error) {
+    fail("step ", step_ + 1, ": ", error.what(), "; ", smaller_settings(options_, error.total()), "; ",
+         last_checkpoint_text(run_));
+  } catch (const std::bad_alloc&) {
+    fail("step ", step_ + 1, ": out of memory; ", smaller_settings(options_, 0), "; ", last_checkpoint_text(run_));
+  } catch (const Error& error) {
+    stop_at_bad_step(error);
+  }
+  ++step_;
+  entry.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  return entry;
+}
+
+// One generator step, then one discriminator step on the same batch, against the pictures of the updated generator.
+asapnet::LossValues Trainer::optimise(const asapnet::Batch& batch) {
+  const ScopedPrecision precision(parse_precision(options_.train.precision));
+  asapnet::LossValues losses;
+  if (step_ % options_.train.D_steps_per_G == 0) append(losses, gan_.generator_step(batch));
+  append(losses, gan_.discriminator_step(batch));
+  return losses;
+}
+
+// A picture that cannot be loaded ends the run, but what was learned is saved first.
+asapnet::Batch Trainer::next_batch() {
+  try {
+    auto samples = loader_->next();
+    if (!samples) {
+      loader_->start_epoch(epoch());
+      samples = loader_->next();
+    }
+    return make_batch(*samples, options_.model, device_);
+  } catch (const std::exception& error) {
+    if (step_ == 0) throw;
+    save_at_the_end(str(error.what(), "; "));
+    fail(error.what(), "; saved after step ", step_, ", so that --resume ", shell_quoted(run_.string()),
+         " can go on once this is mended");
+  }
+}
+
+void Trainer::stop_at_bad_step(const Error& error) {
+  fail("step ", step_ + 1, ": ", error.what(), "; ", last_checkpoint_text(run_));
+}
+
+void Trainer::save() {
+  const SavingNow saving;
+  attempt("the log", [&] { log_->sync(); });
+  const TrainerState state{.step = step_,
+                           .batches_per_epoch = batches_per_epoch_,
+                           .noise_seed = gan_.noise().seed,
+                           .noise_offset = gan_.noise().offset,
+                           .lr = gan_.lr(),
+                           .settings = fixed_settings(options_)};
+  if (saved_step_ != step_) save_checkpoint(run_, model_, gan_, state);
+  saved_step_ = step_;
+  if (!options_.train.keep_checkpoints) remove_earlier_checkpoints(run_, step_);
+}
+
+// To go on unsaved loses nothing that ending here would keep, and the disk may have room again at the next save.
+void Trainer::save_on_the_way() {
+  try {
+    check_savable();
+  } catch (const Error& error) {
+    fail(error.what(), "; ", last_checkpoint_text(run_));
+  }
+  try {
+    save();
+  } catch (const std::exception& error) {
+    warn(str(error.what(), "; training goes on, and the next save tries again; ", last_checkpoint_text(run_)));
+  }
+}
+
+void Trainer::save_at_the_end(const std::string& reason) {
+  try {
+    check_savable();
+    save();
+  } catch (const std::exception& error) {
+    fail(reason, error.what(), "; what was learned up to step ", step_, " is not saved; ", last_checkpoint_text(run_));
+  }
+}
+
+// Throws what no later save can mend.
+void Trainer::check_savable() {
+  check_weights(model_);
+  lock_->keep();
+}
+
+// The same pictures every time, spread over the dataset, cropped at the centre: progress shows.
+void Trainer::write_samples() {
+  attempt("these samples", [&] {
+    const auto count = std::min(pairs_.size(), static_cast<size_t>(options_.train.samples));
+    std::vector<Sample> samples;
+    std::vector<Image> generated;
+    for (size_t i = 0; i < count; ++i) {
+      samples.push_back(load_sample(pairs_[i * pairs_.size() / count], preprocess_options(options_), {}));
+      generated.push_back(to_image(model_.inference(make_batch({samples.back()}, options_.model, device_)), 0));
+    }
+    make_folder(run_ / "samples");
+    write_png(run_ / "samples" / step_name(step_, ".png"), sample_grid(samples, generated, options_.model));
+  });
+}
+
+void Trainer::refresh_report() {
+  attempt("the report", [&] {
+    write_report(run_,
+                 {.options = options_, .pictures = static_cast<int64_t>(pairs_.size()), .total_steps = total_steps_});
+  });
+}
+
+void Trainer::warn(const std::string& text) { progress_->warn(text); }
+
+// What is not the training itself never ends it: the first failure of a kind is told.
+void Trainer::attempt(const std::string& kind, const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const std::exception& error) {
+    if (warned_.insert(kind).second) warn(str(error.what(), "; training goes on without ", kind));
+  }
+}
+
+}  // namespace asap::train

@@ -1,0 +1,84 @@
+// Trainer: trains an ASAPNet on a dataset into a run folder (SPEC section 5), or continues a run. The run folder holds
+//   config.json       every option, readable by --config
+//   log.jsonl         one object a step (run_log.h)
+//   checkpoints/      latest, step_000123/ (checkpoint.h)
+//   samples/          step_000123.png: label | generated | real
+//   report.html       curves, samples and settings on one page (report.h)
+//   train.lock        while a process trains here (run_folder.h)
+// A resumed run equals an uninterrupted one bit for bit (same number of threads): order, crops and noise are
+// functions of seed, epoch and position, and everything else is in the checkpoint. Only what the weights need ends a
+// training: samples, report and log that cannot be written are told, and so is a checkpoint, which the next save then
+// tries again; the last save must succeed. Next: checkpoint.h, report.h.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <set>
+
+#include "train/data/prefetch_loader.h"
+#include "train/options/options.h"
+#include "train/run/checkpoint.h"
+#include "train/run/progress.h"
+#include "train/run/run_folder.h"
+#include "train/run/run_log.h"
+
+namespace asap::train {
+
+enum class StartMode { fresh, resume };
+enum class Outcome { finished, interrupted };
+
+class Trainer {
+ public:
+  // Options must be resolved. fresh: for a folder that holds no run; nothing is written yet. resume: takes the lock and
+  // restores `checkpoint`, or the run's latest one if that is empty. asap::Error about data, weights or the folder, and
+  // on resume about settings that are not those of the checkpoint.
+  Trainer(const Options& options, const std::filesystem::path& run, StartMode mode,
+          const std::filesystem::path& checkpoint = {});
+
+  // Makes the run folder, then trains to the end, or until `stop` says so before a step; saves, samples and reports on
+  // the way and at the end. asap::Error naming step and loss if a loss is not finite, and if the last save fails; the
+  // last checkpoint then stays.
+  Outcome train(const std::function<bool()>& stop);
+
+  int64_t step() const { return step_; }
+  int64_t total_steps() const { return total_steps_; }
+  int64_t batches_per_epoch() const { return batches_per_epoch_; }
+
+ private:
+  void load_start_weights();
+  void plan_length();
+  void restore();
+  void open_folder();
+  asapnet::Batch next_batch();
+  LogEntry train_step();
+  asapnet::LossValues optimise(const asapnet::Batch& batch);
+  [[noreturn]] void stop_at_bad_step(const Error& error);
+  void check_savable();
+  void save();
+  void save_on_the_way();
+  void save_at_the_end(const std::string& reason = "");
+  void write_samples();
+  void refresh_report();
+  void warn(const std::string& text);
+  void attempt(const std::string& kind, const std::function<void()>& work);
+  int64_t epoch() const { return step_ / batches_per_epoch_ + 1; }  // of the next step
+
+  Options options_;
+  std::filesystem::path run_;
+  std::unique_ptr<RunLock> lock_;
+  std::filesystem::path start_;  // the checkpoint to go on from; empty: a fresh run
+  Device device_;
+  std::vector<Pair> pairs_;
+  asapnet::AsapNet model_;
+  asapnet::GanStep gan_;
+  std::unique_ptr<PrefetchLoader> loader_;
+  std::unique_ptr<RunLog> log_;
+  std::unique_ptr<Progress> progress_;
+  int64_t batches_per_epoch_ = 0, total_steps_ = 0;
+  int64_t step_ = 0;         // steps done
+  int64_t saved_step_ = -1;  // the last that is in a checkpoint
+  std::set<std::string> warned_;
+};
+
+}  // namespace asap::train
