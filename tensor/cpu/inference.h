@@ -2,13 +2,7 @@
 // Contract: ../kernels.h.
 #pragma once
 
-<<<<<<< HEAD
 #include "tensor/kernels.h"
-=======
-#include <algorithm>
-
-#include "tensor/definitions/padded_index.h"
->>>>>>> wt-spatial
 
 namespace asap::cpu {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "tensor/cpu/inference.h"
-#include "tensor/padded_index.h"
+#include "tensor/definitions/padded_index.h"
 
 namespace asap::cpu {
 namespace {

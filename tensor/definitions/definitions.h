@@ -6,16 +6,12 @@
 #pragma once
 
 #include "tensor/definitions/conv2d.h"
-<<<<<<< HEAD
 #include "tensor/definitions/label_planes.h"
-#include "tensor/definitions/reduce.h"
-#include "tensor/definitions/tile_mlp.h"
-=======
 #include "tensor/definitions/pad.h"
 #include "tensor/definitions/pool.h"
 #include "tensor/definitions/reduce.h"
 #include "tensor/definitions/resize.h"
->>>>>>> wt-spatial
+#include "tensor/definitions/tile_mlp.h"
 
 namespace asap::definitions {
 
@@ -23,14 +19,11 @@ template <class Run>
 void add_all(Device device) {
   add_reduce<Run>(device);
   add_conv2d<Run>(device);
-<<<<<<< HEAD
-  add_tile_mlp<Run>(device);
-  add_label_planes<Run>(device);
-=======
   add_pad<Run>(device);
   add_pool<Run>(device);
   add_resize<Run>(device);
->>>>>>> wt-spatial
+  add_tile_mlp<Run>(device);
+  add_label_planes<Run>(device);
 }
 
 }  // namespace asap::definitions

@@ -3,7 +3,7 @@
 
 #include "tensor/definitions/view.h"
 #include "tensor/kernels.h"
-#include "tensor/padded_index.h"
+#include "tensor/definitions/padded_index.h"
 
 namespace asap::definitions {
 
