@@ -43,9 +43,10 @@ Variable transpose(const Variable& x, int d0, int d1) {
 // Elements that the slice left out have gradient zero.
 Variable slice(const Variable& x, int dim, int64_t start, int64_t end, int64_t step) {
   return make_result("slice", x.value().slice(dim, start, end, step), {x},
-                     [dim, start, end, step, x_shape = x.shape()](const Tensor& dy,
-                                                                  std::span<const bool>) -> std::vector<Tensor> {
-                       Tensor dx = Tensor::zeros(x_shape, dy.dtype(), dy.device());
+                     [dim, start, end, step, x_shape = x.shape(), layout = x.value().layout()](
+                         const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
+                       Tensor dx = Tensor::empty(x_shape, dy.dtype(), dy.device(), layout);
+                       dx.fill(0);
                        dx.slice(dim, start, end, step).copy_from(dy);
                        return {dx};
                      });

@@ -26,45 +26,6 @@ __device__ __forceinline__ To convert(From x) {
   }
 }
 
-// ---- naive ----------------------------------------------------------------------------------------------------------
-
-template <class T>
-__global__ void fill_kernel(T value, StridedIndex<1> index, T* y) {
-  for_each_index(index.count, [&](int64_t i) {
-    int64_t offset[1];
-    index.offsets(i, offset);
-    y[offset[0]] = value;
-  });
-}
-
-template <class From, class To>
-__global__ void copy_kernel(const From* x, StridedIndex<2> index, To* y) {
-  for_each_index(index.count, [&](int64_t i) {
-    int64_t offset[2];
-    index.offsets(i, offset);
-    y[offset[1]] = convert<To>(x[offset[0]]);
-  });
-}
-
-void fill_naive(double value, Tensor& y) {
-  const StridedIndex<1> index({&y});
-  dispatch_all(y.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    launch(fill_kernel<T>, {blocks_for(index.count), kBlock}, static_cast<T>(value), index, y.data<T>());
-  });
-}
-
-void copy_naive(const Tensor& x, Tensor& y) {
-  const StridedIndex<2> index({&x, &y});
-  dispatch_all(x.dtype(), [&](auto from) {
-    dispatch_all(y.dtype(), [&](auto to) {
-      using From = decltype(from);
-      using To = decltype(to);
-      launch(copy_kernel<From, To>, {blocks_for(index.count), kBlock}, x.data<From>(), index, y.data<To>());
-    });
-  });
-}
-
 // ---- vectorized: contiguous memory ----------------------------------------------------------------------------------
 
 bool is_aligned(const Tensor& x) { return reinterpret_cast<uintptr_t>(x.raw()) % 16 == 0; }
@@ -85,6 +46,13 @@ void copy_vectorized(const Tensor& x, Tensor& y) {
 
 bool is_plain_copy(const Tensor& x, const Tensor& y) {
   return x.dtype() == y.dtype() && x.is_contiguous() && y.is_contiguous() && is_aligned(x) && is_aligned(y);
+}
+
+// Whether y's elements lie without gaps, in any order.
+bool is_dense(const Tensor& y) {
+  if (y.is_contiguous() || !FastIndex<1>::fits({&y})) return y.is_contiguous();
+  const FastIndex<1> index({&y});
+  return index.rank == 1 && index.strides[0][0] == 1;
 }
 
 template <class T>
@@ -270,9 +238,8 @@ void copy_transposed(const Tensor& x, Tensor& y) {
 
 void register_copy() {
   kernels::fill.add(Device::cuda, "vectorized", fill_vectorized,
-                    [](double, const Tensor& y) { return y.is_contiguous() && is_aligned(y); },
-                    {.bf16 = true});
-  kernels::fill.add(Device::cuda, "naive", fill_naive, {}, {.strided = true, .bf16 = true});
+                    [](double, const Tensor& y) { return is_dense(y) && is_aligned(y); },
+                    {.strided = true, .bf16 = true});
   kernels::copy.add(Device::cuda, "vectorized", copy_vectorized, is_plain_copy, {.bf16 = true});
   kernels::copy.add(Device::cuda, "transposed", copy_transposed, [](const Tensor& x, const Tensor& y) {
     return is_fast_pair(x, y) && FastIndex<2>::fits({&x, &y}) && as_transposition(x, y).has_value();
@@ -280,7 +247,6 @@ void register_copy() {
   kernels::copy.add(Device::cuda, "strided", copy_strided, [](const Tensor& x, const Tensor& y) {
     return is_fast_pair(x, y) && FastIndex<2>::fits({&x, &y});
   }, {.strided = true, .bf16 = true});
-  kernels::copy.add(Device::cuda, "naive", copy_naive, {}, {.strided = true, .bf16 = true});
 }
 
 }  // namespace asap::cuda

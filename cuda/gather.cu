@@ -11,31 +11,9 @@ namespace {
 
 // ---- naive: one thread an output ------------------------------------------------------------------------------------
 
-// index [outer, m, inner]
+// m of index [outer, m, inner].
 int64_t gathered_size(const Tensor& index, const AxisParams& p) {
   return index.numel() / std::max<int64_t>(p.outer * p.inner, 1);
-}
-
-template <class T>
-__global__ void gather_kernel(const T* x, const int32_t* index, AxisParams p, int64_t m, T* y) {
-  for_each_index(p.outer * m * p.inner, [&](int64_t k) {
-    const int64_t i = k % p.inner, o = k / p.inner / m;
-    y[k] = x[(o * p.n + index[k]) * p.inner + i];
-  });
-}
-
-// Each element of dx looks through the m indices of its line, in order: no two threads add to one element, so that the sum
-// is the same on every run. It costs n * m reads a line.
-template <class T>
-__global__ void gather_backward_kernel(const T* dy, const int32_t* index, AxisParams p, int64_t m, T* dx) {
-  for_each_index(p.outer * p.n * p.inner, [&](int64_t k) {
-    const int64_t i = k % p.inner, j = k / p.inner % p.n, first = k / p.inner / p.n * m * p.inner + i;
-    T sum = 0;
-    for (int64_t q = 0; q < m; ++q) {
-      if (index[first + q * p.inner] == j) sum += dy[first + q * p.inner];
-    }
-    dx[k] = sum;
-  });
 }
 
 template <class T, class Label>
@@ -43,22 +21,6 @@ __global__ void one_hot_kernel(const Label* label, int64_t count, int64_t classe
   for_each_index(count, [&](int64_t k) {
     const int64_t i = k % plane, c = k / plane % classes, n = k / plane / classes;
     y[k] = static_cast<int64_t>(label[n * plane + i]) == c ? T(1) : T(0);
-  });
-}
-
-void gather_naive(const Tensor& x, const Tensor& index, const AxisParams& p, Tensor& y) {
-  dispatch_all(x.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    launch(gather_kernel<T>, {blocks_for(y.numel()), kBlock}, x.data<T>(), index.data<int32_t>(), p,
-           gathered_size(index, p), y.data<T>());
-  });
-}
-
-void gather_backward_naive(const Tensor& dy, const Tensor& index, const AxisParams& p, Tensor& dx) {
-  dispatch_floating(dy.dtype(), "gather_backward", [&](auto tag) {
-    using T = decltype(tag);
-    launch(gather_backward_kernel<T>, {blocks_for(dx.numel()), kBlock}, dy.data<T>(), index.data<int32_t>(), p,
-           gathered_size(index, p), dx.data<T>());
   });
 }
 
@@ -113,7 +75,7 @@ void gather_index32(const Tensor& x, const Tensor& index, const AxisParams& p, T
 }
 
 // registers: a thread adds up kOwned elements of a line of dx, so that a line's m indices are read n / kOwned times and not
-// n times. As naive, no two threads add to one element, and n * m comparisons a line remain: fast for classes and palettes
+// n times. As in the definition, no two threads add to one element, and n * m comparisons a line remain: fast for classes and palettes
 // (n or m small), while a table of 10^5 rows and as many picks would want the indices sorted first.
 constexpr int kOwned = 8;
 
@@ -198,13 +160,12 @@ void one_hot_tiled(const Tensor& labels, Tensor& y) {
 void register_gather() {
   kernels::gather_forward.add(
       Device::cuda, "index32", gather_index32,
-      [](const Tensor& x, const Tensor&, const AxisParams&, const Tensor& y) { return can_count(x, y); });
-  kernels::gather_forward.add(Device::cuda, "naive", gather_naive);
+      [](const Tensor& x, const Tensor&, const AxisParams&, const Tensor& y) { return can_count(x, y); },
+      {.bf16 = true});
   kernels::gather_backward.add(Device::cuda, "registers", gather_backward_registers,
                                [](const Tensor& dy, const Tensor&, const AxisParams&, const Tensor& dx) {
                                  return dx.dtype() == DType::f32 && can_count(dy, dx);
                                });
-  kernels::gather_backward.add(Device::cuda, "naive", gather_backward_naive);
   kernels::one_hot.add(Device::cuda, "tiled", one_hot_tiled, [](const Tensor& labels, const Tensor& y) {
     constexpr int64_t kMostBlocks = 65535;  // of a grid's second dimension
     return y.dtype() == DType::f32 && can_count(labels, y) && y.size(1) <= kPlanes * kMostBlocks;

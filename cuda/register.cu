@@ -5,7 +5,6 @@ namespace asap::cuda {
 
 void register_kernels() {
   register_copy();
-  register_random();
   register_elementwise();
   register_reduce();
   register_softmax();

@@ -5,7 +5,6 @@
 namespace asap::cuda {
 
 void register_copy();           // copy.cu: fill, copy
-void register_random();         // random.cu: random_uniform, random_normal
 void register_elementwise();    // elementwise.cu: unary, unary_backward, binary
 void register_reduce();         // reduce.cu: reduce
 void register_softmax();        // softmax.cu: softmax and log_softmax, forward and backward

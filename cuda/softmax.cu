@@ -9,76 +9,6 @@
 namespace asap::cuda {
 namespace {
 
-// ---- naive: one thread a slice --------------------------------------------------------------------------------------
-
-// The first element of slice k; the others follow `inner` apart.
-__device__ __forceinline__ int64_t slice_start(const AxisParams& p, int64_t k) {
-  return k / p.inner * p.n * p.inner + k % p.inner;
-}
-
-// Largest value of a slice and log(sum(exp(x - largest))).
-template <class T>
-struct LogSum {
-  T largest;
-  double log_sum;
-};
-template <class T>
-__device__ LogSum<T> log_sum_exp(const T* x, const AxisParams& p) {
-  T largest = -std::numeric_limits<T>::infinity();
-  for (int64_t j = 0; j < p.n; ++j) largest = x[j * p.inner] > largest ? x[j * p.inner] : largest;
-  double sum = 0;
-  for (int64_t j = 0; j < p.n; ++j) sum += exp(static_cast<double>(x[j * p.inner] - largest));
-  return {largest, log(sum)};
-}
-
-// y = exp(x) / sum(exp(x)), or with Log y = x - log(sum(exp(x)))
-template <bool Log, class T>
-__global__ void softmax_kernel(const T* x, AxisParams p, T* y) {
-  for_each_index(p.outer * p.inner, [&](int64_t k) {
-    const int64_t first = slice_start(p, k);
-    const LogSum<T> s = log_sum_exp(x + first, p);
-    for (int64_t j = 0; j < p.n; ++j) {
-      const double log_y = static_cast<double>(x[first + j * p.inner] - s.largest) - s.log_sum;
-      y[first + j * p.inner] = static_cast<T>(Log ? log_y : exp(log_y));
-    }
-  });
-}
-
-// dx = y * (dy - sum(y * dy)), or with Log dx = dy - exp(y) * sum(dy)
-template <bool Log, class T>
-__global__ void softmax_backward_kernel(const T* y, const T* dy, AxisParams p, T* dx) {
-  for_each_index(p.outer * p.inner, [&](int64_t k) {
-    const int64_t first = slice_start(p, k);
-    double sum = 0;
-    for (int64_t j = 0; j < p.n; ++j) {
-      const int64_t i = first + j * p.inner;
-      sum += Log ? static_cast<double>(dy[i]) : static_cast<double>(y[i]) * dy[i];
-    }
-    for (int64_t j = 0; j < p.n; ++j) {
-      const int64_t i = first + j * p.inner;
-      dx[i] = static_cast<T>(Log ? dy[i] - exp(static_cast<double>(y[i])) * sum : y[i] * (dy[i] - sum));
-    }
-  });
-}
-
-template <bool Log>
-void forward_naive(const Tensor& x, const AxisParams& p, Tensor& y) {
-  dispatch_floating(x.dtype(), "softmax", [&](auto tag) {
-    using T = decltype(tag);
-    launch(softmax_kernel<Log, T>, {blocks_for(p.outer * p.inner), kBlock}, x.data<T>(), p, y.data<T>());
-  });
-}
-
-template <bool Log>
-void backward_naive(const Tensor& y, const Tensor& dy, const AxisParams& p, Tensor& dx) {
-  dispatch_floating(y.dtype(), "softmax_backward", [&](auto tag) {
-    using T = decltype(tag);
-    launch(softmax_backward_kernel<Log, T>, {blocks_for(p.outer * p.inner), kBlock}, y.data<T>(), dy.data<T>(), p,
-           dx.data<T>());
-  });
-}
-
-// ---- fast variants --------------------------------------------------------------------------------------------------
 // Two passes: the first finds largest value and sum together (Milakov and Gimelshein 2018: a sum so far is rescaled when a
 // larger value turns up), the second, mostly from cache, writes. The floor is every input read and the output written once.
 // `lanes` has a group of lanes a slice, one where slices lie side by side (inner > 1); `block_rows` a block a long row.
@@ -227,12 +157,10 @@ void add_variants(KernelSlot<SoftmaxFn>& forward, KernelSlot<SoftmaxBackwardFn>&
               [](const Tensor& x, const AxisParams& p, const Tensor&) { return has_long_rows(x, p); });
   forward.add(Device::cuda, "lanes", forward_lanes<Log>,
               [](const Tensor& x, const AxisParams&, const Tensor&) { return can_count(x); });
-  forward.add(Device::cuda, "naive", forward_naive<Log>);
   backward.add(Device::cuda, "block_rows", backward_block_rows<Log>,
                [](const Tensor& y, const Tensor&, const AxisParams& p, const Tensor&) { return has_long_rows(y, p); });
   backward.add(Device::cuda, "lanes", backward_lanes<Log>,
                [](const Tensor& y, const Tensor&, const AxisParams&, const Tensor&) { return can_count(y); });
-  backward.add(Device::cuda, "naive", backward_naive<Log>);
 }
 
 }  // namespace

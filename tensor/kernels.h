@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 
+#include "tensor/definitions/elementwise_table.h"
 #include "tensor/kernel_slot.h"
 #include "tensor/tensor.h"
 
@@ -26,20 +27,22 @@ struct RandomParams {
 using RandomFn = void(const RandomParams&, Tensor& y);  // floating y
 
 // ---- elementwise --------------------------------------------------------------------------------------------------
-// y = f(x). a and b are f's parameters: leaky_relu slope a; affine a*x + b; clamp to [a,b]; pow exponent a.
-enum class UnaryOp { relu, leaky_relu, tanh, sigmoid, exp, log, sqrt, abs, softplus, square, sin, cos, affine, clamp, pow, sign };
+// y = f(x), f one of the rows of definitions/elementwise_table.h. a and b are f's parameters: leaky_relu slope a; affine
+// a*x + b; clamp to [a,b]; pow exponent a.
+#define ASAP_ENUMERATOR(name, ...) name,
+enum class UnaryOp { ASAP_UNARY_OPS(ASAP_ENUMERATOR) };
 struct UnaryParams {
   double a = 0, b = 0;
 };
 using UnaryFn = void(UnaryOp, const Tensor& x, const UnaryParams&, Tensor& y);  // x strided; y may be x itself
 // dx = f'(.) * dy. `saved` is y where saves_output(op), else x.
 using UnaryBackwardFn = void(UnaryOp, const Tensor& saved, const Tensor& dy, const UnaryParams&, Tensor& dx);
-// relu, leaky_relu (slope >= 0), tanh, sigmoid, exp and sqrt know their derivative from y alone.
 bool saves_output(UnaryOp op);
 const char* name(UnaryOp op);
 
 // y = f(a, b), both strided and already expanded to y's shape; comparisons give 0 or 1. y may be a or b itself.
-enum class BinaryOp { add, sub, mul, div, maximum, minimum, equal, less, greater };
+enum class BinaryOp { ASAP_BINARY_OPS(ASAP_ENUMERATOR) };
+#undef ASAP_ENUMERATOR
 using BinaryFn = void(BinaryOp, const Tensor& a, const Tensor& b, Tensor& y);
 const char* name(BinaryOp op);
 
@@ -199,7 +202,7 @@ using SgdFn = void(const Tensor& grad, const SgdParams&, Tensor& param, Tensor& 
 
 namespace kernels {
 inline KernelSlot<FillFn> fill{"fill", Outputs::updated};
-inline KernelSlot<CopyFn> copy{"copy"};
+inline KernelSlot<CopyFn> copy{"copy", Outputs::updated};  // copies for it would be made with it
 inline KernelSlot<RandomFn> random_uniform{"random_uniform"};
 inline KernelSlot<RandomFn> random_normal{"random_normal"};
 inline KernelSlot<UnaryFn> unary{"unary"};

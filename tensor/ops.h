@@ -4,6 +4,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -43,8 +44,10 @@ void add_into(const Tensor& x, Tensor& y);
 Tensor sum_to(const Tensor& x, const Shape& shape);
 
 // ---- reductions, softmax, indexing -----------------------------------------------------------------------------------
-Tensor reduce(ReduceOp op, const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false);
-Tensor sum(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false);
+// The result is of x's dtype unless another is given: gradients of f32 parameters sum bf16.
+Tensor reduce(ReduceOp op, const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false,
+              std::optional<DType> dtype = {});
+Tensor sum(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false, std::optional<DType> dtype = {});
 Tensor mean(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false);
 Tensor max(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false);
 Tensor softmax(const Tensor& x, int dim);

@@ -1,9 +1,31 @@
-// Checked elementwise ops: unary, binary with broadcasting, in-place addition, and the gradient of broadcasting.
-// Declared in ops.h.
+// Checked elementwise ops: unary, binary with broadcasting, in-place addition, and the gradient of broadcasting; the names of
+// the operations. Declared in ops.h and kernels.h.
 #include "tensor/checks.h"
 #include "tensor/ops.h"
 
 namespace asap {
+
+#define ASAP_NAME(name, ...) \
+  case Op::name: return #name;
+const char* name(UnaryOp op) {
+  using Op = UnaryOp;
+  switch (op) { ASAP_UNARY_OPS(ASAP_NAME) }
+  return "unknown unary operation";
+}
+const char* name(BinaryOp op) {
+  using Op = BinaryOp;
+  switch (op) { ASAP_BINARY_OPS(ASAP_NAME) }
+  return "unknown binary operation";
+}
+#undef ASAP_NAME
+
+bool saves_output(UnaryOp op) {
+#define ASAP_SAVES_OUTPUT(name, f, known, ...) \
+  case UnaryOp::name: return #known[0] == 'y';
+  switch (op) { ASAP_UNARY_OPS(ASAP_SAVES_OUTPUT) }
+#undef ASAP_SAVES_OUTPUT
+  return false;
+}
 
 Tensor unary(UnaryOp op, const Tensor& x, const UnaryParams& params) {
   checks::is_floating(name(op), "x", x);
@@ -17,8 +39,8 @@ Tensor unary_backward(UnaryOp op, const Tensor& saved, const Tensor& dy, const U
   checks::is_floating(text.c_str(), "dy", dy);
   checks::alike(text.c_str(), saved, dy);
   checks::has_shape(text.c_str(), "dy", dy, saved.shape());
-  Tensor dx = Tensor::like(dy);
-  kernels::unary_backward.run(dy.device(), op, saved.contiguous(), dy.contiguous(), params, dx);
+  Tensor dx = Tensor::like(saved);
+  kernels::unary_backward.run(dy.device(), op, saved, dy, params, dx);
   return dx;
 }
 
@@ -26,7 +48,7 @@ Tensor binary(BinaryOp op, const Tensor& a, const Tensor& b) {
   checks::is_floating(name(op), "a", a);
   checks::alike(name(op), a, b);
   const Shape shape = broadcast_shapes(a.shape(), b.shape(), name(op));
-  Tensor y = Tensor::like(a, shape);
+  Tensor y = Tensor::like(a.shape() != shape && b.shape() == shape ? b : a, shape);  // as the one that is not expanded
   kernels::binary.run(a.device(), op, a.expand(shape), b.expand(shape), y);
   return y;
 }
@@ -51,7 +73,9 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
   for (int d = 0; d < x.rank(); ++d) {
     if (d < extra || (shape[d - extra] == 1 && x.size(d) != 1)) dims.push_back(d);
   }
-  return dims.empty() ? x : sum(x, dims, true).reshape(shape);
+  Tensor y = dims.empty() ? x : sum(x, dims, true);
+  while (y.rank() > shape.rank()) y = y.squeeze(0);
+  return y;
 }
 
 }  // namespace asap

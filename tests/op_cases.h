@@ -51,6 +51,15 @@ inline OpInput compact(OpInput input) {
   return constant(input);
 }
 
+// The same values lying channels last, without gaps between pixels.
+inline Variable channels_last(const Variable& x) {
+  const Variable pixels = permute(x, {0, 2, 3, 1});
+  return permute(reshape(pixels, pixels.shape()), {0, 3, 1, 2});
+}
+
+// Tolerances of results that were rounded to bf16 once, and of those made of such.
+inline constexpr double kBf16Rounding = 0x1p-8, kBf16Roundings = 0x1p-7;
+
 // A row is small (compared and gradient-checked) or large (the benchmark's: one slot, nothing differentiable, so that
 // the time is the kernel's).
 struct OpCase {

@@ -56,6 +56,9 @@ std::vector<OpCase> unary_cases() {
       {"unaligned", normal({4099}), [](const Variable& x) { return tanh(slice(x, 0, 1, 4099)); }},
       {"sliced", normal({5, 9}), [](const Variable& x) { return tanh(slice(x, 1, 1, 8, 2)); }},
       {"expanded", normal({1, 5}), [](const Variable& x) { return sin(expand(x, {4, 3, 5})); }},
+      {"channels_last", normal({2, 8, 3, 5}), [](const Variable& x) { return tanh(square(channels_last(x))); }},
+      {"channels_with_gaps", normal({2, 7, 3, 5}), [](const Variable& x) { return tanh(slice(channels_last(x), 1, 1, 6)); }},
+      {"channels_last_parallel", normal({2, 35, 37, 41}), [](const Variable& x) { return sin(channels_last(x)); }},
   };
   std::vector<OpCase> rows;
   for (const Row& op : ops) {
@@ -71,6 +74,15 @@ std::vector<OpCase> unary_cases() {
                     return Variable(x);
                   },
                   .slots = {&kernels::unary}});
+  rows.push_back({.name = "unary/bf16", .inputs = {compact(normal({3, 4099}))},
+                  .run = [](const Inputs& in) { return Variable(unary(UnaryOp::tanh, in[0].value())); },
+                  .slots = {&kernels::unary}, .tolerance = kBf16Rounding});
+  rows.push_back({.name = "unary/bf16_backward", .inputs = {compact(unit({2, 8, 3, 5})), compact(normal({2, 8, 3, 5}))},
+                  .run = [](const Inputs& in) {
+                    const Tensor y = channels_last(in[0]).value();
+                    return Variable(unary_backward(UnaryOp::tanh, y, in[1].value()));
+                  },
+                  .slots = {&kernels::unary_backward}, .tolerance = kBf16Rounding});
   return rows;
 }
 
@@ -105,11 +117,22 @@ std::vector<OpCase> binary_cases() {
   row("picture", normal({2, 3, 4, 5}), normal({2, 1, 4, 5}), [](V a, V b) { return a + b; });
   row("permuted", normal({3, 4, 5}), normal({5, 3, 4}), [](V a, V b) { return permute(a, {2, 0, 1}) * b; });
   row("permuted_broadcast", normal({4, 3}), normal({2, 1, 4}), [](V a, V b) { return transpose(a, 0, 1) * b; });
+  row("channels_last", normal({2, 8, 3, 5}), normal({2, 8, 3, 5}), [](V a, V b) { return channels_last(a) * b; });
+  row("channels_last_picture", normal({8, 1, 1}), normal({2, 8, 3, 5}), [](V a, V b) { return a * channels_last(b); });
   row("sizes_of_1", normal({1, 1, 1}), normal({1, 3, 1}), [](V a, V b) { return a / (b * b + 1.0); });
   for (const BinaryOp op : {BinaryOp::maximum, BinaryOp::minimum, BinaryOp::equal, BinaryOp::less, BinaryOp::greater}) {
     row(str(name(op), "_with_ties").c_str(), constant(ties({5, 13})), constant(ties({13})),
         [op](V a, V b) { return Variable(binary(op, a.value(), b.value())); });
   }
+  row("bf16", compact(normal({2, 8, 3, 5})), compact(normal({8, 1, 1})), [](V a, V b) {
+    return Variable(mul(channels_last(a).value(), b.value()));
+  });
+  rows.back().tolerance = kBf16Rounding;
+  row("add_into_channels_last", constant(normal({2, 7, 3, 5})), constant(normal({2, 7, 3, 5})), [](V a, V b) {
+    Tensor y = a.value().to(Layout::channels_last);
+    add_into(b.value(), y);
+    return Variable(y);
+  });
   for (const bool permuted : {false, true}) {
     row(permuted ? "add_into_permuted" : "add_into", constant(normal({6, 7})), constant(normal({6, 7})),
         [permuted](V a, V b) {

@@ -36,6 +36,22 @@ std::vector<OpCase> reductions() {
   rows.push_back({.name = "reduce/sum_permuted", .inputs = {normal({3, 4, 5})},
                   .run = [](const Inputs& in) { return sum(permute(in[0], {2, 0, 1}), {1}); },
                   .slots = {&kernels::reduce}});
+  const std::vector<std::vector<int>> subsets{{}, {0, 2, 3}, {2, 3}, {0}, {-3}, {1, 3}};
+  for (size_t i = 0; i < subsets.size(); ++i) {
+    rows.push_back({.name = str("reduce/channels_last_", i), .inputs = {normal({2, 8, 3, 5})},
+                    .run = [dims = subsets[i]](const Inputs& in) {
+                      const Variable x = channels_last(in[0]), upper = slice(x, 2, 0, 2);  // with gaps
+                      return mean(x, dims) * sum(x, dims) + max(x, dims) + sum(upper * upper);
+                    },
+                    .slots = {&kernels::reduce}});
+  }
+  rows.push_back({.name = "reduce/bf16", .inputs = {compact(normal({2, 8, 31, 5}))},
+                  .run = [](const Inputs& in) {
+                    const Tensor x = channels_last(in[0]).value();
+                    const DType dtype = x.dtype() == DType::f64 ? DType::f64 : DType::f32;
+                    return Variable(add(sum(x, {0, 2, 3}, false, dtype), sum(x, {1, 3}).to(dtype).reshape({62, 1})));
+                  },
+                  .slots = {&kernels::reduce}, .tolerance = kBf16Rounding});
   rows.push_back({.name = "reduce/max_ties", .inputs = {ties({5, 9})},
                   .run = [](const Inputs& in) { return max(in[0], {1}); },
                   .slots = {&kernels::reduce}, .gradcheck = false});
@@ -64,6 +80,27 @@ std::vector<OpCase> softmaxes() {
                     .run = [dim = r.dim](const Inputs& in) { return log_softmax(in[0], dim); },
                     .slots = {&kernels::log_softmax_forward, &kernels::log_softmax_backward}});
   }
+  for (const int dim : {0, 1, 3}) {
+    rows.push_back({.name = str("softmax/channels_last_", dim), .inputs = {normal({2, 8, 3, 5})},
+                    .run = [dim](const Inputs& in) {
+                      return softmax(channels_last(in[0]), dim) * log_softmax(channels_last(in[0]), dim);
+                    },
+                    .slots = {&kernels::softmax_forward, &kernels::softmax_backward, &kernels::log_softmax_forward,
+                              &kernels::log_softmax_backward}});
+  }
+  const std::vector<OpInput> halves{compact(normal({3, 7, 5})), compact(normal({3, 7, 5}))};
+  rows.push_back({.name = "softmax/bf16", .inputs = halves,
+                  .run = [](const Inputs& in) {
+                    const Tensor y = softmax(in[0].value(), 1);
+                    return Variable(add(y, softmax_backward(y, in[1].value(), 1)));
+                  },
+                  .slots = {&kernels::softmax_forward, &kernels::softmax_backward}, .tolerance = kBf16Roundings});
+  rows.push_back({.name = "log_softmax/bf16", .inputs = halves,
+                  .run = [](const Inputs& in) {
+                    const Tensor y = log_softmax(in[0].value(), 1);
+                    return Variable(add(y, log_softmax_backward(y, in[1].value(), 1)));
+                  },
+                  .slots = {&kernels::log_softmax_forward, &kernels::log_softmax_backward}, .tolerance = kBf16Roundings});
   // exp of a logit would overflow. Forward only: the true gradient is some 1e-15, below the rounding of its terms.
   const OpInput large_logits = constant(normal({4, 9}, 100));
   rows.push_back({.name = "softmax/large_logits", .inputs = {large_logits},

@@ -39,6 +39,10 @@ std::vector<OpCase> views_and_copies() {
     const Tensor x = in[0].value(), half = x.to(DType::bf16), turned = x.transpose(1, 2).to(DType::bf16);
     return Variable(add(half.transpose(1, 2).to(dtype), add(half.to(dtype).transpose(1, 2), turned.to(dtype))));
   });
+  row("copy/to_and_from_channels_last", {constant(normal({2, 7, 3, 5}))}, [](const Inputs& in) {
+    const Tensor x = in[0].value().to(Layout::channels_last);
+    return Variable(add(x.to(Layout::row_major), x.to(DType::bf16).to(x.dtype())));
+  });
   row("copy/unaligned", {normal({4099})}, [](const Inputs& in) { return reshape(slice(in[0], 0, 3, 4099), {1024, 4}); });
   row("copy/columns_of_8", {normal({9, 24})}, [](const Inputs& in) { return reshape(slice(in[0], 1, 4, 12), {72}); });
   row("copy/columns_of_10", {normal({9, 24})}, [](const Inputs& in) { return reshape(slice(in[0], 1, 2, 12), {90}); });
@@ -58,6 +62,12 @@ std::vector<OpCase> views_and_copies() {
     y.transpose(0, 2).slice(0, 1, 257, 2).fill(-3);
     return Variable(add(y, Tensor::full(y.shape(), 0.25, y.dtype(), y.device())));
   }, {&kernels::fill});
+  row("fill/channels_last", {constant(normal({2, 8, 3, 5})), constant(normal({2, 7, 3, 5}))}, [](const Inputs& in) {
+    Tensor dense = channels_last(in[0]).value(), gaps = in[1].value().to(Layout::channels_last);
+    dense.fill(2.5);
+    gaps.fill(-3);
+    return Variable(cat({dense, gaps}, 1));
+  }, {&kernels::fill});
   row("fill/every_dtype", {constant(normal({1}))}, [](const Inputs& in) {
     const DType dtype = in[0].dtype();
     const Device device = in[0].device();
@@ -66,6 +76,8 @@ std::vector<OpCase> views_and_copies() {
   }, {&kernels::fill});
   row("slice/backward", {normal({4, 7})}, [](const Inputs& in) { return slice(in[0], 1, -5, -1, 2); },
       {&kernels::fill, &kernels::copy});
+  row("slice/channels_last", {normal({2, 8, 3, 5})},
+      [](const Inputs& in) { return slice(square(channels_last(in[0])), 1, 2, 5); }, {&kernels::fill, &kernels::copy});
   row("split/three", {normal({2, 7, 3})}, [](const Inputs& in) {
     const auto parts = split(in[0], {2, 1, 4}, 1);
     return parts[0] * parts[1] + slice(parts[2], 1, 1, 3);
@@ -74,6 +86,8 @@ std::vector<OpCase> views_and_copies() {
       [](const Inputs& in) { return cat(in, 1); });
   row("cat/batch", {normal({1, 3, 5}), normal({2, 3, 5})}, [](const Inputs& in) { return cat(in, 0); });
   row("cat/last", {normal({4, 3}), normal({4, 6})}, [](const Inputs& in) { return cat(in, -1); });
+  row("cat/channels_last", {normal({2, 3, 4, 5}), normal({2, 8, 4, 5})},
+      [](const Inputs& in) { return cat({in[0], square(channels_last(in[1]))}, 1); });
   row("cat/permuted", {normal({3, 4}), normal({2, 3})},
       [](const Inputs& in) { return cat({transpose(in[0], 0, 1), reshape(in[1], {2, 3})}, 0); });
   return rows;
@@ -94,6 +108,15 @@ std::vector<OpCase> indexing() {
   gathers("rows_parallel", {700, 30}, {700, 111}, 1);
   gathers("one_line", {300}, {501}, 0);
   gathers("classes", {2, 35, 4, 5}, {2, 1, 4, 5}, 1);
+  rows.push_back({.name = "gather/channels_last", .inputs = {normal({2, 8, 3, 5}), indices({2, 4, 3, 5}, 8)},
+                  .run = [](const Inputs& in) { return gather(channels_last(in[0]), 1, in[1].value()); },
+                  .slots = {&kernels::gather_forward, &kernels::gather_backward}});
+  rows.push_back({.name = "gather/bf16", .inputs = {compact(normal({4, 5, 3})), indices({4, 11, 3}, 5)},
+                  .run = [](const Inputs& in) {
+                    const Tensor y = gather(in[0].value(), 1, in[1].value());
+                    return Variable(gather_backward(y, 1, in[1].value(), in[0].shape()));
+                  },
+                  .slots = {&kernels::gather_forward, &kernels::gather_backward}, .tolerance = kBf16Rounding});
   rows.push_back({.name = "one_hot/i32", .inputs = {indices({2, 5, 7}, 4), constant(normal({1}))},
                   .run = [](const Inputs& in) { return Variable(one_hot(in[0].value(), 4, in[1].dtype())); },
                   .slots = {&kernels::label_planes}});
@@ -121,6 +144,13 @@ std::vector<OpCase> shape_cases() {
                     return Variable(random_uniform({40037}, {.seed = 7, .offset = 5, .a = -1, .b = 3}, in[0].dtype(), in[0].device()));
                   },
                   .slots = {&kernels::random_uniform}});
+  rows.push_back({.name = "random/bf16", .inputs = {compact(normal({1}))},
+                  .run = [](const Inputs& in) {
+                    const RandomParams p{.seed = 7, .offset = 5, .a = 1, .b = 2};
+                    return Variable(add(random_uniform({4099}, p, in[0].dtype(), in[0].device()),
+                                        random_normal({4099}, p, in[0].dtype(), in[0].device())));
+                  },
+                  .slots = {&kernels::random_uniform, &kernels::random_normal}, .tolerance = kBf16Roundings});
   rows.push_back({.name = "random/normal", .inputs = {constant(normal({1}))},
                   .run = [](const Inputs& in) {
                     return Variable(random_normal({40037}, {.seed = 7, .offset = 5, .a = 1, .b = 2}, in[0].dtype(), in[0].device()));

@@ -365,6 +365,26 @@ TEST_CASE("sum_to undoes broadcasting") {
   CHECK(error_of([&] { sum_to(counting({1, 2}), {3, 2}); }) == "sum_to: (3,2) does not broadcast to (1,2)");
 }
 
+TEST_CASE("channels-last operands are not repacked, and results lie as they do") {
+  tests::ran();
+  const Tensor rows = counting({2, 8, 3, 5}), x = rows.to(Layout::channels_last), half = x.to(DType::bf16);
+  const Tensor one = counting({2, 1, 3, 5}), index = Tensor::full({2, 1, 3, 5}, 5, DType::i32);
+  const Adaptations before = adaptations();
+  for (const Tensor& y :
+       {unary(UnaryOp::tanh, x), unary_backward(UnaryOp::tanh, x, rows), add(x, rows), mul(counting({8, 1, 1}), x),
+        softmax(x, 1), softmax_backward(x, x, 1), sum(x, {0}, true), cat({one, x}, 1), unary(UnaryOp::tanh, half),
+        unary_backward(UnaryOp::tanh, half, half), add(half, half)}) {
+    CHECK(y.layout() == Layout::channels_last);
+  }
+  for (const std::vector<int>& dims : {std::vector<int>{}, {0, 2, 3}, {1}, {0}, {2, 3}}) {
+    CHECK(floats(sum(x, dims)) == floats(sum(rows, dims)));
+  }
+  CHECK(floats(gather(x, 1, index)) == floats(rows.slice(1, 5, 6)));
+  CHECK(adaptations() == before);
+  CHECK(sum(half).dtype() == DType::bf16);
+  CHECK(sum(half, {}, false, DType::f32).item() == 239 * 240 / 2);
+}
+
 TEST_CASE("cat, gather, one_hot") {
   tests::ran();
   const Tensor a = counting({2, 2}), b = affine(counting({2, 1}), 1, 10);

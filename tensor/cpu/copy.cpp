@@ -1,6 +1,6 @@
-// fill and copy: any strides, any pair of dtypes. Next: elementwise.cpp.
+// fill and copy of any strides and dtypes: runs where memory is contiguous, square tiles where it is transposed.
+// Next: elementwise.cpp.
 #include <cstring>
-#include <numeric>
 #include <type_traits>
 
 #include "tensor/cpu/register.h"
@@ -9,32 +9,6 @@
 
 namespace asap::cpu {
 namespace {
-
-// ---- naive: the definition ----------------------------------------------------------------------------------------
-
-void fill_naive(double value, Tensor& y) {
-  dispatch_all(y.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    T* to = y.data<T>();
-    for (int64_t i = 0; i < y.numel(); ++i) to[offset_of(i, y.shape(), y.strides())] = static_cast<T>(value);
-  });
-}
-
-void copy_naive(const Tensor& x, Tensor& y) {
-  dispatch_all(x.dtype(), [&](auto from_tag) {
-    dispatch_all(y.dtype(), [&](auto to_tag) {
-      using From = decltype(from_tag);
-      using To = decltype(to_tag);
-      const From* from = x.data<From>();
-      To* to = y.data<To>();
-      for (int64_t i = 0; i < x.numel(); ++i) {
-        to[offset_of(i, y.shape(), y.strides())] = static_cast<To>(from[offset_of(i, x.shape(), x.strides())]);
-      }
-    });
-  });
-}
-
-// ---- blocked: runs where memory is contiguous, square tiles where it is transposed --------------------------------
 
 void fill_blocked(double value, Tensor& y) {
   const auto loop = merged_loop<1>({&y});
@@ -51,21 +25,6 @@ void fill_blocked(double value, Tensor& y) {
       }
     });
   });
-}
-
-// The loop nest of a copy, y's smallest stride innermost: the order of the dimensions is free.
-StridedLoop<2> copy_loop(const Tensor& x, const Tensor& y) {
-  std::array<int, Shape::kMaxRank> order;
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.begin() + y.rank(),
-                   [&](int a, int b) { return y.strides()[a] > y.strides()[b]; });
-  StridedLoop<2> loop;
-  for (int i = 0; i < y.rank(); ++i) {
-    const int d = order[static_cast<size_t>(i)];
-    loop.append(y.size(d), {x.strides()[d], y.strides()[d]});
-  }
-  loop.finish();
-  return loop;
 }
 
 template <class From, class To>
@@ -119,7 +78,7 @@ void copy_transposed(const From* x, To* y, const StridedLoop<2>& loop, size_t un
 }
 
 void copy_blocked(const Tensor& x, Tensor& y) {
-  const StridedLoop<2> loop = copy_loop(x, y);
+  const StridedLoop<2> loop = merged_loop<2>({&x, &y});
   const size_t inner = static_cast<size_t>(loop.rank - 1);
   size_t unit = inner;  // a dimension with stride 1 in x, if not the innermost one
   for (size_t d = 0; d < inner; ++d) {
@@ -142,9 +101,7 @@ void copy_blocked(const Tensor& x, Tensor& y) {
 
 void register_copy() {
   kernels::fill.add(Device::cpu, "blocked", fill_blocked, {}, {.strided = true, .bf16 = true});
-  kernels::fill.add(Device::cpu, "naive", fill_naive, {}, {.strided = true, .bf16 = true});
   kernels::copy.add(Device::cpu, "blocked", copy_blocked, {}, {.strided = true, .bf16 = true});
-  kernels::copy.add(Device::cpu, "naive", copy_naive, {}, {.strided = true, .bf16 = true});
 }
 
 }  // namespace asap::cpu

@@ -7,50 +7,9 @@
 namespace asap::cpu {
 namespace {
 
-// ---- naive: the definition ----------------------------------------------------------------------------------------
-
 int64_t gathered_size(const Tensor& index, const AxisParams& p) {
   return index.numel() / std::max<int64_t>(p.outer * p.inner, 1);
 }
-
-void gather_naive(const Tensor& x, const Tensor& index, const AxisParams& p, Tensor& y) {
-  dispatch_all(x.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    const T* from = x.data<T>();
-    const int32_t* at = index.data<int32_t>();
-    T* to = y.data<T>();
-    const int64_t m = gathered_size(index, p);
-    for (int64_t o = 0; o < p.outer; ++o) {
-      for (int64_t j = 0; j < m; ++j) {
-        for (int64_t i = 0; i < p.inner; ++i) {
-          const int64_t k = (o * m + j) * p.inner + i;
-          to[k] = from[(o * p.n + at[k]) * p.inner + i];
-        }
-      }
-    }
-  });
-}
-
-void gather_backward_naive(const Tensor& dy, const Tensor& index, const AxisParams& p, Tensor& dx) {
-  dispatch_floating(dy.dtype(), "gather_backward", [&](auto tag) {
-    using T = decltype(tag);
-    const T* g = dy.data<T>();
-    const int32_t* at = index.data<int32_t>();
-    T* to = dx.data<T>();
-    const int64_t m = gathered_size(index, p);
-    std::fill_n(to, dx.numel(), T(0));
-    for (int64_t o = 0; o < p.outer; ++o) {
-      for (int64_t j = 0; j < m; ++j) {
-        for (int64_t i = 0; i < p.inner; ++i) {
-          const int64_t k = (o * m + j) * p.inner + i;
-          to[(o * p.n + at[k]) * p.inner + i] += g[k];
-        }
-      }
-    }
-  });
-}
-
-// ---- parallel -----------------------------------------------------------------------------------------------------
 
 void gather_parallel(const Tensor& x, const Tensor& index, const AxisParams& p, Tensor& y) {
   dispatch_all(x.dtype(), [&](auto tag) {
@@ -96,10 +55,8 @@ void gather_backward_parallel(const Tensor& dy, const Tensor& index, const AxisP
 }  // namespace
 
 void register_gather() {
-  kernels::gather_forward.add(Device::cpu, "parallel", gather_parallel);
-  kernels::gather_forward.add(Device::cpu, "naive", gather_naive);
+  kernels::gather_forward.add(Device::cpu, "parallel", gather_parallel, {}, {.bf16 = true});
   kernels::gather_backward.add(Device::cpu, "parallel", gather_backward_parallel);
-  kernels::gather_backward.add(Device::cpu, "naive", gather_backward_naive);
 }
 
 }  // namespace asap::cpu

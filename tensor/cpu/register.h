@@ -5,7 +5,7 @@
 namespace asap::cpu {
 
 void register_copy();           // copy.cpp: fill, copy
-void register_random();         // random.cpp: random_uniform, random_normal
+void register_random();         // random.cpp: random_uniform
 void register_elementwise();    // elementwise.cpp: unary, unary_backward, binary
 void register_reduce();         // reduce.cpp: reduce
 void register_softmax();        // softmax.cpp: softmax and log_softmax, forward and backward

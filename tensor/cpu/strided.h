@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 
 #include "tensor/cpu/parallel.h"
 #include "tensor/tensor.h"
@@ -12,16 +13,6 @@ namespace asap::cpu {
 
 // Elements per thread below which a second thread costs more than it brings.
 inline constexpr int64_t kGrain = 32768;
-
-// Memory offset, in elements, of element i in row-major order.
-inline int64_t offset_of(int64_t i, const Shape& shape, const Shape& strides) {
-  int64_t offset = 0;
-  for (int d = shape.rank() - 1; d >= 0; --d) {
-    offset += i % shape[d] * strides[d];
-    i /= shape[d];
-  }
-  return offset;
-}
 
 // The loop nest of N operands, outermost dimension first; rank >= 1.
 template <size_t N>
@@ -63,14 +54,20 @@ struct StridedLoop {
   }
 };
 
-// All tensors have one shape.
+// All tensors have one shape. The last one's smallest stride is innermost: its elements are walked as they lie.
 template <size_t N>
 StridedLoop<N> merged_loop(const std::array<const Tensor*, N>& tensors) {
+  const Tensor& y = *tensors[N - 1];
+  std::array<int, Shape::kMaxRank> order;
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.begin() + y.rank(),
+                   [&](int a, int b) { return y.strides()[a] > y.strides()[b]; });
   StridedLoop<N> loop;
-  for (int d = 0; d < tensors[0]->rank(); ++d) {
+  for (int i = 0; i < y.rank(); ++i) {
+    const int d = order[static_cast<size_t>(i)];
     std::array<int64_t, N> strides;
     for (size_t k = 0; k < N; ++k) strides[k] = tensors[k]->strides()[d];
-    loop.append(tensors[0]->size(d), strides);
+    loop.append(y.size(d), strides);
   }
   loop.finish();
   return loop;

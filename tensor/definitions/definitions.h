@@ -12,12 +12,23 @@
 #include "tensor/definitions/reduce.h"
 #include "tensor/definitions/resize.h"
 #include "tensor/definitions/tile_mlp.h"
+#include "tensor/definitions/copy.h"
+#include "tensor/definitions/elementwise.h"
+#include "tensor/definitions/gather.h"
+#include "tensor/definitions/random.h"
+#include "tensor/definitions/reduce.h"
+#include "tensor/definitions/softmax.h"
 
 namespace asap::definitions {
 
 template <class Run>
 void add_all(Device device) {
+  add_copy<Run>(device);
+  add_random<Run>(device);
+  add_elementwise<Run>(device);
   add_reduce<Run>(device);
+  add_softmax<Run>(device);
+  add_gather<Run>(device);
   add_conv2d<Run>(device);
   add_pad<Run>(device);
   add_pool<Run>(device);

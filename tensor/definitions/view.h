@@ -46,10 +46,11 @@ class View {
   // Element number i in row-major order, whatever lies where.
   ASAP_HOST_DEVICE Position position(int64_t i) const {
     Position p = {};
-    for (int d = rank_ - 1; d >= 0; --d) {
+    for (int d = rank_ - 1; d > 0; --d) {
       p.index[d] = i % size_[d];
       i /= size_[d];
     }
+    p.index[0] = i;
     return p;
   }
 
@@ -97,7 +98,7 @@ class View {
       case DType::f32: as<float>()[at] = static_cast<float>(value); break;
       case DType::f64: as<double>()[at] = value; break;
       case DType::i32: as<int32_t>()[at] = static_cast<int32_t>(value); break;
-      case DType::u8: as<uint8_t>()[at] = static_cast<uint8_t>(value); break;
+      case DType::u8: as<uint8_t>()[at] = static_cast<uint8_t>(static_cast<int64_t>(value)); break;  // of an i32: modulo 256
       case DType::bf16: as<bf16>()[at] = bf16(static_cast<float>(value)); break;
     }
   }
