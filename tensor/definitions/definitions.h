@@ -6,14 +6,22 @@
 #pragma once
 
 #include "tensor/definitions/conv2d.h"
+#include "tensor/definitions/matmul.h"
+#include "tensor/definitions/norm.h"
+#include "tensor/definitions/optim.h"
 #include "tensor/definitions/reduce.h"
+#include "tensor/definitions/spectral_norm.h"
 
 namespace asap::definitions {
 
 template <class Run>
 void add_all(Device device) {
   add_reduce<Run>(device);
+  add_matmul<Run>(device);
   add_conv2d<Run>(device);
+  add_norm<Run>(device);
+  add_spectral_norm<Run>(device);
+  add_optim<Run>(device);
 }
 
 }  // namespace asap::definitions
