@@ -61,7 +61,7 @@ Shape reduce_shape(const Shape& x, const std::vector<int>& dims, bool keepdim) {
 }
 
 // Adjacent reduced dimensions are reduced together, the innermost run first, so later runs have little left to read.
-Tensor reduce(ReduceOp op, const Tensor& x, const std::vector<int>& dims, bool keepdim) {
+Tensor reduce(ReduceOp op, const Tensor& x, const std::vector<int>& dims, bool keepdim, std::optional<DType> dtype) {
   checks::is_floating("reduce", "x", x);
   const std::vector<bool> reduced = reduced_dims(x.shape(), dims);
   const Shape y_shape = reduced_shape(x.shape(), reduced, keepdim);
@@ -79,16 +79,17 @@ Tensor reduce(ReduceOp op, const Tensor& x, const std::vector<int>& dims, bool k
     for (int d = first; d < last; ++d) shape[d] = 1;
     const AxisParams p = axis_params(y.shape(), first, last);
     const Tensor packed = y.contiguous();
-    y = Tensor::like(x, shape);
+    y = Tensor::empty(shape, dtype.value_or(x.dtype()), x.device());
     if (y.numel() > 0) kernels::reduce.run(x.device(), op, packed, p, y);
     last = first;
   }
   return (y.shares_storage(x) ? y.clone() : y)
-      .reshape(y_shape);  // rank 0: nothing was reduced, the result is still new
+      .reshape(y_shape)
+      .to(dtype.value_or(x.dtype()));  // rank 0: nothing was reduced, the result is still new
 }
 
-Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
-  return reduce(ReduceOp::sum, x, dims, keepdim);
+Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keepdim, std::optional<DType> dtype) {
+  return reduce(ReduceOp::sum, x, dims, keepdim, dtype);
 }
 Tensor mean(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
   return reduce(ReduceOp::mean, x, dims, keepdim);
