@@ -25,7 +25,6 @@ struct Outputs : ChannelRows {
   int64_t group_step;
   int group_channels;
   Epilogue<float> epilogue;
-  bool accumulate = false;
   __device__ __forceinline__ void begin(int group) {
     data += group * group_step;
     if (epilogue.bias) epilogue.bias += group * group_channels;

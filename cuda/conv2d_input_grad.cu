@@ -100,7 +100,6 @@ struct PhasePixels {
   Phases phases;
   float* data;
   int vector, picture_step;
-  bool accumulate = false;
   Divider by_windows{}, by_windows_w{};
   __device__ __forceinline__ int plane() const { return phases.h.size * phases.w.size; }
   __device__ __forceinline__ void begin(int part) {

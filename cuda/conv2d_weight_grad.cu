@@ -37,7 +37,6 @@ struct WeightGrads {
   float* data;
   int columns, vector;
   int64_t group_step;
-  bool accumulate = false;
   __device__ __forceinline__ void begin(int group) { data += group * group_step; }
   __device__ __forceinline__ int row(int o) const { return o * columns; }
   __device__ __forceinline__ int column(int r) const { return r; }

@@ -1,5 +1,5 @@
-// Batched matrix product y[i] = op(a[i]) op(b[i]) on the card, contract in tensor/kernels.h: `naive`, the definition, and the
-// tiled kernel of tile_gemm.cuh in three precisions, with K in one piece (`tiled`) or several (`split_k`).
+// Batched matrix product y[i] = op(a[i]) op(b[i]) on the card, contract in tensor/kernels.h: the tiled kernel of
+// tile_gemm.cuh in three precisions, with K in one piece (`tiled`) or several (`split_k`).
 // Floor: 2mnk operations, or 4(mk + kn + mn) bytes. Next: conv2d_operands.cuh.
 #include "cuda/gemm.h"
 
@@ -21,28 +21,6 @@ MatrixProduct product_of(const Tensor& a, const Tensor& b, const GemmParams& p, 
           .params = p};
 }
 
-// One element of y a thread.
-template <class T>
-__global__ void naive_kernel(const T* a, const T* b, MatrixProduct s, T* y) {
-  const GemmParams p = s.params;
-  for_each_index(s.batch * s.m * s.n, [&](int64_t element) {
-    const int64_t n = element % s.n, m = element / s.n % s.m, i = element / s.n / s.m;
-    const T *ai = a + i * s.step_a, *bi = b + i * s.step_b;
-    T sum = 0;
-    for (int64_t k = 0; k < s.k; ++k) {
-      sum += (p.transpose_a ? ai[k * s.m + m] : ai[m * s.k + k]) * (p.transpose_b ? bi[n * s.k + k] : bi[k * s.n + n]);
-    }
-    y[element] = p.accumulate ? y[element] + sum : sum;
-  });
-}
-
-void gemm_naive(const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
-  dispatch_floating(a.dtype(), "gemm", [&]<class T>(T) {
-    launch(naive_kernel<T>, {blocks_for(y.numel()), kBlock}, a.data<T>(), b.data<T>(), product_of(a, b, p, y),
-           y.data<T>());
-  });
-}
-
 // op(a) or op(b): one of the two steps is 1.
 struct Matrix {
   const float* data;
@@ -59,7 +37,6 @@ struct Matrix {
 struct MatrixResult {
   float* data;
   int columns, vector;
-  bool accumulate;
   int64_t part_step;
   Epilogue<float> epilogue;
   __device__ __forceinline__ void begin(int part) { data += part * part_step; }
@@ -109,8 +86,7 @@ void matrix_product(Precision precision, bool may_split, const MatrixProduct& s,
   float* const to = y.data<float>();
   const MatrixResult result{.data = to,
                             .columns = static_cast<int>(s.n),
-                            .vector = s.n % 4 == 0 && is_aligned(to) && !s.params.accumulate ? 4 : 1,
-                            .accumulate = s.params.accumulate,
+                            .vector = s.n % 4 == 0 && is_aligned(to) ? 4 : 1,
                             .part_step = s.m * s.n,
                             .epilogue = s.epilogue};
   tile_gemm(precision, plan_tiles(precision, s.m, s.n, s.k, s.batch, may_split), s.batch, a, b, result, y);
@@ -120,7 +96,6 @@ void register_gemm() {
   for (const Precision precision : {Precision::bf16, Precision::tf32, Precision::f32}) {
     for (const bool split : {true, false}) add_tiled(precision, split);
   }
-  kernels::gemm.add(Device::cuda, "naive", gemm_naive);
 }
 
 }  // namespace asap::cuda

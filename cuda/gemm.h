@@ -7,7 +7,7 @@
 
 namespace asap::cuda {
 
-// y[i] (+)= op(a[i]) op(b[i]), as in GemmParams: `batch` products of m x n x k; step_a, step_b: elements from one to the next,
+// y[i] = op(a[i]) op(b[i]), as in GemmParams: `batch` products of m x n x k; step_a, step_b: elements from one to the next,
 // 0 where all share one. y is contiguous.
 struct MatrixProduct {
   const float* a;
@@ -15,7 +15,7 @@ struct MatrixProduct {
   int64_t batch, m, n, k;
   int64_t step_a, step_b;
   GemmParams params;
-  Epilogue<float> epilogue = {};  // a channel a row; not with accumulate
+  Epilogue<float> epilogue = {};  // a channel a row
 };
 void matrix_product(Precision, bool may_split, const MatrixProduct&, Tensor& y);
 // Whether K would be split.

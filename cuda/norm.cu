@@ -1,5 +1,5 @@
-// Instance and batch norm with a fused LeakyReLU: forward, and the registration of both directions. The definition is
-// norm_naive.cu, the gradient norm_backward.cu, what all share norm.cuh.
+// Instance and batch norm with a fused LeakyReLU: forward, and the registration of both directions. The gradient is
+// norm_backward.cu, what both share norm.cuh.
 // Variants: `warp` and `block` hold a whole plane in registers, so that x is read once; `split` spreads a group over many
 // blocks, which read x twice. Variances are sums of (x - mean)^2, never E[x^2] - E[x]^2.
 #include <cstdint>
@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(Threads == kWarp ? 4 * kWarp : Threads, Thread
   float sum = 0, squares = 0;
   r.for_each(run, rank, [&](float& v) { sum += v; });
   const float mean = sum_over<Threads>(sum) * share;
-  const ScaleShift<float> parameters(a.gamma, a.beta,
+  const ScaleShift parameters(a.gamma, a.beta,
                                      groups.channel(plane));  // on their way while the squares are added up
   r.for_each(run, rank, [&](float& v) {
     v -= mean;
@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(kBlock, 4)
   const int rank = static_cast<int>(threadIdx.x);
   const int64_t chunk = static_cast<int64_t>(gridDim.x) - 1 - blockIdx.x, g = chunks.group(chunk),
                 start = chunks.start(chunk);
-  const ScaleShift<float> parameters(a.gamma, a.beta, chunks.groups.channel(g));
+  const ScaleShift parameters(a.gamma, a.beta, chunks.groups.channel(g));
   const Run run(a.x + start, chunks.length(chunk));
   Registers<kBlock, Vectors> r;
   r.load(a.x + start, run, rank);
@@ -175,8 +175,8 @@ void add_forward(KernelSlot<NormForwardFn>& slot, const char* variant, MakeGroup
       [=](const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& p, Tensor& y, Tensor& mean,
           Tensor& rstd) {
         run({.x = x.data<float>(),
-             .gamma = data_or_null<float>(gamma),
-             .beta = data_or_null<float>(beta),
+             .gamma = data_or_null(gamma),
+             .beta = data_or_null(beta),
              .eps = static_cast<float>(p.eps),
              .slope = static_cast<float>(p.activation_slope),
              .y = y.data<float>(),
@@ -195,32 +195,21 @@ void add_backward(KernelSlot<NormBackwardFn>& slot, const char* variant, MakeGro
       [=](const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& rstd,
           const Tensor& dy, const NormParams& p, Tensor& dx, Tensor& dgamma, Tensor& dbeta) {
         run({.x = x.data<float>(),
-             .gamma = data_or_null<float>(gamma),
-             .beta = data_or_null<float>(beta),
+             .gamma = data_or_null(gamma),
+             .beta = data_or_null(beta),
              .mean = mean.data<float>(),
              .rstd = rstd.data<float>(),
              .dy = dy.data<float>(),
              .slope = static_cast<float>(p.activation_slope),
              .dx = dx.data<float>(),
-             .dgamma = data_or_null<float>(dgamma),
-             .dbeta = data_or_null<float>(dbeta)},
+             .dgamma = data_or_null(dgamma),
+             .dbeta = data_or_null(dbeta)},
             make(x));
       },
       [=](const Tensor& x, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor& dy,
           const NormParams&, Tensor& dx, Tensor&, Tensor&) {
         return is_vectorizable(make(x), {&x, &dy, &dx}) && takes(make(x));
       });
-}
-
-void add_naive(KernelSlot<NormForwardFn>& forward, KernelSlot<NormBackwardFn>& backward, MakeGroups make) {
-  forward.add(Device::cuda, "naive",
-              [=](const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& p, Tensor& y,
-                  Tensor& mean, Tensor& rstd) { norm_forward_naive(make(x), x, gamma, beta, p, y, mean, rstd); });
-  backward.add(Device::cuda, "naive",
-               [=](const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& rstd,
-                   const Tensor& dy, const NormParams& p, Tensor& dx, Tensor& dgamma, Tensor& dbeta) {
-                 norm_backward_naive(make(x), x, gamma, beta, mean, rstd, dy, p, dx, dgamma, dbeta);
-               });
 }
 
 // Planes too few to occupy the card are better split, unless splitting would cost more than it saves.
@@ -246,11 +235,9 @@ void register_norm() {
   add_backward(backward, "block", instance_groups, norm_backward_block,
                [](const Groups& g) { return g.length <= kBlockPlaneBackward && fills_card(g); });
   add_backward(backward, "split", instance_groups, norm_backward_split, any);
-  add_naive(forward, backward, instance_groups);
 
   add_forward(kernels::batch_norm_forward, "split", batch_groups, forward_split, long_runs);
   add_backward(kernels::batch_norm_backward, "split", batch_groups, norm_backward_split, long_runs);
-  add_naive(kernels::batch_norm_forward, kernels::batch_norm_backward, batch_groups);
 }
 
 }  // namespace asap::cuda

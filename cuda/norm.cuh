@@ -1,5 +1,5 @@
 // What the normalisation kernels share: which elements a group is made of, and the expression that forward and backward
-// both evaluate. Variants: norm_naive.cu (the definition), norm.cu (forward), norm_backward.cu.
+// both evaluate. Variants: norm.cu (forward), norm_backward.cu.
 #pragma once
 
 #include <initializer_list>
@@ -16,38 +16,29 @@ struct Groups {
   __device__ int channel(int64_t g) const {
     return static_cast<int>(static_cast<uint32_t>(g) % static_cast<uint32_t>(channels));
   }
-  __device__ int64_t offset(int64_t g, int64_t k) const { return (k / length * count + g) * length + k % length; }
 };
 Groups instance_groups(const Tensor& x);
 Groups batch_groups(const Tensor& x);
 
-template <class T>
-const T* data_or_null(const Tensor& x) {
-  return x.defined() ? x.data<T>() : nullptr;
-}
-template <class T>
-T* data_or_null(Tensor& x) {
-  return x.defined() ? x.data<T>() : nullptr;
-}
+inline const float* data_or_null(const Tensor& x) { return x.defined() ? x.data<float>() : nullptr; }
+inline float* data_or_null(Tensor& x) { return x.defined() ? x.data<float>() : nullptr; }
 
 // v = (x - mean) * scale + shift; y = v > 0 ? v : slope * v. The fused multiply-add is spelt out: forward and backward must
 // agree on v's sign to the last bit.
-template <class T>
 struct Affine {
-  T mean, scale, shift;
-  __device__ T operator()(T x) const { return of_difference(x - mean); }
-  __device__ T of_difference(T d) const { return std::fma(d, scale, shift); }
+  float mean, scale, shift;
+  __device__ float operator()(float x) const { return of_difference(x - mean); }
+  __device__ float of_difference(float d) const { return std::fma(d, scale, shift); }
 };
 // gamma and beta of one channel.
-template <class T>
 struct ScaleShift {
-  T scale, shift;
-  __device__ ScaleShift(const T* gamma, const T* beta, int channel)
-      : scale(gamma ? gamma[channel] : T(1)), shift(beta ? beta[channel] : T(0)) {}
-  __device__ Affine<T> affine(T mean, T rstd) const { return {mean, scale * rstd, shift}; }
+  float scale, shift;
+  __device__ ScaleShift(const float* gamma, const float* beta, int channel)
+      : scale(gamma ? gamma[channel] : 1.0f), shift(beta ? beta[channel] : 0.0f) {}
+  __device__ Affine affine(float mean, float rstd) const { return {mean, scale * rstd, shift}; }
 };
 
-// ---- what the fast variants share: f32, a run of elements held in registers ------------------------------------------
+// ---- what the variants share: a run of elements held in registers ------------------------------------------
 
 // A run is read 16 bytes at a time from its first 16-byte boundary on, whatever its address: planes of odd sizes, as the
 // discriminator's, start anywhere. `head` elements lie before the boundary, and with those behind the last whole vector they
@@ -132,26 +123,10 @@ struct Chunks {
 constexpr int kChunkVectors = 8;  // float4s a thread of a large chunk, 8192 elements; small ones have a quarter
 Chunks chunks_of(const Groups& groups);
 
-// Whether the fast variants take these tensors: f32, and all at the same distance from a 16-byte boundary.
+// Whether the variants take these tensors: f32, and all at the same distance from a 16-byte boundary.
 bool is_vectorizable(const Groups& groups, std::initializer_list<const Tensor*> tensors);
 
-// dparameter[c] = the sum over the groups of channel c, in their order.
-template <class Sum, class T>
-__global__ void norm_parameter_kernel(const Sum* sums, Groups groups, T* dparameter) {
-  for_each_index(groups.channels, [=](int64_t c) {
-    Sum sum = 0;
-    for (int64_t g = c; g < groups.count; g += groups.channels) sum += sums[g];
-    dparameter[c] = static_cast<T>(sum);
-  });
-}
-
 // ---- variants ---------------------------------------------------------------------------------------------------------
-
-void norm_forward_naive(const Groups& groups, const Tensor& x, const Tensor& gamma, const Tensor& beta,
-                        const NormParams& params, Tensor& y, Tensor& mean, Tensor& rstd);
-void norm_backward_naive(const Groups& groups, const Tensor& x, const Tensor& gamma, const Tensor& beta,
-                         const Tensor& mean, const Tensor& rstd, const Tensor& dy, const NormParams& params, Tensor& dx,
-                         Tensor& dgamma, Tensor& dbeta);
 
 struct BackwardArguments {
   const float *x, *gamma, *beta, *mean, *rstd, *dy;

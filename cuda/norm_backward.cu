@@ -23,7 +23,7 @@ struct Gradient {
 
   // Returns this thread's share of the sums.
   __device__ __forceinline__ Sums load(const float* x, const float* dy, const Run& run, int rank,
-                                       const Affine<float>& affine, float rstd, float slope) {
+                                       const Affine& affine, float rstd, float slope) {
     xhat.load(x, run, rank);
     u.load(dy, run, rank);
     Sums sums{0, 0};
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(Threads == kWarp ? 4 * kWarp : Threads)
   if (Threads == kWarp && plane >= groups.count) return;  // a whole warp, and there are no barriers
   const int64_t start = plane * groups.length;
   const float rstd = a.rstd[plane];
-  const auto affine = ScaleShift<float>(a.gamma, a.beta, groups.channel(plane)).affine(a.mean[plane], rstd);
+  const auto affine = ScaleShift(a.gamma, a.beta, groups.channel(plane)).affine(a.mean[plane], rstd);
   const Run run(a.x + start, static_cast<int>(groups.length));
   Gradient<Threads, Vectors> gradient;
   const Sums total = sum_both<Threads>(gradient.load(a.x + start, a.dy + start, run, rank, affine, rstd, a.slope));
@@ -61,9 +61,18 @@ __global__ void __launch_bounds__(Threads == kWarp ? 4 * kWarp : Threads)
   gradient.store({total.u * share, total.u_xhat * share}, affine.scale, run, rank, a.dx + start);
 }
 
+// dparameter[c] = the sum over the groups of channel c, in their order.
+__global__ void norm_parameter_kernel(const float* sums, Groups groups, float* dparameter) {
+  for_each_index(groups.channels, [=](int64_t c) {
+    float sum = 0;
+    for (int64_t g = c; g < groups.count; g += groups.channels) sum += sums[g];
+    dparameter[c] = sum;
+  });
+}
+
 void add_up_parameters(const BackwardArguments& a, const Groups& groups, const float* sums) {
   const auto parameter = [&](const float* from, float* to) {
-    if (to) launch(norm_parameter_kernel<float, float>, {blocks_for(groups.channels), kBlock}, from, groups, to);
+    if (to) launch(norm_parameter_kernel, {blocks_for(groups.channels), kBlock}, from, groups, to);
   };
   parameter(sums + groups.count, a.dgamma);
   parameter(sums, a.dbeta);
@@ -88,7 +97,7 @@ __global__ void __launch_bounds__(kBlock)
   const int chunk = static_cast<int>(blockIdx.x), g = chunks.group(chunk);
   const int64_t start = chunks.start(chunk);
   const float rstd = a.rstd[g];
-  const auto affine = ScaleShift<float>(a.gamma, a.beta, chunks.groups.channel(g)).affine(a.mean[g], rstd);
+  const auto affine = ScaleShift(a.gamma, a.beta, chunks.groups.channel(g)).affine(a.mean[g], rstd);
   const Run run(a.x + start, chunks.length(chunk));
   Gradient<kBlock, Vectors> gradient;
   const Sums sums = sum_both<kBlock>(gradient.load(a.x + start, a.dy + start, run, rank, affine, rstd, a.slope));
@@ -103,7 +112,7 @@ __global__ void __launch_bounds__(kBlock)
   const int64_t chunk = static_cast<int64_t>(gridDim.x) - 1 - blockIdx.x, g = chunks.group(chunk),
                 start = chunks.start(chunk);
   const float rstd = a.rstd[g], size = static_cast<float>(chunks.groups.size());
-  const auto affine = ScaleShift<float>(a.gamma, a.beta, chunks.groups.channel(g)).affine(a.mean[g], rstd);
+  const auto affine = ScaleShift(a.gamma, a.beta, chunks.groups.channel(g)).affine(a.mean[g], rstd);
   const Run run(a.x + start, chunks.length(chunk));
   Gradient<kBlock, Vectors> gradient;
   gradient.load(a.x + start, a.dy + start, run, rank, affine, rstd, a.slope);

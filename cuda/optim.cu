@@ -1,5 +1,5 @@
 // Optimiser steps, in place: Adam (Kingma & Ba 2015, algorithm 1) and SGD with momentum, weight decay added to the
-// gradient. `naive` is the definition in double, one launch a parameter; `many` steps up to 96 parameters in one launch.
+// gradient. `many` steps up to 96 parameters in one launch. Threads take 16 bytes at a time.
 // Next: strided.cuh for Vector.
 #include <algorithm>
 #include <limits>
@@ -7,77 +7,12 @@
 #include "cuda/common.cuh"
 #include "cuda/register.h"
 #include "cuda/strided.cuh"
-#include "tensor/adam_begin.h"
 
 namespace asap::cuda {
 namespace {
 
-// ---- naive ----------------------------------------------------------------------------------------------------------
-
 AdamState* state_of(const Tensor& state) { return static_cast<AdamState*>(state.raw()); }
 
-// One thread: a handful of losses and two powers.
-template <class T>
-__global__ void adam_begin_kernel(const T* losses, int64_t count, AdamParams params, AdamState* state) {
-  if (threadIdx.x == 0) begin_adam(losses, count, params, *state);
-}
-
-void adam_begin_naive(const Tensor& losses, const AdamParams& params, Tensor& state) {
-  dispatch_floating(losses.defined() ? losses.dtype() : DType::f64, "adam_begin", [&](auto tag) {
-    using T = decltype(tag);
-    launch(adam_begin_kernel<T>, {1, kWarp}, losses.defined() ? losses.data<T>() : nullptr,
-           losses.defined() ? losses.numel() : 0, params, state_of(state));
-  });
-}
-
-// m is null where beta1 = 0.
-template <class T>
-__global__ void adam_kernel(const T* grad, int64_t count, AdamParams params, const AdamState* state, T* param, T* m,
-                            T* v) {
-  if (state->goes == 0) return;
-  for_each_index(count, [&](int64_t i) {
-    const double g = grad[i] + params.weight_decay * param[i];
-    double mean = g;
-    if (m) mean = m[i] = static_cast<T>(params.beta1 * m[i] + (1 - params.beta1) * g);
-    v[i] = static_cast<T>(params.beta2 * v[i] + (1 - params.beta2) * g * g);
-    const double denominator = sqrt(static_cast<double>(v[i])) * state->scale + params.eps;
-    param[i] = static_cast<T>(param[i] - state->rate * mean / denominator);
-  });
-}
-
-// velocity is null without momentum.
-template <class T>
-__global__ void sgd_kernel(const T* grad, int64_t count, SgdParams params, T* param, T* velocity) {
-  for_each_index(count, [&](int64_t i) {
-    double g = grad[i] + params.weight_decay * param[i];
-    if (velocity) {
-      velocity[i] = static_cast<T>(params.momentum * velocity[i] + g);
-      g = params.nesterov ? g + params.momentum * velocity[i] : static_cast<double>(velocity[i]);
-    }
-    param[i] = static_cast<T>(param[i] - params.lr * g);
-  });
-}
-
-void adam_naive(std::span<const Tensor> grads, const AdamParams& params, const Tensor& state, std::span<Tensor> values,
-                std::span<Tensor> m, std::span<Tensor> v) {
-  for (size_t i = 0; i < grads.size(); ++i) {
-    dispatch_floating(values[i].dtype(), "adam", [&](auto tag) {
-      using T = decltype(tag);
-      launch(adam_kernel<T>, {blocks_for(values[i].numel()), kBlock}, grads[i].data<T>(), values[i].numel(), params,
-             state_of(state), values[i].data<T>(), params.beta1 != 0 ? m[i].data<T>() : nullptr, v[i].data<T>());
-    });
-  }
-}
-
-void sgd_naive(const Tensor& grad, const SgdParams& params, Tensor& param, Tensor& velocity) {
-  dispatch_floating(param.dtype(), "sgd", [&](auto tag) {
-    using T = decltype(tag);
-    launch(sgd_kernel<T>, {blocks_for(param.numel()), kBlock}, grad.data<T>(), param.numel(), params, param.data<T>(),
-           params.momentum != 0 ? velocity.data<T>() : nullptr);
-  });
-}
-
-// ---- 16 bytes a thread ----------------------------------------------------------------------------------------------
 // The floor of Adam is 28 bytes an element: four arrays read, three written. Without m, where beta1 = 0, it is 20.
 
 using Four = Vector<float, 4>;
@@ -226,16 +161,13 @@ void sgd_vectorized(const Tensor& grad, const SgdParams& params, Tensor& param, 
 }  // namespace
 
 void register_optim() {
-  kernels::adam_begin.add(Device::cuda, "naive", adam_begin_naive);
   kernels::adam.add(
       Device::cuda, "many", adam_many,
       [](std::span<const Tensor>, const AdamParams&, const Tensor&, std::span<Tensor> values, std::span<Tensor>,
          std::span<Tensor>) { return std::all_of(values.begin(), values.end(), is_counted_f32); });
-  kernels::adam.add(Device::cuda, "naive", adam_naive);
   kernels::sgd.add(
       Device::cuda, "vectorized", sgd_vectorized,
       [](const Tensor& grad, const SgdParams&, const Tensor&, const Tensor&) { return is_counted_f32(grad); });
-  kernels::sgd.add(Device::cuda, "naive", sgd_naive);
 }
 
 }  // namespace asap::cuda

@@ -1,7 +1,6 @@
-// Spectral norm: a weight divided by an estimate of its largest singular value (contract: tensor/kernels.h). `naive` is the
-// definition, one block. `fused`: forward in three launches (two in evaluation), backward in two. The norms that stand
-// between the steps cost no launch of their own: every block of the next kernel adds up the short vector before it.
-// Next: nn/spectral_norm.h, the layer.
+// Spectral norm: a weight divided by an estimate of its largest singular value (contract: tensor/kernels.h). `fused`: forward
+// in three launches (two in evaluation), backward in two. The norms that stand between the steps cost no launch of their
+// own: every block of the next kernel adds up the short vector before it. Next: nn/spectral_norm.h, the layer.
 #include <limits>
 
 #include "cuda/common.cuh"
@@ -12,93 +11,14 @@ namespace asap::cuda {
 namespace {
 
 // W, row-major.
-template <class T>
 struct Weight {
-  const T* data;
+  const float* data;
   int rows, columns;
   explicit Weight(const Tensor& w)
-      : data(w.data<T>()), rows(static_cast<int>(w.size(0))), columns(static_cast<int>(w.numel() / w.size(0))) {}
-  __device__ __forceinline__ const T* row(int r) const { return data + int64_t{r} * columns; }
+      : data(w.data<float>()), rows(static_cast<int>(w.size(0))), columns(static_cast<int>(w.numel() / w.size(0))) {}
+  __device__ __forceinline__ const float* row(int r) const { return data + int64_t{r} * columns; }
 };
 
-// ---- naive ----------------------------------------------------------------------------------------------------------
-
-// The block's sum of f(i) for i in 0..count-1.
-template <class F>
-__device__ double block_sum(int64_t count, F&& f) {
-  double sum = 0;
-  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) sum += f(i);
-  return block_reduce(sum, 0.0);
-}
-
-// x /= max(|x|, eps) by the whole block, which may read x before and after.
-template <class T>
-__device__ void normalize(T* x, int count, double eps) {
-  __syncthreads();
-  const double divisor = max(sqrt(block_sum(count, [=](int64_t i) { return static_cast<double>(x[i]) * x[i]; })), eps);
-  for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x))
-    x[i] = static_cast<T>(x[i] / divisor);
-  __syncthreads();
-}
-
-template <class T>
-__device__ double row_product(const Weight<T>& w, int row, const T* v) {
-  double sum = 0;
-  for (int c = 0; c < w.columns; ++c) sum += static_cast<double>(w.row(row)[c]) * v[c];
-  return sum;
-}
-
-template <class T>
-__global__ void spectral_norm_forward_kernel(Weight<T> w, SpectralNormParams params, T* u, T* v, T* y, T* sigma,
-                                             T* kept_u, T* kept_v) {
-  const int first = static_cast<int>(threadIdx.x), step = static_cast<int>(blockDim.x);
-  if (params.power_iteration) {
-    for (int c = first; c < w.columns; c += step) {
-      double sum = 0;
-      for (int r = 0; r < w.rows; ++r) sum += static_cast<double>(w.row(r)[c]) * u[r];
-      v[c] = static_cast<T>(sum);
-    }
-    normalize(v, w.columns, params.eps);
-    for (int r = first; r < w.rows; r += step) u[r] = static_cast<T>(row_product(w, r, v));
-    normalize(u, w.rows, params.eps);
-  }
-  const T s =
-      static_cast<T>(block_sum(w.rows, [=](int64_t r) { return u[r] * row_product(w, static_cast<int>(r), v); }));
-  for_each_index(int64_t{w.rows} * w.columns, [=](int64_t i) { y[i] = w.data[i] / s; });
-  for_each_index(w.rows, [=](int64_t r) { kept_u[r] = u[r]; });
-  for_each_index(w.columns, [=](int64_t c) { kept_v[c] = v[c]; });
-  if (first == 0) *sigma = s;
-}
-
-template <class T>
-__global__ void spectral_norm_backward_kernel(Weight<T> w, const T* u, const T* v, const T* sigma, const T* dy, T* dw) {
-  const int64_t count = int64_t{w.rows} * w.columns;
-  const double s = *sigma;
-  const double sum = block_sum(count, [=](int64_t i) { return static_cast<double>(dy[i]) * w.data[i]; });
-  for_each_index(count, [=](int64_t i) {
-    dw[i] = static_cast<T>(dy[i] / s - sum / (s * s) * u[i / w.columns] * v[i % w.columns]);
-  });
-}
-
-void spectral_norm_forward_naive(const Tensor& w, const SpectralNormParams& params, Tensor& u, Tensor& v, Tensor& y,
-                                 Tensor& sigma, Tensor& kept_u, Tensor& kept_v) {
-  dispatch_floating(w.dtype(), "spectral_norm_forward", [&](auto tag) {
-    using T = decltype(tag);
-    launch(spectral_norm_forward_kernel<T>, {1, kBlock}, Weight<T>(w), params, u.data<T>(), v.data<T>(), y.data<T>(),
-           sigma.data<T>(), kept_u.data<T>(), kept_v.data<T>());
-  });
-}
-
-void spectral_norm_backward_naive(const Tensor& w, const Tensor& u, const Tensor& v, const Tensor& sigma,
-                                  const Tensor& dy, Tensor& dw) {
-  dispatch_floating(w.dtype(), "spectral_norm_backward", [&](auto tag) {
-    using T = decltype(tag);
-    launch(spectral_norm_backward_kernel<T>, {1, kBlock}, Weight<T>(w), u.data<T>(), v.data<T>(), sigma.data<T>(),
-           dy.data<T>(), dw.data<T>());
-  });
-}
-
-// ---- fused ----------------------------------------------------------------------------------------------------------
 // Kernels read and write Width neighbouring elements at once: 4 where rows and addresses allow it. All but the first have
 // a block for each row.
 
@@ -133,7 +53,7 @@ __device__ __forceinline__ void for_each_in_row(int columns, const Load& load, c
 // y = W^T u, not yet normalised. A block has kStrip columns, 128 bytes of each row; its threads share the rows.
 constexpr int kStrip = 32, kStripThreads = 512, kStripWarps = kStripThreads / kWarp;
 template <int Width>
-__global__ void __launch_bounds__(kStripThreads) transposed_product_kernel(Weight<float> w, const float* u, float* y) {
+__global__ void __launch_bounds__(kStripThreads) transposed_product_kernel(Weight w, const float* u, float* y) {
   ASAP_SHARED(float, partial, [kStripWarps][kStrip]);
   constexpr int kAcross = kStrip / Width;  // threads for each row
   const int t = static_cast<int>(threadIdx.x), lane = t % kWarp, strip = static_cast<int>(blockIdx.x) * kStrip;
@@ -168,7 +88,7 @@ __global__ void __launch_bounds__(kStripThreads) transposed_product_kernel(Weigh
 
 // product = W v, where v is `direction`, normalised first and written if this is a power iteration.
 template <int Width>
-__global__ void __launch_bounds__(kBlock) product_kernel(Weight<float> w, const float* direction, bool power_iteration,
+__global__ void __launch_bounds__(kBlock) product_kernel(Weight w, const float* direction, bool power_iteration,
                                                          float eps, float* v, float* kept_v, float* product) {
   const float* row = w.row(static_cast<int>(blockIdx.x));
   struct Pair {
@@ -199,7 +119,7 @@ __global__ void __launch_bounds__(kBlock) product_kernel(Weight<float> w, const 
 
 // y = W / sigma, sigma = u^T product, where u is product, normalised, if this is a power iteration.
 template <int Width>
-__global__ void __launch_bounds__(kBlock) divide_kernel(Weight<float> w, const float* product, bool power_iteration,
+__global__ void __launch_bounds__(kBlock) divide_kernel(Weight w, const float* product, bool power_iteration,
                                                         float eps, float* u, float* y, float* sigma, float* kept_u) {
   const float* from = power_iteration ? product : u;
   float sum = 0;
@@ -225,7 +145,7 @@ __global__ void __launch_bounds__(kBlock) divide_kernel(Weight<float> w, const f
 
 // partial[row] = sum of dy * w over the row.
 template <int Width>
-__global__ void __launch_bounds__(kBlock) weight_product_kernel(Weight<float> w, const float* dy, float* partial) {
+__global__ void __launch_bounds__(kBlock) weight_product_kernel(Weight w, const float* dy, float* partial) {
   const float *row = w.row(static_cast<int>(blockIdx.x)), *dy_row = dy + (row - w.data);
   struct Pair {
     Floats<Width> w, dy;
@@ -271,7 +191,7 @@ __global__ void __launch_bounds__(kBlock)
 }
 
 template <int Width>
-void forward_fused(const Weight<float>& w, const SpectralNormParams& params, Tensor& u, Tensor& v, Tensor& y,
+void forward_fused(const Weight& w, const SpectralNormParams& params, Tensor& u, Tensor& v, Tensor& y,
                    Tensor& sigma, Tensor& kept_u, Tensor& kept_v) {
   const bool iterate = params.power_iteration;
   const float eps = static_cast<float>(params.eps);
@@ -288,7 +208,7 @@ void forward_fused(const Weight<float>& w, const SpectralNormParams& params, Ten
 }
 
 template <int Width>
-void backward_fused(const Weight<float>& w, const Tensor& u, const Tensor& v, const Tensor& sigma, const Tensor& dy,
+void backward_fused(const Weight& w, const Tensor& u, const Tensor& v, const Tensor& sigma, const Tensor& dy,
                     Tensor& dw) {
   const auto rows = static_cast<unsigned>(w.rows);
   Tensor partial = scratch(w.rows);
@@ -299,20 +219,20 @@ void backward_fused(const Weight<float>& w, const Tensor& u, const Tensor& v, co
 
 // Whether rows begin and end at multiples of 16 bytes in all of them.
 template <class... Tensors>
-bool takes_fours(const Weight<float>& w, const Tensors&... tensors) {
+bool takes_fours(const Weight& w, const Tensors&... tensors) {
   return w.columns % 4 == 0 &&
          ((reinterpret_cast<uintptr_t>(w.data) | ... | reinterpret_cast<uintptr_t>(tensors.raw())) % 16) == 0;
 }
 
 void spectral_norm_forward_fused(const Tensor& weight, const SpectralNormParams& params, Tensor& u, Tensor& v,
                                  Tensor& y, Tensor& sigma, Tensor& kept_u, Tensor& kept_v) {
-  const Weight<float> w(weight);
+  const Weight w(weight);
   (takes_fours(w, v, y) ? forward_fused<4> : forward_fused<1>)(w, params, u, v, y, sigma, kept_u, kept_v);
 }
 
 void spectral_norm_backward_fused(const Tensor& weight, const Tensor& u, const Tensor& v, const Tensor& sigma,
                                   const Tensor& dy, Tensor& dw) {
-  const Weight<float> w(weight);
+  const Weight w(weight);
   (takes_fours(w, v, dy, dw) ? backward_fused<4> : backward_fused<1>)(w, u, v, sigma, dy, dw);
 }
 
@@ -328,11 +248,9 @@ void register_spectral_norm() {
       Device::cuda, "fused", spectral_norm_forward_fused,
       [](const Tensor& w, const SpectralNormParams&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
          const Tensor&, const Tensor&) { return is_countable(w); });
-  kernels::spectral_norm_forward.add(Device::cuda, "naive", spectral_norm_forward_naive);
   kernels::spectral_norm_backward.add(Device::cuda, "fused", spectral_norm_backward_fused,
                                       [](const Tensor& w, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
                                          const Tensor&) { return is_countable(w); });
-  kernels::spectral_norm_backward.add(Device::cuda, "naive", spectral_norm_backward_naive);
 }
 
 }  // namespace asap::cuda

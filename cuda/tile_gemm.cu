@@ -59,14 +59,13 @@ struct ElementEpilogue {
 
 // Four elements a thread where `count` allows, all of their partial sums in order.
 template <class Vector>
-__global__ void sum_partials_kernel(const Vector* partials, int splits, int64_t count, bool accumulate,
-                                    ElementEpilogue epilogue, Vector* y) {
+__global__ void sum_partials_kernel(const Vector* partials, int splits, int64_t count, ElementEpilogue epilogue,
+                                    Vector* y) {
   constexpr int kElements = sizeof(Vector) / sizeof(float);
   for_each_index(count, [&](int64_t i) {
     Vector sum = partials[i];
     for (int s = 1; s < splits; ++s) sum = sum + partials[s * count + i];
-    sum = epilogue(i * kElements, sum);
-    y[i] = accumulate ? y[i] + sum : sum;
+    y[i] = epilogue(i * kElements, sum);
   });
 }
 
@@ -90,15 +89,15 @@ std::string variant_name(const std::string& base, Precision precision) {
   return precision == Precision::f32 ? base : base + "_" + name(precision);
 }
 
-void sum_partials(const Tensor& partials, int splits, bool accumulate, const Epilogue<float>& epilogue, Tensor& y) {
+void sum_partials(const Tensor& partials, int splits, const Epilogue<float>& epilogue, Tensor& y) {
   const ElementEpilogue finish(epilogue, y);
   const bool by_four = y.numel() % 4 == 0 && is_aligned(y.raw());
   if (by_four) {
     launch(sum_partials_kernel<Four>, {blocks_for(y.numel() / 4), kBlock}, static_cast<const Four*>(partials.raw()),
-           splits, y.numel() / 4, accumulate, finish, static_cast<Four*>(y.raw()));
+           splits, y.numel() / 4, finish, static_cast<Four*>(y.raw()));
   } else {
     launch(sum_partials_kernel<float>, {blocks_for(y.numel()), kBlock}, partials.data<float>(), splits, y.numel(),
-           accumulate, finish, y.data<float>());
+           finish, y.data<float>());
   }
 }
 

@@ -11,7 +11,7 @@
 //   along_k                                   // whether neighbours in memory are neighbours in k, or in rows
 //   vector                                    // 4 if runs of four along that lie in 16 aligned bytes, else 1
 //   fold                                      // optional: where to read instead of counting a border element as zero
-// along_k and vector may be constexpr. A result likewise: data, vector, accumulate, begin(part), int row(m), column(n); and
+// along_k and vector may be constexpr. A result likewise: data, vector, begin(part), int row(m), column(n); and
 // with `epilogue` (epilogue.cuh), whose channels are the rows, sums are stored as that makes of them.
 // Next: gemm.cu for the plainest operands, conv2d_operands.cuh for the windows.
 #pragma once
@@ -64,9 +64,9 @@ struct TilePlan {
 // `parts` products of m x n x k in one launch. With may_split, K is cut into as many pieces as fill the card once.
 TilePlan plan_tiles(Precision, int64_t m, int64_t n, int64_t k, int64_t parts, bool may_split);
 
-// y[i] (+)= partials[0][i] + partials[1][i] + ..: in this order, so that equal inputs give equal bits. The epilogue's channels
+// y[i] = partials[0][i] + partials[1][i] + ..: in this order, so that equal inputs give equal bits. The epilogue's channels
 // are y's second dimension.
-void sum_partials(const Tensor& partials, int splits, bool accumulate, const Epilogue<float>& epilogue, Tensor& y);
+void sum_partials(const Tensor& partials, int splits, const Epilogue<float>& epilogue, Tensor& y);
 
 // ---- the kernel -------------------------------------------------------------------------------------------------------
 
@@ -262,7 +262,7 @@ __device__ __forceinline__ void store_tile(const Product& product, const Result 
       } else {
 #pragma unroll
         for (int c = 0; c < kRun; ++c) {
-          if (n + c < columns) to[column[c]] = values[c] + (y.accumulate ? to[column[c]] : 0.0f);
+          if (n + c < columns) to[column[c]] = values[c];
         }
       }
     }
@@ -362,14 +362,12 @@ void with_product(Precision precision, TileSize size, const F& f) {
 template <class A, class B, class Result>
 void tile_gemm(Precision precision, const TilePlan& plan, int64_t parts, const A& a, const B& b, Result result,
                Tensor& y) {
-  const bool accumulate = result.accumulate;
   Epilogue<float> epilogue;
   Tensor partials;
   if (plan.splits > 1) {
     if constexpr (requires { result.epilogue; }) epilogue = std::exchange(result.epilogue, {});
     partials = scratch(plan.splits * y.numel());
     result.data = partials.data<float>();
-    result.accumulate = false;
     if (y.numel() % 4 != 0) result.vector = 1;
   }
   const TileProblem<A, B, Result> problem{a, b, result, plan.tiles_m, plan.splits, y.numel()};
@@ -378,7 +376,7 @@ void tile_gemm(Precision precision, const TilePlan& plan, int64_t parts, const A
     launch(tile_gemm_kernel<Product, A, B, Result>,
            {blocks, Product::kThreads, sizeof(TileShared<Product, A, B, Result>)}, problem);
   });
-  if (plan.splits > 1) sum_partials(partials, plan.splits, accumulate, epilogue, y);
+  if (plan.splits > 1) sum_partials(partials, plan.splits, epilogue, y);
 }
 
 }  // namespace asap::cuda

@@ -105,7 +105,7 @@ void Adam::load_state_dict(const StateDict& state, const std::string& source) {
   load_moments(state, parameters_, ".exp_avg_sq", source, v_);
 }
 
-Sgd::Sgd(NamedVariables parameters, const SgdParams& options)
+Sgd::Sgd(NamedVariables parameters, const SgdOptions& options)
     : Optimizer(std::move(parameters)), options_(options), velocity_(parameters_.size()) {}
 
 void Sgd::step() {

@@ -24,6 +24,7 @@ class Optimizer {
   NamedVariables parameters_;
 };
 
+// Options: what an optimiser is made with. Params (tensor/kernels.h): what its kernel is told at each step.
 struct AdamOptions {
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
 };
@@ -51,10 +52,11 @@ class Adam : public Optimizer {
   Tensor state_;
 };
 
+using SgdOptions = SgdParams;
 // Gradient descent with momentum (PyTorch's form: velocity = momentum * velocity + grad). State: NAME.momentum_buffer.
 class Sgd : public Optimizer {
  public:
-  Sgd(NamedVariables parameters, const SgdParams& options);
+  Sgd(NamedVariables parameters, const SgdOptions& options);
   void step() override;
   StateDict state_dict() const override;
   void load_state_dict(const StateDict& state, const std::string& source) override;
@@ -62,7 +64,7 @@ class Sgd : public Optimizer {
   double lr() const override { return options_.lr; }
 
  private:
-  SgdParams options_;
+  SgdOptions options_;
   std::vector<Tensor> velocity_;
 };
 

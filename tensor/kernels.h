@@ -61,7 +61,6 @@ using GatherBackwardFn = void(const Tensor& dy, const Tensor& index, const AxisP
 // ---- matrix product -----------------------------------------------------------------------------------------------
 struct GemmParams {
   bool transpose_a = false, transpose_b = false;
-  bool accumulate = false;  // y += instead of y =
 };
 // y[i] = op(a[i]) op(b[i]): a [B,M,K] (or [B,K,M] transposed), b [B,K,N] (or [B,N,K]), y [B,M,N]; a or b may have batch 1.
 using GemmFn = void(const Tensor& a, const Tensor& b, const GemmParams&, Tensor& y);

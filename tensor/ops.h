@@ -41,7 +41,7 @@ Tensor affine(const Tensor& x, double scale, double shift);
 // y += x, in place; equal shapes. Bumps y's version. y may not be an expanded view.
 void add_into(const Tensor& x, Tensor& y);
 // Sums x over the dimensions by which `shape` was broadcast to x's shape: the gradient of expand.
-Tensor sum_to(const Tensor& x, const Shape& shape);
+Tensor sum_to(const Tensor& x, const Shape& shape, std::optional<DType> dtype = {});
 
 // ---- reductions, softmax, indexing -----------------------------------------------------------------------------------
 // The result is of x's dtype unless another is given: gradients of f32 parameters sum bf16.
@@ -63,13 +63,16 @@ Tensor cat(const std::vector<Tensor>& xs, int dim);
 inline Tensor cat(std::initializer_list<Tensor> xs, int dim) { return cat(std::vector<Tensor>(xs), dim); }
 
 // ---- matrix product: [M,K][K,N], or batched [B,M,K][B,K,N] where one batch may be 1 -------------------------------------
-Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
+// Beside a bf16 a, b may be f32: it is rounded. y has a's dtype, unless another is given, as for the gradient of an f32 b.
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false,
+              std::optional<DType> dtype = {});
 
 // ---- convolution -----------------------------------------------------------------------------------------------------
-// bias [O] may be undefined.
+// bias [O] may be undefined; beside a bf16 x it is f32, and w may be: it is rounded. dw has x's dtype, unless another is given.
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& params = {});
 Tensor conv2d_input_grad(const Tensor& dy, const Tensor& w, const Shape& x_shape, const Conv2dParams& params);
-Tensor conv2d_weight_grad(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Conv2dParams& params);
+Tensor conv2d_weight_grad(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Conv2dParams& params,
+                          std::optional<DType> dtype = {});
 
 // ---- normalisation ---------------------------------------------------------------------------------------------------
 struct NormResult {
@@ -78,7 +81,7 @@ struct NormResult {
 struct NormGrads {
   Tensor dx, dgamma, dbeta;
 };
-// gamma, beta [C], both defined or both undefined.
+// gamma, beta [C], both defined or both undefined; they, statistics and their gradients are f32 beside a bf16 x.
 NormResult instance_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params = {});
 NormGrads instance_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                                  const Tensor& rstd, const Tensor& dy, const NormParams& params);

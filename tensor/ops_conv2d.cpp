@@ -1,6 +1,6 @@
 // Checked convolution: forward with bias and activation, input gradient, weight gradient. Declared in ops.h; kernels:
 // conv2d_forward, conv2d_input_grad, conv2d_weight_grad.
-#include "tensor/checks.h"
+#include "tensor/operands.h"
 #include "tensor/ops.h"
 
 namespace asap {
@@ -35,7 +35,8 @@ bool nothing_to_sum(const Tensor& a, const Tensor& b) { return a.numel() == 0 ||
 Tensor activated_bias(const Tensor& bias, double slope, Tensor y) {
   y.fill(0);
   if (!bias.defined()) return y;
-  return unary(UnaryOp::leaky_relu, add(y, bias.reshape({bias.numel(), 1, 1})), {.a = slope});
+  y.copy_from(bias.unsqueeze(1).unsqueeze(2).expand(y.shape()));
+  return unary(UnaryOp::leaky_relu, y, {.a = slope});
 }
 
 }  // namespace
@@ -65,23 +66,22 @@ Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dParams& p) {
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& params) {
   checks::is_floating("conv2d", "x", x);
-  checks::alike("conv2d", x, w);
+  const Tensor weights = product_operand("conv2d", x, w);
   ASAP_CHECK(params.activation_slope >= 0, "conv2d: expected an activation slope of at least 0, got ",
              params.activation_slope);
   Tensor y = Tensor::like(x, conv2d_shape(x.shape(), w.shape(), params));
   if (bias.defined()) {
-    checks::alike("conv2d", x, bias);
+    checks::has_sum_dtype("conv2d", "bias", x, bias);
     checks::has_shape("conv2d", "bias", bias, {w.size(0)});
   }
   if (nothing_to_sum(x, w)) return activated_bias(bias, params.activation_slope, y);
-  kernels::conv2d_forward.run(x.device(), x.contiguous(), w.contiguous(), bias.defined() ? bias.contiguous() : bias,
-                              bounded(x.shape(), w.shape(), params), y);
+  kernels::conv2d_forward.run(x.device(), x, weights, bias, bounded(x.shape(), w.shape(), params), y);
   return y;
 }
 
 Tensor conv2d_input_grad(const Tensor& dy, const Tensor& w, const Shape& x_shape, const Conv2dParams& params) {
   checks::is_floating("conv2d_input_grad", "dy", dy);
-  checks::alike("conv2d_input_grad", dy, w);
+  const Tensor weights = product_operand("conv2d_input_grad", dy, w);
   checks::has_shape("conv2d_input_grad", "dy", dy, conv2d_shape(x_shape, w.shape(), params));
   if (params.pad_mode != PadMode::zero && params.padding != Size2(0)) {
     const Size2 border = params.padding;
@@ -89,26 +89,27 @@ Tensor conv2d_input_grad(const Tensor& dy, const Tensor& w, const Shape& x_shape
         .mode = params.pad_mode, .left = border.w, .right = border.w, .top = border.h, .bottom = border.h};
     Conv2dParams unpadded = params;
     unpadded.padding = 0;
-    return pad2d_backward(conv2d_input_grad(dy, w, pad2d_shape(x_shape, pad), unpadded), x_shape, pad);
+    return pad2d_backward(conv2d_input_grad(dy, weights, pad2d_shape(x_shape, pad), unpadded), x_shape, pad);
   }
   Tensor dx = Tensor::like(dy, x_shape);
   if (nothing_to_sum(dy, w)) {
     dx.fill(0);
   } else if (dx.numel() > 0) {
-    kernels::conv2d_input_grad.run(dy.device(), dy.contiguous(), w.contiguous(), bounded(x_shape, w.shape(), params), dx);
+    kernels::conv2d_input_grad.run(dy.device(), dy, weights, bounded(x_shape, w.shape(), params), dx);
   }
   return dx;
 }
 
-Tensor conv2d_weight_grad(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Conv2dParams& params) {
+Tensor conv2d_weight_grad(const Tensor& x, const Tensor& dy, const Shape& w_shape, const Conv2dParams& params,
+                          std::optional<DType> dtype) {
   checks::is_floating("conv2d_weight_grad", "x", x);
   checks::alike("conv2d_weight_grad", x, dy);
   checks::has_shape("conv2d_weight_grad", "dy", dy, conv2d_shape(x.shape(), w_shape, params));
-  Tensor dw = Tensor::like(x, w_shape);
+  Tensor dw = Tensor::empty(w_shape, dtype.value_or(x.dtype()), x.device());
   if (nothing_to_sum(x, dy)) {
     dw.fill(0);
   } else {
-    kernels::conv2d_weight_grad.run(x.device(), x.contiguous(), dy.contiguous(), bounded(x.shape(), w_shape, params), dw);
+    kernels::conv2d_weight_grad.run(x.device(), x, cotangent_operand(x, dy), bounded(x.shape(), w_shape, params), dw);
   }
   return dw;
 }

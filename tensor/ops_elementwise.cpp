@@ -65,7 +65,7 @@ void add_into(const Tensor& x, Tensor& y) {
   y.bump_version();
 }
 
-Tensor sum_to(const Tensor& x, const Shape& shape) {
+Tensor sum_to(const Tensor& x, const Shape& shape, std::optional<DType> dtype) {
   ASAP_CHECK(shape.rank() <= x.rank() && broadcast_shapes(x.shape(), shape, "sum_to") == x.shape(), "sum_to: ", shape,
              " does not broadcast to ", x.shape());
   const int extra = x.rank() - shape.rank();
@@ -73,7 +73,7 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
   for (int d = 0; d < x.rank(); ++d) {
     if (d < extra || (shape[d - extra] == 1 && x.size(d) != 1)) dims.push_back(d);
   }
-  Tensor y = dims.empty() ? x : sum(x, dims, true);
+  Tensor y = dims.empty() ? x.to(dtype.value_or(x.dtype())) : sum(x, dims, true, dtype);
   while (y.rank() > shape.rank()) y = y.squeeze(0);
   return y;
 }

@@ -1,5 +1,5 @@
 // Checked matrix product, plain and batched. Declared in ops.h.
-#include "tensor/checks.h"
+#include "tensor/operands.h"
 #include "tensor/ops.h"
 
 namespace asap {
@@ -13,20 +13,18 @@ Shape matmul_shape(const Shape& a, const Shape& b) {
   return {a[0] == 1 ? b[0] : a[0], a[1], b[2]};
 }
 
-Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b, std::optional<DType> dtype) {
   checks::is_floating("matmul", "a", a);
-  checks::alike("matmul", a, b);
+  const Tensor operand = product_operand("matmul", a, b);
   const auto logical = [](Shape shape, bool transposed) {
     if (transposed && shape.rank() >= 2) std::swap(shape[-1], shape[-2]);
     return shape;
   };
   const Shape shape = matmul_shape(logical(a.shape(), transpose_a), logical(b.shape(), transpose_b));
-  const auto batched = [](const Tensor& x) {
-    const Tensor packed = x.contiguous();
-    return packed.rank() == 3 ? packed : packed.unsqueeze(0);
-  };
-  Tensor y = Tensor::like(a, shape.rank() == 3 ? shape : Shape{1, shape[0], shape[1]});
-  const Tensor left = batched(a), right = batched(b);
+  const auto batched = [](const Tensor& x) { return x.rank() == 3 ? x : x.unsqueeze(0); };
+  Tensor y = Tensor::empty(shape.rank() == 3 ? shape : Shape{1, shape[0], shape[1]},
+                           dtype.value_or(a.dtype()), a.device());
+  const Tensor left = batched(a), right = batched(operand);
   if (left.numel() == 0 || right.numel() == 0) {
     y.fill(0);  // a sum over nothing
   } else {

@@ -1,5 +1,5 @@
-// Checked instance, batch and spectral normalisation. Declared in ops.h; kernels: cpu/norm.cpp, cpu/spectral_norm.cpp.
-#include "tensor/checks.h"
+// Checked instance, batch and spectral normalisation. Declared in ops.h; definitions/norm.h and spectral_norm.h.
+#include "tensor/operands.h"
 #include "tensor/ops.h"
 
 namespace asap {
@@ -11,38 +11,37 @@ void check_norm(const char* op, const Tensor& x, const Tensor& gamma, const Tens
   ASAP_CHECK(gamma.defined() == beta.defined(), op, ": expected gamma and beta both defined or both undefined");
   if (!gamma.defined()) return;
   for (const auto& [what, parameter] : {std::pair("gamma", gamma), std::pair("beta", beta)}) {
-    checks::alike(op, x, parameter);
+    checks::has_sum_dtype(op, what, x, parameter);
     checks::has_shape(op, what, parameter, {x.size(1)});
   }
 }
 
-Tensor packed(const Tensor& x) { return x.defined() ? x.contiguous() : x; }
-
 NormResult forward(const KernelSlot<NormForwardFn>& slot, const char* op, const Shape& statistics, const Tensor& x,
                    const Tensor& gamma, const Tensor& beta, const NormParams& params) {
-  NormResult result{Tensor::like(x), Tensor::like(x, statistics), Tensor::like(x, statistics)};
+  const auto statistic = [&] { return Tensor::empty(statistics, sum_dtype(x.dtype()), x.device()); };
+  NormResult result{Tensor::like(x), statistic(), statistic()};
   ASAP_CHECK(x.numel() > 0 || statistics.numel() == 0, op, ": ", x.shape(), " has no elements to take a mean of");
-  if (x.numel() > 0) {
-    slot.run(x.device(), x.contiguous(), packed(gamma), packed(beta), params, result.y, result.mean, result.rstd);
-  }
+  if (x.numel() > 0) slot.run(x.device(), x, gamma, beta, params, result.y, result.mean, result.rstd);
   return result;
 }
 
 NormGrads backward(const KernelSlot<NormBackwardFn>& slot, const char* op, const Shape& statistics, const Tensor& x,
                    const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& rstd, const Tensor& dy,
                    const NormParams& params) {
-  for (const Tensor* t : {&mean, &rstd, &dy}) checks::alike(op, x, *t);
+  checks::alike(op, x, dy);
   checks::has_shape(op, "dy", dy, x.shape());
-  checks::has_shape(op, "mean", mean, statistics);
-  checks::has_shape(op, "rstd", rstd, statistics);
+  for (const auto& [what, statistic] : {std::pair("mean", mean), std::pair("rstd", rstd)}) {
+    checks::has_sum_dtype(op, what, x, statistic);
+    checks::has_shape(op, what, statistic, statistics);
+  }
   NormGrads grads{.dx = Tensor::like(x), .dgamma = {}, .dbeta = {}};
   if (gamma.defined()) {
     grads.dgamma = Tensor::like(gamma);
     grads.dbeta = Tensor::like(beta);
   }
   if (x.numel() > 0) {
-    slot.run(x.device(), x.contiguous(), packed(gamma), packed(beta), mean.contiguous(), rstd.contiguous(),
-             dy.contiguous(), params, grads.dx, grads.dgamma, grads.dbeta);
+    slot.run(x.device(), x, gamma, beta, mean, rstd, cotangent_operand(x, dy), params, grads.dx, grads.dgamma,
+             grads.dbeta);
   } else if (gamma.defined()) {
     grads.dgamma.fill(0);
     grads.dbeta.fill(0);
@@ -52,6 +51,7 @@ NormGrads backward(const KernelSlot<NormBackwardFn>& slot, const char* op, const
 
 void check_spectral_norm(const char* op, const Tensor& w, const Tensor& u, const Tensor& v) {
   checks::is_floating(op, "w", w);
+  ASAP_CHECK(w.dtype() != DType::bf16, op, ": expected w to be f32 or f64, got bf16");
   ASAP_CHECK(w.rank() >= 2 && w.numel() > 0, op, ": expected w [M,...] with elements, got shape ", w.shape());
   for (const Tensor* t : {&u, &v}) checks::alike(op, w, *t);
   checks::has_shape(op, "u", u, {w.size(0)});
@@ -88,7 +88,7 @@ SpectralNormResult spectral_norm(const Tensor& w, const SpectralNormParams& para
   check_spectral_norm("spectral_norm", w, u, v);
   ASAP_CHECK(u.is_contiguous() && v.is_contiguous(), "spectral_norm: expected u and v to be contiguous");
   SpectralNormResult result{Tensor::like(w), Tensor::like(w, {1}), Tensor::like(u), Tensor::like(v)};
-  kernels::spectral_norm_forward.run(w.device(), w.contiguous(), params, u, v, result.y, result.sigma, result.u,
+  kernels::spectral_norm_forward.run(w.device(), w, params, u, v, result.y, result.sigma, result.u,
                                      result.v);
   if (params.power_iteration) {
     u.bump_version();
@@ -104,8 +104,7 @@ Tensor spectral_norm_backward(const Tensor& w, const Tensor& u, const Tensor& v,
   checks::has_shape("spectral_norm_backward", "sigma", sigma, {1});
   checks::has_shape("spectral_norm_backward", "dy", dy, w.shape());
   Tensor dw = Tensor::like(w);
-  kernels::spectral_norm_backward.run(w.device(), w.contiguous(), u.contiguous(), v.contiguous(), sigma,
-                                      dy.contiguous(), dw);
+  kernels::spectral_norm_backward.run(w.device(), w, u, v, sigma, cotangent_operand(w, dy), dw);
   return dw;
 }
 

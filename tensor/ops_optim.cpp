@@ -1,4 +1,4 @@
-// Checked random numbers and optimiser steps. Declared in ops.h; the kernels are cpu/random.cpp and cpu/optim.cpp.
+// Checked random numbers and optimiser steps. Declared in ops.h; definitions/optim.h.
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -26,7 +26,8 @@ void check_step(const char* op, const Tensor& grad, const Tensor& param) {
   checks::has_shape(op, "grad", grad, param.shape());
 }
 
-// What the kernel gets of the caller's lists: the parameters that have elements, their gradients packed.
+// What the kernel gets of the caller's lists: the parameters that have elements, with packed gradients, which a slot that
+// updates does not see to.
 struct AdamList {
   std::vector<Tensor> grads, values, m, v;
   void add(const Tensor& grad, const Tensor& value, const Tensor& mean, const Tensor& square) {
@@ -89,7 +90,7 @@ void adam_begin(const Tensor& losses, const AdamParams& params, Tensor& state) {
     ASAP_CHECK(losses.device() == state.device(), "adam_begin: losses are on ", losses.device(), ", but the state on ",
                state.device());
   }
-  kernels::adam_begin.run(state.device(), losses.defined() ? losses.contiguous() : losses, params, state);
+  kernels::adam_begin.run(state.device(), losses, params, state);
   state.bump_version();
 }
 

@@ -48,7 +48,7 @@ const CublasLt& lt() {
 struct Problem {
   int64_t m, n, k, batch, batch_a, batch_b;
   int alignment;  // of all three, in bytes
-  bool transpose_a, transpose_b, accumulate;
+  bool transpose_a, transpose_b;
   Precision precision;
   auto operator<=>(const Problem&) const = default;
 };
@@ -131,7 +131,6 @@ Plan& plan_of(Precision precision, const Tensor& a, const Tensor& b, const GemmP
                         .alignment = static_cast<int>(addresses & -addresses),  // the lowest bit of any
                         .transpose_a = p.transpose_a,
                         .transpose_b = p.transpose_b,
-                        .accumulate = p.accumulate,
                         .precision = precision};
   const auto known = plans.find(problem);
   return known != plans.end() ? known->second : plans.emplace(problem, make_plan(problem, a, b, y)).first->second;
@@ -139,21 +138,19 @@ Plan& plan_of(Precision precision, const Tensor& a, const Tensor& b, const GemmP
 
 void gemm_cublaslt(Precision precision, const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
   Plan& plan = plan_of(precision, a, b, p, y);
-  const auto multiply = [&](const cublasLtMatmulHeuristicResult_t& algorithm, void* to) {
-    const float one = 1, beta = p.accumulate ? 1 : 0;
+  const auto multiply = [&](const cublasLtMatmulHeuristicResult_t& algorithm) {
+    const float one = 1, zero = 0;
     const Tensor workspace = scratch(static_cast<int64_t>(algorithm.workspaceSize), DType::u8);
-    return lt().cublasLtMatmul(lt().handle, plan.product, &one, b.raw(), plan.b, a.raw(), plan.a, &beta, to, plan.y, to,
-                               plan.y, &algorithm.algo, workspace.raw(), algorithm.workspaceSize, stream());
+    return lt().cublasLtMatmul(lt().handle, plan.product, &one, b.raw(), plan.b, a.raw(), plan.a, &zero, y.raw(), plan.y,
+                               y.raw(), plan.y, &algorithm.algo, workspace.raw(), algorithm.workspaceSize, stream());
   };
   if (!plan.timed) {
-    const Tensor elsewhere = Tensor::like(y);  // y may be added to
-    const size_t best = fastest(plan.algorithms.size(), [&](size_t i) {
-      return multiply(plan.algorithms[i], elsewhere.raw()) == CUBLAS_STATUS_SUCCESS;
-    });
+    const size_t best = fastest(
+        plan.algorithms.size(), [&](size_t i) { return multiply(plan.algorithms[i]) == CUBLAS_STATUS_SUCCESS; });
     plan.algorithms = {plan.algorithms[best]};
     plan.timed = true;
   }
-  lt().check(multiply(plan.algorithms[0], y.raw()), "cublasLtMatmul");
+  lt().check(multiply(plan.algorithms[0]), "cublasLtMatmul");
 }
 
 }  // namespace

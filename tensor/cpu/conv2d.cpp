@@ -1,4 +1,4 @@
-// Registers the convolution kernels of the CPU, fastest first. Next: conv2d_im2col.cpp.
+// Registers the convolution kernels of the CPU, fastest first. Next: conv2d_implicit_gemm.cpp.
 #include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/register.h"
 
@@ -22,21 +22,21 @@ void register_conv2d() {
               [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor&) { return is_depthwise(x, w, p); });
   forward.add(Device::cpu, "winograd", conv2d_forward_winograd,
               [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_winograd(x, w, p, y); });
-  forward.add(Device::cpu, "im2col", conv2d_forward_im2col);
+  forward.add(Device::cpu, "implicit_gemm", conv2d_forward_implicit_gemm);
 
   auto& input_grad = kernels::conv2d_input_grad;
   input_grad.add(Device::cpu, "depthwise", conv2d_input_grad_depthwise,
                  [](const Tensor&, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return is_depthwise(dx, w, p); });
   input_grad.add(Device::cpu, "winograd", conv2d_input_grad_winograd,
                  [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_winograd(dx, w, p, dy); });
-  input_grad.add(Device::cpu, "im2col", conv2d_input_grad_im2col);
+  input_grad.add(Device::cpu, "implicit_gemm", conv2d_input_grad_implicit_gemm);
 
   auto& weight_grad = kernels::conv2d_weight_grad;
   weight_grad.add(Device::cpu, "depthwise", conv2d_weight_grad_depthwise,
                   [](const Tensor& x, const Tensor&, const Conv2dParams& p, Tensor& dw) { return is_depthwise(x, dw, p); });
   weight_grad.add(Device::cpu, "winograd", conv2d_weight_grad_winograd,
                   [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) { return takes_winograd(x, dw, p, dy); });
-  weight_grad.add(Device::cpu, "im2col", conv2d_weight_grad_im2col);
+  weight_grad.add(Device::cpu, "implicit_gemm", conv2d_weight_grad_implicit_gemm);
 }
 
 }  // namespace asap::cpu

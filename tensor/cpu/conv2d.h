@@ -1,5 +1,6 @@
 // Variants of the three convolution kernels beside the definition (../definitions/conv2d.h): conv2d_depthwise.cpp,
-// conv2d_winograd.cpp, and as matrix products conv2d_im2col.cpp and conv2d_weight_grad.cpp. Registered in order of speed by conv2d.cpp.
+// conv2d_winograd.cpp, and as matrix products conv2d_implicit_gemm.cpp and conv2d_weight_grad.cpp. Registered in order of
+// speed by conv2d.cpp.
 // Shapes as in kernels.h: x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW]; f32 and f64.
 #pragma once
 
@@ -59,9 +60,9 @@ struct Epilogue {
   }
 };
 
-void conv2d_forward_im2col(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
-void conv2d_input_grad_im2col(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
-void conv2d_weight_grad_im2col(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
+void conv2d_forward_implicit_gemm(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
+void conv2d_input_grad_implicit_gemm(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
+void conv2d_weight_grad_implicit_gemm(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
 // Only f32 and where winograd_pays: 3x3, stride and dilation 1, one group, enough channels to be worth the transforms.
 bool winograd_pays(const Conv2dSizes&, const Conv2dParams&);

@@ -2,7 +2,7 @@
 // sees from output j, outside the picture what the padding mode says. PixelColumns packs a block of it for gemm_block.h in two steps: the source
 // rows under the block are staged, one channel at a time, with their border (and, for stride > 1, one plane per
 // column phase, so that neighbours in the output are neighbours in memory); then every tap copies whole vectors from
-// there. Serves the forward pass (source x) and the input gradient (source dy). Next: conv2d_im2col.cpp.
+// there. Serves the forward pass (source x) and the input gradient (source dy). Next: conv2d_implicit_gemm.cpp.
 #pragma once
 
 #include <vector>

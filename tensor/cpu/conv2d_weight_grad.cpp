@@ -147,7 +147,7 @@ void weight_grad_pointwise(const Tensor& x, const Tensor& dy, const Conv2dSizes&
 
 }  // namespace
 
-void conv2d_weight_grad_im2col(const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
+void conv2d_weight_grad_implicit_gemm(const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
   const Conv2dSizes s = conv2d_sizes(x, dw, p, dy);
   dispatch_floating(x.dtype(), "conv2d_weight_grad", [&]<class T>(T) {
     if (is_pointwise(s, p)) weight_grad_pointwise<T>(x, dy, s, dw);

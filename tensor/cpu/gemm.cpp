@@ -1,5 +1,5 @@
-// Batched matrix product y[i] = op(a[i]) op(b[i]) on the CPU, contract in ../kernels.h: `packed` (gemm_block.h), `eigen`
-// and the definition. Next: gemm_packed.cpp.
+// Batched matrix product y[i] = op(a[i]) op(b[i]) on the CPU, contract in ../kernels.h: `packed` (gemm_block.h) and
+// `eigen`. Next: gemm_packed.cpp.
 #define EIGEN_DONT_PARALLELIZE  // we split the work ourselves
 #include <Eigen/Core>
 
@@ -20,28 +20,6 @@ Sizes sizes_of(const Tensor& a, const Tensor& b, const GemmParams& p, const Tens
           .step_a = a.size(0) == 1 ? 0 : a.size(1) * a.size(2), .step_b = b.size(0) == 1 ? 0 : b.size(1) * b.size(2)};
 }
 
-void gemm_naive(const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
-  const Sizes s = sizes_of(a, b, p, y);
-  dispatch_floating(a.dtype(), "gemm", [&]<class T>(T) {
-    const T *ap = a.data<T>(), *bp = b.data<T>();
-    T* yp = y.data<T>();
-    parallel_for(s.batch * s.m, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) {
-        const int64_t i = row / s.m, m = row % s.m;
-        const T *ai = ap + i * s.step_a, *bi = bp + i * s.step_b;
-        for (int64_t n = 0; n < s.n; ++n) {
-          T sum = 0;
-          for (int64_t k = 0; k < s.k; ++k) {
-            sum += (p.transpose_a ? ai[k * s.m + m] : ai[m * s.k + k]) * (p.transpose_b ? bi[n * s.k + k] : bi[k * s.n + n]);
-          }
-          T& result = yp[row * s.n + n];
-          result = p.accumulate ? result + sum : sum;
-        }
-      }
-    });
-  });
-}
-
 template <class T>
 using RowMajor = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 template <class T>
@@ -53,7 +31,7 @@ void eigen_block(const T* a, const T* b, T* y, const Sizes& s, const GemmParams&
                  int64_t n1) {
   const int64_t m = m1 - m0, n = n1 - n0;
   Eigen::Map<RowMajor<T>, 0, Eigen::OuterStride<>> yb(y + m0 * s.n + n0, m, n, Eigen::OuterStride<>(s.n));
-  if (!p.accumulate) yb.setZero();
+  yb.setZero();
   const ConstBlock<T> an(a + m0 * s.k, m, s.k, Eigen::OuterStride<>(s.k)), at(a + m0, s.k, m, Eigen::OuterStride<>(s.m));
   const ConstBlock<T> bn(b + n0, s.k, n, Eigen::OuterStride<>(s.n)), bt(b + n0 * s.k, n, s.k, Eigen::OuterStride<>(s.k));
   if (p.transpose_a && p.transpose_b) yb.noalias() += at.transpose() * bt.transpose();
@@ -86,7 +64,7 @@ void gemm_packed(const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& 
   dispatch_floating(a.dtype(), "gemm", [&]<class T>(T) {
     const T *ap = a.data<T>(), *bp = b.data<T>();
     T* yp = y.data<T>();
-    const MatrixProduct<T> product{s.m, s.n, s.k, p.transpose_a, p.transpose_b, p.accumulate};
+    const MatrixProduct<T> product{s.m, s.n, s.k, p.transpose_a, p.transpose_b};
     // Many products: one thread each. Few: all threads on each.
     parallel_for(s.batch, s.batch >= omp_get_max_threads() ? 1 : s.batch, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) packed_gemm(ap + i * s.step_a, bp + i * s.step_b, product, yp + i * s.m * s.n);
@@ -102,7 +80,6 @@ void register_gemm() {
     return y.size(1) > 1 && y.size(2) > 1;
   });
   kernels::gemm.add(Device::cpu, "eigen", gemm_eigen);
-  kernels::gemm.add(Device::cpu, "naive", gemm_naive);
 }
 
 }  // namespace asap::cpu

@@ -1,5 +1,5 @@
 // A blocked matrix product c [M, columns] = A [M, K] B [K, columns] whose operands exist only as functions that pack
-// them: a plain matrix, its transpose, or the pixels under a convolution kernel. Used by gemm.cpp and conv2d_im2col.cpp.
+// them: a plain matrix, its transpose, or the pixels under a convolution kernel. Used by gemm.cpp and conv2d_implicit_gemm.cpp.
 //
 // Columns come in panels of Simd::columns. Each thread takes a range of panels or of rows and, block by block, packs
 // B [k block, panels] so that it stays in the L2 cache, then runs A past it, one panel of at most kTileRows rows at a

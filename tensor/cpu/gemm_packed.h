@@ -10,7 +10,7 @@ namespace asap::cpu {
 template <class T>
 struct MatrixProduct {
   int64_t m, n, k;
-  bool transpose_a, transpose_b, accumulate;
+  bool transpose_a, transpose_b, accumulate = false;
 };
 template <class T>
 void packed_gemm(const T* a, const T* b, const MatrixProduct<T>& p, T* c);

@@ -28,6 +28,14 @@ Groups batch_groups(const Tensor& x) {
   return {x.size(1), x.size(0), planes ? x.numel() / planes : 0, x.size(1)};
 }
 
+// x and y are X, all else is T: bf16 computes in float.
+template <class X>
+using Computed = std::conditional_t<std::is_same_v<X, bf16>, float, X>;
+template <class F>
+void dispatch_stored(DType dtype, const char* op, const F& f) {
+  dtype == DType::bf16 ? f(bf16{}) : dispatch_floating(dtype, op, f);
+}
+
 // y = act((x - mean) * scale + shift). Forward and backward share this expression: both must agree on its sign.
 template <class T>
 struct Affine {
@@ -40,68 +48,6 @@ Affine<T> affine_of(const Tensor& gamma, const Tensor& beta, T mean, T rstd, int
           beta.defined() ? beta.data<T>()[channel] : T(0)};
 }
 
-// ---- naive: the definition ----------------------------------------------------------------------------------------
-
-template <class F>
-void for_each_element(const Groups& groups, int64_t g, const F& f) {
-  for (int64_t s = 0; s < groups.segments; ++s) {
-    for (int64_t i = 0; i < groups.length; ++i) f(groups.start(g, s) + i);
-  }
-}
-
-void norm_forward_naive(const Groups& groups, const Tensor& x, const Tensor& gamma, const Tensor& beta,
-                        const NormParams& params, Tensor& y, Tensor& mean, Tensor& rstd) {
-  dispatch_floating(x.dtype(), "norm", [&](auto tag) {
-    using T = decltype(tag);
-    const T* from = x.data<T>();
-    T* to = y.data<T>();
-    const T slope = static_cast<T>(params.activation_slope);
-    for (int64_t g = 0; g < groups.count; ++g) {
-      double sum = 0, squares = 0;
-      for_each_element(groups, g, [&](int64_t i) { sum += from[i]; });
-      const double average = sum / groups.size();
-      for_each_element(groups, g, [&](int64_t i) { squares += (from[i] - average) * (from[i] - average); });
-      mean.data<T>()[g] = static_cast<T>(average);
-      rstd.data<T>()[g] = static_cast<T>(1 / std::sqrt(squares / groups.size() + params.eps));
-      const auto affine = affine_of(gamma, beta, mean.data<T>()[g], rstd.data<T>()[g], g % groups.channels);
-      for_each_element(groups, g, [&](int64_t i) {
-        const T v = affine(from[i]);
-        to[i] = v > 0 ? v : slope * v;
-      });
-    }
-  });
-}
-
-// With xhat = (x - mean) * rstd and u = act'(.) * dy:
-// dx = gamma * rstd * (u - mean(u) - xhat * mean(u * xhat)), dgamma = sum(u * xhat), dbeta = sum(u).
-void norm_backward_naive(const Groups& groups, const Tensor& x, const Tensor& gamma, const Tensor& beta,
-                         const Tensor& mean, const Tensor& rstd, const Tensor& dy, const NormParams& params, Tensor& dx,
-                         Tensor& dgamma, Tensor& dbeta) {
-  if (dgamma.defined()) kernels::fill.run(Device::cpu, 0.0, dgamma);
-  if (dbeta.defined()) kernels::fill.run(Device::cpu, 0.0, dbeta);
-  dispatch_floating(x.dtype(), "norm_backward", [&](auto tag) {
-    using T = decltype(tag);
-    const T *from = x.data<T>(), *grad = dy.data<T>();
-    T* to = dx.data<T>();
-    const T slope = static_cast<T>(params.activation_slope);
-    for (int64_t g = 0; g < groups.count; ++g) {
-      const int64_t channel = g % groups.channels;
-      const T m = mean.data<T>()[g], r = rstd.data<T>()[g];
-      const auto affine = affine_of(gamma, beta, m, r, channel);
-      const auto u = [&](int64_t i) { return affine(from[i]) > 0 ? grad[i] : slope * grad[i]; };
-      const auto xhat = [&](int64_t i) { return (from[i] - m) * r; };
-      double sum_u = 0, sum_u_xhat = 0;
-      for_each_element(groups, g, [&](int64_t i) { sum_u += u(i), sum_u_xhat += static_cast<double>(u(i)) * xhat(i); });
-      for_each_element(groups, g, [&](int64_t i) {
-        to[i] = static_cast<T>(affine.scale * (u(i) - sum_u / groups.size() - xhat(i) * (sum_u_xhat / groups.size())));
-      });
-      if (dgamma.defined()) dgamma.data<T>()[channel] += static_cast<T>(sum_u_xhat);
-      if (dbeta.defined()) dbeta.data<T>()[channel] += static_cast<T>(sum_u);
-    }
-  });
-}
-
-// ---- chunked ------------------------------------------------------------------------------------------------------
 // A group is read in chunks of a fixed size, whose sums are added in order: results do not depend on the number of
 // threads, which take whole groups, or chunks of one group where groups are few.
 
@@ -147,22 +93,22 @@ SumPair total(const SumPair* partial, int64_t n) {
 }
 
 // y = act(affine(x)). Parameters by value: they stay in registers while y is written.
-template <class T>
-void write_run(const T* x, int64_t n, Affine<T> affine, T slope, T* y) {
+template <class X, class T>
+void write_run(const X* x, int64_t n, Affine<T> affine, T slope, X* y) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
     const T v = affine(x[i]);
-    y[i] = v > 0 ? v : slope * v;
+    y[i] = static_cast<X>(v > 0 ? v : slope * v);
   }
 }
 
 // Mean and variance come from the sums of x - x[0] and its square: the shift leaves nothing large to cancel.
-void norm_forward_chunked(const Groups& groups, const Tensor& x, const Tensor& gamma, const Tensor& beta,
-                          const NormParams& params, Tensor& y, Tensor& mean, Tensor& rstd) {
-  dispatch_floating(x.dtype(), "norm", [&](auto tag) {
-    using T = decltype(tag);
-    const T* from = x.data<T>();
-    T* to = y.data<T>();
+void norm_forward(const Groups& groups, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                  const NormParams& params, Tensor& y, Tensor& mean, Tensor& rstd) {
+  dispatch_stored(x.dtype(), "norm", [&]<class X>(X) {
+    using T = Computed<X>;
+    const X* from = x.data<X>();
+    X* to = y.data<X>();
     const T slope = static_cast<T>(params.activation_slope);
     const Chunks chunks{groups};
     chunks.for_each_group<SumPair>([&](int64_t g, SumPair* partial) {
@@ -194,9 +140,9 @@ void sum_groups(const Groups& groups, const F& sum_of, Tensor& dparameter) {
   }
 }
 
-// Sums of u and u * xhat over n elements (see norm_backward_naive).
-template <class T>
-SumPair gradient_sums(const T* x, const T* dy, int64_t n, Affine<T> affine, T rstd, T slope) {
+// Sums of u and u * xhat over n elements (../definitions/norm.h).
+template <class X, class T>
+SumPair gradient_sums(const X* x, const X* dy, int64_t n, Affine<T> affine, T rstd, T slope) {
   constexpr int64_t kBlock = 512;
   T u[kBlock], u_xhat[kBlock];
   SumPair sum;
@@ -213,23 +159,23 @@ SumPair gradient_sums(const T* x, const T* dy, int64_t n, Affine<T> affine, T rs
   return sum;
 }
 
-template <class T>
-void write_gradient_run(const T* x, const T* dy, int64_t n, Affine<T> affine, T rstd, T slope, T mean_u, T mean_u_xhat,
-                        T* dx) {
+template <class X, class T>
+void write_gradient_run(const X* x, const X* dy, int64_t n, Affine<T> affine, T rstd, T slope, T mean_u, T mean_u_xhat,
+                        X* dx) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
     const T u = affine(x[i]) > 0 ? dy[i] : slope * dy[i];
-    dx[i] = affine.scale * (u - mean_u - (x[i] - affine.mean) * rstd * mean_u_xhat);
+    dx[i] = static_cast<X>(affine.scale * (u - mean_u - (x[i] - affine.mean) * rstd * mean_u_xhat));
   }
 }
 
-void norm_backward_chunked(const Groups& groups, const Tensor& x, const Tensor& gamma, const Tensor& beta,
-                           const Tensor& mean, const Tensor& rstd, const Tensor& dy, const NormParams& params,
-                           Tensor& dx, Tensor& dgamma, Tensor& dbeta) {
-  dispatch_floating(x.dtype(), "norm_backward", [&](auto tag) {
-    using T = decltype(tag);
-    const T *from = x.data<T>(), *grad = dy.data<T>();
-    T* to = dx.data<T>();
+void norm_backward(const Groups& groups, const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
+                   const Tensor& rstd, const Tensor& dy, const NormParams& params, Tensor& dx, Tensor& dgamma,
+                   Tensor& dbeta) {
+  dispatch_stored(x.dtype(), "norm_backward", [&]<class X>(X) {
+    using T = Computed<X>;
+    const X *from = x.data<X>(), *grad = dy.data<X>();
+    X* to = dx.data<X>();
     const T slope = static_cast<T>(params.activation_slope);
     const Chunks chunks{groups};
     std::vector<SumPair> sums(static_cast<size_t>(groups.count));  // sum(u), sum(u * xhat)
@@ -254,37 +200,31 @@ void norm_backward_chunked(const Groups& groups, const Tensor& x, const Tensor& 
   });
 }
 
-using ForwardImpl = void(const Groups&, const Tensor&, const Tensor&, const Tensor&, const NormParams&, Tensor&,
-                         Tensor&, Tensor&);
-using BackwardImpl = void(const Groups&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                          const Tensor&, const NormParams&, Tensor&, Tensor&, Tensor&);
-
-void add_variants(const char* variant, ForwardImpl* forward, BackwardImpl* backward) {
-  const auto run_forward = [forward](Groups (*groups)(const Tensor&)) {
-    return [=](const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& p, Tensor& y, Tensor& mean,
-               Tensor& rstd) { forward(groups(x), x, gamma, beta, p, y, mean, rstd); };
-  };
-  const auto run_backward = [backward](Groups (*groups)(const Tensor&)) {
-    return [=](const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& rstd,
+void add_chunked(Groups (*groups)(const Tensor&), KernelSlot<NormForwardFn>& forward,
+                 KernelSlot<NormBackwardFn>& backward) {
+  forward.add(
+      Device::cpu, "chunked",
+      [groups](const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& p, Tensor& y, Tensor& mean,
+               Tensor& rstd) { norm_forward(groups(x), x, gamma, beta, p, y, mean, rstd); },
+      {}, {.bf16 = true});
+  backward.add(
+      Device::cpu, "chunked",
+      [groups](const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& rstd,
                const Tensor& dy, const NormParams& p, Tensor& dx, Tensor& dgamma,
-               Tensor& dbeta) { backward(groups(x), x, gamma, beta, mean, rstd, dy, p, dx, dgamma, dbeta); };
-  };
-  kernels::instance_norm_forward.add(Device::cpu, variant, run_forward(instance_groups));
-  kernels::instance_norm_backward.add(Device::cpu, variant, run_backward(instance_groups));
-  kernels::batch_norm_forward.add(Device::cpu, variant, run_forward(batch_groups));
-  kernels::batch_norm_backward.add(Device::cpu, variant, run_backward(batch_groups));
+               Tensor& dbeta) { norm_backward(groups(x), x, gamma, beta, mean, rstd, dy, p, dx, dgamma, dbeta); },
+      {}, {.bf16 = true});
 }
 
 }  // namespace
 
 void instance_norm_in_place(const Tensor& gamma, const Tensor& beta, const NormParams& params, Tensor& y, Tensor& mean,
                             Tensor& rstd) {
-  norm_forward_chunked(instance_groups(y), y, gamma, beta, params, y, mean, rstd);
+  norm_forward(instance_groups(y), y, gamma, beta, params, y, mean, rstd);
 }
 
 void register_norm() {
-  add_variants("chunked", norm_forward_chunked, norm_backward_chunked);
-  add_variants("naive", norm_forward_naive, norm_backward_naive);
+  add_chunked(instance_groups, kernels::instance_norm_forward, kernels::instance_norm_backward);
+  add_chunked(batch_groups, kernels::batch_norm_forward, kernels::batch_norm_backward);
 }
 
 }  // namespace asap::cpu

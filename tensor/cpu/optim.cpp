@@ -1,55 +1,13 @@
 // Optimiser steps, in place: Adam (Kingma & Ba 2015, algorithm 1) and SGD with momentum, weight decay added to the
-// gradient. `naive` is the definition in double; `vectorized` makes one pass over memory, which is all the time it takes.
+// gradient, in one pass over memory, which is all the time it takes.
 #include <cmath>
 
-#include "tensor/adam_begin.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/register.h"
 #include "tensor/kernels.h"
 
 namespace asap::cpu {
 namespace {
-
-AdamState& state_of(const Tensor& state) { return *static_cast<AdamState*>(state.raw()); }
-
-void adam_begin_naive(const Tensor& losses, const AdamParams& params, Tensor& state) {
-  if (!losses.defined()) return begin_adam<double>(nullptr, 0, params, state_of(state));
-  dispatch_floating(losses.dtype(), "adam_begin", [&](auto zero) {
-    begin_adam(losses.data<decltype(zero)>(), losses.numel(), params, state_of(state));
-  });
-}
-
-void adam_one_naive(const Tensor& grad, const AdamParams& params, const AdamState& state, Tensor& param, Tensor& m,
-                    Tensor& v) {
-  dispatch_floating(param.dtype(), "adam", [&](auto zero) {
-    using T = decltype(zero);
-    for (int64_t i = 0; i < param.numel(); ++i) {
-      T &p = param.data<T>()[i], &square = v.data<T>()[i];
-      const double g = grad.data<T>()[i] + params.weight_decay * p;
-      double mean = g;
-      if (params.beta1 != 0)
-        mean = m.data<T>()[i] = static_cast<T>(params.beta1 * m.data<T>()[i] + (1 - params.beta1) * g);
-      square = static_cast<T>(params.beta2 * square + (1 - params.beta2) * g * g);
-      p = static_cast<T>(p - state.rate * mean / (std::sqrt(static_cast<double>(square)) * state.scale + params.eps));
-    }
-  });
-}
-
-void sgd_naive(const Tensor& grad, const SgdParams& params, Tensor& param, Tensor& velocity) {
-  dispatch_floating(param.dtype(), "sgd", [&](auto zero) {
-    using T = decltype(zero);
-    for (int64_t i = 0; i < param.numel(); ++i) {
-      T& p = param.data<T>()[i];
-      double g = grad.data<T>()[i] + params.weight_decay * p;
-      if (params.momentum != 0) {
-        T& speed = velocity.data<T>()[i];
-        speed = static_cast<T>(params.momentum * speed + g);
-        g = params.nesterov ? g + params.momentum * speed : speed;
-      }
-      p = static_cast<T>(p - params.lr * g);
-    }
-  });
-}
 
 constexpr int64_t kGrain = 16384;  // below it a second thread costs more than it brings
 
@@ -72,8 +30,7 @@ void adam_run(const T* __restrict grad, const AdamParams& params, const AdamStat
   }
 }
 
-void adam_one_vectorized(const Tensor& grad, const AdamParams& params, const AdamState& state, Tensor& param, Tensor& m,
-                         Tensor& v) {
+void adam_one(const Tensor& grad, const AdamParams& params, const AdamState& state, Tensor& param, Tensor& m, Tensor& v) {
   dispatch_floating(param.dtype(), "adam", [&](auto zero) {
     using T = decltype(zero);
     const T* g = grad.data<T>();
@@ -89,11 +46,11 @@ void adam_one_vectorized(const Tensor& grad, const AdamParams& params, const Ada
 }
 
 // A core works through one parameter after the other; only devices gain by taking them together.
-template <auto step_one>
-void adam_each(std::span<const Tensor> grads, const AdamParams& params, const Tensor& state, std::span<Tensor> values,
-               std::span<Tensor> m, std::span<Tensor> v) {
-  if (state_of(state).goes == 0) return;
-  for (size_t i = 0; i < grads.size(); ++i) step_one(grads[i], params, state_of(state), values[i], m[i], v[i]);
+void adam_vectorized(std::span<const Tensor> grads, const AdamParams& params, const Tensor& state,
+                     std::span<Tensor> values, std::span<Tensor> m, std::span<Tensor> v) {
+  const AdamState& now = *static_cast<const AdamState*>(state.raw());
+  if (now.goes == 0) return;
+  for (size_t i = 0; i < grads.size(); ++i) adam_one(grads[i], params, now, values[i], m[i], v[i]);
 }
 
 template <class T>
@@ -133,11 +90,10 @@ void sgd_vectorized(const Tensor& grad, const SgdParams& params, Tensor& param, 
 }  // namespace
 
 void register_optim() {
-  kernels::adam_begin.add(Device::cpu, "naive", adam_begin_naive);
-  kernels::adam.add(Device::cpu, "vectorized", adam_each<adam_one_vectorized>);
-  kernels::adam.add(Device::cpu, "naive", adam_each<adam_one_naive>);
+  kernels::adam.add(Device::cpu, "vectorized", adam_vectorized,
+                    [](std::span<const Tensor>, const AdamParams&, const Tensor&, std::span<Tensor> values,
+                       std::span<Tensor>, std::span<Tensor>) { return values[0].dtype() != DType::bf16; });
   kernels::sgd.add(Device::cpu, "vectorized", sgd_vectorized);
-  kernels::sgd.add(Device::cpu, "naive", sgd_naive);
 }
 
 }  // namespace asap::cpu

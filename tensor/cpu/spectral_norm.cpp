@@ -1,6 +1,5 @@
-// Spectral norm: a weight divided by an estimate of its largest singular value (contract: ../kernels.h). `naive` is the
-// definition; `vectorized` reads the matrix once for each product with it, row after row. Sums are carried in double.
-// Next: nn/spectral_norm.h, the layer.
+// Spectral norm: a weight divided by an estimate of its largest singular value (contract: ../kernels.h). `vectorized` reads
+// the matrix once for each product with it, row after row. Sums are carried in double. Next: nn/spectral_norm.h, the layer.
 #include <cmath>
 
 #include "tensor/cpu/reduce_run.h"
@@ -14,64 +13,13 @@ namespace {
 int64_t rows_of(const Tensor& w) { return w.size(0); }
 int64_t columns_of(const Tensor& w) { return w.numel() / w.size(0); }
 
-// ---- naive: the definition ----------------------------------------------------------------------------------------
-
-template <class T>
-double dot(const T* a, const T* b, int64_t n) {
-  double sum = 0;
-  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(a[i]) * b[i];
-  return sum;
-}
-
 template <class T>
 void normalize(T* x, int64_t n, double eps) {
-  const double divisor = std::max(std::sqrt(dot(x, x, n)), eps);
+  double squares = 0;
+  for (int64_t i = 0; i < n; ++i) squares += static_cast<double>(x[i]) * x[i];
+  const double divisor = std::max(std::sqrt(squares), eps);
   for (int64_t i = 0; i < n; ++i) x[i] = static_cast<T>(x[i] / divisor);
 }
-
-void spectral_norm_forward_naive(const Tensor& weight, const SpectralNormParams& params, Tensor& left, Tensor& right,
-                                 Tensor& y, Tensor& sigma, Tensor& kept_u, Tensor& kept_v) {
-  dispatch_floating(weight.dtype(), "spectral_norm_forward", [&](auto tag) {
-    using T = decltype(tag);
-    const int64_t rows = rows_of(weight), columns = columns_of(weight);
-    const T* w = weight.data<T>();
-    T *u = left.data<T>(), *v = right.data<T>();
-    if (params.power_iteration) {
-      for (int64_t c = 0; c < columns; ++c) {
-        double sum = 0;
-        for (int64_t r = 0; r < rows; ++r) sum += static_cast<double>(w[r * columns + c]) * u[r];
-        v[c] = static_cast<T>(sum);
-      }
-      normalize(v, columns, params.eps);
-      for (int64_t r = 0; r < rows; ++r) u[r] = static_cast<T>(dot(w + r * columns, v, columns));
-      normalize(u, rows, params.eps);
-    }
-    double sum = 0;
-    for (int64_t r = 0; r < rows; ++r) sum += u[r] * dot(w + r * columns, v, columns);
-    sigma.data<T>()[0] = static_cast<T>(sum);
-    for (int64_t i = 0; i < rows * columns; ++i) y.data<T>()[i] = w[i] / sigma.data<T>()[0];
-    std::copy_n(u, rows, kept_u.data<T>());
-    std::copy_n(v, columns, kept_v.data<T>());
-  });
-}
-
-void spectral_norm_backward_naive(const Tensor& weight, const Tensor& left, const Tensor& right, const Tensor& sigma,
-                                  const Tensor& grad, Tensor& dw) {
-  dispatch_floating(weight.dtype(), "spectral_norm_backward", [&](auto tag) {
-    using T = decltype(tag);
-    const int64_t rows = rows_of(weight), columns = columns_of(weight);
-    const T *u = left.data<T>(), *v = right.data<T>(), *dy = grad.data<T>();
-    const double s = sigma.data<T>()[0], factor = dot(dy, weight.data<T>(), rows * columns) / (s * s);
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t c = 0; c < columns; ++c) {
-        const int64_t i = r * columns + c;
-        dw.data<T>()[i] = static_cast<T>(dy[i] / s - factor * u[r] * v[c]);
-      }
-    }
-  });
-}
-
-// ---- vectorized ---------------------------------------------------------------------------------------------------
 
 // f(begin, end) for the threads' shares of `n` rows or columns of `length` elements.
 template <class F>
@@ -168,9 +116,7 @@ void spectral_norm_backward_vectorized(const Tensor& weight, const Tensor& left,
 
 void register_spectral_norm() {
   kernels::spectral_norm_forward.add(Device::cpu, "vectorized", spectral_norm_forward_vectorized);
-  kernels::spectral_norm_forward.add(Device::cpu, "naive", spectral_norm_forward_naive);
   kernels::spectral_norm_backward.add(Device::cpu, "vectorized", spectral_norm_backward_vectorized);
-  kernels::spectral_norm_backward.add(Device::cpu, "naive", spectral_norm_backward_naive);
 }
 
 }  // namespace asap::cpu

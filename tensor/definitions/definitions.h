@@ -6,18 +6,21 @@
 #pragma once
 
 #include "tensor/definitions/conv2d.h"
-#include "tensor/definitions/label_planes.h"
-#include "tensor/definitions/pad.h"
-#include "tensor/definitions/pool.h"
-#include "tensor/definitions/reduce.h"
-#include "tensor/definitions/resize.h"
-#include "tensor/definitions/tile_mlp.h"
 #include "tensor/definitions/copy.h"
 #include "tensor/definitions/elementwise.h"
 #include "tensor/definitions/gather.h"
+#include "tensor/definitions/label_planes.h"
+#include "tensor/definitions/matmul.h"
+#include "tensor/definitions/norm.h"
+#include "tensor/definitions/optim.h"
+#include "tensor/definitions/pad.h"
+#include "tensor/definitions/pool.h"
 #include "tensor/definitions/random.h"
 #include "tensor/definitions/reduce.h"
+#include "tensor/definitions/resize.h"
 #include "tensor/definitions/softmax.h"
+#include "tensor/definitions/spectral_norm.h"
+#include "tensor/definitions/tile_mlp.h"
 
 namespace asap::definitions {
 
@@ -29,12 +32,16 @@ void add_all(Device device) {
   add_reduce<Run>(device);
   add_softmax<Run>(device);
   add_gather<Run>(device);
+  add_matmul<Run>(device);
   add_conv2d<Run>(device);
+  add_norm<Run>(device);
+  add_spectral_norm<Run>(device);
   add_pad<Run>(device);
   add_pool<Run>(device);
   add_resize<Run>(device);
   add_tile_mlp<Run>(device);
   add_label_planes<Run>(device);
+  add_optim<Run>(device);
 }
 
 }  // namespace asap::definitions

@@ -1,5 +1,5 @@
-// Convolution as a matrix product, forward and input gradient: weights times the pixels under the kernel. The column
-// matrix ("im2col") is packed block by block straight into the panels of the product and never exists as a whole.
+// Convolution as a matrix product, forward and input gradient: weights times the pixels under the kernel, which
+// are packed block by block straight into the panels of the product: their matrix never exists as a whole.
 // Next: conv2d_pixels.h packs the pixels; conv2d_weight_grad.cpp is the third kernel.
 #include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/conv2d_pixels.h"
@@ -187,14 +187,14 @@ void input_grad_phase(const Tensor& dy, const Tensor& w, const Conv2dParams& p, 
 
 }  // namespace
 
-void conv2d_forward_im2col(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
+void conv2d_forward_implicit_gemm(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
   const Conv2dSizes s = conv2d_sizes(x, w, p, y);
   dispatch_floating(x.dtype(), "conv2d_forward", [&]<class T>(T) {
     for (int64_t group = 0; group < s.groups; ++group) forward_group<T>(x, w, bias, p, s, group, y);
   });
 }
 
-void conv2d_input_grad_im2col(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
+void conv2d_input_grad_implicit_gemm(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
   const Conv2dSizes s = conv2d_sizes(dx, w, p, dy);
   dispatch_floating(dy.dtype(), "conv2d_input_grad", [&]<class T>(T) {
     if (is_pointwise(s, p)) {

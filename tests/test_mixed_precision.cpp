@@ -1,0 +1,113 @@
+// Training in mixed precision: bf16 activations, f32 weights and gradients, beside the same network in f32.
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "nn/layers.h"
+#include "tests/support/skip.h"
+
+using namespace asap;
+using tests::ran;
+
+namespace {
+
+// The largest difference over the largest magnitude.
+double difference(const Tensor& a, const Tensor& expected) {
+  const Tensor x = a.to(DType::f64), y = expected.to(DType::f64);
+  return max(unary(UnaryOp::abs, sub(x, y), {})).item() / max(unary(UnaryOp::abs, y, {})).item();
+}
+
+std::string error_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("convolutions and norms of bf16 pictures follow f32, in both layouts") {
+  ran();
+  nn::Conv2d first({.in = 5, .out = 16, .kernel = 3, .padding = 1, .activation_slope = 0.2});
+  nn::InstanceNorm2d norm(16, true, 0.2);
+  nn::Conv2d second({.in = 16, .out = 6, .kernel = 3, .stride = 2, .padding = 1, .bias = false});
+  const Tensor picture = random_normal({2, 5, 12, 14}, {.seed = 3}),
+               cotangent = random_normal({2, 6, 6, 7}, {.seed = 4});
+  const std::vector<Variable> leaves{first.weight, first.bias, norm.weight, norm.bias, second.weight};
+  const auto run = [&](DType dtype, Layout layout) {
+    for (Variable leaf : leaves) leaf.zero_grad();
+    const Variable x(picture.to(dtype).to(layout), true);
+    const Variable y = second.forward(norm.forward(first.forward(x)));
+    CHECK(y.dtype() == dtype);
+    CHECK(y.value().layout() == layout);
+    y.backward(cotangent.to(dtype).to(layout));
+    CHECK(x.grad().dtype() == dtype);
+    std::vector<Tensor> results{y.value(), x.grad()};
+    for (const Variable& leaf : leaves) {
+      CHECK(leaf.grad().dtype() == DType::f32);
+      results.push_back(leaf.grad());
+    }
+    return results;
+  };
+  const std::vector<Tensor> expected = run(DType::f32, Layout::row_major);
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const Layout layout : {Layout::row_major, Layout::channels_last}) {
+      const std::vector<Tensor> results = run(dtype, layout);
+      for (size_t i = 0; i < results.size(); ++i) {
+        INFO(dtype, layout == Layout::row_major ? " row-major, result " : " channels-last, result ", i);
+        // A bf16 number is rounded by up to 2^-9 = 2e-3 of itself, which each layer adds to.
+        CHECK(difference(results[i], expected[i]) <= (dtype == DType::f32 ? 2e-6 : 2e-2));
+        if (dtype == DType::bf16) CHECK(difference(results[i], expected[i]) > 0);
+        MESSAGE(difference(results[i], expected[i]));
+      }
+    }
+  }
+}
+
+TEST_CASE("linear layers of bf16 rows follow f32") {
+  ran();
+  nn::Linear layer(33, 9);
+  const Tensor rows = random_normal({17, 33}, {.seed = 3}), cotangent = random_normal({17, 9}, {.seed = 4});
+  const auto run = [&](DType dtype) {
+    for (Variable leaf : {layer.weight, layer.bias}) leaf.zero_grad();
+    const Variable x(rows.to(dtype), true);
+    const Variable y = layer.forward(x);
+    y.backward(cotangent.to(dtype));
+    CHECK(y.dtype() == dtype);
+    CHECK(layer.weight.grad().dtype() == DType::f32);
+    CHECK(layer.bias.grad().dtype() == DType::f32);
+    return std::vector<Tensor>{y.value(), x.grad(), layer.weight.grad(), layer.bias.grad()};
+  };
+  const std::vector<Tensor> expected = run(DType::f32), results = run(DType::bf16);
+  for (size_t i = 0; i < results.size(); ++i) {
+    INFO("result ", i);
+    CHECK(difference(results[i], expected[i]) <= 1e-2);
+    MESSAGE(difference(results[i], expected[i]));
+  }
+  // Of a product with its first matrix transposed: both gradients, the second in f32.
+  const Variable a(rows.to(DType::bf16), true), b(random_normal({17, 4}, {.seed = 5}), true);
+  const Variable y = matmul(a, b, true, false);
+  y.backward(Tensor::ones(y.shape(), DType::bf16));
+  CHECK(a.grad().dtype() == DType::bf16);
+  CHECK(difference(a.grad(), matmul(b.value(), Tensor::ones(y.shape()), false, true)) <= 1e-2);
+  CHECK(b.grad().dtype() == DType::f32);
+  CHECK(difference(b.grad(), matmul(rows, Tensor::ones(y.shape()))) <= 1e-2);
+}
+
+TEST_CASE("what may stand beside bf16") {
+  const Tensor x = Tensor::ones({1, 2, 4, 4}, DType::bf16), w = Tensor::ones({3, 2, 1, 1});
+  const Tensor three = Tensor::ones({3}), two = Tensor::ones({2}), rounded = Tensor::ones({2}, DType::bf16);
+  CHECK(conv2d(x, w, three).dtype() == DType::bf16);
+  CHECK(instance_norm(x, two, two).mean.dtype() == DType::f32);
+  CHECK(error_of([&] { conv2d(x, w, three.to(DType::bf16)); }) ==
+        "conv2d: expected bias to be f32 beside x of bf16, got bf16");
+  CHECK(error_of([&] { conv2d(x, w.to(DType::f64), three); }) == "conv2d: expected equal dtypes, got bf16 and f64");
+  CHECK(error_of([&] { conv2d(x.to(DType::f32), w.to(DType::bf16), three); }) ==
+        "conv2d: expected equal dtypes, got f32 and bf16");
+  CHECK(error_of([&] { instance_norm(x, rounded, two); }) ==
+        "instance_norm: expected gamma to be f32 beside x of bf16, got bf16");
+  Tensor u = Tensor::ones({1}, DType::bf16), v = Tensor::ones({32}, DType::bf16);
+  CHECK(error_of([&] { spectral_norm(x, {}, u, v); }) == "spectral_norm: expected w to be f32 or f64, got bf16");
+}
