@@ -95,6 +95,10 @@ using NormForwardFn = void(const Tensor& x, const Tensor& gamma, const Tensor& b
 using NormBackwardFn = void(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                             const Tensor& rstd, const Tensor& dy, const NormParams&, Tensor& dx, Tensor& dgamma,
                             Tensor& dbeta);
+// y = act(gamma * (h - mean) * rstd + beta), mean and rstd over H*W of each (n,c) of h = conv(pad(x), w), which is never kept:
+// for where no gradient is asked for. x, w, y as in conv2d_forward (no activation of its own), gamma, beta [O].
+using Conv2dInstanceNormFn = void(const Tensor& x, const Tensor& w, const Tensor& gamma, const Tensor& beta,
+                                  const Conv2dParams&, const NormParams&, Tensor& y);
 
 // Spectral norm (Miyato et al. 2018; SPEC section 3): y = w / sigma, sigma = u^T W v, W [M,K] being w [M,...] as a matrix.
 // First, in place, one step of power iteration if asked for: v = W^T u / max(|W^T u|, eps), u = W v / max(|W v|, eps).
@@ -159,21 +163,6 @@ struct LabelPlanesParams {
 };
 using LabelPlanesFn = void(const Tensor& labels, const Tensor& instance, const LabelPlanesParams&, Tensor& y);
 
-// One layer of the low-res stream: pad, convolve (square kernel; no further padding), then instance norm and activation
-//   y = act(gamma * (h - mean) * rstd + beta)   over the H*W of each (n,c); NormParams has eps and slope
-// or, without norm, y = h + bias. x and y in `layout`, each f32 or bf16.
-struct ConvLayerParams {
-  PadMode pad_mode = PadMode::zero;
-  int64_t pad = 0, stride = 1;  // pad on each side
-  Layout layout = Layout::row_major;
-  bool norm = true;
-  NormParams norm_params = {};
-};
-// w of x's dtype: nchw [O,C,K,K], nhwc [O,K,K,C] (made so once). norm: scale = gamma, shift = beta; else scale is
-// undefined and shift = bias; f32 [O].
-using ConvLayerFn = void(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift,
-                         const ConvLayerParams&, Tensor& y);
-
 // tile_mlp_forward from class numbers: x = one-hot(labels) [+ instance], never written out (the first layer is a gather).
 // labels u8 [N,H,W], outside 0..classes-1 all zeros; instance f32 [N,1,H,W] or undefined; phi [N,P,H/tile,W/tile] or nhwc
 // [N,H/tile,W/tile,P], f32 or bf16. P may exceed the MLP's parameters (so that rows are aligned): the rest is not read.
@@ -232,6 +221,7 @@ inline KernelSlot<Conv2dInputGradFn> conv2d_input_grad{"conv2d_input_grad"};
 inline KernelSlot<Conv2dWeightGradFn> conv2d_weight_grad{"conv2d_weight_grad"};
 inline KernelSlot<NormForwardFn> instance_norm_forward{"instance_norm_forward"};
 inline KernelSlot<NormBackwardFn> instance_norm_backward{"instance_norm_backward"};
+inline KernelSlot<Conv2dInstanceNormFn> conv2d_instance_norm{"conv2d_instance_norm"};
 inline KernelSlot<NormForwardFn> batch_norm_forward{"batch_norm_forward"};
 inline KernelSlot<NormBackwardFn> batch_norm_backward{"batch_norm_backward"};
 inline KernelSlot<SpectralNormForwardFn> spectral_norm_forward{"spectral_norm_forward", Outputs::updated};
@@ -247,7 +237,6 @@ inline KernelSlot<Resize2dBackwardFn> resize2d_backward{"resize2d_backward"};
 inline KernelSlot<TileMlpForwardFn> tile_mlp_forward{"tile_mlp_forward"};
 inline KernelSlot<TileMlpBackwardFn> tile_mlp_backward{"tile_mlp_backward"};
 inline KernelSlot<LabelPlanesFn> label_planes{"label_planes"};
-inline KernelSlot<ConvLayerFn> conv_layer{"conv_layer"};
 inline KernelSlot<TileMlpLabelsFn> tile_mlp_labels{"tile_mlp_labels"};
 inline KernelSlot<AdamBeginFn> adam_begin{"adam_begin", Outputs::updated};
 inline KernelSlot<AdamFn> adam{"adam", Outputs::updated};

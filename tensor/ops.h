@@ -23,7 +23,6 @@ Shape reduce_shape(const Shape& x, const std::vector<int>& dims, bool keepdim);
 int64_t tile_mlp_parameters(int64_t channels, const TileMlpParams&);
 Shape tile_mlp_shape(const Shape& x, const Shape& phi, const TileMlpParams&);
 Shape label_planes_shape(const Shape& labels, const LabelPlanesParams&);
-Shape conv_layer_shape(const Shape& x, const Shape& w, const ConvLayerParams&);
 // Of float values; pictures have their channels last.
 Shape tile_mlp_labels_shape(const Shape& labels, bool instance, const Shape& phi, const TileMlpLabelsParams&);
 Shape picture_shape(const Shape& values);  // [N,C,H,W] -> [N,H,W,C]
@@ -82,6 +81,9 @@ struct NormGrads {
 NormResult instance_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params = {});
 NormGrads instance_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                                  const Tensor& rstd, const Tensor& dy, const NormParams& params);
+// instance_norm of conv2d(x, w) without bias, in one kernel, and its y alone. gamma, beta [O].
+Tensor conv2d_instance_norm(const Tensor& x, const Tensor& w, const Tensor& gamma, const Tensor& beta,
+                            const Conv2dParams& conv_params = {}, const NormParams& norm_params = {});
 NormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params = {});
 NormGrads batch_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                               const Tensor& rstd, const Tensor& dy, const NormParams& params);
@@ -118,8 +120,6 @@ TileMlpGrads tile_mlp_backward(const Tensor& x, const Tensor& phi, const Tensor&
 // ---- inference: into outputs that the caller planned (asapnet/session.h) --------------------------------------------------
 // Shapes, types and layouts as in kernels.h; y must be contiguous and of the op's shape.
 void label_planes(const Tensor& labels, const Tensor& instance, const LabelPlanesParams& params, Tensor& y);
-void conv_layer(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift, const ConvLayerParams& params,
-                Tensor& y);
 void tile_mlp_labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
                      Tensor& y);
 

@@ -70,12 +70,12 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2d
              params.activation_slope);
   Tensor y = Tensor::like(x, conv2d_shape(x.shape(), w.shape(), params));
   if (bias.defined()) {
-    checks::alike("conv2d", x, bias);
+    checks::one_device("conv2d", x, bias);
+    ASAP_CHECK(bias.dtype() == sum_dtype(x.dtype()), "conv2d: expected equal dtypes, got ", x.dtype(), " and ", bias.dtype());
     checks::has_shape("conv2d", "bias", bias, {w.size(0)});
   }
   if (nothing_to_sum(x, w)) return activated_bias(bias, params.activation_slope, y);
-  kernels::conv2d_forward.run(x.device(), x.contiguous(), w.contiguous(), bias.defined() ? bias.contiguous() : bias,
-                              bounded(x.shape(), w.shape(), params), y);
+  kernels::conv2d_forward.run(x.device(), x, w, bias, bounded(x.shape(), w.shape(), params), y);
   return y;
 }
 

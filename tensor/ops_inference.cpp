@@ -90,47 +90,6 @@ void label_planes(const Tensor& labels, const Tensor& instance, const LabelPlane
   y.bump_version();
 }
 
-Shape conv_layer_shape(const Shape& x, const Shape& w, const ConvLayerParams& p) {
-  checks::has_rank("conv_layer", "x", x, 4);
-  checks::has_rank("conv_layer", "w", w, 4);
-  const Sizes in = sizes_of(x, p.layout), kernel = sizes_of(w, p.layout);  // of the kernel, n is O
-  ASAP_CHECK(kernel.h == kernel.w && kernel.h > 0, "conv_layer: expected a square kernel, got w ", w);
-  ASAP_CHECK(in.c > 0, "conv_layer: expected an x with channels, got ", x);
-  ASAP_CHECK(kernel.c == in.c, "conv_layer: x ", x, " has ", in.c, " channels, but w ", w, " needs ", kernel.c);
-  ASAP_CHECK(p.pad >= 0 && p.stride >= 1, "conv_layer: expected no negative pad and a positive stride, got pad ", p.pad,
-             " and stride ", p.stride);
-  ASAP_CHECK(p.pad_mode != PadMode::reflect || p.pad < std::min(in.h, in.w),
-             "conv_layer: reflect padding must be smaller than the picture, got pad ", p.pad, " for x ", x);
-  const int64_t border = multiply_sizes(2, p.pad, "conv_layer");
-  ASAP_CHECK(std::min(in.h, in.w) >= 1 && add_sizes(std::min(in.h, in.w), border, "conv_layer") >= kernel.h,
-             "conv_layer: the kernel of w ", w, " is larger than x ", x, " padded by ", p.pad);
-  const auto out = [&](int64_t size) { return (add_sizes(size, border, "conv_layer") - kernel.h) / p.stride + 1; };
-  return shape_of({in.n, kernel.n, out(in.h), out(in.w)}, p.layout);
-}
-
-void conv_layer(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift,
-                const ConvLayerParams& params, Tensor& y) {
-  is_activation("conv_layer", "x", x);
-  checks::alike("conv_layer", x, w);
-  is_activation("conv_layer", "y", y);
-  checks::one_device("conv_layer", x, y);
-  checks::has_shape("conv_layer", "y", y, conv_layer_shape(x.shape(), w.shape(), params));
-  is_packed("conv_layer", "y", y);
-  is_apart("conv_layer", "x", x, y);
-  is_apart("conv_layer", "w", w, y);
-  is_apart("conv_layer", "scale", scale, y);
-  is_apart("conv_layer", "shift", shift, y);
-  ASAP_CHECK((x.dtype() == DType::f64) == (y.dtype() == DType::f64), "conv_layer: f64 goes to f64 only, got x ",
-             x.dtype(), " and y ", y.dtype());
-  ASAP_CHECK(params.norm == scale.defined(), "conv_layer: expected scale ", params.norm ? "with" : "only with",
-             " norm");
-  if (params.norm) is_f32("conv_layer", "scale", scale, {w.size(0)}, x);
-  is_f32("conv_layer", "shift", shift, {w.size(0)}, x);
-  if (y.numel() == 0) return;
-  kernels::conv_layer.run(x.device(), x.contiguous(), w.contiguous(), packed(scale), shift.contiguous(), params, y);
-  y.bump_version();
-}
-
 Shape tile_mlp_labels_shape(const Shape& labels, bool instance, const Shape& phi, const TileMlpLabelsParams& p) {
   checks::has_rank("tile_mlp_labels", "labels", labels, 3);
   checks::has_rank("tile_mlp_labels", "phi", phi, 4);

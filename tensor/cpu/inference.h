@@ -1,5 +1,5 @@
 // What the kernels of inference share on the CPU. Variants: inference_naive.cpp (the definitions), inference.cpp (label
-// planes and convolution layers), inference_mlp.cpp (the per-tile MLP from class numbers). Contract: ../kernels.h.
+// planes), inference_mlp.cpp (the per-tile MLP from class numbers). Contract: ../kernels.h.
 #pragma once
 
 #include <algorithm>
@@ -22,8 +22,6 @@ inline uint8_t picture_value(T v) {
 }
 
 void label_planes_naive(const Tensor& labels, const Tensor& instance, const LabelPlanesParams& params, Tensor& y);
-void conv_layer_naive(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift,
-                      const ConvLayerParams& params, Tensor& y);
 void tile_mlp_labels_naive(const Tensor& labels, const Tensor& instance, const Tensor& phi,
                            const TileMlpLabelsParams& params, Tensor& y);
 void tile_mlp_labels_fused(const Tensor& labels, const Tensor& instance, const Tensor& phi,

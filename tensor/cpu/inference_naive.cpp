@@ -85,47 +85,6 @@ void label_planes_naive(const Tensor& labels, const Tensor& instance, const Labe
   });
 }
 
-void conv_layer_naive(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift,
-                      const ConvLayerParams& p, Tensor& y) {
-  dispatch_activation(x.dtype(), [&]<class T>(T) {
-    dispatch_activation(y.dtype(), [&]<class Out>(Out) {
-      const auto in = planes<const T>(x, p.layout), kernel = planes<const T>(w, p.layout);
-      const auto out = planes<Out>(y, p.layout);
-      std::vector<double> h(static_cast<size_t>(out.h * out.w));  // one plane before norm or bias
-      for (int64_t n = 0; n < out.n; ++n) {
-        for (int64_t o = 0; o < out.c; ++o) {
-          double total = 0, squares = 0;
-          for (int64_t pixel = 0; pixel < out.h * out.w; ++pixel) {
-            double sum = 0;
-            for (int64_t i = 0; i < kernel.h; ++i) {
-              const int64_t row = padded_index(pixel / out.w * p.stride - p.pad + i, in.h, p.pad_mode);
-              for (int64_t j = 0; j < kernel.w; ++j) {
-                const int64_t column = padded_index(pixel % out.w * p.stride - p.pad + j, in.w, p.pad_mode);
-                for (int64_t c = 0; row >= 0 && column >= 0 && c < in.c; ++c) {
-                  sum += static_cast<double>(kernel(o, c, i, j)) * static_cast<double>(in(n, c, row, column));
-                }
-              }
-            }
-            h[pixel] = sum;
-            total += sum;
-          }
-          const double mean = total / static_cast<double>(h.size());
-          for (const double value : h) squares += (value - mean) * (value - mean);
-          const double rstd = 1 / std::sqrt(squares / static_cast<double>(h.size()) + p.norm_params.eps);
-          for (int64_t pixel = 0; pixel < out.h * out.w; ++pixel) {
-            double v = h[pixel] + shift.data<float>()[o];
-            if (p.norm) {
-              v = scale.data<float>()[o] * (h[pixel] - mean) * rstd + shift.data<float>()[o];
-              v = v > 0 ? v : p.norm_params.activation_slope * v;
-            }
-            out(n, o, pixel / out.w, pixel % out.w) = static_cast<Out>(v);
-          }
-        }
-      }
-    });
-  });
-}
-
 void tile_mlp_labels_naive(const Tensor& labels, const Tensor& instance, const Tensor& phi,
                            const TileMlpLabelsParams& p, Tensor& y) {
   const LabelInput input(labels, instance, p.classes);
