@@ -19,16 +19,9 @@ class ConvNormRelu : public nn::Layer {
  public:
   ConvNormRelu(int64_t in, int64_t out, int64_t stride, const Config& config);
   Variable forward(const Variable& x) override;
-
-  // For inference without gradients (session.h).
-  PadMode pad_mode() const { return pad_mode_; }
-  int64_t stride() const { return stride_; }
-  const nn::Conv2d& conv() const { return conv_; }
-  const nn::InstanceNorm2d& norm() const { return norm_; }
+  const Tensor& weight() const { return conv_.weight.value(); }
 
  private:
-  PadMode pad_mode_;
-  int64_t stride_;
   nn::Conv2d& conv_;
   nn::InstanceNorm2d& norm_;
 };
@@ -38,14 +31,14 @@ class LowresStream : public nn::Module {
   explicit LowresStream(const Config& config);
   // x [N,C,H,W] -> phi [N,P,H/S,W/S]. z [N,z_dim] is used only with condition_on_z.
   Variable forward(const Variable& x, const Variable& z = {});
-  // The same; hands every layer's output, the last one phi, to `visit`: to compare with a reference layer by layer.
+  // The same from class numbers and the instance channel (may be undefined).
+  Variable forward(const Tensor& labels, const Tensor& instance, const Variable& z);
+  // The first; hands every layer's output, the last one phi, to `visit`: to compare with a reference layer by layer.
   Variable forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit);
-
-  const std::vector<ConvNormRelu*>& convs() const { return convs_; }
-  const nn::Conv2d& to_phi() const { return *to_phi_; }
 
  private:
   Variable downsample(const Variable& x);
+  Variable phi(Variable h, const Variable& z, const std::function<void(const Variable&)>& visit);
 
   Config config_;
   std::vector<ConvNormRelu*> convs_;

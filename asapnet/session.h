@@ -1,12 +1,9 @@
-// InferenceSession: label maps of one size to pictures. Everything that does not depend on the labels happens once, at
-// construction: weights are brought into the form the kernels want, every buffer is planned and, on CUDA, the work is
-// recorded as a graph. A run writes labels in, replays, and reads the pictures.
-// On CUDA activations are NHWC with channels padded to a multiple of 8, bf16 if the precision is bf16; on the CPU NCHW in
-// float32 whatever the precision (it is a permission, tensor/precision.h), sharing the generator's weights.
+// InferenceSession: label maps of one size to pictures: Generator::forward without gradients, with checks of what comes in. On
+// CUDA the weights of its convolutions are channels-last copies, in bf16 if the precision is bf16, and the work is recorded
+// as a graph at construction, with memory of its own; on the CPU the weights are the given generator's and everything is
+// float32 whatever the precision (it is a permission, tensor/precision.h).
 // Sessions of several threads may run at once on the CPU, each thread with its own; a card takes one thread at a time.
-// Models that the kernels of inference do not cover (RGB input, condition_on_z, more than 256 classes) run the generator's
-// own ops, in float32, with the same checks, inputs and outputs but their memory is taken anew in every run.
-// Next: generator.h for what is computed; ../tensor/kernels.h for the three kernels.
+// Next: generator.h for what is computed.
 #pragma once
 
 #include <functional>
@@ -56,23 +53,13 @@ class InferenceSession {
   const Tensor& fetch();                 // waits for it and copies the result to the host
 
   const SessionOptions& options() const { return options_; }
-  // Bytes that the session holds on its device: buffers, and weights unless they are the generator's own.
-  size_t bytes() const { return bytes_; }
+  // Bytes that the session holds on its device: buffers, what a graph keeps, and weights unless they are the generator's own.
+  size_t bytes() const;
 
  private:
-  // A layer of the low-res stream with its weights as the device wants them, and where it writes.
-  struct Layer {
-    Tensor w, scale, shift;
-    ConvLayerParams params;
-    Tensor y;
-  };
-
   Tensor buffer(const Shape& shape, DType dtype);
-  void plan_kernels(const Generator& generator);
-  void plan_layers(const Generator& generator, const Shape& planes, DType dtype);
-  void plan_generator(const Generator& generator);
-  void run_kernels();
-  void run_generator();
+  void take_weights(const Generator& generator);
+  void forward();
   void load_labels(const Tensor& labels);
   void load_f32(const char* what, const Tensor& given, Tensor& place);
 
@@ -83,16 +70,9 @@ class InferenceSession {
   Tensor result_, host_result_;   // on the device and on the host; on the CPU one and the same
   bool result_locked_ = false;    // the latter, for faster copies
 
-  // With the kernels of inference:
-  LabelPlanesParams planes_params_;
-  TileMlpLabelsParams mlp_params_;
-  Tensor planes_;
-  std::vector<Layer> layers_;  // the last one writes phi
-  std::unique_ptr<DeviceGraph> graph_;
-
-  // Without:
-  std::unique_ptr<Generator> generator_;
+  Generator generator_;
   bool z_given_ = false;
+  std::unique_ptr<DeviceGraph> graphs_[2];  // of forward() without z and with it; they share their memory
 };
 
 }  // namespace asap::asapnet
