@@ -15,13 +15,20 @@ struct GeneratorResult {
 class Generator : public nn::Module {
  public:
   explicit Generator(const Config& config);
-  // x [N,C,H,W]; H and W must be multiples of the tile. z [N,z_dim] matters only with condition_on_z.
+  // x [N,C,H,W]: all input channels; H and W must be multiples of the tile. z [N,z_dim] matters only with condition_on_z.
   GeneratorResult forward(const Variable& x, const Variable& z = {});
+  // The same from class numbers: labels u8 or i32 [N,H,W], x the instance channel [N,1,H,W], a constant, where there is one.
+  // One-hot planes are never written. Without labels (no_one_hot) x holds all channels.
+  GeneratorResult forward(const Tensor& labels, const Variable& x, const Variable& z);
+  // y as 8-bit pictures [N,H,W,output_nc], without gradient.
+  Tensor picture(const Tensor& labels, const Variable& x, const Variable& z);
   LowresStream& lowres_stream() { return lowres_; }
   const LowresStream& lowres_stream() const { return lowres_; }
   const Config& config() const { return config_; }
 
  private:
+  Variable phi(const Tensor& labels, const Variable& x, const Variable& z);
+
   Config config_;
   LowresStream& lowres_;
 };

@@ -7,7 +7,8 @@
 namespace asap::asapnet {
 
 TileMlpParams mlp_params(const Config& config) {
-  return {.tile = config.tile(), .width = config.hr_width, .depth = config.hr_depth, .out = config.output_nc};
+  return {.tile = config.tile(), .width = config.hr_width, .depth = config.hr_depth, .out = config.output_nc,
+          .classes = config.label_channels()};
 }
 
 Tensor positional_encoding(int64_t height, int64_t width, int64_t tile) {
@@ -27,8 +28,13 @@ Tensor positional_encoding(int64_t height, int64_t width, int64_t tile) {
   return Tensor::from(values, {1, channels, height, width});
 }
 
-Variable highres_stream(const Variable& x, const Variable& phi, const Config& config) {
-  return tile_mlp(slice(x, 1, 0, config.highres_channels()), phi, mlp_params(config));
+Variable highres_input(const Tensor& labels, const Variable& x, const Config& config) {
+  if (labels.defined()) return config.lr_instance ? Variable() : x;
+  return slice(x, 1, 0, config.highres_channels());
+}
+
+Variable highres_stream(const Tensor& labels, const Variable& x, const Variable& phi, const Config& config) {
+  return tile_mlp(labels, highres_input(labels, x, config), phi, mlp_params(config));
 }
 
 }  // namespace asap::asapnet

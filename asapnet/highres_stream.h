@@ -13,7 +13,10 @@ TileMlpParams mlp_params(const Config& config);
 // 2pi Y/f, X and Y pixel column and row modulo f. tile_mlp computes them itself; this is for looking and testing.
 Tensor positional_encoding(int64_t height, int64_t width, int64_t tile);
 
-// x [N,C,H,W] (all input channels), phi [N,P,H/S,W/S] -> picture [N,output_nc,H,W] in [-1,1].
-Variable highres_stream(const Variable& x, const Variable& phi, const Config& config);
+// What the MLPs see of x: of all input channels, or of the instance channel beside labels. Undefined where nothing is left.
+Variable highres_input(const Tensor& labels, const Variable& x, const Config& config);
+// labels [N,H,W] or undefined; x beside them the instance channel, else all input channels [N,C,H,W]; phi [N,P,H/S,W/S] ->
+// picture [N,output_nc,H,W] in [-1,1].
+Variable highres_stream(const Tensor& labels, const Variable& x, const Variable& phi, const Config& config);
 
 }  // namespace asap::asapnet

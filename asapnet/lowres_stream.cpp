@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "asapnet/highres_stream.h"
+#include "tensor/definitions/label_planes.h"
 
 namespace asap::asapnet {
 namespace {
@@ -12,10 +13,7 @@ namespace {
 Tensor tent_weights(int64_t channels, int64_t factor, DType dtype, Device device) {
   std::vector<double> weights;
   for (int64_t c = 0; c < channels; ++c) {
-    for (int64_t i = 0; i < 2 * factor; ++i) {
-      const int64_t rank = i < factor ? i : 2 * factor - 1 - i;
-      weights.push_back(static_cast<double>(2 * rank + 1) / static_cast<double>(2 * factor * factor));
-    }
+    for (int64_t i = 0; i < 2 * factor; ++i) weights.push_back(definitions::tent_weight(i, factor));
   }
   return Tensor::from(weights, {channels, 1, 1, 2 * factor}).to(dtype).to(device);
 }
@@ -107,19 +105,30 @@ Variable LowresStream::downsample(const Variable& x) {
 }
 
 Variable LowresStream::forward(const Variable& x, const Variable& z) {
-  return forward(x, z, [](const Variable&) {});
+  return phi(downsample(x), z, [](const Variable&) {});
 }
 
 Variable LowresStream::forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit) {
-  Variable h = downsample(x);
+  return phi(downsample(x), z, visit);
+}
+
+// The planes are of the weights' type and lie as they do.
+Variable LowresStream::forward(const Tensor& labels, const Tensor& instance, const Variable& z) {
+  const Tensor& weight = convs_.front()->conv().weight.value();
+  const LabelPlanesParams params{.classes = config_.label_channels(), .factor = config_.fixed_downsampling()};
+  return phi(label_planes(labels, instance, params, weight.dtype(), weight.layout()), z, [](const Variable&) {});
+}
+
+// From the downsampled input.
+Variable LowresStream::phi(Variable h, const Variable& z, const std::function<void(const Variable&)>& visit) {
   for (ConvNormRelu* conv : convs_) visit(h = (*conv)(h));
   if (z_to_features_ && z.defined()) {
     // Behind the last instance norm, which would remove a constant added to a channel before it.
-    h = h + reshape((*z_to_features_)(z), {x.size(0), h.size(1), 1, 1});
+    h = h + reshape((*z_to_features_)(z), {h.size(0), h.size(1), 1, 1});
   }
-  const Variable phi = (*to_phi_)(h);
-  visit(phi);
-  return phi;
+  const Variable result = (*to_phi_)(h);
+  visit(result);
+  return result;
 }
 
 }  // namespace asap::asapnet

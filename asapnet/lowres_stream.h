@@ -38,7 +38,9 @@ class LowresStream : public nn::Module {
   explicit LowresStream(const Config& config);
   // x [N,C,H,W] -> phi [N,P,H/S,W/S]. z [N,z_dim] is used only with condition_on_z.
   Variable forward(const Variable& x, const Variable& z = {});
-  // The same; hands every layer's output, the last one phi, to `visit`: to compare with a reference layer by layer.
+  // The same from class numbers and the instance channel (may be undefined).
+  Variable forward(const Tensor& labels, const Tensor& instance, const Variable& z);
+  // The first; hands every layer's output, the last one phi, to `visit`: to compare with a reference layer by layer.
   Variable forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit);
 
   const std::vector<ConvNormRelu*>& convs() const { return convs_; }
@@ -46,6 +48,7 @@ class LowresStream : public nn::Module {
 
  private:
   Variable downsample(const Variable& x);
+  Variable phi(Variable h, const Variable& z, const std::function<void(const Variable&)>& visit);
 
   Config config_;
   std::vector<ConvNormRelu*> convs_;

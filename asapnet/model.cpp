@@ -26,10 +26,16 @@ void initialize(nn::Module& module, SpectralInit spectral) {
   }
 }
 
-// The discriminator's input: the generator's input and a picture on channels.
-Variable discriminator_input(const Tensor& input, const Variable& picture) {
-  return cat(std::vector<Variable>{input, picture}, 1);
+Tensor all_channels(const Config& config, const ModelInput& input, DType dtype) {
+  return input.labels.defined() ? label_planes(input.labels, input.x, {.classes = config.label_channels()}, dtype) : input.x;
 }
+
+// The discriminator's input: the generator's input and a picture on channels.
+Variable discriminator_input(const Config& config, const ModelInput& input, const Variable& picture) {
+  return cat(std::vector<Variable>{all_channels(config, input, picture.dtype()), picture}, 1);
+}
+
+Variable as_variable(const Tensor& x) { return x.defined() ? Variable(x) : Variable(); }
 
 // Keeps a module's weights out of the graph for a while: no gradient is computed for them.
 class Frozen {
@@ -70,40 +76,48 @@ AsapNet::AsapNet(const Config& config, uint64_t seed, SpectralInit spectral) : c
   initialize(*encoder_, spectral);
 }
 
-Tensor encode_input(const Config& config, const Batch& batch, DType dtype) {
+ModelInput model_input(const Config& config, const Batch& batch, DType dtype) {
   ASAP_CHECK(batch.labels.defined(), "model: the batch has no labels");
-  std::vector<Tensor> parts;
+  ModelInput input;
+  if (config.instance_channel()) {
+    ASAP_CHECK(batch.instance.defined(), "model: the configuration wants an instance channel, but the batch has none");
+    input.x = batch.instance.to(dtype);
+  }
   if (config.no_one_hot) {
     ASAP_CHECK(batch.labels.rank() == 4 && batch.labels.size(1) == 3, "model: with no_one_hot the input is [N,3,H,W], got ",
                batch.labels.shape());
-    parts.push_back(batch.labels.to(dtype));
-  } else {
-    parts.push_back(one_hot(batch.labels, config.label_channels(), dtype));
+    const Tensor picture = batch.labels.to(dtype);
+    input.x = input.x.defined() ? cat({picture, input.x}, 1) : picture;
+    return input;
   }
-  if (config.instance_channel()) {
-    ASAP_CHECK(batch.instance.defined(), "model: the configuration wants an instance channel, but the batch has none");
-    parts.push_back(batch.instance.to(dtype));
-  }
-  return parts.size() == 1 ? parts[0] : cat(parts, 1);
+  const int64_t classes = config.label_channels(), outside = first_label_outside(batch.labels, classes);
+  ASAP_CHECK(outside < 0, "model: label ", batch.labels.contiguous().reshape({-1}).select(0, outside).item(),
+             " is outside 0..", classes - 1);
+  input.labels = classes <= 256 ? batch.labels.to(DType::u8) : batch.labels;
+  return input;
 }
 
-Variable AsapNet::generate(const Batch& batch, const Tensor& input, RandomStream& noise, Variable* phi, Variable* kld) {
+Tensor encode_input(const Config& config, const Batch& batch, DType dtype) {
+  return all_channels(config, model_input(config, batch, dtype), dtype);
+}
+
+Variable AsapNet::generate(const Batch& batch, const ModelInput& input, RandomStream& noise, Variable* phi, Variable* kld) {
   Variable z;
   if (encoder_) {
-    const EncoderResult encoded = encoder_->forward(batch.image.to(input.dtype()));
+    const EncoderResult encoded = encoder_->forward(batch.image.to(dtype()));
     const Shape shape = encoded.mu.shape();
     const uint64_t offset = noise.take(static_cast<uint64_t>(shape.numel()));
-    z = reparameterize(encoded, random_normal(shape, {.seed = noise.seed, .offset = offset}, input.dtype(), input.device()));
+    z = reparameterize(encoded, random_normal(shape, {.seed = noise.seed, .offset = offset}, dtype(), batch.image.device()));
     if (kld) *kld = kl_divergence(encoded);
   }
-  const GeneratorResult result = generator_->forward(input, z);
+  const GeneratorResult result = generator_->forward(input.labels, as_variable(input.x), z);
   if (phi) *phi = result.phi;
   return result.y;
 }
 
 GeneratorLosses AsapNet::generator_losses(const Batch& batch, RandomStream& noise) {
-  const DType dtype = generator_->parameters().front().dtype();
-  const Tensor input = encode_input(config_, batch, dtype), real = batch.image.to(dtype);
+  const ModelInput input = model_input(config_, batch, dtype());
+  const Tensor real = batch.image.to(dtype());
   Variable phi, kld;
   Losses losses;
   const Variable fake = generate(batch, input, noise, &phi, &kld);
@@ -111,14 +125,14 @@ GeneratorLosses AsapNet::generator_losses(const Batch& batch, RandomStream& nois
   // The published code runs one batch cat(fake, real). Every layer works picture by picture, so two passes give the same
   // numbers; the real half then records no graph, and sharing one power iteration needs evaluation mode in the second.
   const Frozen frozen(*discriminator_);
-  const auto fake_outputs = discriminator_->forward(discriminator_input(input, fake));
+  const auto fake_outputs = discriminator_->forward(discriminator_input(config_, input, fake));
   losses.add("GAN", generator_gan_loss(config_.gan_mode, fake_outputs));
   if (!config_.no_ganFeat_loss) {
     discriminator_->eval();
     std::vector<ScaleOutputs> real_outputs;
     {
       const NoGrad no_grad;
-      real_outputs = discriminator_->forward(discriminator_input(input, real));
+      real_outputs = discriminator_->forward(discriminator_input(config_, input, real));
     }
     discriminator_->train();
     losses.add("GAN_Feat", feature_matching_loss(fake_outputs, real_outputs) * config_.lambda_feat);
@@ -135,15 +149,15 @@ GeneratorLosses AsapNet::generator_losses(const Batch& batch, RandomStream& nois
 }
 
 Losses AsapNet::discriminator_losses(const Batch& batch, RandomStream& noise) {
-  const DType dtype = generator_->parameters().front().dtype();
-  const Tensor input = encode_input(config_, batch, dtype), real = batch.image.to(dtype);
+  const ModelInput input = model_input(config_, batch, dtype());
+  const Tensor real = batch.image.to(dtype());
   Tensor fake;
   {
     const NoGrad no_grad;
     fake = generate(batch, input, noise, nullptr, nullptr).value();
   }
   const int64_t count = real.size(0);
-  const Variable both = cat(std::vector<Variable>{discriminator_input(input, fake), discriminator_input(input, real)}, 0);
+  const Variable both = cat(std::vector<Variable>{discriminator_input(config_, input, fake), discriminator_input(config_, input, real)}, 0);
   std::vector<ScaleOutputs> fake_outputs, real_outputs;
   for (const ScaleOutputs& scale : discriminator_->forward(both)) {
     const auto halves = split(scale.back(), {count, count}, 0);
@@ -167,8 +181,8 @@ EncoderResult AsapNet::encode(const Tensor& image) {
 
 Tensor AsapNet::inference(const Batch& batch, const Tensor& z) {
   const NoGrad no_grad;
-  const DType dtype = generator_->parameters().front().dtype();
-  return generator_->forward(encode_input(config_, batch, dtype), z.defined() ? Variable(z) : Variable()).y.value();
+  const ModelInput input = model_input(config_, batch, dtype());
+  return generator_->forward(input.labels, as_variable(input.x), as_variable(z)).y.value();
 }
 
 void AsapNet::to(DType dtype) {

@@ -56,7 +56,14 @@ struct GeneratorLosses {
 
 enum class SpectralInit { pytorch_default, xavier };  // SPEC section 5, init
 
-// The generator's input: one-hot labels (or the RGB picture) [+ instance channel], [N,C,H,W].
+// What the networks read of a batch.
+struct ModelInput {
+  Tensor labels;  // u8 where the classes fit into a byte, else i32; undefined with no_one_hot
+  Tensor x;       // the instance channel, or all channels with no_one_hot; undefined where there are none
+};
+// Throws for what the batch lacks and, in host memory, for a label outside the classes.
+ModelInput model_input(const Config& config, const Batch& batch, DType dtype = DType::f32);
+// All input channels: one-hot labels (or the RGB picture) [+ instance channel], [N,C,H,W].
 Tensor encode_input(const Config& config, const Batch& batch, DType dtype = DType::f32);
 
 class AsapNet {
@@ -85,7 +92,8 @@ class AsapNet {
   void to(Device device);
 
  private:
-  Variable generate(const Batch& batch, const Tensor& input, RandomStream& noise, Variable* phi, Variable* kld);
+  DType dtype() const { return generator_->parameters().front().dtype(); }
+  Variable generate(const Batch& batch, const ModelInput& input, RandomStream& noise, Variable* phi, Variable* kld);
 
   Config config_;
   std::unique_ptr<Generator> generator_;

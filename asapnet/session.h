@@ -1,12 +1,6 @@
-// InferenceSession: label maps of one size to pictures. Everything that does not depend on the labels happens once, at
-// construction: weights are brought into the form the kernels want, every buffer is planned and, on CUDA, the work is
-// recorded as a graph. A run writes labels in, replays, and reads the pictures.
-// On CUDA activations are NHWC with channels padded to a multiple of 8, bf16 if the precision is bf16; on the CPU NCHW in
-// float32 whatever the precision (it is a permission, tensor/precision.h), sharing the generator's weights.
+// InferenceSession: label maps of one size to pictures, by the generator's own ops, with checks of what comes in.
 // Sessions of several threads may run at once on the CPU, each thread with its own; a card takes one thread at a time.
-// Models that the kernels of inference do not cover (RGB input, condition_on_z, more than 256 classes) run the generator's
-// own ops, in float32, with the same checks, inputs and outputs but their memory is taken anew in every run.
-// Next: generator.h for what is computed; ../tensor/kernels.h for the three kernels.
+// Next: generator.h for what is computed.
 #pragma once
 
 #include <functional>
@@ -60,19 +54,8 @@ class InferenceSession {
   size_t bytes() const { return bytes_; }
 
  private:
-  // A layer of the low-res stream with its weights as the device wants them, and where it writes.
-  struct Layer {
-    Tensor w, scale, shift;
-    ConvLayerParams params;
-    Tensor y;
-  };
-
   Tensor buffer(const Shape& shape, DType dtype);
-  void plan_kernels(const Generator& generator);
-  void plan_layers(const Generator& generator, const Shape& planes, DType dtype);
   void plan_generator(const Generator& generator);
-  void run_kernels();
-  void run_generator();
   void load_labels(const Tensor& labels);
   void load_f32(const char* what, const Tensor& given, Tensor& place);
 
@@ -83,14 +66,6 @@ class InferenceSession {
   Tensor result_, host_result_;   // on the device and on the host; on the CPU one and the same
   bool result_locked_ = false;    // the latter, for faster copies
 
-  // With the kernels of inference:
-  LabelPlanesParams planes_params_;
-  TileMlpLabelsParams mlp_params_;
-  Tensor planes_;
-  std::vector<Layer> layers_;  // the last one writes phi
-  std::unique_ptr<DeviceGraph> graph_;
-
-  // Without:
   std::unique_ptr<Generator> generator_;
   bool z_given_ = false;
 };

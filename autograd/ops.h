@@ -85,7 +85,7 @@ Variable max_pool2d(const Variable& x, const Pool2dParams& params);
 Variable resize2d(const Variable& x, Size2 size, ResizeMode mode);
 
 // ---- ASAPNet's per-tile MLP (ops_tile_mlp.cpp) ----------------------------------------------------------------------------------
-Variable tile_mlp(const Variable& x, const Variable& phi, const TileMlpParams& params);
+Variable tile_mlp(const Tensor& labels, const Variable& x, const Variable& phi, const TileMlpParams& params);
 
 // ---- losses (ops_loss.cpp): means over all elements, one-element results --------------------------------------------------------
 Variable l1_loss(const Variable& a, const Variable& b);

@@ -17,16 +17,6 @@ std::vector<Tensor> gradients_of_difference(const Tensor& da, std::span<const bo
   return {da, needs[1] ? affine(da, -1, 0) : Tensor()};
 }
 
-template <class T>
-void check_labels(const Tensor& labels, int64_t classes, int64_t ignore_index) {
-  const T* values = labels.data<T>();
-  for (int64_t i = 0; i < labels.numel(); ++i) {
-    ASAP_CHECK((values[i] >= 0 && values[i] < classes) || values[i] == ignore_index, "cross_entropy: label ",
-               static_cast<int>(values[i]), " is outside 0..", classes - 1,
-               "; one that is not to count can be given as ignore_index");
-  }
-}
-
 }  // namespace
 
 Variable l1_loss(const Variable& a, const Variable& b) {
@@ -81,11 +71,9 @@ Variable cross_entropy(const Variable& logits, const Tensor& labels, int64_t ign
   ASAP_CHECK(labels.device() == logits.device(), "cross_entropy: logits are on ", logits.device(), ", but labels on ",
              labels.device(), "; move one with to(Device)");
   ASAP_CHECK(logits.numel() > 0, "cross_entropy: ", logits.shape(), " has no elements to take a mean of");
-  if (labels.device() == Device::cpu) {
-    const Tensor packed = labels.contiguous();
-    labels.dtype() == DType::u8 ? check_labels<uint8_t>(packed, logits.size(1), ignore_index)
-                                : check_labels<int32_t>(packed, logits.size(1), ignore_index);
-  }
+  const int64_t outside = first_label_outside(labels, logits.size(1), ignore_index);
+  ASAP_CHECK(outside < 0, "cross_entropy: label ", labels.contiguous().reshape({-1}).select(0, outside).item(),
+             " is outside 0..", logits.size(1) - 1, "; one that is not to count can be given as ignore_index");
   // All on the device, without a look at it. An ignored label stands for class 0, whose logarithm, at most 0, then loses to a
   // floor of 0 = log 1; the others' floor is log 0.
   const Tensor numbers = labels.unsqueeze(1).to(DType::f64);

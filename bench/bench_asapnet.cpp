@@ -171,7 +171,7 @@ void highres_stream_only(benchmark::State& state, const Setting& setting) {
   generator.to(device);
   const Tensor input = encode_input(config, random_batch(config, setting.batch, device));
   const Tensor phi = generator.lowres_stream().forward(input).value();
-  time_runs(state, [&] { benchmark::DoNotOptimize(highres_stream(input, phi, config).value().raw()); });
+  time_runs(state, [&] { benchmark::DoNotOptimize(highres_stream({}, input, phi, config).value().raw()); });
 }
 
 void time_training(benchmark::State& state, const Setting& setting, bool graphs) {

@@ -27,6 +27,13 @@ inline void has_rank(const char* op, const char* what, const Shape& x, int rank)
   ASAP_CHECK(x.rank() == rank, op, ": expected ", what, " of ", rank, " dimensions, got shape ", x);
 }
 
+// Class numbers [N,H,W].
+inline void is_labels(const char* op, const Tensor& labels) {
+  ASAP_CHECK(labels.defined() && (labels.dtype() == DType::i32 || labels.dtype() == DType::u8), op,
+             ": expected i32 or u8 labels, got ", labels.defined() ? name(labels.dtype()) : "an undefined tensor");
+  has_rank(op, "labels", labels.shape(), 3);
+}
+
 inline void has_shape(const char* op, const char* what, const Tensor& x, const Shape& expected) {
   ASAP_CHECK(x.shape() == expected, op, ": expected ", what, " of shape ", expected, ", got ", x.shape());
 }

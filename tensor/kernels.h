@@ -54,8 +54,6 @@ using SoftmaxBackwardFn = void(const Tensor& y, const Tensor& dy, const AxisPara
 // y[o,j,i] = x[o, index[o,j,i], i]; index i32 [outer, m, inner]. Backward adds: equal indices accumulate.
 using GatherFn = void(const Tensor& x, const Tensor& index, const AxisParams&, Tensor& y);
 using GatherBackwardFn = void(const Tensor& dy, const Tensor& index, const AxisParams&, Tensor& dx);
-// labels i32 or u8 [N,H,W] -> y [N,C,H,W], 1 where the label is c. Labels outside 0..C-1 give all zeros.
-using OneHotFn = void(const Tensor& labels, Tensor& y);
 
 // ---- matrix product -----------------------------------------------------------------------------------------------
 struct GemmParams {
@@ -133,32 +131,33 @@ using Resize2dForwardFn = void(const Tensor& x, ResizeMode, Tensor& y);
 using Resize2dBackwardFn = void(const Tensor& dy, ResizeMode, Tensor& dx);
 
 // ---- ASAPNet's per-tile MLP (SPEC section 2, high-res stream) -----------------------------------------------------
-// Every tile x tile square of x [B,C,H,W] runs its own MLP, whose weights are one column of phi [B,P,H/tile,W/tile].
-// First layer input: x's C channels, then 4*log2(tile) sinusoids (for f = tile, tile/2, .., 2: cos, sin of 2pi X/f,
-// cos, sin of 2pi Y/f). Layers: `depth` linear ones, width `width` inside, `out` at the end. phi's channels: layer by
+// Every tile x tile square of the picture runs its own MLP, whose weights are one column of phi [B,P,H/tile,W/tile]. A pixel's
+// inputs: one-hot planes of its label (labels u8 or i32 [B,H,W] or undefined; outside 0..classes-1: all zeros), x's channels
+// (x [B,C,H,W] or undefined; one of the two is defined), then 4*log2(tile) sinusoids (for f = tile, tile/2, .., 2: cos, sin of
+// 2pi X/f, cos, sin of 2pi Y/f). Layers: `depth` linear ones, width `width` inside, `out` at the end. phi's channels: layer by
 // layer, bias first, then W row-major (in, out). LeakyReLU slope after all but the last, tanh after the last.
 struct TileMlpParams {
   int64_t tile = 16, width = 64, depth = 5, out = 3;
   double slope = 0.01;
+  int64_t classes = 0;  // of labels
 };
-using TileMlpForwardFn = void(const Tensor& x, const Tensor& phi, const TileMlpParams&, Tensor& y);  // y [B,out,H,W]
-// dx only where defined; recomputes the hidden layers from x and phi.
-using TileMlpBackwardFn = void(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams&, Tensor& dx,
-                               Tensor& dphi);
+// y floating [B,out,H,W] in [-1,1], or u8 [B,H,W,out] = trunc(clip((v + 1) / 2 * 255)), 0 for a NaN (SPEC section 6).
+using TileMlpForwardFn = void(const Tensor& labels, const Tensor& x, const Tensor& phi, const TileMlpParams&, Tensor& y);
+// dx only where defined; recomputes the hidden layers from labels, x and phi.
+using TileMlpBackwardFn = void(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& dy,
+                               const TileMlpParams&, Tensor& dx, Tensor& dphi);
+
+// Label maps as a picture: one-hot planes, then the instance channel, downsampled by the tent filter of SPEC section 2 (factor
+// 1: as they are). labels u8 or i32 [N,H,W], a label outside 0..classes-1 gives all zeros; instance floating [N,1,H,W] or
+// undefined; y floating [N,classes(+1),H/factor,W/factor].
+struct LabelPlanesParams {
+  int64_t classes = 13, factor = 1;
+};
+using LabelPlanesFn = void(const Tensor& labels, const Tensor& instance, const LabelPlanesParams&, Tensor& y);
 
 // ---- inference: what asapnet/session.h runs; no gradients ------------------------------------------------------------
 // Activations [N,C,H,W] or [N,H,W,C], whichever suits the device; f32, or bf16 where the precision allows it. Where f32 is
 // said below, except for instance, scale and shift, the CPU's `naive` also takes f64: the tests' reference.
-// The low-res stream's input from class numbers: one-hot planes, then the instance channel, downsampled by the tent filter
-// of SPEC section 2 (factor 1: as they are). labels u8 [N,H,W], a label outside 0..classes-1 gives all zeros; instance f32
-// [N,1,H,W] or undefined. y has H/factor x W/factor pixels and `channels` channels, those behind the input's are zero.
-struct LabelPlanesParams {
-  int64_t classes = 13, factor = 1;
-  int64_t channels = 13;  // of y
-  Layout layout = Layout::row_major;
-};
-using LabelPlanesFn = void(const Tensor& labels, const Tensor& instance, const LabelPlanesParams&, Tensor& y);
-
 // One layer of the low-res stream: pad, convolve (square kernel; no further padding), then instance norm and activation
 //   y = act(gamma * (h - mean) * rstd + beta)   over the H*W of each (n,c); NormParams has eps and slope
 // or, without norm, y = h + bias. x and y in `layout`, each f32 or bf16.
@@ -173,18 +172,6 @@ struct ConvLayerParams {
 // undefined and shift = bias; f32 [O].
 using ConvLayerFn = void(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift,
                          const ConvLayerParams&, Tensor& y);
-
-// tile_mlp_forward from class numbers: x = one-hot(labels) [+ instance], never written out (the first layer is a gather).
-// labels u8 [N,H,W], outside 0..classes-1 all zeros; instance f32 [N,1,H,W] or undefined; phi [N,P,H/tile,W/tile] or nhwc
-// [N,H/tile,W/tile,P], f32 or bf16. P may exceed the MLP's parameters (so that rows are aligned): the rest is not read.
-// y: f32 [N,out,H,W] in [-1,1], or u8 [N,H,W,out] = trunc(clip((v + 1) / 2 * 255)), 0 for a NaN (SPEC section 6).
-struct TileMlpLabelsParams {
-  TileMlpParams mlp = {};
-  int64_t classes = 13;
-  Layout phi_layout = Layout::row_major;
-};
-using TileMlpLabelsFn = void(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams&,
-                             Tensor& y);
 
 // ---- optimisers: in place on param and state; all of one shape ------------------------------------------------------
 struct AdamParams {  // Kingma & Ba 2015, algorithm 1
@@ -225,7 +212,6 @@ inline KernelSlot<SoftmaxFn> log_softmax_forward{"log_softmax_forward"};
 inline KernelSlot<SoftmaxBackwardFn> log_softmax_backward{"log_softmax_backward"};
 inline KernelSlot<GatherFn> gather_forward{"gather_forward"};
 inline KernelSlot<GatherBackwardFn> gather_backward{"gather_backward"};
-inline KernelSlot<OneHotFn> one_hot{"one_hot"};
 inline KernelSlot<GemmFn> gemm{"gemm"};
 inline KernelSlot<Conv2dForwardFn> conv2d_forward{"conv2d_forward"};
 inline KernelSlot<Conv2dInputGradFn> conv2d_input_grad{"conv2d_input_grad"};
@@ -248,7 +234,6 @@ inline KernelSlot<TileMlpForwardFn> tile_mlp_forward{"tile_mlp_forward"};
 inline KernelSlot<TileMlpBackwardFn> tile_mlp_backward{"tile_mlp_backward"};
 inline KernelSlot<LabelPlanesFn> label_planes{"label_planes"};
 inline KernelSlot<ConvLayerFn> conv_layer{"conv_layer"};
-inline KernelSlot<TileMlpLabelsFn> tile_mlp_labels{"tile_mlp_labels"};
 inline KernelSlot<AdamBeginFn> adam_begin{"adam_begin", Outputs::updated};
 inline KernelSlot<AdamFn> adam{"adam", Outputs::updated};
 inline KernelSlot<SgdFn> sgd{"sgd", Outputs::updated};

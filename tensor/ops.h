@@ -19,14 +19,13 @@ Shape pool2d_shape(const Shape& x, const Pool2dParams&);
 Shape cat_shape(const std::vector<Shape>& xs, int dim);
 // `dims` empty means all; keepdim leaves sizes of 1.
 Shape reduce_shape(const Shape& x, const std::vector<int>& dims, bool keepdim);
-// Channels of phi that an MLP on `channels` inputs per pixel reads; throws unless tile is a power of two.
+// Channels of phi that an MLP on `channels` inputs per pixel (classes and channels of x) reads; throws unless tile is a power
+// of two.
 int64_t tile_mlp_parameters(int64_t channels, const TileMlpParams&);
-Shape tile_mlp_shape(const Shape& x, const Shape& phi, const TileMlpParams&);
-Shape label_planes_shape(const Shape& labels, const LabelPlanesParams&);
+Shape tile_mlp_shape(const Shape& x, const Shape& phi, const TileMlpParams&);  // x's channels: classes too
+Shape picture_shape(const Shape& values);                                       // [N,C,H,W] -> [N,H,W,C]
+Shape label_planes_shape(const Shape& labels, bool instance, const LabelPlanesParams&);
 Shape conv_layer_shape(const Shape& x, const Shape& w, const ConvLayerParams&);
-// Of float values; pictures have their channels last.
-Shape tile_mlp_labels_shape(const Shape& labels, bool instance, const Shape& phi, const TileMlpLabelsParams&);
-Shape picture_shape(const Shape& values);  // [N,C,H,W] -> [N,H,W,C]
 
 // ---- elementwise ------------------------------------------------------------------------------------------------------
 Tensor unary(UnaryOp op, const Tensor& x, const UnaryParams& params = {});
@@ -55,8 +54,6 @@ Tensor log_softmax_backward(const Tensor& y, const Tensor& dy, int dim);
 // y[..,j,..] = x[.., index[..,j,..], ..] along dim; index i32 with x's shape except along dim. Throws for an index outside.
 Tensor gather(const Tensor& x, int dim, const Tensor& index);
 Tensor gather_backward(const Tensor& dy, int dim, const Tensor& index, const Shape& x_shape);
-// labels [N,H,W] i32 or u8 -> [N,classes,H,W] floating; throws for labels outside 0..classes-1.
-Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype = DType::f32);
 
 // ---- joining ---------------------------------------------------------------------------------------------------------
 Tensor cat(const std::vector<Tensor>& xs, int dim);
@@ -106,22 +103,30 @@ Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x
 Tensor resize2d(const Tensor& x, Size2 size, ResizeMode mode);
 Tensor resize2d_backward(const Tensor& dy, const Shape& x_shape, ResizeMode mode);
 
+// ---- label maps [N,H,W], i32 or u8 -------------------------------------------------------------------------------------
+// [N,classes,H,W]; throws for labels outside 0..classes-1.
+Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype = DType::f32);
+// One-hot planes and the instance channel (may be undefined), downsampled. Labels outside 0..classes-1 are zeros.
+Tensor label_planes(const Tensor& labels, const Tensor& instance, const LabelPlanesParams& params, DType dtype = DType::f32,
+                    Layout layout = Layout::row_major);
+// Number of the first label outside 0..classes-1 that is not `ignored`, in row-major order; -1: there is none, or the labels
+// are on another device, for which a look would wait.
+int64_t first_label_outside(const Tensor& labels, int64_t classes, int64_t ignored = 0);
+
 // ---- ASAPNet's per-tile MLP --------------------------------------------------------------------------------------------
-Tensor tile_mlp(const Tensor& x, const Tensor& phi, const TileMlpParams& params);
+// From labels, x or both. f32 and bf16 give f32.
+Tensor tile_mlp(const Tensor& labels, const Tensor& x, const Tensor& phi, const TileMlpParams& params);
+Tensor tile_mlp_picture(const Tensor& labels, const Tensor& x, const Tensor& phi, const TileMlpParams& params);  // u8
 struct TileMlpGrads {
   Tensor dx, dphi;
 };
 // dx is left undefined unless wanted.
-TileMlpGrads tile_mlp_backward(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams& params,
-                               bool want_dx);
+TileMlpGrads tile_mlp_backward(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& dy,
+                               const TileMlpParams& params, bool want_dx);
 
-// ---- inference: into outputs that the caller planned (asapnet/session.h) --------------------------------------------------
-// Shapes, types and layouts as in kernels.h; y must be contiguous and of the op's shape.
-void label_planes(const Tensor& labels, const Tensor& instance, const LabelPlanesParams& params, Tensor& y);
+// ---- inference: into outputs that the caller planned --------------------------------------------------------------------
 void conv_layer(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift, const ConvLayerParams& params,
                 Tensor& y);
-void tile_mlp_labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
-                     Tensor& y);
 
 // ---- random numbers and optimiser steps ----------------------------------------------------------------------------------
 Tensor random_uniform(const Shape& shape, const RandomParams& params, DType dtype = DType::f32, Device device = Device::cpu);

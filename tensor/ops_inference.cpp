@@ -1,5 +1,8 @@
-// Checked front of the kernels that inference runs. Declared in ops.h; the kernels are cpu/inference*.cpp.
-// They write into the caller's tensors: a session plans its buffers once (asapnet/session.h).
+// Checked ops on label maps: planes, plain or downsampled; and the convolution layers of inference, which write into the
+// caller's tensors. Declared in ops.h; the kernels are cpu/inference.cpp.
+#include <algorithm>
+#include <type_traits>
+
 #include "tensor/checks.h"
 #include "tensor/ops.h"
 
@@ -40,19 +43,6 @@ void is_f32(const char* op, const char* what, const Tensor& x, const Shape& shap
   checks::has_shape(op, what, x, shape);
 }
 
-void check_labels(const char* op, const Tensor& labels, const Tensor& instance) {
-  is_defined(op, "labels", labels);
-  ASAP_CHECK(labels.dtype() == DType::u8, op, ": expected labels to be u8, got ", labels.dtype());
-  checks::has_rank(op, "labels", labels.shape(), 3);
-  if (!instance.defined()) return;
-  is_f32(op, "instance", instance, {labels.size(0), 1, labels.size(1), labels.size(2)}, labels);
-}
-
-// A label is a byte.
-void check_classes(const char* op, int64_t classes) {
-  ASAP_CHECK(classes >= 1 && classes <= 256, op, ": expected 1 to 256 classes, got ", classes);
-}
-
 // What an output must not lie on: kernels write it while they read.
 void is_apart(const char* op, const char* what, const Tensor& x, const Tensor& y) {
   ASAP_CHECK(!x.defined() || !y.overlaps(x), op, ": y lies on the memory of ", what);
@@ -60,34 +50,62 @@ void is_apart(const char* op, const char* what, const Tensor& x, const Tensor& y
 
 Tensor packed(const Tensor& x) { return x.defined() ? x.contiguous() : x; }
 
+// A class number as an unsigned one: those below 0 become the largest. The pass that finds none outside is one the compiler
+// vectorises: a search that stops at the first would take longer than a card takes for the picture.
+template <class T>
+int64_t first_outside(const Tensor& labels, int64_t classes, int64_t ignored) {
+  using Word = std::make_unsigned_t<T>;
+  const T* first = labels.data<T>();
+  const T* last = first + labels.numel();
+  const auto word = [&](T label) { return static_cast<Word>(label == ignored ? 0 : label); };
+  Word largest = 0;
+  for (const T* label = first; label != last; ++label) largest = std::max(largest, word(*label));
+  if (static_cast<int64_t>(largest) < classes) return -1;
+  return std::find_if(first, last, [&](T label) { return static_cast<int64_t>(word(label)) >= classes; }) - first;
+}
+
 }  // namespace
 
-Shape label_planes_shape(const Shape& labels, const LabelPlanesParams& p) {
+int64_t first_label_outside(const Tensor& labels, int64_t classes, int64_t ignored) {
+  if (labels.device() != Device::cpu) return -1;
+  const Tensor packed = labels.contiguous();
+  return labels.dtype() == DType::u8 ? first_outside<uint8_t>(packed, classes, ignored)
+                                     : first_outside<int32_t>(packed, classes, ignored);
+}
+
+Shape label_planes_shape(const Shape& labels, bool instance, const LabelPlanesParams& p) {
   checks::has_rank("label_planes", "labels", labels, 3);
-  check_classes("label_planes", p.classes);
-  ASAP_CHECK(p.channels >= p.classes, "label_planes: expected a channel for each of ", p.classes, " classes, got ",
-             p.channels);
+  ASAP_CHECK(p.classes >= 1, "label_planes: expected a positive number of classes, got ", p.classes);
   ASAP_CHECK(p.factor == 1 || (p.factor > 1 && p.factor % 2 == 0), "label_planes: factor must be 1 or even, got ",
              p.factor);
   ASAP_CHECK(labels[1] % p.factor == 0 && labels[2] % p.factor == 0, "label_planes: labels ", labels,
              " are no multiple of factor ", p.factor);
-  return shape_of({labels[0], p.channels, labels[1] / p.factor, labels[2] / p.factor}, p.layout);
+  const int64_t channels = add_sizes(p.classes, instance ? 1 : 0, "label_planes");
+  return {labels[0], channels, labels[1] / p.factor, labels[2] / p.factor};
 }
 
-void label_planes(const Tensor& labels, const Tensor& instance, const LabelPlanesParams& params, Tensor& y) {
-  check_labels("label_planes", labels, instance);
-  const int64_t needed = params.classes + (instance.defined() ? 1 : 0);
-  ASAP_CHECK(params.channels >= needed, "label_planes: y has ", params.channels, " channels, but the input has ",
-             needed);
-  is_activation("label_planes", "y", y);
-  checks::one_device("label_planes", labels, y);
-  checks::has_shape("label_planes", "y", y, label_planes_shape(labels.shape(), params));
-  is_packed("label_planes", "y", y);
-  is_apart("label_planes", "labels", labels, y);
-  is_apart("label_planes", "instance", instance, y);
-  if (y.numel() == 0) return;
-  kernels::label_planes.run(y.device(), labels.contiguous(), packed(instance), params, y);
-  y.bump_version();
+Tensor label_planes(const Tensor& labels, const Tensor& instance, const LabelPlanesParams& params, DType dtype,
+                    Layout layout) {
+  checks::is_labels("label_planes", labels);
+  if (instance.defined()) {
+    checks::is_floating("label_planes", "instance", instance);
+    checks::one_device("label_planes", labels, instance);
+    checks::has_shape("label_planes", "instance", instance, {labels.size(0), 1, labels.size(1), labels.size(2)});
+  }
+  ASAP_CHECK(is_floating(dtype), "label_planes: expected f32, f64 or bf16 planes, got ", dtype);
+  Tensor y = Tensor::empty(label_planes_shape(labels.shape(), instance.defined(), params), dtype, labels.device(), layout);
+  if (y.numel() > 0) kernels::label_planes.run(y.device(), labels, instance, params, y);
+  return y;
+}
+
+Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype) {
+  checks::is_labels("one_hot", labels);
+  ASAP_CHECK(classes > 0, "one_hot: expected a positive number of classes, got ", classes);
+  ASAP_CHECK(is_floating(dtype), "one_hot: expected f32 or f64 planes, got ", dtype);
+  const int64_t outside = first_label_outside(labels, classes);
+  ASAP_CHECK(outside < 0, "one_hot: label ", labels.contiguous().reshape({-1}).select(0, outside).item(), " is outside 0..",
+             classes - 1);
+  return label_planes(labels, {}, {.classes = classes}, dtype);
 }
 
 Shape conv_layer_shape(const Shape& x, const Shape& w, const ConvLayerParams& p) {
@@ -128,45 +146,6 @@ void conv_layer(const Tensor& x, const Tensor& w, const Tensor& scale, const Ten
   is_f32("conv_layer", "shift", shift, {w.size(0)}, x);
   if (y.numel() == 0) return;
   kernels::conv_layer.run(x.device(), x.contiguous(), w.contiguous(), packed(scale), shift.contiguous(), params, y);
-  y.bump_version();
-}
-
-Shape tile_mlp_labels_shape(const Shape& labels, bool instance, const Shape& phi, const TileMlpLabelsParams& p) {
-  checks::has_rank("tile_mlp_labels", "labels", labels, 3);
-  checks::has_rank("tile_mlp_labels", "phi", phi, 4);
-  check_classes("tile_mlp_labels", p.classes);
-  const int64_t channels = p.classes + (instance ? 1 : 0), parameters = tile_mlp_parameters(channels, p.mlp);
-  const Sizes grid = sizes_of(phi, p.phi_layout);
-  ASAP_CHECK(grid.c >= parameters, "tile_mlp_labels: phi ", phi, " has ", grid.c, " channels, but the MLP on ",
-             channels, " channels needs ", parameters);
-  // The rest is the same as with the one-hot planes written out.
-  return tile_mlp_shape({labels[0], channels, labels[1], labels[2]}, {grid.n, parameters, grid.h, grid.w}, p.mlp);
-}
-
-Shape picture_shape(const Shape& values) {
-  checks::has_rank("picture_shape", "values", values, 4);
-  return {values[0], values[2], values[3], values[1]};
-}
-
-void tile_mlp_labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
-                     Tensor& y) {
-  check_labels("tile_mlp_labels", labels, instance);
-  is_activation("tile_mlp_labels", "phi", phi);
-  is_defined("tile_mlp_labels", "y", y);
-  checks::one_device("tile_mlp_labels", labels, phi);
-  checks::one_device("tile_mlp_labels", labels, y);
-  const bool picture = y.dtype() == DType::u8;
-  const DType wanted = phi.dtype() == DType::f64 ? DType::f64 : DType::f32;
-  ASAP_CHECK(picture || y.dtype() == wanted, "tile_mlp_labels: with phi in ", phi.dtype(), " expected y to be u8 or ",
-             wanted, ", got ", y.dtype());
-  const Shape values = tile_mlp_labels_shape(labels.shape(), instance.defined(), phi.shape(), params);
-  checks::has_shape("tile_mlp_labels", "y", y, picture ? picture_shape(values) : values);
-  is_packed("tile_mlp_labels", "y", y);
-  is_apart("tile_mlp_labels", "labels", labels, y);
-  is_apart("tile_mlp_labels", "instance", instance, y);
-  is_apart("tile_mlp_labels", "phi", phi, y);
-  if (y.numel() == 0) return;
-  kernels::tile_mlp_labels.run(y.device(), labels.contiguous(), packed(instance), phi.contiguous(), params, y);
   y.bump_version();
 }
 

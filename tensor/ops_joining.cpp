@@ -1,4 +1,4 @@
-// Checked ops that rearrange: cat, gather with its gradient, one_hot. Declared in ops.h.
+// Checked ops that rearrange: cat, gather with its gradient. Declared in ops.h.
 #include "tensor/checks.h"
 #include "tensor/ops.h"
 
@@ -24,15 +24,6 @@ void check_gather(const char* op, const Shape& x, const Tensor& index, int dim) 
   for (int64_t i = 0; i < index.numel(); ++i) {
     ASAP_CHECK(values[i] >= 0 && values[i] < x[dim], op, ": index ", values[i], " is outside 0..", x[dim] - 1,
                " of dimension ", dim);
-  }
-}
-
-template <class T>
-void check_labels(const Tensor& labels, int64_t classes) {
-  const T* values = labels.data<T>();
-  for (int64_t i = 0; i < labels.numel(); ++i) {
-    ASAP_CHECK(values[i] >= 0 && values[i] < classes, "one_hot: label ", static_cast<int>(values[i]), " is outside 0..",
-               classes - 1);
   }
 }
 
@@ -88,22 +79,6 @@ Tensor gather_backward(const Tensor& dy, int dim, const Tensor& index, const Sha
   Tensor dx = Tensor::like(dy, x_shape);
   if (dx.numel() > 0) kernels::gather_backward.run(dy.device(), dy.contiguous(), packed, axis_params(x_shape, d), dx);
   return dx;
-}
-
-Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype) {
-  ASAP_CHECK(labels.defined() && (labels.dtype() == DType::i32 || labels.dtype() == DType::u8),
-             "one_hot: expected i32 or u8 labels, got ",
-             labels.defined() ? name(labels.dtype()) : "an undefined tensor");
-  checks::has_rank("one_hot", "labels", labels.shape(), 3);
-  ASAP_CHECK(classes > 0, "one_hot: expected a positive number of classes, got ", classes);
-  ASAP_CHECK(asap::is_floating(dtype), "one_hot: expected f32 or f64 planes, got ", dtype);
-  const Tensor packed = labels.contiguous();
-  if (labels.device() == Device::cpu) {
-    labels.dtype() == DType::u8 ? check_labels<uint8_t>(packed, classes) : check_labels<int32_t>(packed, classes);
-  }
-  Tensor y = Tensor::empty({labels.size(0), classes, labels.size(1), labels.size(2)}, dtype, labels.device());
-  if (y.numel() > 0) kernels::one_hot.run(labels.device(), packed, y);
-  return y;
 }
 
 }  // namespace asap

@@ -2,6 +2,7 @@
 // Declared in ops.h; the kernels are cpu/tile_mlp*.cpp. Source: SPEC of the high-res stream, ASAPNet (CVPR 2021), section 3.
 #include <bit>
 
+#include "tensor/checks.h"
 #include "tensor/ops.h"
 
 namespace asap {
@@ -27,12 +28,41 @@ void check_multiple(const char* what, int64_t size, int64_t tile, const Shape& x
        below > 0 ? str(below, " or ") : std::string(), below + tile, " would do");
 }
 
-void check_dtypes(const char* op, const Tensor& x, const Tensor& phi) {
-  ASAP_CHECK(x.defined() && phi.defined(), op, ": x and phi must be defined");
-  ASAP_CHECK(is_floating(x.dtype()) && x.dtype() == phi.dtype(), op, ": x and phi must both be f32 or both f64, got ",
-             x.dtype(), " and ", phi.dtype());
-  ASAP_CHECK(x.device() == phi.device(), op, ": x is on ", x.device(), ", but phi on ", phi.device(),
-             "; move one with Tensor::to");
+// The shape of y, once all fits together: f64 only with f64, f32 and bf16 as they come.
+Shape check_inputs(const char* op, const Tensor& labels, const Tensor& x, const Tensor& phi, const TileMlpParams& params) {
+  ASAP_CHECK((labels.defined() || x.defined()) && phi.defined(), op, ": labels or x, and phi must be defined");
+  checks::is_floating(op, "phi", phi);
+  const auto beside_phi = [&](const char* what, const Tensor& input) {
+    ASAP_CHECK(input.device() == phi.device(), op, ": ", what, " on ", input.device(), ", but phi on ", phi.device(),
+               "; move one with Tensor::to");
+  };
+  if (labels.defined()) {
+    checks::is_labels(op, labels);
+    ASAP_CHECK(params.classes >= 1, op, ": expected a positive number of classes, got ", params.classes);
+    beside_phi("labels are", labels);
+  }
+  int64_t channels = labels.defined() ? params.classes : 0;
+  if (x.defined()) {
+    checks::is_floating(op, "x", x);
+    ASAP_CHECK((x.dtype() == DType::f64) == (phi.dtype() == DType::f64), op, ": f64 goes with f64 only, got x ", x.dtype(),
+               " and phi ", phi.dtype());
+    beside_phi("x is", x);
+    checks::has_rank(op, "x", x.shape(), 4);
+    channels = add_sizes(channels, x.size(1), "tile_mlp");
+  }
+  const Shape picture = labels.defined() ? labels.shape() : Shape{x.size(0), x.size(2), x.size(3)};
+  if (labels.defined() && x.defined()) checks::has_shape(op, "x", x, {picture[0], x.size(1), picture[1], picture[2]});
+  return tile_mlp_shape({picture[0], channels, picture[1], picture[2]}, phi.shape(), params);
+}
+
+Tensor forward(const char* op, const Tensor& labels, const Tensor& x, const Tensor& phi, const TileMlpParams& params,
+               bool picture) {
+  const Shape values = check_inputs(op, labels, x, phi, params);
+  const Layout layout = x.defined() ? x.layout() : Layout::row_major;
+  Tensor y = picture ? Tensor::empty(picture_shape(values), DType::u8, phi.device())
+                     : Tensor::empty(values, sum_dtype(phi.dtype()), phi.device(), layout);
+  if (y.numel() > 0) kernels::tile_mlp_forward.run(phi.device(), labels, x, phi, params, y);
+  return y;
 }
 
 }  // namespace
@@ -59,25 +89,30 @@ Shape tile_mlp_shape(const Shape& x, const Shape& phi, const TileMlpParams& para
   return {x[0], params.out, x[2], x[3]};
 }
 
-Tensor tile_mlp(const Tensor& x, const Tensor& phi, const TileMlpParams& params) {
-  check_dtypes("tile_mlp", x, phi);
-  Tensor y = Tensor::like(x, tile_mlp_shape(x.shape(), phi.shape(), params));
-  if (y.numel() > 0) kernels::tile_mlp_forward.run(x.device(), x.contiguous(), phi.contiguous(), params, y);
-  return y;
+Shape picture_shape(const Shape& values) {
+  checks::has_rank("picture_shape", "values", values, 4);
+  return {values[0], values[2], values[3], values[1]};
 }
 
-TileMlpGrads tile_mlp_backward(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams& params,
-                               bool want_dx) {
-  check_dtypes("tile_mlp_backward", x, phi);
-  const Shape y_shape = tile_mlp_shape(x.shape(), phi.shape(), params);
+Tensor tile_mlp(const Tensor& labels, const Tensor& x, const Tensor& phi, const TileMlpParams& params) {
+  return forward("tile_mlp", labels, x, phi, params, false);
+}
+
+Tensor tile_mlp_picture(const Tensor& labels, const Tensor& x, const Tensor& phi, const TileMlpParams& params) {
+  return forward("tile_mlp_picture", labels, x, phi, params, true);
+}
+
+TileMlpGrads tile_mlp_backward(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& dy,
+                               const TileMlpParams& params, bool want_dx) {
+  const Shape y_shape = check_inputs("tile_mlp_backward", labels, x, phi, params);
+  const DType y_dtype = sum_dtype(phi.dtype());
   ASAP_CHECK(dy.defined() && dy.shape() == y_shape, "tile_mlp_backward: dy must have y's shape ", y_shape, ", got ",
              dy.defined() ? dy.shape().str() : "an undefined tensor");
-  ASAP_CHECK(dy.dtype() == x.dtype() && dy.device() == x.device(), "tile_mlp_backward: dy must be ", x.dtype(), " on ",
-             x.device(), " like x, got ", dy.dtype(), " on ", dy.device());
-  TileMlpGrads grads{want_dx ? Tensor::like(x) : Tensor(), Tensor::like(phi)};
+  ASAP_CHECK(dy.dtype() == y_dtype && dy.device() == phi.device(), "tile_mlp_backward: dy must be ", y_dtype, " on ",
+             phi.device(), " like y, got ", dy.dtype(), " on ", dy.device());
+  TileMlpGrads grads{want_dx && x.defined() ? Tensor::like(x) : Tensor(), Tensor::like(phi)};
   if (dy.numel() == 0) return grads;  // an empty batch: so are they
-  kernels::tile_mlp_backward.run(x.device(), x.contiguous(), phi.contiguous(), dy.contiguous(), params, grads.dx,
-                                 grads.dphi);
+  kernels::tile_mlp_backward.run(phi.device(), labels, x, phi, dy, params, grads.dx, grads.dphi);
   return grads;
 }
 

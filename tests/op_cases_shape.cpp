@@ -96,13 +96,13 @@ std::vector<OpCase> indexing() {
   gathers("classes", {2, 35, 4, 5}, {2, 1, 4, 5}, 1);
   rows.push_back({.name = "one_hot/i32", .inputs = {indices({2, 5, 7}, 4), constant(normal({1}))},
                   .run = [](const Inputs& in) { return Variable(one_hot(in[0].value(), 4, in[1].dtype())); },
-                  .slots = {&kernels::one_hot}});
+                  .slots = {&kernels::label_planes}});
   rows.push_back({.name = "one_hot/parallel", .inputs = {indices({2, 97, 101}, 35), constant(normal({1}))},
                   .run = [](const Inputs& in) { return Variable(one_hot(in[0].value(), 35, in[1].dtype())); },
-                  .slots = {&kernels::one_hot}});
+                  .slots = {&kernels::label_planes}});
   rows.push_back({.name = "one_hot/u8", .inputs = {indices({1, 9, 5}, 13), constant(normal({1}))},
                   .run = [](const Inputs& in) { return Variable(one_hot(in[0].value().to(DType::u8), 13, in[1].dtype())); },
-                  .slots = {&kernels::one_hot}});
+                  .slots = {&kernels::label_planes}});
   return rows;
 }
 
@@ -130,7 +130,7 @@ std::vector<OpCase> shape_cases() {
                        [](const Inputs& in) { return Variable(in[0].value().permute({0, 2, 3, 1}).contiguous()); }));
   rows.push_back(large("copy/contiguous_64x256x256", {normal({1, 64, 256, 256})}, kernels::copy,
                        [](const Inputs& in) { return Variable(in[0].value().clone()); }));
-  rows.push_back(large("one_hot/35x256x512", {indices({1, 256, 512}, 35)}, kernels::one_hot,
+  rows.push_back(large("one_hot/35x256x512", {indices({1, 256, 512}, 35)}, kernels::label_planes,
                        [](const Inputs& in) { return Variable(one_hot(in[0].value(), 35)); }));
   return rows;
 }

@@ -45,7 +45,7 @@ void add_small(const Row& r, std::vector<OpCase>& rows) {
     const OpInput x = normal(x_shape(r));
     rows.push_back({.name = str("tile_mlp/", r.name, want_dx ? "_dx" : ""),
                     .inputs = {want_dx ? x : constant(x), normal(phi_shape(r), phi_scale(r))},
-                    .run = [p = r.params](const Inputs& in) { return tile_mlp(in[0], in[1], p); },
+                    .run = [p = r.params](const Inputs& in) { return tile_mlp({}, in[0], in[1], p); },
                     .slots = {&kernels::tile_mlp_forward, &kernels::tile_mlp_backward},
                     .tolerance = r.tolerance,
                     .tf32_tolerance = !r.tf32_kinks ? 2e-3 : want_dx ? 0.25 : 0.025,
@@ -61,7 +61,7 @@ void add_large(const Row& r, std::vector<OpCase>& rows) {
   row.inputs = {constant(normal(x_shape(r))), constant(normal(phi_shape(r), phi_scale(r)))};
   row.slots = {&kernels::tile_mlp_forward};
   row.flops = flops(r);
-  row.run = [p = r.params](const Inputs& in) { return Variable(tile_mlp(in[0].value(), in[1].value(), p)); };
+  row.run = [p = r.params](const Inputs& in) { return Variable(tile_mlp({}, in[0].value(), in[1].value(), p)); };
   rows.push_back(row);
 
   // slope 1: among 16 million hidden values some lie within rounding of the kink and take its other side (1.5e-3 of the
@@ -74,7 +74,125 @@ void add_large(const Row& r, std::vector<OpCase>& rows) {
   row.slots = {&kernels::tile_mlp_backward};
   row.flops = 3 * flops(r);
   row.run = [p = smooth](const Inputs& in) {
-    return Variable(tile_mlp_backward(in[0].value(), in[1].value(), in[2].value(), p, false).dphi);
+    return Variable(tile_mlp_backward({}, in[0].value(), in[1].value(), in[2].value(), p, false).dphi);
+  };
+  rows.push_back(row);
+}
+
+// ---- from labels ----------------------------------------------------------------------------------------------------
+
+// A result kept in bf16 is off by half a unit in the last of 8 bits, 2^-8 of it.
+constexpr double kBf16Result = 4e-3;
+// A picture's value may fall on the other side of a whole number: one step, where the largest value is over 100.
+constexpr double kPictureStep = 1.0 / 100;
+
+// params.classes counts; r.channels are x's, 0: none.
+struct LabelRow {
+  Row r;
+  bool outside = false;  // some labels are no class
+  bool bytes = true;     // u8, else i32
+};
+
+int64_t all_channels(const Row& r) { return r.params.classes + r.channels; }
+
+// Inputs: labels, phi, then x if there is one.
+std::vector<OpInput> label_inputs(const LabelRow& l) {
+  const Row& r = l.r;
+  const int64_t height = r.grid_h * r.params.tile, width = r.grid_w * r.params.tile;
+  const OpInput labels = indices({r.batch, height, width}, r.params.classes + (l.outside ? 2 : 0));
+  const Shape phi{r.batch, tile_mlp_parameters(all_channels(r), r.params), r.grid_h, r.grid_w};
+  const double scale = 1 / std::sqrt(static_cast<double>(std::max(all_channels(r), r.params.width)));
+  std::vector<OpInput> inputs{l.bytes ? compact(labels) : labels, normal(phi, scale)};
+  if (r.channels > 0) inputs.push_back(normal({r.batch, r.channels, height, width}));
+  return inputs;
+}
+Tensor x_of(const Inputs& in) { return in.size() > 2 ? in[2].value() : Tensor(); }
+
+// Forward and backward; then what has no gradient here: channels-last inputs and pictures.
+void add_labels(const LabelRow& l, std::vector<OpCase>& rows) {
+  OpCase row;
+  row.name = str("tile_mlp/labels_", l.r.name, l.bytes ? "" : "_i32");
+  row.inputs = label_inputs(l);
+  row.run = [p = l.r.params](const Inputs& in) {
+    return tile_mlp(in[0].value(), in.size() > 2 ? in[2] : Variable(), in[1], p);
+  };
+  row.slots = {&kernels::tile_mlp_forward, &kernels::tile_mlp_backward};
+  row.tolerance = l.r.tolerance;
+  row.tf32_tolerance = l.r.tf32_kinks ? 0.25 : 2e-3;
+  row.gradcheck = l.r.gradcheck;
+  rows.push_back(row);
+
+  for (OpInput& input : row.inputs) input.differentiable = false;
+  row.name += "_channels_last";
+  row.slots = {&kernels::tile_mlp_forward};
+  row.run = [p = l.r.params](const Inputs& in) {
+    const Tensor x = x_of(in);
+    return Variable(tile_mlp(in[0].value(), x.defined() ? x.to(Layout::channels_last) : x,
+                             in[1].value().to(Layout::channels_last), p));
+  };
+  rows.push_back(row);
+
+  row.name = str("tile_mlp/labels_", l.r.name, l.bytes ? "" : "_i32", "_picture");
+  row.tolerance = kPictureStep;
+  row.run = [p = l.r.params](const Inputs& in) {
+    return Variable(tile_mlp_picture(in[0].value(), x_of(in), in[1].value(), p).to(in[1].dtype()));
+  };
+  rows.push_back(row);
+}
+
+// phi in bf16, forward and its gradient, which is bf16 too; the last input is of the run's type.
+void add_bf16(const LabelRow& l, std::vector<OpCase>& rows) {
+  OpCase row;
+  row.name = str("tile_mlp/labels_", l.r.name, "_bf16");
+  row.inputs = label_inputs(l);
+  row.inputs[1] = compact(row.inputs[1]);
+  row.inputs.push_back(constant(normal({l.r.batch, l.r.params.out, l.r.grid_h * l.r.params.tile, l.r.grid_w * l.r.params.tile})));
+  row.slots = {&kernels::tile_mlp_forward};
+  row.run = [p = l.r.params](const Inputs& in) { return Variable(tile_mlp(in[0].value(), {}, in[1].value(), p)); };
+  rows.push_back(row);
+  row.name += "_backward";
+  row.slots = {&kernels::tile_mlp_backward};
+  row.tolerance = kBf16Result;
+  row.run = [p = l.r.params](const Inputs& in) {
+    return Variable(tile_mlp_backward(in[0].value(), {}, in[1].value(), in[2].value(), p, false).dphi.to(in[2].dtype()));
+  };
+  rows.push_back(row);
+}
+
+// What a session asks for, in either layout, and the gradient that training asks for.
+void add_large_labels(const char* name, int64_t tile, std::vector<OpCase>& rows) {
+  const LabelRow l{{name, 1, 0, 16, 16, {.tile = tile, .classes = 13}}};
+  for (const bool channels_last : {false, true}) {
+    for (const bool bf16 : {false, true}) {
+      if (bf16 && !channels_last) continue;
+      OpCase row;
+      row.name = str("tile_mlp/labels_", name, "/picture", channels_last ? "_channels_last" : "", bf16 ? "_bf16" : "");
+      row.inputs = label_inputs(l);
+      row.inputs[1] = bf16 ? compact(row.inputs[1]) : constant(row.inputs[1]);
+      row.slots = {&kernels::tile_mlp_forward};
+      row.tolerance = kPictureStep;
+      row.large = true;
+      row.flops = flops({name, 1, 13, 16, 16, {.tile = tile}});
+      row.run = [p = l.r.params, channels_last](const Inputs& in) {
+        const Tensor phi = in[1].value();
+        return Variable(tile_mlp_picture(in[0].value(), {}, channels_last ? phi.to(Layout::channels_last) : phi, p));
+      };
+      rows.push_back(row);
+    }
+  }
+  OpCase row;
+  row.name = str("tile_mlp/labels_", name, "/backward");
+  row.inputs = label_inputs(l);
+  row.inputs[1] = constant(row.inputs[1]);
+  row.inputs.push_back(constant(normal({1, 3, 16 * tile, 16 * tile})));
+  row.slots = {&kernels::tile_mlp_backward};
+  row.tolerance = 1e-5;
+  row.large = true;
+  row.flops = 3 * flops({name, 1, 13, 16, 16, {.tile = tile}});
+  TileMlpParams smooth = l.r.params;
+  smooth.slope = 1;
+  row.run = [p = smooth](const Inputs& in) {
+    return Variable(tile_mlp_backward(in[0].value(), {}, in[1].value(), in[2].value(), p, false).dphi);
   };
   rows.push_back(row);
 }
@@ -106,8 +224,31 @@ std::vector<OpCase> tile_mlp_cases() {
   add_small({"inputs_64", 1, 52, 1, 1, {.tile = 8, .width = 20, .depth = 2, .slope = 1}, false}, rows);
   add_small({"inputs_65", 1, 53, 1, 1, {.tile = 8, .width = 20, .depth = 2, .slope = 1}, false}, rows);
   add_small({"depth_6", 1, 2, 1, 1, {.tile = 4, .width = 8, .depth = 6}}, rows);
+  for (const LabelRow& l : std::vector<LabelRow>{
+           {{"tile_1", 1, 0, 3, 4, {.tile = 1, .width = 4, .depth = 2, .classes = 3}}},
+           {{"tile_2_x", 2, 1, 3, 2, {.tile = 2, .width = 4, .depth = 3, .classes = 3}}},
+           {{"tile_4_outside", 1, 0, 2, 3, {.tile = 4, .width = 6, .depth = 3, .slope = 0.2, .classes = 2}}, true, false},
+           {{"depth_1", 1, 0, 2, 2, {.tile = 4, .depth = 1, .classes = 3}}},
+           {{"depth_1_x_outside", 2, 1, 1, 1, {.tile = 4, .depth = 1, .out = 1, .classes = 1}}, true},
+           {{"depth_5", 1, 0, 1, 2, {.tile = 2, .width = 5, .depth = 5, .out = 2, .classes = 3}}, false, false},
+           {{"x_3_outside", 1, 3, 1, 2, {.tile = 4, .width = 9, .depth = 2, .classes = 5}}, true, false},
+           {{"model_tile_16", 1, 0, 1, 3, {.classes = 13}, false, true}},
+           {{"model_tile_32_x", 1, 1, 1, 1, {.tile = 32, .classes = 13}, false, true}},
+           {{"quick_tile_8", 1, 0, 3, 2, {.tile = 8, .width = 32, .classes = 13}, false, true}},
+           {{"classes_16_outside", 1, 0, 1, 2, {.tile = 8, .width = 12, .depth = 3, .slope = 1, .classes = 16}, false}, true},
+           {{"classes_35_x_outside", 2, 1, 1, 2, {.tile = 16, .width = 24, .depth = 3, .slope = 1, .classes = 35}, false}, true},
+           {{"classes_200_x", 1, 1, 1, 1, {.tile = 16, .width = 7, .depth = 2, .out = 4, .slope = 1, .classes = 200}, false}, true},
+           {{"classes_300", 1, 0, 1, 1, {.tile = 8, .width = 7, .depth = 2, .slope = 1, .classes = 300}, false}, true, false},
+           {{"many_tiles", 2, 0, 4, 5, {.tile = 4, .width = 10, .depth = 2, .slope = 1, .classes = 6}, false}, true},
+       }) {
+    add_labels(l, rows);
+  }
+  add_bf16({{"tile_8", 1, 0, 2, 1, {.tile = 8, .width = 16, .depth = 3, .slope = 1, .classes = 5}}}, rows);
+  add_bf16({{"model_tile_16", 1, 0, 1, 1, {.slope = 1, .classes = 13}}}, rows);
   add_large({"facades_256", 1, 13, 16, 16, {.tile = 16}}, rows);
   add_large({"facades_512", 1, 13, 16, 16, {.tile = 32}}, rows);
+  add_large_labels("facades_256", 16, rows);
+  add_large_labels("facades_512", 32, rows);
   return rows;
 }
 

@@ -98,7 +98,7 @@ TEST_CASE("tensors on two devices: nothing is moved silently") {
     } catch (const Error& error) {
       std::cerr << error.what() << "\n";
     }
-    tile_mlp(Tensor::ones({1, 1, 2, 2}), Tensor::ones({1, 8, 1, 1}, DType::f32, Device::cuda),
+    tile_mlp({}, Tensor::ones({1, 1, 2, 2}), Tensor::ones({1, 8, 1, 1}, DType::f32, Device::cuda),
              {.tile = 2, .width = 1, .depth = 1, .out = 1});
   });
   CHECK(contains(text, "add: expected both on one device, got cpu and cuda; move one with to(Device)"));

@@ -44,7 +44,7 @@ bool near(const Tensor& x, const Doubles& expected) {
 
 // Read by the first use of a slot, before the variants that it names are there. A child has its own.
 const char* const child = std::getenv("ASAP_EDGES_CHILD");
-const bool environment_is_set = child || setenv("ASAP_KERNEL", "sgd=mine,one_hot=missing", 1) == 0;
+const bool environment_is_set = child || setenv("ASAP_KERNEL", "sgd=mine,label_planes=missing", 1) == 0;
 
 // This program again with other variables, for one test case. Exit status.
 int run_child(const std::string& variables, const std::string& test_case) {
@@ -411,9 +411,9 @@ TEST_CASE("ASAP_KERNEL names a variant that is added later") {
       [&] {
         one_hot(Tensor::zeros({1, 2, 2}, DType::i32), 2);
       },
-      "kernel: one_hot has no variant 'missing'; it has"));
+      "kernel: label_planes has no variant 'missing'; it has"));
   CHECK(says([&] { kernels::sgd.force("else"); }, "kernel: sgd has no variant 'else'; it has"));
-  kernels::one_hot.force("");
+  kernels::label_planes.force("");
 }
 
 TEST_CASE("in a child: ASAP_KERNEL names no slot") {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "tensor/error.h"
+#include "tensor/picture_value.h"
 
 namespace asap::train {
 
@@ -76,8 +77,7 @@ Image image_from_floats(const float* chw, int channels, int height, int width) {
     const float* in = chw + c * plane;
     uint8_t* out = image.pixels.data() + c;
     for (size_t i = 0; i < plane; ++i) {
-      const float v = (in[i] + 1.0f) / 2.0f * 255.0f;
-      out[i * channels] = v > 0.0f ? uint8_t(std::min(v, 255.0f)) : uint8_t(0);  // the comparison also catches NaN
+      out[i * channels] = picture_value(in[i]);
     }
   }
   return image;

@@ -1,4 +1,4 @@
-// gather along the middle of [outer, n, inner], its gradient, and one-hot planes of label pictures.
+// gather along the middle of [outer, n, inner] and its gradient.
 // Indices are checked by the op (ops_joining.cpp), not here.
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
@@ -50,27 +50,6 @@ void gather_backward_naive(const Tensor& dy, const Tensor& index, const AxisPara
   });
 }
 
-// Calls f(T{}, L{}) with y's and the labels' types; labels are i32 or u8.
-template <class F>
-void dispatch_labels(const Tensor& labels, const Tensor& y, const F& f) {
-  dispatch_floating(y.dtype(), "one_hot",
-                    [&](auto tag) { labels.dtype() == DType::u8 ? f(tag, uint8_t{}) : f(tag, int32_t{}); });
-}
-
-void one_hot_naive(const Tensor& labels, Tensor& y) {
-  dispatch_labels(labels, y, [&](auto tag, auto label_tag) {
-    using T = decltype(tag);
-    const auto* label = labels.data<decltype(label_tag)>();
-    T* to = y.data<T>();
-    const int64_t N = y.size(0), C = y.size(1), plane = y.size(2) * y.size(3);
-    for (int64_t n = 0; n < N; ++n) {
-      for (int64_t c = 0; c < C; ++c) {
-        for (int64_t i = 0; i < plane; ++i) to[(n * C + c) * plane + i] = label[n * plane + i] == c ? T(1) : T(0);
-      }
-    }
-  });
-}
-
 // ---- parallel -----------------------------------------------------------------------------------------------------
 
 void gather_parallel(const Tensor& x, const Tensor& index, const AxisParams& p, Tensor& y) {
@@ -114,30 +93,6 @@ void gather_backward_parallel(const Tensor& dy, const Tensor& index, const AxisP
   });
 }
 
-// A tile of labels stays in cache while all its planes are written.
-void one_hot_tiled(const Tensor& labels, Tensor& y) {
-  constexpr int64_t kTile = 4096;
-  dispatch_labels(labels, y, [&](auto tag, auto label_tag) {
-    using T = decltype(tag);
-    using Label = decltype(label_tag);
-    const Label* label = labels.data<Label>();
-    T* to = y.data<T>();
-    const int64_t N = y.size(0), C = y.size(1), plane = y.size(2) * y.size(3), tiles = (plane + kTile - 1) / kTile;
-    parallel_for(
-        N * tiles, std::max<int64_t>(kGrain / (C * std::min(plane, kTile)), 1), [&](int64_t begin, int64_t end) {
-          for (int64_t task = begin; task < end; ++task) {
-            const int64_t n = task / tiles, first = task % tiles * kTile, last = std::min(first + kTile, plane);
-            for (int64_t c = 0; c < C; ++c) {
-              T* row = to + (n * C + c) * plane;
-              const Label* from = label + n * plane;
-#pragma GCC ivdep
-              for (int64_t i = first; i < last; ++i) row[i] = from[i] == c ? T(1) : T(0);
-            }
-          }
-        });
-  });
-}
-
 }  // namespace
 
 void register_gather() {
@@ -145,8 +100,6 @@ void register_gather() {
   kernels::gather_forward.add(Device::cpu, "naive", gather_naive);
   kernels::gather_backward.add(Device::cpu, "parallel", gather_backward_parallel);
   kernels::gather_backward.add(Device::cpu, "naive", gather_backward_naive);
-  kernels::one_hot.add(Device::cpu, "tiled", one_hot_tiled);
-  kernels::one_hot.add(Device::cpu, "naive", one_hot_naive);
 }
 
 }  // namespace asap::cpu

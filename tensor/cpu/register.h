@@ -9,7 +9,7 @@ void register_random();         // random.cpp: random_uniform, random_normal
 void register_elementwise();    // elementwise.cpp: unary, unary_backward, binary
 void register_reduce();         // reduce.cpp: reduce
 void register_softmax();        // softmax.cpp: softmax and log_softmax, forward and backward
-void register_gather();         // gather.cpp: gather_forward, gather_backward, one_hot
+void register_gather();         // gather.cpp: gather_forward, gather_backward
 void register_gemm();           // gemm.cpp
 void register_conv2d();         // conv2d*.cpp: conv2d_forward, conv2d_input_grad, conv2d_weight_grad
 void register_norm();           // norm.cpp: instance_norm and batch_norm, forward and backward
@@ -18,7 +18,7 @@ void register_pad();            // pad.cpp
 void register_pool();           // pool.cpp: average and max pooling
 void register_resize();         // resize.cpp
 void register_tile_mlp();       // tile_mlp*.cpp
-void register_inference();      // inference*.cpp: label_planes, conv_layer, tile_mlp_labels
+void register_inference();      // inference*.cpp: label_planes, conv_layer
 void register_optim();          // optim.cpp: adam_begin, adam, sgd
 void register_naive();          // naive.cpp: the definitions, last
 

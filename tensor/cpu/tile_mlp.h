@@ -69,11 +69,8 @@ class PositionalEncoding {
   std::vector<T> waves_;  // [2 * log2(tile), tile]
 };
 
-void tile_mlp_forward_composed(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y);
-void tile_mlp_backward_composed(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams& params,
-                                Tensor& dx, Tensor& dphi);
-void tile_mlp_forward_fused(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y);
-void tile_mlp_backward_fused(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams& params,
-                             Tensor& dx, Tensor& dphi);
+void tile_mlp_forward_fused(const Tensor& labels, const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y);
+void tile_mlp_backward_fused(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& dy,
+                             const TileMlpParams& params, Tensor& dx, Tensor& dphi);
 
 }  // namespace asap::cpu

@@ -39,7 +39,7 @@ void forward(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Te
 
 }  // namespace
 
-void tile_mlp_forward_fused(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y) {
+void tile_mlp_forward_fused(const Tensor&, const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y) {
   dispatch_floating(x.dtype(), "tile_mlp", [&](auto zero) { forward<decltype(zero)>(x, phi, params, y); });
 }
 

@@ -149,7 +149,7 @@ void backward(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMl
 
 }  // namespace
 
-void tile_mlp_backward_fused(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams& params, Tensor& dx,
+void tile_mlp_backward_fused(const Tensor&, const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams& params, Tensor& dx,
                              Tensor& dphi) {
   dispatch_floating(x.dtype(), "tile_mlp_backward",
                     [&](auto zero) { backward<decltype(zero)>(x, phi, dy, params, dx, dphi); });

@@ -6,7 +6,9 @@
 #pragma once
 
 #include "tensor/definitions/conv2d.h"
+#include "tensor/definitions/label_planes.h"
 #include "tensor/definitions/reduce.h"
+#include "tensor/definitions/tile_mlp.h"
 
 namespace asap::definitions {
 
@@ -14,6 +16,8 @@ template <class Run>
 void add_all(Device device) {
   add_reduce<Run>(device);
   add_conv2d<Run>(device);
+  add_tile_mlp<Run>(device);
+  add_label_planes<Run>(device);
 }
 
 }  // namespace asap::definitions
