@@ -47,6 +47,11 @@ class Block : public nn::Module {
   ConvNormRelu& conv;
 };
 
+// x in the type and layout of another tensor, for a stream whose weights are not f32: only where x has no gradient.
+Variable converted(const Variable& x, const Tensor& like) {
+  return x.requires_grad() ? x : Variable(x.value().to(like.dtype()).to(like.layout()));
+}
+
 }  // namespace
 
 Variable tent_downsample(const Variable& x, int64_t factor) {
@@ -54,20 +59,20 @@ Variable tent_downsample(const Variable& x, int64_t factor) {
 }
 
 ConvNormRelu::ConvNormRelu(int64_t in, int64_t out, int64_t stride, const Config& config)
-    : pad_mode_(config.reflection_pad  ? PadMode::reflect
-                : config.replicate_pad ? PadMode::replicate
-                                       : PadMode::zero),
-      stride_(stride),
-      conv_(register_module<nn::Conv2d>("0", nn::Conv2dOptions{.in = in,
+    : conv_(register_module<nn::Conv2d>("0", nn::Conv2dOptions{.in = in,
                                                                .out = out,
                                                                .kernel = 3,
                                                                .stride = stride,
                                                                .padding = 1,
                                                                .bias = false,
-                                                               .pad_mode = pad_mode_})),
+                                                               .pad_mode = config.reflection_pad  ? PadMode::reflect
+                                                                           : config.replicate_pad ? PadMode::replicate
+                                                                                                  : PadMode::zero})),
       norm_(register_module<nn::InstanceNorm2d>("1", out, true, 0.0)) {}
 
-Variable ConvNormRelu::forward(const Variable& x) { return norm_(conv_(x)); }
+Variable ConvNormRelu::forward(const Variable& x) {
+  return conv2d_instance_norm(x, conv_.weight, norm_.weight, norm_.bias, conv_.params(), norm_.params());
+}
 
 int64_t phi_channels(const Config& config) {
   return tile_mlp_parameters(config.highres_channels(), mlp_params(config));
@@ -105,16 +110,16 @@ Variable LowresStream::downsample(const Variable& x) {
 }
 
 Variable LowresStream::forward(const Variable& x, const Variable& z) {
-  return phi(downsample(x), z, [](const Variable&) {});
+  return forward(x, z, [](const Variable&) {});
 }
 
 Variable LowresStream::forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit) {
-  return phi(downsample(x), z, visit);
+  return phi(converted(downsample(x), convs_.front()->weight()), z, visit);
 }
 
 // The planes are of the weights' type and lie as they do.
 Variable LowresStream::forward(const Tensor& labels, const Tensor& instance, const Variable& z) {
-  const Tensor& weight = convs_.front()->conv().weight.value();
+  const Tensor& weight = convs_.front()->weight();
   const LabelPlanesParams params{.classes = config_.label_channels(), .factor = config_.fixed_downsampling()};
   return phi(label_planes(labels, instance, params, weight.dtype(), weight.layout()), z, [](const Variable&) {});
 }
@@ -124,7 +129,7 @@ Variable LowresStream::phi(Variable h, const Variable& z, const std::function<vo
   for (ConvNormRelu* conv : convs_) visit(h = (*conv)(h));
   if (z_to_features_ && z.defined()) {
     // Behind the last instance norm, which would remove a constant added to a channel before it.
-    h = h + reshape((*z_to_features_)(z), {h.size(0), h.size(1), 1, 1});
+    h = h + converted(reshape((*z_to_features_)(z), {h.size(0), h.size(1), 1, 1}), h.value());
   }
   const Variable result = (*to_phi_)(h);
   visit(result);

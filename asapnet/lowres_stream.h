@@ -19,16 +19,9 @@ class ConvNormRelu : public nn::Layer {
  public:
   ConvNormRelu(int64_t in, int64_t out, int64_t stride, const Config& config);
   Variable forward(const Variable& x) override;
-
-  // For inference without gradients (session.h).
-  PadMode pad_mode() const { return pad_mode_; }
-  int64_t stride() const { return stride_; }
-  const nn::Conv2d& conv() const { return conv_; }
-  const nn::InstanceNorm2d& norm() const { return norm_; }
+  const Tensor& weight() const { return conv_.weight.value(); }
 
  private:
-  PadMode pad_mode_;
-  int64_t stride_;
   nn::Conv2d& conv_;
   nn::InstanceNorm2d& norm_;
 };
@@ -42,9 +35,6 @@ class LowresStream : public nn::Module {
   Variable forward(const Tensor& labels, const Tensor& instance, const Variable& z);
   // The first; hands every layer's output, the last one phi, to `visit`: to compare with a reference layer by layer.
   Variable forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit);
-
-  const std::vector<ConvNormRelu*>& convs() const { return convs_; }
-  const nn::Conv2d& to_phi() const { return *to_phi_; }
 
  private:
   Variable downsample(const Variable& x);

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "asapnet/highres_stream.h"
+#include "nn/init.h"
 
 namespace asap::asapnet {
 namespace {
@@ -24,15 +24,23 @@ void on_host(const char* what, const Tensor& x, const Shape& shape) {
 }  // namespace
 
 InferenceSession::InferenceSession(const Generator& generator, const SessionOptions& options)
-    : config_(generator.config()), options_(options) {
+    : config_(generator.config()), options_(options), generator_((nn::init::Blank(), config_)) {
   ASAP_CHECK(options.batch >= 1, "session: expected a batch of at least 1, came ", options.batch);
   config_.check_size(options.height, options.width, "session");
   const Shape values{options.batch, config_.output_nc, options.height, options.width};
   const bool picture = options.output == SessionOutput::picture;
   result_ = picture ? buffer(picture_shape(values), DType::u8) : buffer(values, DType::f32);
   host_result_ = options.device == Device::cpu ? result_ : Tensor::empty(result_.shape(), result_.dtype());
+  const DType label = config_.label_channels() <= 256 ? DType::u8 : DType::i32;
+  labels_ = config_.no_one_hot ? buffer({options_.batch, 3, options_.height, options_.width}, DType::f32)
+                               : buffer({options_.batch, options_.height, options_.width}, label);
   if (config_.instance_channel()) instance_ = buffer({options.batch, 1, options.height, options.width}, DType::f32);
-  plan_generator(generator);
+  if (config_.condition_on_z) z_ = buffer({options_.batch, config_.z_dim}, DType::f32);
+  take_weights(generator);
+  if (options.device != Device::cpu) {
+    if (config_.no_one_hot) forward();  // makes the tent's weights, which stay
+    compute();                          // recorded now, so that the first run is no slower than the others
+  }
   result_locked_ = backend(options_.device).page_lock(host_result_.raw(), host_result_.bytes());
 }
 
@@ -46,15 +54,21 @@ Tensor InferenceSession::buffer(const Shape& shape, DType dtype) {
   return x;
 }
 
-// A generator of the session's own, since no weight is repacked here and training may go on with the given one.
-void InferenceSession::plan_generator(const Generator& generator) {
-  generator_ = std::make_unique<Generator>(config_);
-  generator_->load_state_dict(generator.state_dict());
-  generator_->to(options_.device);
-  const DType label = config_.label_channels() <= 256 ? DType::u8 : DType::i32;
-  labels_ = config_.no_one_hot ? buffer({options_.batch, 3, options_.height, options_.width}, DType::f32)
-                               : buffer({options_.batch, options_.height, options_.width}, label);
-  if (config_.condition_on_z) z_ = buffer({options_.batch, config_.z_dim}, DType::f32);
+// On a card, weights of convolutions are copied to the form that its kernels want. What is used as it is stays the given
+// generator's.
+void InferenceSession::take_weights(const Generator& generator) {
+  const bool on_cpu = options_.device == Device::cpu;
+  const Layout layout = on_cpu ? Layout::row_major : Layout::channels_last;
+  const DType dtype = !on_cpu && options_.precision == Precision::bf16 ? DType::bf16 : DType::f32;
+  const nn::NamedVariables given = generator.named_parameters();
+  nn::NamedVariables own = generator_.named_parameters();
+  for (size_t i = 0; i < own.size(); ++i) {
+    const Tensor w = given[i].second.value();
+    const Tensor there = w.to(options_.device);
+    const Tensor taken = w.rank() == 4 ? there.to(dtype).to(layout) : there.to(DType::f32);
+    if (!taken.shares_storage(w)) bytes_ += taken.bytes();
+    own[i].second.set_value(taken);
+  }
 }
 
 void InferenceSession::load_f32(const char* what, const Tensor& given, Tensor& place) {
@@ -87,15 +101,27 @@ void InferenceSession::load(const SessionInput& input) {
   if (z_given_) load_f32("z", input.z, z_);
 }
 
-void InferenceSession::compute() {
+void InferenceSession::forward() {
   const NoGrad no_grad;
   const ScopedPrecision precision(options_.precision);
   const Tensor labels = config_.no_one_hot ? Tensor() : labels_;
   const Variable z = z_given_ ? Variable(z_) : Variable();
   Variable x = instance_.defined() ? Variable(instance_) : Variable();
   if (config_.no_one_hot) x = instance_.defined() ? Variable(cat({labels_, instance_}, 1)) : Variable(labels_);
-  result_.copy_from(options_.output == SessionOutput::picture ? generator_->picture(labels, x, z)
-                                                              : generator_->forward(labels, x, z).y.value());
+  result_.copy_from(options_.output == SessionOutput::picture ? generator_.picture(labels, x, z)
+                                                              : generator_.forward(labels, x, z).y.value());
+}
+
+void InferenceSession::compute() {
+  auto& graph = graphs_[z_given_];
+  if (graph) return graph->replay();
+  graph = backend(options_.device).capture([this] { forward(); }, graphs_[!z_given_].get());
+}
+
+size_t InferenceSession::bytes() const {
+  size_t kept = 0;
+  for (const auto& graph : graphs_) kept = std::max(kept, graph ? graph->bytes() : 0);
+  return bytes_ + kept;
 }
 
 const Tensor& InferenceSession::fetch() {

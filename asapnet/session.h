@@ -1,4 +1,7 @@
-// InferenceSession: label maps of one size to pictures, by the generator's own ops, with checks of what comes in.
+// InferenceSession: label maps of one size to pictures: Generator::forward without gradients, with checks of what comes in. On
+// CUDA the weights of its convolutions are channels-last copies, in bf16 if the precision is bf16, and the work is recorded
+// as a graph at construction, with memory of its own; on the CPU the weights are the given generator's and everything is
+// float32 whatever the precision (it is a permission, tensor/precision.h).
 // Sessions of several threads may run at once on the CPU, each thread with its own; a card takes one thread at a time.
 // Next: generator.h for what is computed.
 #pragma once
@@ -50,12 +53,13 @@ class InferenceSession {
   const Tensor& fetch();                 // waits for it and copies the result to the host
 
   const SessionOptions& options() const { return options_; }
-  // Bytes that the session holds on its device: buffers, and weights unless they are the generator's own.
-  size_t bytes() const { return bytes_; }
+  // Bytes that the session holds on its device: buffers, what a graph keeps, and weights unless they are the generator's own.
+  size_t bytes() const;
 
  private:
   Tensor buffer(const Shape& shape, DType dtype);
-  void plan_generator(const Generator& generator);
+  void take_weights(const Generator& generator);
+  void forward();
   void load_labels(const Tensor& labels);
   void load_f32(const char* what, const Tensor& given, Tensor& place);
 
@@ -66,8 +70,9 @@ class InferenceSession {
   Tensor result_, host_result_;   // on the device and on the host; on the CPU one and the same
   bool result_locked_ = false;    // the latter, for faster copies
 
-  std::unique_ptr<Generator> generator_;
+  Generator generator_;
   bool z_given_ = false;
+  std::unique_ptr<DeviceGraph> graphs_[2];  // of forward() without z and with it; they share their memory
 };
 
 }  // namespace asap::asapnet

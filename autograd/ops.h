@@ -70,6 +70,9 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& bias, cons
 
 // ---- normalisation (ops_norm.cpp) ------------------------------------------------------------------------------------------
 Variable instance_norm(const Variable& x, const Variable& gamma, const Variable& beta, const NormParams& params = {});
+// instance_norm(conv2d(x, w)) without bias: where no gradient is recorded, in one kernel.
+Variable conv2d_instance_norm(const Variable& x, const Variable& w, const Variable& gamma, const Variable& beta,
+                              const Conv2dParams& conv_params = {}, const NormParams& norm_params = {});
 struct BatchNormResult {
   Variable y;
   Tensor mean, rstd;  // of this batch, [C], without gradient: for running statistics

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <numeric>
 
 #include "cuda/common.cuh"
 #include "tensor/storage.h"
@@ -76,6 +77,10 @@ class CapturedGraph final : public DeviceGraph {
     cudaGraphDestroy(graph_);
   }
   void replay() override { ASAP_CUDA_CHECK(cudaGraphLaunch(executable_, stream())); }
+  size_t bytes() const override {
+    return std::accumulate(memory_->blocks.begin(), memory_->blocks.end(), size_t{0},
+                           [](size_t sum, const CachingAllocator::Block& block) { return sum + block.bytes; });
+  }
   const std::shared_ptr<GraphMemory>& memory() const { return memory_; }
 
  private:

@@ -1,83 +1,67 @@
-// What the kernels of conv_layer share: the layer's sizes as kernels take them, padding as a rule for indices, and numbers
-// in either storage. Used by conv_layer*.cu. Next: conv_layer.cu, the definition; conv_layer_split_k.cuh, the fast one.
+// What the convolutions of channels-last pictures share: sizes as kernels take them and stores of four channels. They are
+// variants of conv2d_forward and, with the norm behind them, of conv2d_instance_norm.
+// Used by conv_layer*.cu. Next: conv_layer_split_k.cuh.
 #pragma once
 
+#include "cuda/epilogue.cuh"
 #include "cuda/mma.cuh"
+#include "tensor/padded_index.h"
 #include "tensor/precision.h"
 
 namespace asap::cuda {
 
-// x has `pictures` x height x width x channels, y pictures x out_height x out_width x outputs, in either layout.
+// x has `pictures` x height x width pixels, y pictures x out_height x out_width. Pitches are elements from one pixel to the
+// next; what lies behind its channels is nobody's. K runs over w's pitch, with zeros behind the channels.
 struct ConvLayerShape {
-  int pictures, height, width, channels;
-  int outputs, side, stride, pad;
-  int out_height, out_width;
+  int pictures, height, width, channels, x_pitch;
+  int outputs, side, w_pitch, stride, pad;
+  int out_height, out_width, y_pitch;
   PadMode mode;
   __host__ __device__ __forceinline__ int pixels() const { return out_height * out_width; }  // of one picture of y
 };
 
-inline ConvLayerShape conv_layer_shape(const Tensor& x, const Tensor& w, const ConvLayerParams& p, const Tensor& y) {
-  const bool nhwc = p.layout == Layout::channels_last;
-  const auto size = [&](const Tensor& t, int nchw_dim, int nhwc_dim) {
-    return static_cast<int>(t.size(nhwc ? nhwc_dim : nchw_dim));
+// Of a channels-last tensor.
+inline int64_t pixel_pitch(const Tensor& x) {
+  return x.size(3) > 1 ? x.strides()[3] : x.size(2) > 1 ? x.strides()[2] : x.size(0) > 1 ? x.strides()[0] : x.size(1);
+}
+
+// Square kernels on channels-last tensors. Copies of 16 bytes want pixels that start at whole ones, and stores of four or eight
+// outputs room behind the last.
+inline bool takes_pixels(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
+  const auto has_pixels = [](const Tensor& t) {
+    return t.is_channels_last() && pixel_pitch(t) % kPixelAlignment == 0 &&
+           reinterpret_cast<uintptr_t>(t.raw()) % 16 == 0;
   };
-  return {.pictures = size(x, 0, 0),
-          .height = size(x, 2, 1),
-          .width = size(x, 3, 2),
-          .channels = size(x, 1, 3),
-          .outputs = size(y, 1, 3),
-          .side = size(w, 2, 1),
-          .stride = static_cast<int>(p.stride),
-          .pad = static_cast<int>(p.pad),
-          .out_height = size(y, 2, 1),
-          .out_width = size(y, 3, 2),
+  return p.groups == 1 && p.dilation == Size2(1) && p.stride.h == p.stride.w && p.padding.h == p.padding.w &&
+         w.size(2) == w.size(3) && has_pixels(x) && has_pixels(w) && has_pixels(y);
+}
+
+inline ConvLayerShape conv_layer_shape(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
+  const auto i = [](int64_t v) { return static_cast<int>(v); };
+  return {.pictures = i(x.size(0)),
+          .height = i(x.size(2)),
+          .width = i(x.size(3)),
+          .channels = i(x.size(1)),
+          .x_pitch = i(pixel_pitch(x)),
+          .outputs = i(y.size(1)),
+          .side = i(w.size(2)),
+          .w_pitch = i(pixel_pitch(w)),
+          .stride = i(p.stride.h),
+          .pad = i(p.padding.h),
+          .out_height = i(y.size(2)),
+          .out_width = i(y.size(3)),
+          .y_pitch = i(pixel_pitch(y)),
           .mode = p.pad_mode};
 }
 
-// Which of 0..n-1 the position i of the padded axis reads; negative where it reads zero.
-__device__ __forceinline__ int padded_source(int i, int n, PadMode mode) {
-  if (i >= 0 && i < n) return i;
-  if (mode == PadMode::zero) return -1;
-  if (mode == PadMode::reflect) return i < 0 ? -i : 2 * (n - 1) - i;
-  return i < 0 ? 0 : n - 1;
+// Four neighbouring channels of a pixel, of which the last may be behind y's.
+__device__ __forceinline__ void store_four(float4 v, float* y) { *reinterpret_cast<float4*>(y) = v; }
+__device__ __forceinline__ void store_four(float4 v, bf16* y) {
+  *reinterpret_cast<uint2*>(y) = make_uint2(pack_bf16(v.x, v.y), pack_bf16(v.z, v.w));
 }
 
-__device__ __forceinline__ float as_number(float x) { return x; }
-__device__ __forceinline__ double as_number(double x) { return x; }
-__device__ __forceinline__ float as_number(bf16 x) { return to_float(x); }
-__device__ __forceinline__ void store_number(float x, float* y) { *y = x; }
-__device__ __forceinline__ void store_number(double x, double* y) { *y = x; }
-__device__ __forceinline__ void store_number(float x, bf16* y) { *y = to_bf16(x); }
+__device__ __forceinline__ float activate(float v, float slope) { return v > 0 ? v : slope * v; }
 
-// Four neighbouring outputs of a pixel, of which those from `outputs` on are not there; o is a multiple of four.
-__device__ __forceinline__ void store_four(float4 v, int o, int outputs, float* y) {
-  if (outputs % 4 == 0) {
-    *reinterpret_cast<float4*>(y) = v;
-    return;
-  }
-  y[0] = v.x;
-  if (o + 1 < outputs) y[1] = v.y;
-  if (o + 2 < outputs) y[2] = v.z;
-  if (o + 3 < outputs) y[3] = v.w;
-}
-__device__ __forceinline__ void store_four(float4 v, int o, int outputs, bf16* y) {
-  if (outputs % 4 == 0) {
-    *reinterpret_cast<uint2*>(y) = make_uint2(pack_bf16(v.x, v.y), pack_bf16(v.z, v.w));
-    return;
-  }
-  y[0] = to_bf16(v.x);
-  if (o + 1 < outputs) y[1] = to_bf16(v.y);
-  if (o + 2 < outputs) y[2] = to_bf16(v.z);
-  if (o + 3 < outputs) y[3] = to_bf16(v.w);
-}
-
-template <class T>
-__device__ __forceinline__ T activate(T v, T slope) {
-  return v > 0 ? v : slope * v;
-}
-
-// The variants before `naive`, fastest first.
-void register_conv_layer_cluster();  // conv_layer_cluster.cu
-void register_conv_layer_split_k();  // conv_layer_split_k.cu
+void add_conv_layer_cluster();  // conv_layer_cluster.cu; called by register_conv_layer
 
 }  // namespace asap::cuda

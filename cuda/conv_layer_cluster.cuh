@@ -63,7 +63,7 @@ size_t cluster_shared_bytes(const ConvLayerShape& s) {
 class ClusterWeights {
  public:
   __device__ __forceinline__ ClusterWeights(const bf16* w, const ConvLayerShape& s, int first_output, int first_channel)
-      : tap_bytes_(s.channels * 2), taps_(s.side * s.side) {
+      : tap_bytes_(s.w_pitch * 2), taps_(s.side * s.side) {
     const int thread = static_cast<int>(threadIdx.x), row = thread / kStepChunks;
     rows_ = min(kClusterOutputs, s.outputs - first_output);
     row_bytes_ = int64_t{taps_} * tap_bytes_;
@@ -113,12 +113,12 @@ __device__ __forceinline__ void copy_window(const bf16* x, const ConvLayerShape&
   to += chunk * window.chunk_bytes;
   for (int row = static_cast<int>(threadIdx.x) / kWarp; row < s.out_height + s.side - 1;
        row += kClusterThreads / kWarp) {
-    const int h = padded_source(row - s.pad, s.height, s.mode);
+    const int h = padded_index(row - s.pad, s.height, s.mode);
     for (int i = lane / kSliceChunks; i < window.width; i += kWarp / kSliceChunks) {
-      const int column = padded_source(i - s.pad, s.width, s.mode);
+      const int column = padded_index(i - s.pad, s.width, s.mode);
       const bool inside = h >= 0 && column >= 0;
       copy_async<kChunkBytes>(to + (row * window.width + i) * kChunkBytes,
-                              inside ? from + (h * s.width + column) * s.channels * 2 : from, inside);
+                              inside ? from + (h * s.width + column) * s.x_pitch * 2 : from, inside);
     }
   }
 }
@@ -173,8 +173,8 @@ __device__ __forceinline__ void finish_output(float* sums, const ConvLayerShape&
     if (is_there(i)) squares += sum_of_four(add_squares({}, h[i], {mean, mean, mean, mean}));
   }
   const int channel = min(first_output + output, s.outputs - 1);
-  const float factor = norm.scale[channel] / sqrtf(warp_reduce(squares) * share + norm.eps),
-              shift = norm.shift[channel];
+  const float factor = norm.gamma[channel] / sqrtf(warp_reduce(squares) * share + norm.eps),
+              shift = norm.beta[channel];
 #pragma unroll
   for (int i = 0; i < kFours; ++i) {
     if (!is_there(i)) continue;
@@ -215,7 +215,7 @@ __global__ void __launch_bounds__(kClusterThreads, 1)
     if (step < steps) weights.copy_next(stages + step * kClusterStageBytes);
     copy_commit();
   }
-  x += int64_t{picture} * s.height * s.width * s.channels;
+  x += int64_t{picture} * s.height * s.width * s.x_pitch;
   for (int slice = 0; slice < 2; ++slice) {
     if (slice < window.slices) {
       copy_window(x, s, window, first_channel + slice * kSliceChannels,
@@ -269,10 +269,10 @@ __global__ void __launch_bounds__(kClusterThreads, 1)
     finish_output<kProducts>(shared_sums, s, first_output, norm, out);
   cluster_arrive();  // done with the others' memory
   __syncthreads();
-  y += int64_t{picture} * s.pixels() * s.outputs + first_output + cluster_rank() * kClusterFinished;
+  y += int64_t{picture} * s.pixels() * s.y_pitch + first_output + cluster_rank() * kClusterFinished;
   const int finished = s.outputs - first_output - cluster_rank() * kClusterFinished;  // or fewer: of the last outputs
   for (int i = static_cast<int>(threadIdx.x); i < s.pixels() * kClusterFinished; i += kClusterThreads) {
-    if (i % kClusterFinished < finished) y[i / kClusterFinished * s.outputs + i % kClusterFinished] = out[i];
+    if (i % kClusterFinished < finished) y[i / kClusterFinished * s.y_pitch + i % kClusterFinished] = out[i];
   }
   cluster_wait();  // the others may still read this block's memory
 }

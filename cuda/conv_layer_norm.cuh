@@ -1,9 +1,9 @@
-// What follows the split convolution of conv_layer_split_k.cuh: the splits' sums are added in order, then instance norm,
-// activation and conversion to y, or bias alone. Bound by memory, which mostly is the second-level cache: a layer of the
+// What follows the split convolution of conv_layer_split_k.cuh: the splits' sums are added in order, then instance norm, or
+// bias, then activation and conversion to y. Bound by memory, which mostly is the second-level cache: a layer of the
 // 16 x 16 grid leaves 8 MiB of sums behind. Next: conv_layer_split_k.cu, which chooses between these kernels.
 #pragma once
 
-#include "cuda/conv_layer.cuh"
+#include "cuda/conv_layer_tile.cuh"
 #include "cuda/hopper.cuh"
 
 namespace asap::cuda {
@@ -19,16 +19,21 @@ struct NormOfFour {
 };
 
 struct NormArguments {
-  const float *scale, *shift;
+  const float *gamma, *beta;
   float eps, slope;
+  NormArguments(const Tensor& gamma_, const Tensor& beta_, const NormParams& p)
+      : gamma(gamma_.data<float>()),
+        beta(beta_.data<float>()),
+        eps(static_cast<float>(p.eps)),
+        slope(static_cast<float>(p.activation_slope)) {}
 
   // squares: sums of squared deviations over `count` pixels. Channels that are not there give numbers that nobody stores.
   __device__ __forceinline__ NormOfFour of_four(int o, int outputs, float4 mean, float4 squares, int count) const {
     const auto at = [&](const float* p, int i) { return p[min(o + i, outputs - 1)]; };
-    const auto factor = [&](float sum, int i) { return at(scale, i) / sqrtf(sum / static_cast<float>(count) + eps); };
+    const auto factor = [&](float sum, int i) { return at(gamma, i) / sqrtf(sum / static_cast<float>(count) + eps); };
     return {mean,
             {factor(squares.x, 0), factor(squares.y, 1), factor(squares.z, 2), factor(squares.w, 3)},
-            {at(shift, 0), at(shift, 1), at(shift, 2), at(shift, 3)},
+            {at(beta, 0), at(beta, 1), at(beta, 2), at(beta, 3)},
             slope};
   }
 };
@@ -72,7 +77,8 @@ constexpr int kLargestPlane = 1024;  // pixels
 // not there read others' sums instead of branching.
 template <int kThreads, int kPasses, class Y>
 __global__ void __launch_bounds__(kThreads) plane_norm_kernel(const float* sums, int splits, int pictures, int pixels,
-                                                              int pitch, int outputs, NormArguments norm, Y* y) {
+                                                              int pitch, int outputs, int y_pitch, NormArguments norm,
+                                                              Y* y) {
   constexpr int kRows = kThreads / kPlaneFours;
   let_next_kernel_start();
   const int o = (static_cast<int>(blockIdx.x) * kPlaneFours + static_cast<int>(threadIdx.x) % kPlaneFours) * 4;
@@ -105,10 +111,10 @@ __global__ void __launch_bounds__(kThreads) plane_norm_kernel(const float* sums,
   }
   squares = sum_of_column<kPlaneFours, kThreads>(squares);
   const NormOfFour apply = norm.of_four(o, outputs, mean, squares, pixels);
-  Y* to = y + (int64_t{picture} * pixels + row) * outputs + o;
+  Y* to = y + (int64_t{picture} * pixels + row) * y_pitch + o;
 #pragma unroll
   for (int pass = 0; pass < kPasses; ++pass) {
-    if (is_there(pass)) store_four(apply(h[pass]), o, outputs, to + int64_t{pass} * kRows * outputs);
+    if (is_there(pass)) store_four(apply(h[pass]), to + int64_t{pass} * kRows * y_pitch);
   }
 }
 
@@ -124,7 +130,7 @@ constexpr int kTiledBatch = 8;  // pixels of a thread that are on their way at o
 template <class Y>
 __global__ void __launch_bounds__(kTiledThreads)
     tiled_norm_kernel(const float* h, const float2* statistics, int pixels, int tiles, int tile_pixels, int pitch,
-                      int outputs, NormArguments norm, Y* y) {
+                      int outputs, int y_pitch, NormArguments norm, Y* y) {
   let_next_kernel_start();
   const int o = (static_cast<int>(blockIdx.y) * kTiledFours + static_cast<int>(threadIdx.x) % kTiledFours) * 4;
   const int row = static_cast<int>(threadIdx.x) / kTiledFours, picture = static_cast<int>(blockIdx.z);
@@ -163,12 +169,12 @@ __global__ void __launch_bounds__(kTiledThreads)
   squares = sum_of_column<kTiledFours, kTiledThreads>(squares);
   if (!is_there) return;  // no barrier follows
   const NormOfFour apply = norm.of_four(o, outputs, mean, squares, pixels);
-  Y* to = y + int64_t{picture} * pixels * outputs + o;
+  Y* to = y + int64_t{picture} * pixels * y_pitch + o;
   while (pixel < pixels) {
 #pragma unroll
     for (int i = 0; i < kTiledBatch; ++i) {
       const int at = pixel + i * step;
-      if (at < pixels) store_four(apply(batch[i]), o, outputs, to + int64_t{at} * outputs);
+      if (at < pixels) store_four(apply(batch[i]), to + int64_t{at} * y_pitch);
     }
     pixel += kTiledBatch * step;
     load_batch();
@@ -177,22 +183,21 @@ __global__ void __launch_bounds__(kTiledThreads)
 
 // ---- no norm --------------------------------------------------------------------------------------------------------------
 
-// y = sum of the splits + bias; sums [splits][rows][pitch].
+// y = act(sum of the splits + bias); sums [splits][rows][pitch].
 template <class Y>
-__global__ void sum_with_bias_kernel(const float* sums, int splits, int64_t rows, int pitch, int outputs,
-                                     const float* bias, Y* y) {
+__global__ void sum_with_bias_kernel(const float* sums, int splits, int64_t rows, int pitch, int outputs, int y_pitch,
+                                     Epilogue<float> epilogue, Y* y) {
   const int fours = pitch / 4;
   let_next_kernel_start();
   wait_for_previous_kernel();
   for_each_index(rows * fours, [&](int64_t i) {
     const int o = static_cast<int>(i % fours) * 4;
-    const auto b = [&](int k) { return bias[min(o + k, outputs - 1)]; };
     float4 sum{};
     const float* from = sums + i * 4;
 #pragma unroll 4
     for (int split = 0; split < splits; ++split)
       sum = add(sum, *reinterpret_cast<const float4*>(from + split * rows * pitch));
-    store_four(add(sum, {b(0), b(1), b(2), b(3)}), o, outputs, y + i / fours * outputs + o);
+    store_four(EpilogueOfFour(epilogue, o, outputs)(sum), y + i / fours * y_pitch + o);
   });
 }
 

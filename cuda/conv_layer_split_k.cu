@@ -1,9 +1,9 @@
-// The variants of conv_layer that fill a card at batch 1: plans the split of K, launches the convolution of
+// The variants for channels-last pictures that fill a card at batch 1: plans the split of K, launches the convolution of
 // conv_layer_split_k.cuh or conv_layer_wgmma.cuh and what conv_layer_norm.cuh does with its sums.
-// nhwc only: the session asks for it on a card, since both operands then run along K; nchw is left to `naive`.
 #include "cuda/conv_layer_norm.cuh"
 #include "cuda/conv_layer_split_k.cuh"
 #include "cuda/conv_layer_wgmma.cuh"
+#include "cuda/register.h"
 
 namespace asap::cuda {
 namespace {
@@ -71,131 +71,143 @@ dim3 blocks_of(const ConvLayerShape& s, const SplitKPlan& plan) {
           static_cast<unsigned>(ceil_div(s.outputs, plan.tile_outputs)), static_cast<unsigned>(plan.splits)};
 }
 
-template <int kThreads, int kPasses, class Y>
+template <int kThreads, int kPasses, class T>
 void launch_plane_norm(const float* sums, const ConvLayerShape& s, const SplitKPlan& plan, const NormArguments& norm,
-                       Y* y) {
+                       T* y) {
   const dim3 blocks(static_cast<unsigned>(ceil_div(s.outputs, 4 * kPlaneFours)), static_cast<unsigned>(s.pictures));
-  launch(plane_norm_kernel<kThreads, kPasses, Y>, Launch(blocks, kThreads).overlapping(), sums, plan.splits, s.pictures,
-         s.pixels(), plan.pitch, s.outputs, norm, y);
-}
-template <class Y>
-void launch_plane_norm(const float* sums, const ConvLayerShape& s, const SplitKPlan& plan, const NormArguments& norm,
-                       Y* y) {
-  s.pixels() <= kLargestPlane / 4   ? launch_plane_norm<512, 1>(sums, s, plan, norm, y)
-  : s.pixels() <= kLargestPlane / 2 ? launch_plane_norm<1024, 1>(sums, s, plan, norm, y)
-                                    : launch_plane_norm<1024, 2>(sums, s, plan, norm, y);
+  launch(plane_norm_kernel<kThreads, kPasses, T>, Launch(blocks, kThreads).overlapping(), sums, plan.splits, s.pictures,
+         s.pixels(), plan.pitch, s.outputs, s.y_pitch, norm, y);
 }
 
-template <class Y>
-void finish(const Scratch& scratch, const Tensor& scale, const Tensor& shift, const ConvLayerShape& s,
-            const SplitKPlan& plan, const ConvLayerParams& p, Y* y) {
-  const float* sums = scratch.sums.data<float>();
-  if (!p.norm) {
-    const int64_t rows = int64_t{s.pictures} * s.pixels();
-    launch(sum_with_bias_kernel<Y>, Launch(blocks_for(rows * plan.pitch / 4), kBlock).overlapping(), sums, plan.splits,
-           rows, plan.pitch, s.outputs, shift.data<float>(), y);
-    return;
+template <class T>
+void finish_with_norm(const SplitKResult<T>& result, const ConvLayerShape& s, const SplitKPlan& plan,
+                      const NormArguments& norm) {
+  if (!plan.writes_statistics) {
+    return s.pixels() <= kLargestPlane / 4   ? launch_plane_norm<512, 1>(result.sums, s, plan, norm, result.y)
+           : s.pixels() <= kLargestPlane / 2 ? launch_plane_norm<1024, 1>(result.sums, s, plan, norm, result.y)
+                                             : launch_plane_norm<1024, 2>(result.sums, s, plan, norm, result.y);
   }
-  const NormArguments norm{scale.data<float>(), shift.data<float>(), static_cast<float>(p.norm_params.eps),
-                           static_cast<float>(p.norm_params.activation_slope)};
-  if (!plan.writes_statistics) return launch_plane_norm(sums, s, plan, norm, y);
   const int64_t groups = ceil_div(s.outputs, 4 * kTiledFours), rounds = ceil_div(s.pixels(), kTiledRows);
   // One block each: every block joins the statistics anew.
   const int64_t pieces = std::clamp<int64_t>(card().multiprocessors / (groups * s.pictures), 1, rounds);
   const dim3 blocks(static_cast<unsigned>(pieces), static_cast<unsigned>(groups), static_cast<unsigned>(s.pictures));
-  launch(tiled_norm_kernel<Y>, Launch(blocks, kTiledThreads).overlapping(), sums,
-         static_cast<const float2*>(scratch.statistics.raw()), s.pixels(), plan.pixel_tiles, plan.tile_pixels,
-         plan.pitch, s.outputs, norm, y);
+  launch(tiled_norm_kernel<T>, Launch(blocks, kTiledThreads).overlapping(), result.sums, result.statistics, s.pixels(),
+         plan.pixel_tiles, plan.tile_pixels, plan.pitch, s.outputs, s.y_pitch, norm, result.y);
 }
 
-// convolve(result) launches the convolution; what remains is launched here.
-template <class Convolve>
-void run_layer(const Convolve& convolve, const ConvLayerShape& s, const SplitKPlan& plan, const Tensor& scale,
-               const Tensor& shift, const ConvLayerParams& p, Tensor& y) {
+template <class T>
+void finish_with_bias(const SplitKResult<T>& result, const ConvLayerShape& s, const SplitKPlan& plan) {
+  const int64_t rows = int64_t{s.pictures} * s.pixels();
+  launch(sum_with_bias_kernel<T>, Launch(blocks_for(rows * plan.pitch / 4), kBlock).overlapping(), result.sums,
+         plan.splits, rows, plan.pitch, s.outputs, s.y_pitch, result.epilogue, result.y);
+}
+
+template <class T>
+int64_t steps_of(const ConvLayerShape& s) {
+  return ceil_div(int64_t{s.side} * s.side * s.w_pitch * static_cast<int64_t>(sizeof(T)), kStepBytes);
+}
+
+// With a norm, or with an epilogue and no norm.
+template <class T, bool kFma>
+void run_split_k(const Tensor& x, const Tensor& w, const Conv2dParams& p, const NormArguments* norm,
+                 const Epilogue<float>& epilogue, Tensor& y) {
+  const ConvLayerShape s = conv_layer_shape(x, w, p, y);
+  const int64_t steps = steps_of<T>(s);
+  const SplitKPlan plan = plan_splits(s, split_k_tiles(s, steps, norm), steps, kLeastSteps, norm);
   const Scratch scratch = split_k_scratch(s, plan);
-  const bool is_bf16 = y.dtype() == DType::bf16;
-  const SplitKResult result{
+  const SplitKResult<T> result{
       .sums = plan.writes_y ? nullptr : static_cast<float*>(scratch.sums.raw()),
       .statistics = plan.writes_statistics ? static_cast<float2*>(scratch.statistics.raw()) : nullptr,
-      .bias = p.norm ? nullptr : shift.data<float>(),
-      .y_f32 = is_bf16 ? nullptr : y.data<float>(),
-      .y_bf16 = is_bf16 ? y.data<bf16>() : nullptr};
-  convolve(result);
-  if (plan.writes_y) return;
-  is_bf16 ? finish(scratch, scale, shift, s, plan, p, result.y_bf16)
-          : finish(scratch, scale, shift, s, plan, p, result.y_f32);
-}
-
-template <class T, bool kFma>
-void conv_layer_split_k(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift,
-                        const ConvLayerParams& p, Tensor& y) {
-  const ConvLayerShape s = conv_layer_shape(x, w, p, y);
-  const int64_t steps = ceil_div(int64_t{s.side} * s.side * s.channels * static_cast<int64_t>(sizeof(T)), kStepBytes);
-  const SplitKPlan plan = plan_splits(s, split_k_tiles(s, steps, p.norm), steps, kLeastSteps, p.norm);
-  const auto convolve = [&]<class Tile>(Tile, const SplitKResult& result) {
+      .epilogue = epilogue,
+      .y = y.data<T>()};
+  const auto convolve = [&]<class Tile>(Tile) {
     const Launch shape(blocks_of(s, plan), Tile::kThreads, split_k_shared_bytes<Tile>(s));
     launch(split_k_kernel<T, Tile, kFma>, shape.overlapping(), x.data<T>(), w.data<T>(), s, plan, result);
   };
-  const auto convolve_in_tiles = [&](const SplitKResult& result) {
-    if (plan.tile_pixels == LargeTile::kPixels) return convolve(LargeTile{}, result);
-    if (plan.tile_pixels == LeastTile::kPixels) return convolve(LeastTile{}, result);
-    plan.tile_outputs == MediumTile::kOutputs ? convolve(MediumTile{}, result) : convolve(SmallTile{}, result);
-  };
-  run_layer(convolve_in_tiles, s, plan, scale, shift, p, y);
+  plan.tile_pixels == LargeTile::kPixels      ? convolve(LargeTile{})
+  : plan.tile_pixels == LeastTile::kPixels    ? convolve(LeastTile{})
+  : plan.tile_outputs == MediumTile::kOutputs ? convolve(MediumTile{})
+                                              : convolve(SmallTile{});
+  if (norm) {
+    finish_with_norm(result, s, plan, *norm);
+  } else if (!plan.writes_y) {
+    finish_with_bias(result, s, plan);
+  }
 }
 
-void conv_layer_wgmma(const Tensor& x, const Tensor& w, const Tensor&, const Tensor& shift, const ConvLayerParams& p,
-                      Tensor& y) {
+void run_wgmma(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
   const ConvLayerShape s = conv_layer_shape(x, w, p, y);
-  const int64_t steps =
-      ceil_div(int64_t{s.side} * s.side * s.channels * static_cast<int64_t>(sizeof(bf16)), kStepBytes);
-  const SplitKPlan plan = plan_splits(s, kTiles<WideTile>, steps, steps, p.norm);  // one split
+  const int64_t steps = steps_of<bf16>(s);
+  const SplitKPlan plan = plan_splits(s, kTiles<WideTile>, steps, steps, false);  // one split
   const Launch shape(blocks_of(s, plan), WideTile::kThreads, wide_shared_bytes(s));
-  launch(wide_kernel, shape.overlapping(), x.data<bf16>(), w.data<bf16>(), s, plan, shift.data<float>(),
-         y.data<bf16>());
+  launch(wide_kernel, shape.overlapping(), x.data<bf16>(), w.data<bf16>(), s, plan,
+         Epilogue<float>(bias, p.activation_slope), y.data<bf16>());
 }
 
 // ---- which layers ---------------------------------------------------------------------------------------------------
 
-// 16-byte copies need whole chunks of channels; offsets are counted in 31 bits, those in x with one to spare; grids reach
-// 65535 in y and z.
-bool takes_split_k(const Tensor& x, const Tensor& w, const ConvLayerParams& p, const Tensor& y) {
-  if (p.layout != Layout::channels_last || (y.dtype() != DType::f32 && y.dtype() != DType::bf16)) return false;
-  const auto aligned = [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.raw()) % kChunkBytes == 0; };
+// Offsets are counted in 31 bits, those in x with one to spare; grids reach 65535 in y and z.
+bool takes_split_k(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
   constexpr int64_t kSide = INT16_MAX, kOffsets = INT32_MAX, kGrid = 65535;
-  const int64_t pixel_bytes = x.size(3) * static_cast<int64_t>(size_of(x.dtype()));
-  return pixel_bytes % kChunkBytes == 0 && aligned(x) && aligned(w) && aligned(y) &&
-         std::max(x.size(1), x.size(2)) + 2 * p.pad < kSide && p.stride < kSide &&
-         x.size(1) * x.size(2) * pixel_bytes / kChunkBytes < kOffsets / 2 && w.numel() < kOffsets &&
-         y.numel() < kOffsets && x.size(0) <= kGrid && y.size(3) <= kGrid * SmallTile::kOutputs;
+  const auto places = [](const Tensor& t) { return t.size(0) * t.size(2) * t.size(3) * pixel_pitch(t); };
+  const int64_t pixel_bytes = pixel_pitch(x) * static_cast<int64_t>(size_of(x.dtype()));
+  return takes_pixels(x, w, p, y) && std::max(x.size(2), x.size(3)) + 2 * p.padding.h < kSide && p.stride.h < kSide &&
+         x.size(2) * x.size(3) * pixel_bytes / kChunkBytes < kOffsets / 2 && places(w) < kOffsets &&
+         places(y) < kOffsets && x.size(0) <= kGrid && y.size(1) <= kGrid * SmallTile::kOutputs;
 }
-size_t split_k_shared(const ConvLayerShape& s) { return split_k_shared_bytes<MediumTile>(s); }
-
-// Results are stored as 16 bytes.
-bool takes_wgmma(const Tensor& x, const Tensor& w, const ConvLayerParams& p, const Tensor& y) {
-  return !p.norm && card_has_wgmma() && takes_split_k(x, w, p, y) && y.dtype() == DType::bf16 && y.size(3) % 8 == 0;
+bool takes_wgmma(const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) {
+  return card_has_wgmma() && x.dtype() == DType::bf16 && takes_split_k(x, w, p, y) &&
+         wide_shared_bytes(conv_layer_shape(x, w, p, y)) <= card().shared_bytes;
 }
 
-using Takes = bool(const Tensor& x, const Tensor& w, const ConvLayerParams& p, const Tensor& y);
-using SharedBytes = size_t(const ConvLayerShape& s);
+constexpr Takes kPixels{.strided = true, .bf16 = true};
 
-void add(const char* variant, ConvLayerFn* run, Precision precision, Takes* takes, SharedBytes* shared_bytes) {
-  const DType operands = precision == Precision::bf16 ? DType::bf16 : DType::f32;
-  const auto supports = [=](const Tensor& x, const Tensor& w, const Tensor&, const Tensor&, const ConvLayerParams& p,
-                            Tensor& y) {
-    return precision_allows(precision) && x.dtype() == operands && takes(x, w, p, y) &&
-           shared_bytes(conv_layer_shape(x, w, p, y)) <= card().shared_bytes;
+// Products of bf16 tensors are as exact as their elements; of f32 ones in tf32 only where the precision allows it.
+template <class T, bool kFma>
+void add(const std::string& suffix) {
+  const auto takes = [=](const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
+    return x.dtype() == dtype_of<T> && (std::is_same_v<T, bf16> || kFma || precision_allows(Precision::tf32)) &&
+           takes_split_k(x, w, p, y) &&
+           split_k_shared_bytes<MediumTile>(conv_layer_shape(x, w, p, y)) <= card().shared_bytes;
   };
-  kernels::conv_layer.add(Device::cuda, variant, run, supports, {.bf16 = true});
+  kernels::conv2d_instance_norm.add(
+      Device::cuda, "split_k" + suffix,
+      [](const Tensor& x, const Tensor& w, const Tensor& gamma, const Tensor& beta, const Conv2dParams& p,
+         const NormParams& norm_params, Tensor& y) {
+        const NormArguments norm(gamma, beta, norm_params);
+        run_split_k<T, kFma>(x, w, p, &norm, {}, y);
+      },
+      [=](const Tensor& x, const Tensor& w, const Tensor&, const Tensor&, const Conv2dParams& p, const NormParams&,
+          Tensor& y) { return takes(x, w, p, y); },
+      kPixels);
+  kernels::conv2d_forward.add(
+      Device::cuda, "channels_last" + suffix,
+      [](const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
+        run_split_k<T, kFma>(x, w, p, nullptr, {bias, p.activation_slope}, y);
+      },
+      [=](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) {
+        return takes(x, w, p, y);
+      },
+      kPixels);
+}
+
+// What the kernels above leave: two kernels, with the sums between them.
+void convolve_then_norm(const Tensor& x, const Tensor& w, const Tensor& gamma, const Tensor& beta,
+                        const Conv2dParams& p, const NormParams& norm_params, Tensor& y) {
+  Tensor h = Tensor::like(y), mean = Tensor::like(y, {y.size(0), y.size(1)}), rstd = Tensor::like(mean);
+  kernels::conv2d_forward.run(Device::cuda, x, w, Tensor(), p, h);
+  kernels::instance_norm_forward.run(Device::cuda, h, gamma, beta, norm_params, y, mean, rstd);
 }
 
 }  // namespace
 
-void register_conv_layer_split_k() {
-  add("wgmma_bf16", conv_layer_wgmma, Precision::bf16, takes_wgmma, wide_shared_bytes);
-  add("split_k_bf16", conv_layer_split_k<bf16, false>, Precision::bf16, takes_split_k, split_k_shared);
-  add("split_k_tf32", conv_layer_split_k<float, false>, Precision::tf32, takes_split_k, split_k_shared);
-  add("split_k", conv_layer_split_k<float, true>, Precision::f32, takes_split_k, split_k_shared);
+void register_conv_layer() {
+  add_conv_layer_cluster();
+  kernels::conv2d_forward.add(Device::cuda, "channels_last_wgmma_bf16", run_wgmma, takes_wgmma, kPixels);
+  add<bf16, false>("_bf16");
+  add<float, false>("_tf32");
+  add<float, true>("");
+  kernels::conv2d_instance_norm.add(Device::cuda, "composed", convolve_then_norm);
 }
 
 }  // namespace asap::cuda

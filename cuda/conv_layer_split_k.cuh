@@ -37,12 +37,13 @@ class StepLoader {
   // tables: shared, 2 x side x kPixels. All threads must call this. Reads neither x nor w.
   __device__ __forceinline__ StepLoader(const T* x, const T* w, const ConvLayerShape& s, int* tables,
                                         const TilePlace<Tile>& place)
-      : x_(reinterpret_cast<const char*>(x + int64_t{place.picture} * s.height * s.width * s.channels)),
+      : x_(reinterpret_cast<const char*>(x + int64_t{place.picture} * s.height * s.width * s.x_pitch)),
         w_(reinterpret_cast<const char*>(w)),
         side_(s.side),
         row_table_(tables + row()),
         column_table_(row_table_ + s.side * Tile::kPixels),
-        tap_chunks_(s.channels * static_cast<int>(sizeof(T)) / kChunkBytes),
+        channel_bytes_(s.channels * static_cast<int>(sizeof(T))),
+        tap_chunks_(s.w_pitch * static_cast<int>(sizeof(T)) / kChunkBytes),
         outputs_left_(s.outputs - place.first_output - row()) {
     const int chunk = place.begin * kStepChunks + column(), k_chunks = s.side * s.side * tap_chunks_;
     const int tap = chunk / tap_chunks_;
@@ -60,18 +61,19 @@ class StepLoader {
   __device__ __forceinline__ void load(char* stage) {
     char* to = stage + swizzled(row(), column());
     const char* x = x_ + channel_chunk_ * kChunkBytes;
+    const int there = min(max(channel_bytes_ - channel_chunk_ * kChunkBytes, 0), kChunkBytes);  // of this chunk of channels
 #pragma unroll
     for (int i = 0; i < kPixelRows; ++i) {
       const char* from = x + int64_t{max(source_[i], 0)} * kChunkBytes;
-      copy_async<kChunkBytes>(to + kRowStep * i * kStepBytes, from, source_[i] >= 0);
+      copy_async_part<kChunkBytes>(to + kRowStep * i * kStepBytes, from, source_[i] >= 0 ? there : 0);
     }
     to += Tile::kPixels * kStepBytes;
-    const int there = tap_row_ < side_ ? outputs_left_ : 0;
+    const int outputs = tap_row_ < side_ ? outputs_left_ : 0;
 #pragma unroll
     for (int i = 0; i < Tile::kOutputs / kRowStep; ++i) {
-      const bool valid = kRowStep * i < there;
+      const bool valid = kRowStep * i < outputs;
       const char* from = w_ + int64_t{valid ? weight_ + i * weight_step_ : 0} * kChunkBytes;
-      copy_async<kChunkBytes>(to + kRowStep * i * kStepBytes, from, valid);
+      copy_async_part<kChunkBytes>(to + kRowStep * i * kStepBytes, from, valid ? there : 0);
     }
     advance();
   }
@@ -89,10 +91,11 @@ class StepLoader {
     const int thread = static_cast<int>(threadIdx.x), place = thread % Tile::kPixels, pixel = first_pixel + place;
     const int out_row = pixel / s.out_width, out_column = pixel - out_row * s.out_width;
     const int top = out_row * s.stride - s.pad, left = out_column * s.stride - s.pad;
+    const int pixel_chunks = s.x_pitch * static_cast<int>(sizeof(T)) / kChunkBytes;
     for (int i = thread / Tile::kPixels; i < s.side; i += Tile::kThreads / Tile::kPixels) {
-      const int h = padded_source(top + i, s.height, s.mode), w = padded_source(left + i, s.width, s.mode);
-      tables[i * Tile::kPixels + place] = pixel < s.pixels() && h >= 0 ? h * s.width * tap_chunks_ : kNowhere;
-      tables[(s.side + i) * Tile::kPixels + place] = pixel < s.pixels() && w >= 0 ? w * tap_chunks_ : kNowhere;
+      const int h = padded_index(top + i, s.height, s.mode), w = padded_index(left + i, s.width, s.mode);
+      tables[i * Tile::kPixels + place] = pixel < s.pixels() && h >= 0 ? h * s.width * pixel_chunks : kNowhere;
+      tables[(s.side + i) * Tile::kPixels + place] = pixel < s.pixels() && w >= 0 ? w * pixel_chunks : kNowhere;
     }
   }
   __device__ __forceinline__ void advance() {
@@ -117,7 +120,8 @@ class StepLoader {
   const char *x_, *w_;
   int side_;
   const int *row_table_, *column_table_;      // this thread's first row of them
-  int tap_chunks_, outputs_left_;             // outputs from this thread's first row of weights on
+  int channel_bytes_, tap_chunks_;
+  int outputs_left_;                          // from this thread's first row of weights on
   int channel_chunk_, tap_row_, tap_column_;  // where this thread's column of the step lies in K
   int weight_, weight_step_;                  // its chunk of w in the first row, and from there to the next
   int source_[kPixelRows];  // the chunk of x that the current tap of each row's window begins at; negative: zeros
@@ -129,7 +133,7 @@ __device__ __forceinline__ void prefetch_weights(const T* w, const ConvLayerShap
   static_assert(Tile::kThreads % Tile::kOutputs == 0);
   const int thread = static_cast<int>(threadIdx.x), output = place.first_output + thread % Tile::kOutputs;
   if (output >= s.outputs) return;
-  const char* row = reinterpret_cast<const char*>(w + int64_t{output} * s.side * s.side * s.channels);
+  const char* row = reinterpret_cast<const char*>(w + int64_t{output} * s.side * s.side * s.w_pitch);
   for (int step = place.begin + thread / Tile::kOutputs; step < place.end; step += Tile::kThreads / Tile::kOutputs) {
     prefetch_to_cache(row + step * kStepBytes);
   }
@@ -138,7 +142,7 @@ __device__ __forceinline__ void prefetch_weights(const T* w, const ConvLayerShap
 // kFma: float32 by FMA; else tensor cores, in T's precision.
 template <class T, class Tile, bool kFma>
 __global__ void __launch_bounds__(Tile::kThreads, kSplitBlocks<Tile>)
-    split_k_kernel(const T* x, const T* w, ConvLayerShape s, SplitKPlan plan, SplitKResult result) {
+    split_k_kernel(const T* x, const T* w, ConvLayerShape s, SplitKPlan plan, SplitKResult<T> result) {
   static_assert(Tile::kSumsBytes <= size_t{kSplitStages} * kSplitStageBytes<Tile>);
   let_next_kernel_start();
   char* shared = dynamic_shared<char>();

@@ -1,6 +1,6 @@
 // A block's tile of the convolution of a layer as a matrix product, y[pixel][output] = sum over k of pixels[pixel][k]
-// weights[output][k], k = (tap, channel): its warps, one step's products, and where the sums go. In nhwc both operands run
-// along k, so that one 16-byte cp.async moves 8 bf16 or 4 f32 of either.
+// weights[output][k], k = (tap, channel): its warps, one step's products, and where the sums go. Channels last, both operands
+// run along k, so that one 16-byte cp.async moves 8 bf16 or 4 f32 of either.
 // Used by conv_layer_split_k.cuh, which gathers the pixels for every tap.
 #pragma once
 
@@ -34,7 +34,7 @@ struct SplitKPlan {
   int pixel_tiles;         // of a picture: a tile does not reach into the next one
   int steps, splits;       // of K; split s takes steps [s * steps / splits, (s + 1) * steps / splits)
   int pitch;               // of scratch rows: the outputs, rounded up to whole float4
-  bool writes_y;           // y = sum + bias at once: no norm, no splits
+  bool writes_y;           // y = act(sum + bias) at once: no norm, no splits
   bool writes_statistics;  // mean and squared deviations of each tile, for planes too large for one block's norm
 };
 
@@ -55,23 +55,6 @@ struct TilePlace {
     warp_output = warp % Tile::kWarpColumns * Tile::kWarpOutputs;
   }
 };
-
-// Copies one step of the tile's weights, w [outputs][k_chunks chunks], to `stage`: chunk `chunk` + 0..7 of k.
-template <class Tile>
-__device__ __forceinline__ void copy_weights(const char* w, int first_output, int outputs, int k_chunks, int chunk,
-                                             char* stage) {
-  constexpr int kRowStep = Tile::kThreads / kStepChunks;
-  const int column = static_cast<int>(threadIdx.x) % kStepChunks, row = static_cast<int>(threadIdx.x) / kStepChunks;
-  const int first = first_output + row;
-  const char* from = w + (int64_t{first} * k_chunks + chunk + column) * kChunkBytes;
-  const bool in_k = chunk + column < k_chunks;
-#pragma unroll
-  for (int i = 0; i < Tile::kOutputs / kRowStep; ++i) {
-    const bool valid = in_k && first + kRowStep * i < outputs;
-    copy_async<kChunkBytes>(stage + swizzled(row, column) + kRowStep * i * kStepBytes, valid ? from : w, valid);
-    from += int64_t{kRowStep} * k_chunks * kChunkBytes;
-  }
-}
 
 // ---- one step's products ----------------------------------------------------------------------------------------------
 // sums[i][j] is the 16 pixels x 8 outputs fragment i, j of the warp, laid out as mma's D (mma.cuh). `pixels` and `weights` are
@@ -184,13 +167,27 @@ __device__ __forceinline__ void multiply_step_fma(const char* pixels, const char
 
 // ---- results ----------------------------------------------------------------------------------------------------------
 
-// Where a block's sums go: scratch, or y with bias.
+// Where a block's sums go: scratch, or y.
+template <class T>
 struct SplitKResult {
   float* sums;         // [splits][pictures][pixels][pitch]
   float2* statistics;  // [pictures][pixel tiles][pitch]: mean, sum of squared deviations
-  const float* bias;
-  float* y_f32;  // y, under its type
-  bf16* y_bf16;
+  Epilogue<float> epilogue;
+  T* y;
+};
+
+// act(sum + bias) of four neighbouring channels. Those that are not there give numbers that nobody reads.
+struct EpilogueOfFour {
+  float4 bias;
+  float slope;
+  __device__ __forceinline__ EpilogueOfFour(const Epilogue<float>& e, int o, int outputs) : slope(e.slope) {
+    const auto at = [&](int i) { return e.bias ? e.bias[min(o + i, outputs - 1)] : 0.0f; };
+    bias = {at(0), at(1), at(2), at(3)};
+  }
+  __device__ __forceinline__ float4 operator()(float4 v) const {
+    return {activate(v.x + bias.x, slope), activate(v.y + bias.y, slope), activate(v.z + bias.z, slope),
+            activate(v.w + bias.w, slope)};
+  }
 };
 
 // This thread's four neighbouring outputs of the tile: the first.
@@ -207,18 +204,6 @@ __device__ __forceinline__ void for_each_four(const float* tile, int rows, F&& f
   for (int row = static_cast<int>(threadIdx.x) / kFours; row < rows; row += kRowStep) {
     f(row, *reinterpret_cast<const float4*>(tile + row * Tile::kSumsPitch + column));
   }
-}
-
-template <class Tile, class Y>
-__device__ __forceinline__ void write_outputs(const float* tile, int rows, int first_output, int outputs,
-                                              const float* bias, Y* y) {
-  const int o = first_output + column_of_four<Tile>();
-  if (o >= outputs) return;
-  const auto bias_of = [&](int i) { return bias[min(o + i, outputs - 1)]; };
-  const float4 b{bias_of(0), bias_of(1), bias_of(2), bias_of(3)};
-  for_each_four<Tile>(tile, rows, [&](int row, float4 v) {
-    store_four({v.x + b.x, v.y + b.y, v.z + b.z, v.w + b.w}, o, outputs, y + row * outputs + o);
-  });
 }
 
 // A column is shared by as many threads as there are for it: its mean first, then deviations from it.
@@ -252,10 +237,10 @@ __device__ __forceinline__ void write_statistics(float* tile, int rows, int firs
 }
 
 // Everything passes through shared memory, so that neighbouring threads write neighbouring outputs.
-template <class Tile>
+template <class Tile, class T>
 __device__ __forceinline__ void write_results(const float (&sums)[Tile::kRows][Tile::kFragments][4],
                                               const TilePlace<Tile>& place, const ConvLayerShape& s,
-                                              const SplitKPlan& plan, const SplitKResult& result) {
+                                              const SplitKPlan& plan, const SplitKResult<T>& result) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   float* tile = dynamic_shared<float>();
   __syncthreads();  // the last step is still being read
@@ -272,17 +257,16 @@ __device__ __forceinline__ void write_results(const float (&sums)[Tile::kRows][T
   __syncthreads();
   const int rows = min(Tile::kPixels, s.pixels() - place.first_pixel), first_output = place.first_output;
   const int64_t first_row = (int64_t{place.split} * s.pictures + place.picture) * s.pixels() + place.first_pixel;
-  if (!plan.writes_y) {
-    const int o = first_output + column_of_four<Tile>();
-    float* to = result.sums + first_row * plan.pitch + o;
-    if (o < plan.pitch) {
-      for_each_four<Tile>(tile, rows,
-                          [&](int row, float4 v) { *reinterpret_cast<float4*>(to + row * plan.pitch) = v; });
+  const int o = first_output + column_of_four<Tile>();
+  if (o < plan.pitch) {
+    if (plan.writes_y) {
+      const EpilogueOfFour epilogue(result.epilogue, o, s.outputs);
+      T* to = result.y + first_row * s.y_pitch + o;
+      for_each_four<Tile>(tile, rows, [&](int row, float4 v) { store_four(epilogue(v), to + row * s.y_pitch); });
+    } else {
+      float* to = result.sums + first_row * plan.pitch + o;
+      for_each_four<Tile>(tile, rows, [&](int row, float4 v) { store_four(v, to + row * plan.pitch); });
     }
-  } else if (result.y_bf16) {
-    write_outputs<Tile>(tile, rows, first_output, s.outputs, result.bias, result.y_bf16 + first_row * s.outputs);
-  } else {
-    write_outputs<Tile>(tile, rows, first_output, s.outputs, result.bias, result.y_f32 + first_row * s.outputs);
   }
   if (plan.writes_statistics) {
     float2* to = result.statistics + int64_t{blockIdx.x} * plan.pitch;

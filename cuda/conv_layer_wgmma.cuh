@@ -22,9 +22,9 @@ inline size_t wide_shared_bytes(const ConvLayerShape& s) {
   return size_t{kWideStages} * kWideStageBytes + step_table_bytes<WideTile>(s);
 }
 
-// y = sum + bias; the plan has one split. outputs % 8 == 0.
+// y = act(sum + bias); the plan has one split.
 __global__ void __launch_bounds__(WideTile::kThreads, 1)
-    wide_kernel(const bf16* x, const bf16* w, ConvLayerShape s, SplitKPlan plan, const float* bias, bf16* y) {
+    wide_kernel(const bf16* x, const bf16* w, ConvLayerShape s, SplitKPlan plan, Epilogue<float> epilogue, bf16* y) {
   constexpr int kAhead = kWideStages - 2, kGroupOutputs = 64;
   static_assert(WideTile::kPixels * kWidePitch * sizeof(bf16) <= kWideStages * kWideStageBytes);
   let_next_kernel_start();
@@ -64,15 +64,17 @@ __global__ void __launch_bounds__(WideTile::kThreads, 1)
   auto* out = reinterpret_cast<bf16*>(stages);
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   const int output = first_row + static_cast<int>(threadIdx.x) % 128 / kWarp * 16 + lane / 4;
-  const auto bias_of = [&](int o) { return bias[min(place.first_output + o, s.outputs - 1)]; };
+  const auto bias_of = [&](int o) {
+    return epilogue.bias ? epilogue.bias[min(place.first_output + o, s.outputs - 1)] : 0.0f;
+  };
   const float low = bias_of(output), high = bias_of(output + 8);
   bf16* to = out + lane % 4 * 2 * kWidePitch + output;
 #pragma unroll
   for (int j = 0; j < WideTile::kPixels / 8; ++j) {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      to[(8 * j + i) * kWidePitch] = to_bf16(sums[4 * j + i] + low);
-      to[(8 * j + i) * kWidePitch + 8] = to_bf16(sums[4 * j + 2 + i] + high);
+      to[(8 * j + i) * kWidePitch] = to_bf16(activate(sums[4 * j + i] + low, epilogue.slope));
+      to[(8 * j + i) * kWidePitch + 8] = to_bf16(activate(sums[4 * j + 2 + i] + high, epilogue.slope));
     }
   }
   __syncthreads();
@@ -80,10 +82,10 @@ __global__ void __launch_bounds__(WideTile::kThreads, 1)
   const int column = static_cast<int>(threadIdx.x) % kChunks * 8;
   if (place.first_output + column >= s.outputs) return;  // no barrier follows
   const int rows = min(WideTile::kPixels, s.pixels() - place.first_pixel);
-  y += (int64_t{place.picture} * s.pixels() + place.first_pixel) * s.outputs + place.first_output + column;
+  y += (int64_t{place.picture} * s.pixels() + place.first_pixel) * s.y_pitch + place.first_output + column;
 #pragma unroll 4
   for (int row = static_cast<int>(threadIdx.x) / kChunks; row < rows; row += kRowStep) {
-    *reinterpret_cast<uint4*>(y + int64_t{row} * s.outputs) =
+    *reinterpret_cast<uint4*>(y + int64_t{row} * s.y_pitch) =
         *reinterpret_cast<const uint4*>(out + row * kWidePitch + column);
   }
 }

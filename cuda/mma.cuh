@@ -194,29 +194,33 @@ __device__ __forceinline__ void load_matrices_transposed(uint32_t (&r)[4], const
 
 // ---- asynchronous copies from global to shared memory ---------------------------------------------------------------
 
-// Copies Bytes (4, 8 or 16; both addresses aligned to as much) without passing through registers; zeros if not `valid`
-// (`from` must then still be an address of the tensor). Done after copy_commit() and copy_wait(), visible to the
-// other threads after a barrier.
+// Copies Bytes (4, 8 or 16; both addresses aligned to as much) without passing through registers: the first `there` of them,
+// the rest are zeros (`from` must be an address even where none is). Done after copy_commit() and copy_wait(),
+// visible to the other threads after a barrier.
 template <int Bytes>
-__device__ __forceinline__ void copy_async(void* to, const void* from, bool valid = true) {
+__device__ __forceinline__ void copy_async_part(void* to, const void* from, int there) {
 #if defined(ASAP_CUDA_EMULATE)
   auto& thread = emulate::this_thread();
   if (reinterpret_cast<uintptr_t>(to) % Bytes || reinterpret_cast<uintptr_t>(from) % Bytes) {
     emulate::kernel_error("copy_async of an address that is not aligned to its size");
   }
-  thread.copies.push_back({to, from, Bytes, valid ? size_t{Bytes} : 0, thread.copy_group});
+  thread.copies.push_back({to, from, Bytes, static_cast<size_t>(there), thread.copy_group});
   if (emulate::options().copies_early) thread.copies.back().run();
 #else
   if constexpr (Bytes == 16) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
-                 "r"(valid ? 16 : 0)
+                 "r"(there)
                  : "memory");
   } else {
     asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(to)), "l"(from), "n"(Bytes),
-                 "r"(valid ? Bytes : 0)
+                 "r"(there)
                  : "memory");
   }
 #endif
+}
+template <int Bytes>
+__device__ __forceinline__ void copy_async(void* to, const void* from, bool valid = true) {
+  copy_async_part<Bytes>(to, from, valid ? Bytes : 0);
 }
 
 // Asks for the 128 bytes around an address of global memory to be brought to the second-level cache.

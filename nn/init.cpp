@@ -4,6 +4,7 @@
 #include <Eigen/QR>
 #include <atomic>
 #include <cmath>
+#include <utility>
 
 namespace asap::nn {
 
@@ -90,6 +91,19 @@ void orthogonal(Tensor& w, double gain, RandomStream& random) {
 void fan_in_uniform(Tensor& w, int64_t fan_in, RandomStream& random) {
   const double bound = fan_in > 0 ? 1 / std::sqrt(static_cast<double>(fan_in)) : 0;
   uniform(w, -bound, bound, random);
+}
+
+namespace {
+thread_local bool blank = false;
+}
+Blank::Blank() : before_(std::exchange(blank, true)) {}
+Blank::~Blank() { blank = before_; }
+
+Tensor default_weight(const Shape& shape, int64_t fan_in) {
+  if (blank) return Tensor::zeros({}).expand(shape);
+  Tensor w = Tensor::empty(shape);
+  fan_in_uniform(w, fan_in);
+  return w;
 }
 
 }  // namespace init

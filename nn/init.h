@@ -27,5 +27,20 @@ void orthogonal(Tensor& w, double gain = 1, RandomStream& random = default_rando
 // PyTorch's default for conv and linear layers, weights and biases: uniform +-1/sqrt(fan_in).
 void fan_in_uniform(Tensor& w, int64_t fan_in, RandomStream& random = default_random());
 
+// While one lives, layers that are made on this thread draw nothing and hold zeros that take no memory: for a module that is
+// given another's weights at once.
+class Blank {
+ public:
+  Blank();
+  ~Blank();
+  Blank(const Blank&) = delete;
+  Blank& operator=(const Blank&) = delete;
+
+ private:
+  bool before_;
+};
+// A layer's weight or bias: new and fan_in_uniform, unless a Blank lives.
+Tensor default_weight(const Shape& shape, int64_t fan_in);
+
 }  // namespace init
 }  // namespace asap::nn

@@ -15,26 +15,14 @@ Shape Conv2dOptions::weight_shape() const {
 Conv2d::Conv2d(const Conv2dOptions& options) : options_(options) {
   const Shape shape = options.weight_shape();
   const int64_t fan_in = shape.numel() / shape[0];
-  Tensor w = Tensor::empty(shape);
-  init::fan_in_uniform(w, fan_in);
-  weight = register_parameter("weight", w);
-  if (options.bias) {
-    Tensor b = Tensor::empty({options.out});
-    init::fan_in_uniform(b, fan_in);
-    bias = register_parameter("bias", b);
-  }
+  weight = register_parameter("weight", init::default_weight(shape, fan_in));
+  if (options.bias) bias = register_parameter("bias", init::default_weight({options.out}, fan_in));
 }
 Variable Conv2d::forward(const Variable& x) { return conv2d(x, weight, bias, options_.params()); }
 
 Linear::Linear(int64_t in, int64_t out, bool with_bias) {
-  Tensor w = Tensor::empty({out, in});
-  init::fan_in_uniform(w, in);
-  weight = register_parameter("weight", w);
-  if (with_bias) {
-    Tensor b = Tensor::empty({out});
-    init::fan_in_uniform(b, in);
-    bias = register_parameter("bias", b);
-  }
+  weight = register_parameter("weight", init::default_weight({out, in}, in));
+  if (with_bias) bias = register_parameter("bias", init::default_weight({out}, in));
 }
 Variable Linear::forward(const Variable& x) { return linear(x, weight, bias); }
 

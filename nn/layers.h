@@ -29,6 +29,7 @@ class Conv2d : public Layer {
  public:
   explicit Conv2d(const Conv2dOptions& options);
   Variable forward(const Variable& x) override;
+  Conv2dParams params() const { return options_.params(); }
   Variable weight, bias;
 
  private:

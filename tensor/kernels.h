@@ -95,6 +95,10 @@ using NormForwardFn = void(const Tensor& x, const Tensor& gamma, const Tensor& b
 using NormBackwardFn = void(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                             const Tensor& rstd, const Tensor& dy, const NormParams&, Tensor& dx, Tensor& dgamma,
                             Tensor& dbeta);
+// y = act(gamma * (h - mean) * rstd + beta), mean and rstd over H*W of each (n,c) of h = conv(pad(x), w), which is never kept:
+// for where no gradient is asked for. x, w, y as in conv2d_forward (no activation of its own), gamma, beta [O].
+using Conv2dInstanceNormFn = void(const Tensor& x, const Tensor& w, const Tensor& gamma, const Tensor& beta,
+                                  const Conv2dParams&, const NormParams&, Tensor& y);
 
 // Spectral norm (Miyato et al. 2018; SPEC section 3): y = w / sigma, sigma = u^T W v, W [M,K] being w [M,...] as a matrix.
 // First, in place, one step of power iteration if asked for: v = W^T u / max(|W^T u|, eps), u = W v / max(|W v|, eps).
@@ -157,24 +161,6 @@ struct LabelPlanesParams {
 };
 using LabelPlanesFn = void(const Tensor& labels, const Tensor& instance, const LabelPlanesParams&, Tensor& y);
 
-// ---- inference: what asapnet/session.h runs; no gradients ------------------------------------------------------------
-// Activations [N,C,H,W] or [N,H,W,C], whichever suits the device; f32, or bf16 where the precision allows it. Where f32 is
-// said below, except for instance, scale and shift, the CPU's `naive` also takes f64: the tests' reference.
-// One layer of the low-res stream: pad, convolve (square kernel; no further padding), then instance norm and activation
-//   y = act(gamma * (h - mean) * rstd + beta)   over the H*W of each (n,c); NormParams has eps and slope
-// or, without norm, y = h + bias. x and y in `layout`, each f32 or bf16.
-struct ConvLayerParams {
-  PadMode pad_mode = PadMode::zero;
-  int64_t pad = 0, stride = 1;  // pad on each side
-  Layout layout = Layout::row_major;
-  bool norm = true;
-  NormParams norm_params = {};
-};
-// w of x's dtype: nchw [O,C,K,K], nhwc [O,K,K,C] (made so once). norm: scale = gamma, shift = beta; else scale is
-// undefined and shift = bias; f32 [O].
-using ConvLayerFn = void(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift,
-                         const ConvLayerParams&, Tensor& y);
-
 // ---- optimisers: in place on param and state; all of one shape ------------------------------------------------------
 struct AdamParams {  // Kingma & Ba 2015, algorithm 1
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
@@ -220,6 +206,7 @@ inline KernelSlot<Conv2dInputGradFn> conv2d_input_grad{"conv2d_input_grad"};
 inline KernelSlot<Conv2dWeightGradFn> conv2d_weight_grad{"conv2d_weight_grad"};
 inline KernelSlot<NormForwardFn> instance_norm_forward{"instance_norm_forward"};
 inline KernelSlot<NormBackwardFn> instance_norm_backward{"instance_norm_backward"};
+inline KernelSlot<Conv2dInstanceNormFn> conv2d_instance_norm{"conv2d_instance_norm"};
 inline KernelSlot<NormForwardFn> batch_norm_forward{"batch_norm_forward"};
 inline KernelSlot<NormBackwardFn> batch_norm_backward{"batch_norm_backward"};
 inline KernelSlot<SpectralNormForwardFn> spectral_norm_forward{"spectral_norm_forward", Outputs::updated};
@@ -235,7 +222,6 @@ inline KernelSlot<Resize2dBackwardFn> resize2d_backward{"resize2d_backward"};
 inline KernelSlot<TileMlpForwardFn> tile_mlp_forward{"tile_mlp_forward"};
 inline KernelSlot<TileMlpBackwardFn> tile_mlp_backward{"tile_mlp_backward"};
 inline KernelSlot<LabelPlanesFn> label_planes{"label_planes"};
-inline KernelSlot<ConvLayerFn> conv_layer{"conv_layer"};
 inline KernelSlot<AdamBeginFn> adam_begin{"adam_begin", Outputs::updated};
 inline KernelSlot<AdamFn> adam{"adam", Outputs::updated};
 inline KernelSlot<SgdFn> sgd{"sgd", Outputs::updated};

@@ -26,7 +26,6 @@ int64_t tile_mlp_parameters(int64_t channels, const TileMlpParams&);
 Shape tile_mlp_shape(const Shape& x, const Shape& phi, const TileMlpParams&);  // x's channels: classes too
 Shape picture_shape(const Shape& values);                                       // [N,C,H,W] -> [N,H,W,C]
 Shape label_planes_shape(const Shape& labels, bool instance, const LabelPlanesParams&);
-Shape conv_layer_shape(const Shape& x, const Shape& w, const ConvLayerParams&);
 
 // ---- elementwise ------------------------------------------------------------------------------------------------------
 Tensor unary(UnaryOp op, const Tensor& x, const UnaryParams& params = {});
@@ -85,6 +84,9 @@ struct NormGrads {
 NormResult instance_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params = {});
 NormGrads instance_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                                  const Tensor& rstd, const Tensor& dy, const NormParams& params);
+// instance_norm of conv2d(x, w) without bias, in one kernel, and its y alone. gamma, beta [O].
+Tensor conv2d_instance_norm(const Tensor& x, const Tensor& w, const Tensor& gamma, const Tensor& beta,
+                            const Conv2dParams& conv_params = {}, const NormParams& norm_params = {});
 NormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params = {});
 NormGrads batch_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                               const Tensor& rstd, const Tensor& dy, const NormParams& params);
@@ -129,10 +131,6 @@ struct TileMlpGrads {
 // dx is left undefined unless wanted.
 TileMlpGrads tile_mlp_backward(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& dy,
                                const TileMlpParams& params, bool want_dx);
-
-// ---- inference: into outputs that the caller planned --------------------------------------------------------------------
-void conv_layer(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift, const ConvLayerParams& params,
-                Tensor& y);
 
 // ---- random numbers and optimiser steps ----------------------------------------------------------------------------------
 Tensor random_uniform(const Shape& shape, const RandomParams& params, DType dtype = DType::f32, Device device = Device::cpu);

@@ -1,5 +1,4 @@
-// Checked ops on label maps: planes, plain or downsampled; and the convolution layers of inference, which write into the
-// caller's tensors. Declared in ops.h; the kernels are cpu/inference.cpp.
+// Checked ops on label maps: planes, plain or downsampled. Declared in ops.h; the kernels are cpu/inference.cpp.
 #include <algorithm>
 #include <type_traits>
 
@@ -8,47 +7,6 @@
 
 namespace asap {
 namespace {
-
-// Sizes of an activation in either layout.
-struct Sizes {
-  int64_t n, c, h, w;
-};
-Sizes sizes_of(const Shape& x, Layout layout) {
-  return layout == Layout::row_major ? Sizes{x[0], x[1], x[2], x[3]} : Sizes{x[0], x[3], x[1], x[2]};
-}
-Shape shape_of(const Sizes& s, Layout layout) {
-  return layout == Layout::row_major ? Shape{s.n, s.c, s.h, s.w} : Shape{s.n, s.h, s.w, s.c};
-}
-
-void is_defined(const char* op, const char* what, const Tensor& x) {
-  ASAP_CHECK(x.defined(), op, ": expected a tensor for ", what, ", got an undefined one");
-}
-
-void is_activation(const char* op, const char* what, const Tensor& x) {
-  is_defined(op, what, x);
-  ASAP_CHECK(is_floating(x.dtype()) || x.dtype() == DType::bf16, op, ": expected ", what,
-             " to be f32, bf16 or f64, got ", x.dtype());
-}
-
-void is_packed(const char* op, const char* what, const Tensor& x) {
-  ASAP_CHECK(x.is_contiguous(), op, ": expected ", what, " ", x.shape(), " to be contiguous, got strides ",
-             x.strides());
-}
-
-// An f32 tensor beside `like`.
-void is_f32(const char* op, const char* what, const Tensor& x, const Shape& shape, const Tensor& like) {
-  is_defined(op, what, x);
-  ASAP_CHECK(x.dtype() == DType::f32, op, ": expected ", what, " to be f32, got ", x.dtype());
-  checks::one_device(op, x, like);
-  checks::has_shape(op, what, x, shape);
-}
-
-// What an output must not lie on: kernels write it while they read.
-void is_apart(const char* op, const char* what, const Tensor& x, const Tensor& y) {
-  ASAP_CHECK(!x.defined() || !y.overlaps(x), op, ": y lies on the memory of ", what);
-}
-
-Tensor packed(const Tensor& x) { return x.defined() ? x.contiguous() : x; }
 
 // A class number as an unsigned one: those below 0 become the largest. The pass that finds none outside is one the compiler
 // vectorises: a search that stops at the first would take longer than a card takes for the picture.
@@ -106,47 +64,6 @@ Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype) {
   ASAP_CHECK(outside < 0, "one_hot: label ", labels.contiguous().reshape({-1}).select(0, outside).item(), " is outside 0..",
              classes - 1);
   return label_planes(labels, {}, {.classes = classes}, dtype);
-}
-
-Shape conv_layer_shape(const Shape& x, const Shape& w, const ConvLayerParams& p) {
-  checks::has_rank("conv_layer", "x", x, 4);
-  checks::has_rank("conv_layer", "w", w, 4);
-  const Sizes in = sizes_of(x, p.layout), kernel = sizes_of(w, p.layout);  // of the kernel, n is O
-  ASAP_CHECK(kernel.h == kernel.w && kernel.h > 0, "conv_layer: expected a square kernel, got w ", w);
-  ASAP_CHECK(in.c > 0, "conv_layer: expected an x with channels, got ", x);
-  ASAP_CHECK(kernel.c == in.c, "conv_layer: x ", x, " has ", in.c, " channels, but w ", w, " needs ", kernel.c);
-  ASAP_CHECK(p.pad >= 0 && p.stride >= 1, "conv_layer: expected no negative pad and a positive stride, got pad ", p.pad,
-             " and stride ", p.stride);
-  ASAP_CHECK(p.pad_mode != PadMode::reflect || p.pad < std::min(in.h, in.w),
-             "conv_layer: reflect padding must be smaller than the picture, got pad ", p.pad, " for x ", x);
-  const int64_t border = multiply_sizes(2, p.pad, "conv_layer");
-  ASAP_CHECK(std::min(in.h, in.w) >= 1 && add_sizes(std::min(in.h, in.w), border, "conv_layer") >= kernel.h,
-             "conv_layer: the kernel of w ", w, " is larger than x ", x, " padded by ", p.pad);
-  const auto out = [&](int64_t size) { return (add_sizes(size, border, "conv_layer") - kernel.h) / p.stride + 1; };
-  return shape_of({in.n, kernel.n, out(in.h), out(in.w)}, p.layout);
-}
-
-void conv_layer(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift,
-                const ConvLayerParams& params, Tensor& y) {
-  is_activation("conv_layer", "x", x);
-  checks::alike("conv_layer", x, w);
-  is_activation("conv_layer", "y", y);
-  checks::one_device("conv_layer", x, y);
-  checks::has_shape("conv_layer", "y", y, conv_layer_shape(x.shape(), w.shape(), params));
-  is_packed("conv_layer", "y", y);
-  is_apart("conv_layer", "x", x, y);
-  is_apart("conv_layer", "w", w, y);
-  is_apart("conv_layer", "scale", scale, y);
-  is_apart("conv_layer", "shift", shift, y);
-  ASAP_CHECK((x.dtype() == DType::f64) == (y.dtype() == DType::f64), "conv_layer: f64 goes to f64 only, got x ",
-             x.dtype(), " and y ", y.dtype());
-  ASAP_CHECK(params.norm == scale.defined(), "conv_layer: expected scale ", params.norm ? "with" : "only with",
-             " norm");
-  if (params.norm) is_f32("conv_layer", "scale", scale, {w.size(0)}, x);
-  is_f32("conv_layer", "shift", shift, {w.size(0)}, x);
-  if (y.numel() == 0) return;
-  kernels::conv_layer.run(x.device(), x.contiguous(), w.contiguous(), packed(scale), shift.contiguous(), params, y);
-  y.bump_version();
 }
 
 }  // namespace asap

@@ -33,6 +33,7 @@ class DeviceGraph {
  public:
   virtual ~DeviceGraph() = default;
   virtual void replay() = 0;
+  virtual size_t bytes() const { return 0; }  // of memory that it keeps for its work
 };
 
 // What a device must offer below the kernels. The CPU's is built in; a CUDA build registers its own.

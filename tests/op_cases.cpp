@@ -6,6 +6,7 @@
 #include <iostream>
 #include <limits>
 #include <random>
+#include <utility>
 
 namespace asap::tests {
 namespace {
@@ -58,7 +59,7 @@ std::vector<double> host_values(const Tensor& x) {
 const std::vector<OpCase>& op_cases() {
   static const std::vector<OpCase> all = [] {
     std::vector<OpCase> rows;
-    for (const auto& family : {elementwise_cases, reduce_cases, shape_cases, linear_cases, conv_cases, norm_cases,
+    for (const auto& family : {elementwise_cases, reduce_cases, shape_cases, linear_cases, conv_cases, conv_norm_cases, norm_cases,
                                spatial_cases, tile_mlp_cases, inference_cases, loss_cases, optim_cases,
                                empty_cases}) {
       for (OpCase& row : family()) rows.push_back(std::move(row));
@@ -72,8 +73,13 @@ std::vector<Variable> make_inputs(const OpCase& row, DType dtype, Device device)
   std::mt19937_64 random(1);
   std::vector<Variable> inputs;
   for (const OpInput& input : row.inputs) {
-    inputs.emplace_back(draw_tensor(input, dtype, device, random),
-                        input.differentiable && input.values != Values::indices);
+    Tensor values = draw_tensor(input, dtype, device, random);
+    if (input.layout == Layout::channels_last) {
+      // A copy also of what is channels-last as it is: its pixels are aligned, with whatever lies between them.
+      const Tensor drawn = std::exchange(values, Tensor::empty(input.shape, values.dtype(), device, input.layout));
+      values.copy_from(drawn);
+    }
+    inputs.emplace_back(values, input.differentiable && input.values != Values::indices);
   }
   return inputs;
 }

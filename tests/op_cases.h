@@ -31,6 +31,7 @@ struct OpInput {
   int64_t classes = 0;
   bool differentiable = true;
   bool compact = false;  // numbers are bf16 (in f64 runs rounded to bf16), indices u8
+  Layout layout = Layout::row_major;
 };
 
 inline OpInput normal(const Shape& shape, double scale = 1) { return {.shape = shape, .scale = scale}; }
@@ -87,6 +88,7 @@ std::vector<OpCase> reduce_cases();
 std::vector<OpCase> shape_cases();
 std::vector<OpCase> linear_cases();
 std::vector<OpCase> conv_cases();
+std::vector<OpCase> conv_norm_cases();
 std::vector<OpCase> norm_cases();
 std::vector<OpCase> spatial_cases();
 std::vector<OpCase> tile_mlp_cases();

@@ -1,7 +1,4 @@
-// Rows of op_cases.h: label maps as planes, and the convolution layers of inference, whose outputs are planned by the caller, so
-// that a row makes its own. Without gradients they are computed on tensors.
-#include <cmath>
-
+// Rows of op_cases.h: label maps as planes.
 #include "tests/op_cases.h"
 
 namespace asap::tests {
@@ -22,16 +19,6 @@ DType widest(const Inputs& in) {
 
 // What harness and backward pass can hold: numbers in the type of the run.
 Variable result(const Tensor& y, const Inputs& in) { return Variable(y.to(widest(in))); }
-
-Shape in_layout(const Shape& nchw, Layout layout) {
-  return layout == Layout::row_major ? nchw : Shape{nchw[0], nchw[2], nchw[3], nchw[1]};
-}
-const char* name(Layout layout) { return layout == Layout::row_major ? "nchw" : "nhwc"; }
-
-// f32 whatever the run's type: the numbers are exact in it.
-Tensor f32(const Variable& x) { return x.value().to(DType::f32); }
-
-// ---- label_planes ---------------------------------------------------------------------------------------------------
 
 struct PlanesRow {
   const char* name;
@@ -84,150 +71,11 @@ void add_planes(std::vector<OpCase>& rows) {
   }
 }
 
-// ---- conv_layer -----------------------------------------------------------------------------------------------------
-
-struct LayerRow {
-  const char* name;
-  Shape x, w;  // NCHW, OIHW
-  ConvLayerParams params = {};
-  bool bf16_operands = false, bf16_result = false;
-  double tolerance = 5e-6;  // x - mean cancels digits, as in the rows of instance_norm
-};
-
-// Inputs: x and w in the row's layout, then shift and, with norm, scale.
-OpCase layer_case(const LayerRow& r, Layout layout) {
-  const auto operand = [&](const Shape& shape, double scale) {
-    const OpInput input = constant(normal(in_layout(shape, layout), scale));
-    return r.bf16_operands ? compact(input) : input;
-  };
-  OpCase row;
-  row.name = str("conv_layer/", r.name, "_", name(layout));
-  const int64_t products = r.w.numel() / r.w[0];  // of a sum
-  row.inputs = {operand(r.x, 1), operand(r.w, 1 / std::sqrt(static_cast<double>(products))),
-                constant(normal({r.w[0]}))};
-  if (r.params.norm) row.inputs.push_back(constant(normal({r.w[0]})));
-  row.slots = {&kernels::conv_layer};
-  row.tolerance = r.bf16_result ? kBf16Result : r.tolerance;
-  if (r.bf16_operands) row.bf16_tolerance = row.tolerance;  // nothing is left to round
-  row.run = [params = r.params, bf16_result = r.bf16_result, layout](const Inputs& in) {
-    ConvLayerParams p = params;
-    p.layout = layout;
-    const DType dtype = bf16_result && in[0].dtype() != DType::f64 ? DType::bf16 : widest(in);
-    Tensor y = Tensor::empty(conv_layer_shape(in[0].shape(), in[1].shape(), p), dtype, in[0].device());
-    conv_layer(in[0].value(), in[1].value(), p.norm ? f32(in[3]) : Tensor(), f32(in[2]), p, y);
-    return result(y, in);
-  };
-  return row;
-}
-
-void add_layers(std::vector<OpCase>& rows) {
-  const NormParams relu{.activation_slope = 0}, leaky{.eps = 1e-3, .activation_slope = 0.2};
-  const ConvLayerParams zero{.pad = 1, .norm_params = relu};
-  const ConvLayerParams reflect{.pad_mode = PadMode::reflect, .pad = 1, .norm_params = relu};
-  const ConvLayerParams replicate{.pad_mode = PadMode::replicate, .pad = 2, .norm_params = leaky};
-  const auto strided = [](ConvLayerParams p) {
-    p.stride = 2;
-    return p;
-  };
-  const ConvLayerParams replicate1{.pad_mode = PadMode::replicate, .pad = 1, .norm_params = leaky};
-  const ConvLayerParams bias{.norm = false};
-  ConvLayerParams padded_bias = reflect;
-  padded_bias.norm = false;
-  for (const Layout layout : {Layout::row_major, Layout::channels_last}) {
-    for (
-        const LayerRow& r : std::vector<LayerRow>{
-            {"3x3_zero", {2, 3, 5, 7}, {4, 3, 3, 3}, zero},
-            {"3x3_reflect", {1, 5, 7, 4}, {3, 5, 3, 3}, reflect},
-            {"5x5_replicate_leaky", {1, 2, 6, 5}, {3, 2, 5, 5}, replicate},
-            {"3x3_zero_s2", {1, 3, 7, 9}, {5, 3, 3, 3}, strided(zero)},
-            {"3x3_reflect_s2", {2, 4, 6, 10}, {5, 4, 3, 3}, strided(reflect)},
-            {"3x3_no_pad", {1, 3, 5, 5}, {2, 3, 3, 3}, {.norm_params = relu}},
-            {"3x3_bias", {1, 3, 5, 6}, {4, 3, 3, 3}, padded_bias},
-            {"1x1_bias", {2, 7, 3, 5}, {11, 7, 1, 1}, bias},
-            {"1x1_norm", {1, 6, 5, 3}, {4, 6, 1, 1}, {.norm_params = leaky}},
-            // Blocks of fast variants, with remainders; the models' own layers, smaller.
-            {"3x3_16_72_odd", {1, 16, 19, 13}, {72, 16, 3, 3}, reflect},
-            {"3x3_64_64_@16", {2, 64, 16, 16}, {64, 64, 3, 3}, reflect},
-            {"3x3_72_136_@12", {1, 72, 12, 12}, {136, 72, 3, 3}, zero},
-            {"3x3_s2_64_40_@18", {1, 64, 18, 18}, {40, 64, 3, 3}, strided(replicate)},
-            {"1x1_64_200_@16", {1, 64, 16, 16}, {200, 64, 1, 1}, bias},
-            {"1x1_40_203_@5", {2, 40, 5, 5}, {203, 40, 1, 1}, bias},
-            {"3x3_bf16_zero", {2, 8, 5, 7}, {16, 8, 3, 3}, zero, true, true},
-            {"3x3_bf16_reflect_s2", {1, 16, 8, 8}, {24, 16, 3, 3}, strided(reflect), true, true},
-            {"3x3_bf16_72_136_@12", {1, 72, 12, 12}, {136, 72, 3, 3}, reflect, true, true},
-            {"1x1_bf16_64_200_@16", {1, 64, 16, 16}, {200, 64, 1, 1}, bias, true, true},
-            {"1x1_bf16_to_f32", {1, 16, 4, 4}, {40, 16, 1, 1}, bias, true, false},
-            // Sums split over blocks: uneven splits, outputs that no vector store takes, norm and bias.
-            {"3x3_split_40_37_@9", {1, 40, 9, 7}, {37, 40, 3, 3}, replicate1},
-            {"3x3_split_40_37_@9_bf16", {1, 40, 9, 7}, {37, 40, 3, 3}, replicate1, true, true},
-            {"3x3_split_bias_56_21_@6", {1, 56, 6, 5}, {21, 56, 3, 3}, padded_bias, true, true},
-            {"1x1_split_bias_136_24_@6", {1, 136, 6, 5}, {24, 136, 1, 1}, bias},
-            // A kept window of pixels: three slices of channels in a block, rows of y that end within a tile.
-            {"3x3_slices_96_20_@5", {3, 96, 5, 3}, {20, 96, 3, 3}, reflect},
-            {"3x3_slices_192_12_@4_bf16", {3, 192, 4, 3}, {12, 192, 3, 3}, zero, true, true},
-            {"3x3_window_64_10_@27_bf16", {1, 64, 27, 11}, {10, 64, 3, 3}, reflect, true, true},
-            {"5x5_window_32_9_@7", {1, 32, 7, 7}, {9, 32, 5, 5}, replicate},
-            // Eight blocks of a cluster for 64 outputs: one and two slices of channels, one and two products side by side,
-            // rows and columns that are not there.
-            {"3x3_cluster_512_64_@7_bf16", {2, 512, 7, 8}, {64, 512, 3, 3}, reflect, true, true},
-            {"3x3_cluster_512_128_@5_bf16", {1, 512, 5, 20}, {128, 512, 3, 3}, zero, true, true},
-            {"3x3_cluster_1024_64_@16_bf16", {1, 1024, 16, 16}, {64, 1024, 3, 3}, replicate1, true, true},
-            {"5x5_cluster_512_64_@4_bf16", {1, 512, 4, 12}, {64, 512, 5, 5}, replicate, true, true},
-            // Warpgroups: tiles of pixels and outputs that end early, one step of k and many.
-            {"1x1_warpgroups_64_24_@5_bf16", {1, 64, 5, 3}, {24, 64, 1, 1}, bias, true, true},
-            {"1x1_warpgroups_448_200_@17_bf16", {2, 448, 17, 9}, {200, 448, 1, 1}, bias, true, true},
-            // Planes too large for the norm of one block, of few outputs and of many; tiles of 256 pixels.
-            {"3x3_plane_8_10_@35", {1, 8, 35, 33}, {10, 8, 3, 3}, reflect},
-            {"3x3_plane_8_72_@33_bf16", {1, 8, 33, 32}, {72, 8, 3, 3}, zero, true, true},
-            {"3x3_plane_64_4_@33_bf16", {1, 64, 33, 32}, {4, 64, 3, 3}, reflect, true, false},
-            {"1x1_large_tiles_8_140_@17", {1, 8, 17, 16}, {140, 8, 1, 1}, bias},
-            {"1x1_large_tiles_16_132_@17_bf16", {1, 16, 17, 16}, {132, 16, 1, 1}, bias, true, true},
-            // More steps than wgmma's stages, a last one that K does not fill; a second tile of few pixels and outputs.
-            {"1x1_wgmma_328_136_@17_bf16", {1, 328, 17, 16}, {136, 328, 1, 1}, bias, true, true},
-            {"3x3_wgmma_40_24_@9_bf16", {2, 40, 9, 7}, {24, 40, 3, 3}, padded_bias, true, true},
-            {"3x3_plane_8_12_@30_bf16", {1, 8, 30, 23}, {12, 8, 3, 3}, reflect, true, true},
-        }) {
-      rows.push_back(layer_case(r, layout));
-    }
-  }
-}
-
-// The generator's layers, facades 512. Names of rows with bf16 operands end so.
-void add_large_layers(std::vector<OpCase>& rows) {
-  const ConvLayerParams reflect{.pad_mode = PadMode::reflect, .pad = 1, .norm_params = {.activation_slope = 0}};
-  ConvLayerParams strided = reflect;
-  strided.stride = 2;
-  for (const Layout layout : {Layout::row_major, Layout::channels_last}) {
-    const bool nhwc = layout == Layout::channels_last;
-    for (const bool bf16 : {false, true}) {
-      if (bf16 && !nhwc) continue;
-      for (LayerRow r : std::vector<LayerRow>{
-               {"G_3x3_1024_1024_@16", {1, 1024, 16, 16}, {1024, 1024, 3, 3}, reflect},
-               {"G_1x1_1024_phi_@16", {1, 1024, 16, 16}, {nhwc ? 14856 : 14851, 1024, 1, 1}, {.norm = false}},
-               {"G_3x3_s2_64_64_@256", {1, 64, 256, 256}, {64, 64, 3, 3}, strided},
-               {"G_3x3_s2_64_1024_@32", {1, 64, 32, 32}, {1024, 64, 3, 3}, strided},
-               {"G_3x3_labels_64_@256", {1, nhwc ? 16 : 13, 256, 256}, {64, nhwc ? 16 : 13, 3, 3}, reflect},
-           }) {
-        r.tolerance = 2e-5;  // up to 9216 products a sum, divided by their deviation
-        r.bf16_operands = r.bf16_result = bf16;
-        OpCase row = layer_case(r, layout);
-        if (bf16) row.name += "_bf16";
-        row.large = true;
-        const Shape y = conv_layer_shape(r.x, r.w, r.params);
-        row.flops = 2.0 * static_cast<double>(y.numel() * r.w.numel() / r.w[0]);
-        rows.push_back(row);
-      }
-    }
-  }
-}
-
 }  // namespace
 
 std::vector<OpCase> inference_cases() {
   std::vector<OpCase> rows;
   add_planes(rows);
-  add_layers(rows);
-  add_large_layers(rows);
   return rows;
 }
 

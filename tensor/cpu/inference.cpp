@@ -1,13 +1,6 @@
-// Label planes counted from class numbers, and inference's convolution layer from the fast kernels that are there; the
-// registration of both.
-//
-// Weights are not packed ahead of time: making the panels takes 5 % of the largest product (phi's 1x1 convolution), where
-// packed weights would be another 69 MB to hold; and Winograd's transformed filters are four times as much to read.
-#include "tensor/cpu/inference.h"
-
+// Label planes counted from class numbers. Next: tile_mlp.cpp.
 #include <vector>
 
-#include "tensor/cpu/norm.h"
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
 #include "tensor/definitions/label_planes.h"
@@ -102,20 +95,6 @@ void label_planes_counted(const Tensor& labels, const Tensor& instance, const La
   });
 }
 
-// ---- conv_layer -----------------------------------------------------------------------------------------------------
-
-// The padded convolution, with its bias, into y, then the norm in place.
-void conv_layer_composed(const Tensor& x, const Tensor& w, const Tensor& scale, const Tensor& shift,
-                         const ConvLayerParams& p, Tensor& y) {
-  kernels::conv2d_forward.run(Device::cpu, x, w, p.norm ? Tensor() : shift,
-                              {.stride = p.stride, .padding = p.pad, .pad_mode = p.pad_mode}, y);
-  if (!p.norm) return;
-  Tensor mean = Tensor::like(y, {y.size(0), y.size(1)}), rstd = Tensor::like(mean);
-  instance_norm_in_place(scale, shift, p.norm_params, y, mean, rstd);
-}
-
-bool is_f32_nchw(const Tensor& x, Layout layout) { return layout == Layout::row_major && x.dtype() == DType::f32; }
-
 }  // namespace
 
 void register_inference() {
@@ -123,12 +102,6 @@ void register_inference() {
                             [](const Tensor&, const Tensor& instance, const LabelPlanesParams&, Tensor& y) {
                               return !instance.defined() || instance.dtype() == y.dtype();
                             });
-
-  kernels::conv_layer.add(Device::cpu, "composed", conv_layer_composed,
-                          [](const Tensor& x, const Tensor&, const Tensor&, const Tensor&, const ConvLayerParams& p,
-                             Tensor& y) { return is_f32_nchw(x, p.layout) && y.dtype() == DType::f32; },
-                          {.bf16 = true});
-  kernels::conv_layer.add(Device::cpu, "naive", conv_layer_naive, {}, {.bf16 = true});
 }
 
 }  // namespace asap::cpu

@@ -1,4 +1,4 @@
-// Instance normalisation for kernels that end with one (inference.cpp). Next: norm.cpp.
+// Instance normalisation for kernels that end with one (conv2d_instance_norm.cpp). Next: norm.cpp.
 #pragma once
 
 #include "tensor/kernels.h"

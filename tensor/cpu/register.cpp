@@ -15,6 +15,7 @@ void register_kernels() {
   register_gemm();
   register_conv2d();
   register_norm();
+  register_conv2d_instance_norm();
   register_spectral_norm();
   register_pad();
   register_pool();

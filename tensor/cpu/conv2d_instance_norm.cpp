@@ -1,0 +1,19 @@
+// Convolution with instance norm behind it: the fast convolution into y, then the norm in place.
+#include "tensor/cpu/norm.h"
+#include "tensor/cpu/register.h"
+
+namespace asap::cpu {
+namespace {
+
+void convolve_then_norm(const Tensor& x, const Tensor& w, const Tensor& gamma, const Tensor& beta,
+                        const Conv2dParams& conv_params, const NormParams& norm_params, Tensor& y) {
+  kernels::conv2d_forward.run(Device::cpu, x, w, Tensor(), conv_params, y);
+  Tensor mean = Tensor::like(y, {y.size(0), y.size(1)}), rstd = Tensor::like(mean);
+  instance_norm_in_place(gamma, beta, norm_params, y, mean, rstd);
+}
+
+}  // namespace
+
+void register_conv2d_instance_norm() { kernels::conv2d_instance_norm.add(Device::cpu, "composed", convolve_then_norm); }
+
+}  // namespace asap::cpu
