@@ -5,6 +5,7 @@
 
 #include "asapnet/highres_stream.h"
 #include "tensor/definitions/label_planes.h"
+#include "tensor/precision.h"
 
 namespace asap::asapnet {
 namespace {
@@ -53,6 +54,11 @@ Variable converted(const Variable& x, const Tensor& like) {
 }
 
 }  // namespace
+
+DType activation_dtype(const Tensor& weight) {
+  const bool mixed = weight.dtype() == DType::f32 && weight.device() == Device::cpu && precision_allows(Precision::bf16);
+  return mixed ? DType::bf16 : weight.dtype();
+}
 
 Variable tent_downsample(const Variable& x, int64_t factor) {
   return factor == 1 ? x : filter(x, factor, tent_weights(x.size(1), factor, x.dtype(), x.device()));
@@ -117,19 +123,20 @@ Variable LowresStream::forward(const Variable& x, const Variable& z, const std::
   return phi(converted(downsample(x), convs_.front()->weight()), z, visit);
 }
 
-// The planes are of the weights' type and lie as they do.
+// The planes lie as the weights do.
 Variable LowresStream::forward(const Tensor& labels, const Tensor& instance, const Variable& z) {
   const Tensor& weight = convs_.front()->weight();
   const LabelPlanesParams params{.classes = config_.label_channels(), .factor = config_.fixed_downsampling()};
-  return phi(label_planes(labels, instance, params, weight.dtype(), weight.layout()), z, [](const Variable&) {});
+  return phi(label_planes(labels, instance, params, activation_dtype(weight), weight.layout()), z, [](const Variable&) {});
 }
 
 // From the downsampled input.
 Variable LowresStream::phi(Variable h, const Variable& z, const std::function<void(const Variable&)>& visit) {
+  h = to(h, activation_dtype(convs_.front()->conv().weight.value()));
   for (ConvNormRelu* conv : convs_) visit(h = (*conv)(h));
   if (z_to_features_ && z.defined()) {
     // Behind the last instance norm, which would remove a constant added to a channel before it.
-    h = h + converted(reshape((*z_to_features_)(z), {h.size(0), h.size(1), 1, 1}), h.value());
+    h = h + converted(to(reshape((*z_to_features_)(z), {h.size(0), h.size(1), 1, 1}), h.dtype()), h.value());
   }
   const Variable result = (*to_phi_)(h);
   visit(result);

@@ -10,6 +10,11 @@
 
 namespace asap::asapnet {
 
+// What a network with such weights keeps its activations in. Mixed precision: with the precision bf16 and f32 weights it is bf16;
+// weights are rounded where they are multiplied, norms' statistics, gradients of weights, losses and optimisers stay f32. Not on a
+// card, whose kernels of training round what they multiply as they read it.
+DType activation_dtype(const Tensor& weight);
+
 // Downsamples by `factor` (1: x itself): reflection pad factor/2, then the tent [1,3,..,3,1]/(2 factor^2) of length
 // 2*factor with stride `factor`, along W, then along H. x [N,C,H,W] -> [N,C,H/factor,W/factor].
 Variable tent_downsample(const Variable& x, int64_t factor);

@@ -27,12 +27,13 @@ void initialize(nn::Module& module, SpectralInit spectral) {
 }
 
 Tensor all_channels(const Config& config, const ModelInput& input, DType dtype) {
-  return input.labels.defined() ? label_planes(input.labels, input.x, {.classes = config.label_channels()}, dtype) : input.x;
+  return input.labels.defined() ? label_planes(input.labels, input.x, {.classes = config.label_channels()}, dtype)
+                                : input.x.to(dtype);
 }
 
 // The discriminator's input: the generator's input and a picture on channels.
-Variable discriminator_input(const Config& config, const ModelInput& input, const Variable& picture) {
-  return cat(std::vector<Variable>{all_channels(config, input, picture.dtype()), picture}, 1);
+Variable discriminator_input(const Config& config, const ModelInput& input, const Variable& picture, DType dtype) {
+  return cat(std::vector<Variable>{all_channels(config, input, dtype), to(picture, dtype)}, 1);
 }
 
 Variable as_variable(const Tensor& x) { return x.defined() ? Variable(x) : Variable(); }
@@ -125,14 +126,14 @@ GeneratorLosses AsapNet::generator_losses(const Batch& batch, RandomStream& nois
   // The published code runs one batch cat(fake, real). Every layer works picture by picture, so two passes give the same
   // numbers; the real half then records no graph, and sharing one power iteration needs evaluation mode in the second.
   const Frozen frozen(*discriminator_);
-  const auto fake_outputs = discriminator_->forward(discriminator_input(config_, input, fake));
+  const auto fake_outputs = discriminator_->forward(discriminator_input(config_, input, fake, activation_dtype()));
   losses.add("GAN", generator_gan_loss(config_.gan_mode, fake_outputs));
   if (!config_.no_ganFeat_loss) {
     discriminator_->eval();
     std::vector<ScaleOutputs> real_outputs;
     {
       const NoGrad no_grad;
-      real_outputs = discriminator_->forward(discriminator_input(config_, input, real));
+      real_outputs = discriminator_->forward(discriminator_input(config_, input, real, activation_dtype()));
     }
     discriminator_->train();
     losses.add("GAN_Feat", feature_matching_loss(fake_outputs, real_outputs) * config_.lambda_feat);
@@ -143,7 +144,7 @@ GeneratorLosses AsapNet::generator_losses(const Batch& batch, RandomStream& nois
   }
   if (config_.lambda_L1 > 0) losses.add("L1", l1_loss(fake, real) * config_.lambda_L1);
   if (config_.lambda_MSE > 0) losses.add("MSE", mse_loss(fake, real) * config_.lambda_MSE);
-  if (config_.lambda_phi > 0) losses.add("PHI", sum(square(phi)) * config_.lambda_phi);
+  if (config_.lambda_phi > 0) losses.add("PHI", sum(square(to(phi, sum_dtype(phi.dtype())))) * config_.lambda_phi);
   if (kld.defined()) losses.add("KLD", kld * config_.lambda_kld);
   return {losses, fake.value()};
 }
@@ -157,7 +158,7 @@ Losses AsapNet::discriminator_losses(const Batch& batch, RandomStream& noise) {
     fake = generate(batch, input, noise, nullptr, nullptr).value();
   }
   const int64_t count = real.size(0);
-  const Variable both = cat(std::vector<Variable>{discriminator_input(config_, input, fake), discriminator_input(config_, input, real)}, 0);
+  const Variable both = cat(std::vector<Variable>{discriminator_input(config_, input, fake, activation_dtype()), discriminator_input(config_, input, real, activation_dtype())}, 0);
   std::vector<ScaleOutputs> fake_outputs, real_outputs;
   for (const ScaleOutputs& scale : discriminator_->forward(both)) {
     const auto halves = split(scale.back(), {count, count}, 0);

@@ -93,6 +93,7 @@ class AsapNet {
 
  private:
   DType dtype() const { return generator_->parameters().front().dtype(); }
+  DType activation_dtype() const { return asapnet::activation_dtype(generator_->parameters().front().value()); }
   Variable generate(const Batch& batch, const ModelInput& input, RandomStream& noise, Variable* phi, Variable* kld);
 
   Config config_;

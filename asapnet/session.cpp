@@ -103,7 +103,8 @@ void InferenceSession::load(const SessionInput& input) {
 
 void InferenceSession::forward() {
   const NoGrad no_grad;
-  const ScopedPrecision precision(options_.precision);
+  // The CPU computes in f32 whatever is allowed: it has no faster kernels for less.
+  const ScopedPrecision precision(options_.device == Device::cpu ? Precision::f32 : options_.precision);
   const Tensor labels = config_.no_one_hot ? Tensor() : labels_;
   const Variable z = z_given_ ? Variable(z_) : Variable();
   Variable x = instance_.defined() ? Variable(instance_) : Variable();

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "asapnet/lowres_stream.h"
+
 namespace asap::asapnet {
 namespace {
 
@@ -63,6 +65,7 @@ Vgg19::Vgg19(const nn::StateDict& weights, bool normalise, const std::string& so
 std::array<Variable, Vgg19::kFeatures> Vgg19::forward(const Variable& x) const {
   std::array<Variable, kFeatures> features;
   Variable h = scale_.defined() ? x * scale_ + Variable(shift_) : x;
+  h = to(h, activation_dtype(convs_[0].weight.value()));
   size_t feature = 0;
   for (size_t i = 0; i < convs_.size(); ++i) {
     const int number = kConvs[i];
@@ -77,13 +80,14 @@ std::array<Variable, Vgg19::kFeatures> Vgg19::forward(const Variable& x) const {
 
 template <class Target>
 void Vgg19::move(Target target) {
-  auto convert = [&](Tensor& t) {
-    if (t.defined()) t = t.to(target);
+  const auto convert = [&](Variable& v) {
+    if (v.defined()) v.set_value(v.value().to(target));
   };
   for (Conv& conv : convs_) convert(conv.weight), convert(conv.bias);
   for (Conv& conv : aux_) convert(conv.weight), convert(conv.bias);
-  convert(scale_);
-  convert(shift_);
+  for (Tensor* t : {&scale_, &shift_}) {
+    if (t->defined()) *t = t->to(target);
+  }
 }
 
 void Vgg19::to(DType dtype) { move(dtype); }

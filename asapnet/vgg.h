@@ -27,11 +27,11 @@ class Vgg19 {
   void to(DType dtype);
   void to(Device device);
   // Where the first weights are: another place after to().
-  const void* memory() const { return convs_[0].weight.raw(); }
+  const void* memory() const { return convs_[0].weight.value().raw(); }
 
  private:
   struct Conv {
-    Tensor weight, bias;
+    Variable weight, bias;
   };
   template <class Target>
   void move(Target target);

@@ -8,9 +8,10 @@ namespace asap {
 // dx needs w, dw needs x, dbias needs neither: a frozen w neither keeps x alive nor costs a weight gradient. An activation
 // is undone first, from y alone; neither the sums before it nor the padded picture are kept.
 Variable conv2d(const Variable& x, const Variable& w, const Variable& bias, const Conv2dParams& params) {
-  const Tensor y = conv2d(x.value(), w.value(), bias.defined() ? bias.value() : Tensor(), params);
+  const Tensor weights = product_operand(x, w);
+  const Tensor y = conv2d(x.value(), weights, bias.defined() ? bias.value() : Tensor(), params);
   const Saved saved_x(w.requires_grad() ? x.value() : Tensor());
-  const Saved saved_w(x.requires_grad() ? w.value() : Tensor());
+  const Saved saved_w(x.requires_grad() ? weights : Tensor());
   const Saved saved_y(params.activation_slope != 1 ? y : Tensor());
   auto backward = [saved_x, saved_w, saved_y, x_shape = x.shape(), w_shape = w.shape(), w_dtype = w.dtype(), params](
                       const Tensor& dy, std::span<const bool> needs) {

@@ -7,15 +7,16 @@ namespace asap {
 // y = A B with A = op(a), B = op(b): dA = dy B^T and dB = A^T dy, transposed once more where op is a transposition.
 // A batch of 1 was broadcast: its gradient is the sum over the batch. b's may be f32 where all else is bf16.
 Variable matmul(const Variable& a, const Variable& b, bool transpose_a, bool transpose_b) {
-  return make_result("matmul", matmul(a.value(), b.value(), transpose_a, transpose_b), {a, b},
+  const Tensor operand = product_operand(a, b);
+  return make_result("matmul", matmul(a.value(), operand, transpose_a, transpose_b), {a, b},
                      [saved_a = Saved(b.requires_grad() ? a.value() : Tensor()),
-                      saved_b = Saved(a.requires_grad() ? b.value() : Tensor()), a_shape = a.shape(),
+                      saved_b = Saved(a.requires_grad() ? operand : Tensor()), a_shape = a.shape(),
                       b_shape = b.shape(), b_dtype = b.dtype(), transpose_a,
                       transpose_b](const Tensor& dy, std::span<const bool> needs) {
                        std::vector<Tensor> grads(2);
                        if (needs[0]) {
                          const Tensor& other = saved_b.get("matmul");
-                         grads[0] = sum_to(transpose_a ? matmul(other.to(dy.dtype()), dy, transpose_b, true)
+                         grads[0] = sum_to(transpose_a ? matmul(other, dy, transpose_b, true)
                                                        : matmul(dy, other, false, !transpose_b), a_shape);
                        }
                        if (needs[1]) {

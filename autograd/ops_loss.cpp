@@ -10,6 +10,9 @@ void check_same_shape(const char* op, const Variable& a, const Variable& b) {
   ASAP_CHECK(a.numel() > 0, op, ": ", a.shape(), " has no elements to take a mean of");
 }
 
+// Of bf16 in f32.
+Tensor mean_of(const Tensor& x) { return reduce(ReduceOp::mean, x, {}, false, sum_dtype(x.dtype())); }
+
 double reciprocal(int64_t n) { return 1.0 / static_cast<double>(n); }
 
 // The gradients of a loss of a - b, from da.
@@ -22,20 +25,20 @@ std::vector<Tensor> gradients_of_difference(const Tensor& da, std::span<const bo
 Variable l1_loss(const Variable& a, const Variable& b) {
   check_same_shape("l1_loss", a, b);
   const Tensor difference = sub(a.value(), b.value());
-  return make_result("l1_loss", mean(unary(UnaryOp::abs, difference)), {a, b},
+  return make_result("l1_loss", mean_of(unary(UnaryOp::abs, difference)), {a, b},
                      [saved = Saved(difference)](const Tensor& dy, std::span<const bool> needs) {
                        const Tensor sign = unary(UnaryOp::sign, saved.get("l1_loss"));
-                       return gradients_of_difference(mul(sign, affine(dy, reciprocal(sign.numel()), 0)), needs);
+                       return gradients_of_difference(mul(sign, affine(dy, reciprocal(sign.numel()), 0).to(sign.dtype())), needs);
                      });
 }
 
 Variable mse_loss(const Variable& a, const Variable& b) {
   check_same_shape("mse_loss", a, b);
   const Tensor difference = sub(a.value(), b.value());
-  return make_result("mse_loss", mean(unary(UnaryOp::square, difference)), {a, b},
+  return make_result("mse_loss", mean_of(unary(UnaryOp::square, difference)), {a, b},
                      [saved = Saved(difference)](const Tensor& dy, std::span<const bool> needs) {
                        const Tensor& d = saved.get("mse_loss");
-                       return gradients_of_difference(mul(d, affine(dy, 2 * reciprocal(d.numel()), 0)), needs);
+                       return gradients_of_difference(mul(d, affine(dy, 2 * reciprocal(d.numel()), 0).to(d.dtype())), needs);
                      });
 }
 
@@ -47,10 +50,10 @@ Variable bce_with_logits(const Variable& logits, const Variable& target) {
   const Tensor& t = target.value();
   const Tensor tail = unary(UnaryOp::softplus, affine(unary(UnaryOp::abs, x), -1, 0));
   const Tensor loss = add(sub(unary(UnaryOp::relu, x), mul(x, t)), tail);
-  return make_result("bce_with_logits", mean(loss), {logits, target},
+  return make_result("bce_with_logits", mean_of(loss), {logits, target},
                      [saved_x = Saved(x), saved_t = Saved(t)](const Tensor& dy, std::span<const bool> needs) {
                        const Tensor& kept = saved_x.get("bce_with_logits");
-                       const Tensor share = affine(dy, reciprocal(kept.numel()), 0);
+                       const Tensor share = affine(dy, reciprocal(kept.numel()), 0).to(kept.dtype());
                        std::vector<Tensor> grads(2);
                        if (needs[0]) {
                          grads[0] = mul(sub(unary(UnaryOp::sigmoid, kept), saved_t.get("bce_with_logits")), share);

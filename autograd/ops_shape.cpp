@@ -21,6 +21,14 @@ Variable reshape(const Variable& x, std::initializer_list<int64_t> sizes) {
   return reshaped(x, x.value().contiguous().reshape(sizes));
 }
 
+Variable to(const Variable& x, DType dtype) {
+  if (x.dtype() == dtype) return x;
+  return make_result("to", x.value().to(dtype), {x},
+                     [from = x.dtype()](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
+                       return {dy.to(from)};
+                     });
+}
+
 Variable permute(const Variable& x, const std::vector<int>& dims) {
   const Tensor y = x.value().permute(dims);
   std::vector<int> inverse(dims.size());

@@ -29,6 +29,8 @@ struct Node {
 
 struct VariableImpl {
   Tensor value, grad;
+  Tensor converted;  // what value_as made of the value when that had this version
+  uint64_t converted_version = 0;
   bool requires_grad = false;  // leaves
   std::shared_ptr<Node> node;  // null for leaves
 };
@@ -135,6 +137,21 @@ const Tensor& Variable::value() const {
   ASAP_CHECK(defined(), "Variable: the variable is undefined");
   return impl_->value;
 }
+Tensor Variable::value_as(DType dtype, Layout layout) const {
+  if (value().dtype() == dtype && value().layout() == layout) return value();
+  Tensor& kept = impl_->converted;
+  if (!is_leaf()) return value().to(dtype).to(layout);
+  const bool fits = kept.defined() && kept.dtype() == dtype && kept.layout() == layout;
+  if (!fits || impl_->converted_version != value().version()) {
+    kept = value().to(dtype).to(layout);
+    impl_->converted_version = value().version();
+  }
+  return kept;
+}
+Tensor product_operand(const Variable& x, const Variable& w) {
+  const bool rounds = x.dtype() == DType::bf16 && w.dtype() == DType::f32;
+  return rounds ? w.value_as(DType::bf16, x.value().layout()) : w.value();
+}
 bool Variable::requires_grad() const { return defined() && (impl_->requires_grad || impl_->node); }
 bool Variable::is_leaf() const { return !impl_ || !impl_->node; }
 
@@ -147,7 +164,7 @@ void Variable::set_requires_grad(bool on) {
 void Variable::set_value(Tensor value) {
   ASAP_CHECK(defined() && is_leaf(), "set_value: expected a leaf");
   impl_->value = std::move(value);
-  impl_->grad = Tensor();
+  impl_->grad = impl_->converted = Tensor();
 }
 
 const Tensor& Variable::grad() const {

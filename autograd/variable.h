@@ -37,6 +37,9 @@ class Variable {
   DType dtype() const { return value().dtype(); }
   Device device() const { return value().device(); }
   double item() const { return value().item(); }
+  // The value in another floating type and layout. A leaf keeps it until its value changes, so that training in mixed precision
+  // rounds each weight once a step.
+  Tensor value_as(DType dtype, Layout layout) const;
 
   // Whether gradients flow to or through this variable.
   bool requires_grad() const;
@@ -66,6 +69,9 @@ class Variable {
 
 // Records an op: `value` computed from `inputs`. With gradients off, or no input needing one, records nothing.
 Variable make_result(const char* op, Tensor value, const std::vector<Variable>& inputs, BackwardFn backward);
+
+// w as a product with x takes it: an f32 w beside a bf16 x is rounded and laid out as x is (tensor/operands.h).
+Tensor product_operand(const Variable& x, const Variable& w);
 
 // Gradients are recorded on this thread unless a NoGrad lives.
 bool grad_enabled();

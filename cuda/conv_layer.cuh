@@ -5,7 +5,7 @@
 
 #include "cuda/epilogue.cuh"
 #include "cuda/mma.cuh"
-#include "tensor/padded_index.h"
+#include "tensor/definitions/padded_index.h"
 #include "tensor/precision.h"
 
 namespace asap::cuda {

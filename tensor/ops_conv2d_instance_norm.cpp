@@ -1,5 +1,6 @@
 // Checked convolution with instance norm behind it. Declared in ops.h; kernels: cpu/conv2d_instance_norm.cpp.
 #include "tensor/checks.h"
+#include "tensor/operands.h"
 #include "tensor/ops.h"
 
 namespace asap {
@@ -8,13 +9,11 @@ Tensor conv2d_instance_norm(const Tensor& x, const Tensor& w, const Tensor& gamm
                             const Conv2dParams& conv_params, const NormParams& norm_params) {
   constexpr const char* kOp = "conv2d_instance_norm";
   checks::is_floating(kOp, "x", x);
-  checks::alike(kOp, x, w);
+  const Tensor weights = product_operand(kOp, x, w);
   const Shape shape = conv2d_shape(x.shape(), w.shape(), conv_params);
   for (const auto& [what, parameter] : {std::pair("gamma", gamma), std::pair("beta", beta)}) {
     checks::is_floating(kOp, what, parameter);
-    checks::one_device(kOp, x, parameter);
-    ASAP_CHECK(parameter.dtype() == sum_dtype(x.dtype()), kOp, ": expected ", what, " to be ", sum_dtype(x.dtype()),
-               ", got ", parameter.dtype());
+    checks::has_sum_dtype(kOp, what, x, parameter);
     checks::has_shape(kOp, what, parameter, {w.size(0)});
   }
   ASAP_CHECK(conv_params.activation_slope == 1, kOp, ": expected no activation before the norm, got slope ",
@@ -24,7 +23,7 @@ Tensor conv2d_instance_norm(const Tensor& x, const Tensor& w, const Tensor& gamm
     return instance_norm(conv2d(x, w, {}, conv_params), gamma, beta, norm_params).y;
   }
   Tensor y = Tensor::like(x, shape);
-  kernels::conv2d_instance_norm.run(x.device(), x, w, gamma, beta, conv_params, norm_params, y);
+  kernels::conv2d_instance_norm.run(x.device(), x, weights, gamma, beta, conv_params, norm_params, y);
   return y;
 }
 
