@@ -69,6 +69,7 @@ using GemmFn = void(const Tensor& a, const Tensor& b, const GemmParams&, Tensor&
 enum class PadMode { zero, reflect, replicate };  // reflect does not repeat the border pixel
 // y = act(conv(pad(x), w) + bias), act(v) = v > 0 ? v : slope * v; x [N,C,H,W], w [O,C/groups,KH,KW], bias [O] or undefined,
 // y [N,O,OH,OW], OH = (H + 2*padding.h - dilation.h*(KH-1) - 1) / stride.h + 1. Reflected padding is smaller than the picture.
+// bias is sum_dtype(x.dtype()); dw may be, whatever w was.
 struct Conv2dParams {
   Size2 stride = 1, padding = 0, dilation = 1;
   int64_t groups = 1;
@@ -88,7 +89,8 @@ struct NormParams {
   double activation_slope = 1;  // 1: none; 0: ReLU; between: LeakyReLU
 };
 // Instance norm: over H*W of each (n,c). x, y [N,C,H,W] (any number of trailing dimensions); gamma, beta [C] or
-// undefined; mean, rstd [N,C].  Batch norm: over N*H*W of each c; mean, rstd [C].
+// undefined; mean, rstd [N,C].  Batch norm: over N*H*W of each c; mean, rstd [C]. All but x, y and their gradients are
+// sum_dtype(x.dtype()).
 using NormForwardFn = void(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams&, Tensor& y,
                            Tensor& mean, Tensor& rstd);
 // dgamma, dbeta are written only where defined; the sign under the activation is recomputed from x.

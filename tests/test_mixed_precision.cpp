@@ -17,6 +17,13 @@ double difference(const Tensor& a, const Tensor& expected) {
   return max(unary(UnaryOp::abs, sub(x, y), {})).item() / max(unary(UnaryOp::abs, y, {})).item();
 }
 
+// Every second channel is far above zero, the others far below: no rounding moves a number over the activation's kink.
+void keep_off_kinks(const Variable& bias) {
+  std::vector<float> values;
+  for (int64_t i = 0; i < bias.numel(); ++i) values.push_back(i % 2 == 0 ? 6.0f : -6.0f);
+  Tensor(bias.value()).copy_from(Tensor::from(values, bias.shape()));
+}
+
 std::string error_of(const std::function<void()>& f) {
   try {
     f();
@@ -32,10 +39,13 @@ TEST_CASE("convolutions and norms of bf16 pictures follow f32, in both layouts")
   ran();
   nn::Conv2d first({.in = 5, .out = 16, .kernel = 3, .padding = 1, .activation_slope = 0.2});
   nn::InstanceNorm2d norm(16, true, 0.2);
-  nn::Conv2d second({.in = 16, .out = 6, .kernel = 3, .stride = 2, .padding = 1, .bias = false});
+  nn::Conv2d second({.in = 16, .out = 6, .kernel = 3, .stride = 2, .padding = 1});
+  keep_off_kinks(first.bias);
+  keep_off_kinks(norm.bias);
   const Tensor picture = random_normal({2, 5, 12, 14}, {.seed = 3}),
                cotangent = random_normal({2, 6, 6, 7}, {.seed = 4});
-  const std::vector<Variable> leaves{first.weight, first.bias, norm.weight, norm.bias, second.weight};
+  // Without first.bias: the norm takes out what it adds to a channel, and its gradient is zero but for rounding.
+  const std::vector<Variable> leaves{first.weight, norm.weight, norm.bias, second.weight, second.bias};
   const auto run = [&](DType dtype, Layout layout) {
     for (Variable leaf : leaves) leaf.zero_grad();
     const Variable x(picture.to(dtype).to(layout), true);
@@ -56,11 +66,10 @@ TEST_CASE("convolutions and norms of bf16 pictures follow f32, in both layouts")
     for (const Layout layout : {Layout::row_major, Layout::channels_last}) {
       const std::vector<Tensor> results = run(dtype, layout);
       for (size_t i = 0; i < results.size(); ++i) {
-        INFO(dtype, layout == Layout::row_major ? " row-major, result " : " channels-last, result ", i);
-        // A bf16 number is rounded by up to 2^-9 = 2e-3 of itself, which each layer adds to.
+        INFO(str(dtype, layout == Layout::row_major ? " row-major" : " channels-last", ", result ", i));
+        // A bf16 number is rounded by up to 2e-3 of itself, which each layer adds to: 1.2e-2 measured.
         CHECK(difference(results[i], expected[i]) <= (dtype == DType::f32 ? 2e-6 : 2e-2));
         if (dtype == DType::bf16) CHECK(difference(results[i], expected[i]) > 0);
-        MESSAGE(difference(results[i], expected[i]));
       }
     }
   }
@@ -83,8 +92,7 @@ TEST_CASE("linear layers of bf16 rows follow f32") {
   const std::vector<Tensor> expected = run(DType::f32), results = run(DType::bf16);
   for (size_t i = 0; i < results.size(); ++i) {
     INFO("result ", i);
-    CHECK(difference(results[i], expected[i]) <= 1e-2);
-    MESSAGE(difference(results[i], expected[i]));
+    CHECK(difference(results[i], expected[i]) <= 1e-2);  // 3.8e-3 measured
   }
   // Of a product with its first matrix transposed: both gradients, the second in f32.
   const Variable a(rows.to(DType::bf16), true), b(random_normal({17, 4}, {.seed = 5}), true);
