@@ -46,7 +46,7 @@ class TentRows {
       const int64_t row = padded_index(oh * factor - factor / 2 + i, height_, PadMode::reflect);
       const int64_t start = (n * height_ + row) * width_;
       const Label* label = labels_.data<Label>() + start;
-      for (size_t at = 0; at < columns_.size(); ++at) numbers[at] = class_of(label[columns_[at]]);
+      number(label, numbers);
       const T* value = instance_.defined() ? instance_.data<T>() + start : nullptr;
       for (int64_t j = 0; j < taps; ++j) {
         const T weight = weights_[i] * weights_[j];
@@ -61,8 +61,16 @@ class TentRows {
   int64_t padded_width() const { return static_cast<int64_t>(columns_.size()); }
 
  private:
-  int32_t class_of(Label label) const {
-    return static_cast<int32_t>(std::min<uint32_t>(static_cast<uint32_t>(label), static_cast<uint32_t>(p_.classes)));
+  // A row of labels as class numbers, those of no class being p_.classes, and its reflection at both ends.
+  void number(const Label* labels, int32_t* numbers) const {
+    const auto classes = static_cast<uint32_t>(p_.classes);
+    const int64_t border = p_.factor / 2;
+    for (int64_t i = 0; i < width_; ++i) {
+      numbers[border + i] = static_cast<int32_t>(std::min(static_cast<uint32_t>(labels[i]), classes));
+    }
+    for (int64_t i = 0; i < border; ++i) {
+      for (const int64_t at : {i, border + width_ + i}) numbers[at] = numbers[border + columns_[at]];
+    }
   }
   const Tensor &labels_, &instance_;
   const LabelPlanesParams& p_;

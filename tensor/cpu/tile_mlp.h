@@ -1,5 +1,5 @@
-// What the variants of the per-tile MLP share: where its sizes and layers lie in phi, and the positional encoding.
-// Sits between kernels.h (the definition) and tile_mlp.cpp (`naive`), tile_mlp_composed.cpp, tile_mlp_fused*.cpp.
+// What the fused kernels of the per-tile MLP share: its sizes, where its layers lie in phi, and the positional encoding.
+// The definition: ../definitions/tile_mlp.h. Next: tile_mlp_panels.h, tile_mlp_fused.h.
 #pragma once
 
 #include <cmath>
@@ -12,29 +12,33 @@ namespace asap::cpu {
 // One linear layer; bias and weight are the first of its channels in phi (weight row-major (in, out)).
 struct TileMlpLayer {
   int64_t in, out, bias, weight;
+  bool last;
 };
 
 struct TileMlpSizes {
-  int64_t batch, channels, height, width;  // of x
-  int64_t tile, grid_h, grid_w;            // side of a tile; grid_h * grid_w tiles a picture
-  int64_t inputs;                          // channels + 4 * log2(tile)
-  int64_t parameters;                      // channels of phi
+  int64_t batch, height, width;              // of the picture
+  int64_t tile, grid_h, grid_w;              // side of a tile; grid_h * grid_w tiles a picture
+  int64_t classes, channels, waves, inputs;  // of labels, of x, 4 * log2(tile); their sum
+  int64_t parameters;                        // channels of phi
   std::vector<TileMlpLayer> layers;
 
-  TileMlpSizes(const Tensor& x, const TileMlpParams& params) : TileMlpSizes(x.shape(), params) {}
-  TileMlpSizes(const Shape& x, const TileMlpParams& params)
-      : batch(x[0]), channels(x[1]), height(x[2]), width(x[3]), tile(params.tile),
-        grid_h(height / tile), grid_w(width / tile), inputs(channels), parameters(0) {
-    for (int64_t f = tile; f > 1; f /= 2) inputs += 4;
+  TileMlpSizes(const Tensor& labels, const Tensor& x, const Tensor& phi, const TileMlpParams& params)
+      : batch(phi.size(0)), height(phi.size(2) * params.tile), width(phi.size(3) * params.tile), tile(params.tile),
+        grid_h(phi.size(2)), grid_w(phi.size(3)), classes(labels.defined() ? params.classes : 0),
+        channels(x.defined() ? x.size(1) : 0), waves(0), parameters(0) {
+    for (int64_t f = tile; f > 1; f /= 2) waves += 4;
+    inputs = classes + channels + waves;
     for (int64_t l = 0, in = inputs; l < params.depth; ++l) {
-      const int64_t out = l + 1 < params.depth ? params.width : params.out;
-      layers.push_back({in, out, parameters, parameters + out});
+      const bool last = l + 1 == params.depth;
+      const int64_t out = last ? params.out : params.width;
+      layers.push_back({in, out, parameters, parameters + out, last});
       parameters += out + in * out;
       in = out;
     }
   }
   int64_t cells() const { return grid_h * grid_w; }
   int64_t pixels() const { return tile * tile; }
+  int64_t plane() const { return height * width; }
   // The widest layer output.
   int64_t widest() const {
     int64_t most = 0;
@@ -58,11 +62,9 @@ class PositionalEncoding {
       }
     }
   }
-  // Feature k runs over cos X, sin X, cos Y, sin Y for f = tile, then for f = tile/2, ...
-  bool along_x(int64_t k) const { return k % 4 < 2; }
-  // Its `tile` values by column (along_x) or by row.
+  // Feature k runs over cos X, sin X, cos Y, sin Y for f = tile, then for f = tile/2, ...: its `tile` values by column
+  // (k % 4 < 2) or by row.
   const T* wave(int64_t k) const { return waves_.data() + (k / 4 * 2 + k % 2) * tile_; }
-  T value(int64_t k, int64_t px, int64_t py) const { return wave(k)[along_x(k) ? px : py]; }
 
  private:
   int64_t tile_;

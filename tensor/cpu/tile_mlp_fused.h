@@ -1,5 +1,6 @@
 // What the fused forward and backward of the per-tile MLP share: tiles handed out in groups with their columns of phi
-// transposed, scratch memory, and moving a tile's pixels between pictures and panels (tile_mlp_panels.h).
+// transposed, scratch memory, and moving a tile's pixels between pictures and panels (tile_mlp_panels.h). Next:
+// tile_mlp_first_layer.h.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +16,8 @@ namespace asap::cpu {
 template <class T>
 class Scratch {
  public:
-  explicit Scratch(int64_t count) : memory_(Tensor::empty({count}, dtype_of<T>)), first_(memory_.template data<T>()) {
+  explicit Scratch(int64_t count)
+      : memory_(Tensor::empty({count * static_cast<int64_t>(sizeof(T))}, DType::u8)), first_(static_cast<T*>(memory_.raw())) {
     std::fill(first_, first_ + count, T{0});
   }
   operator T*() { return first_; }
@@ -85,10 +87,11 @@ class TilePixels {
  public:
   static constexpr int64_t kPanel = panels::kPanel<T>;
 
-  TilePixels(const TileMlpSizes& sizes, const PositionalEncoding<T>& positions)
+  explicit TilePixels(const TileMlpSizes& sizes)
       : sizes_(sizes), run_(std::min(sizes.tile, kPanel)), used_(std::min(sizes.pixels(), kPanel)) {
+    const PositionalEncoding<T> positions(sizes.tile);
     const int64_t length = std::max(sizes.tile, kPanel);
-    for (int64_t k = 0; k < sizes.inputs - sizes.channels; ++k) {
+    for (int64_t k = 0; k < sizes.waves; ++k) {
       for (int64_t i = 0; i < length; ++i) waves_.push_back(positions.wave(k)[i % sizes.tile]);
     }
   }
@@ -101,10 +104,12 @@ class TilePixels {
     for (int64_t start = 0; start < used_; start += run_) f(start, offset(cell, panel * kPanel + start), run_);
   }
 
-  // Panel number `panel` of tile `cell` of `channels` planes [channels,H,W] -> [channels][kPanel]. The next panel is
-  // prefetched: short rows of many planes are no pattern that the processor foresees.
-  void read(const T* planes, int64_t channels, int64_t cell, int64_t panel, T* to) const {
-    const int64_t plane = sizes_.height * sizes_.width;
+  // Panel number `panel` of tile `cell` of picture n of x [B,channels,H,W] -> [channels][kPanel]; nothing of an undefined x.
+  // The next panel is prefetched: short rows of many planes are no pattern that the processor foresees.
+  void read(const Tensor& x, int64_t n, int64_t cell, int64_t panel, T* to) const {
+    if (!x.defined()) return;
+    const int64_t plane = sizes_.plane(), channels = x.size(1);
+    const T* planes = x.data<T>() + n * channels * plane;
     const bool more = panel + 1 < panels();
     for (int64_t start = 0; start < used_; start += run_) {
       const T* from = planes + offset(cell, panel * kPanel + start);
@@ -116,17 +121,27 @@ class TilePixels {
     }
     for (int64_t c = 0; used_ < kPanel && c < channels; ++c) std::fill(to + c * kPanel + used_, to + (c + 1) * kPanel, T{0});
   }
-  void write(const T* from, int64_t channels, int64_t cell, int64_t panel, T* planes) const {
+  void write(const T* from, int64_t n, int64_t cell, int64_t panel, Tensor& y) const {
+    const int64_t plane = sizes_.plane(), channels = y.size(1);
+    T* planes = y.data<T>() + n * channels * plane;
     for_runs(cell, panel, [&](int64_t start, int64_t at, int64_t count) {
-      T* to = planes + at;
-      for (int64_t c = 0; c < channels; ++c) std::copy_n(from + c * kPanel + start, count, to + c * sizes_.height * sizes_.width);
+      for (int64_t c = 0; c < channels; ++c) std::copy_n(from + c * kPanel + start, count, planes + c * plane + at);
     });
   }
-  // The positional features of a panel, [inputs - channels][kPanel].
+  // The class numbers of a panel of labels [B,H,W], [kPanel].
+  void read_labels(const Tensor& labels, int64_t n, int64_t cell, int64_t panel, panels::Int<T>* to) const {
+    const auto copy = [&](const auto* from) {
+      for_runs(cell, panel, [&](int64_t start, int64_t at, int64_t count) { std::copy_n(from + at, count, to + start); });
+    };
+    if (!labels.defined()) return;
+    const int64_t first = n * sizes_.plane();
+    labels.dtype() == DType::u8 ? copy(labels.data<uint8_t>() + first) : copy(labels.data<int32_t>() + first);
+  }
+  // The positional features of a panel, [waves][kPanel].
   void encode(int64_t panel, T* to) const {
-    const int64_t length = std::max(sizes_.tile, kPanel), features = sizes_.inputs - sizes_.channels;
+    const int64_t length = std::max(sizes_.tile, kPanel);
     const int64_t row = panel * kPanel / sizes_.tile, column = panel * kPanel % sizes_.tile;
-    for (int64_t k = 0; k < features; ++k, to += kPanel) {
+    for (int64_t k = 0; k < sizes_.waves; ++k, to += kPanel) {
       const T* wave = waves_.data() + k * length;
       if (k % 4 < 2) {
         std::copy_n(wave + column, kPanel, to);
@@ -146,30 +161,22 @@ class TilePixels {
   std::vector<T> waves_;  // [features][max(tile, kPanel)], repeated to fill a panel
 };
 
-// f of the hidden layers.
-template <class T>
-struct LeakyRelu {
-  T slope;
-  panels::Vec<T> operator()(panels::Vec<T> v) const { return v > T{0} ? v : slope * v; }
-};
-
-// Runs a panel through the layers from number `first` on: z [layers[first].in][kPanel] is one tile's, `weights` its column
-// of phi. Returns the result, one of `even` and `odd`, which each hold the widest layer; z may be either, too.
-template <class T>
-T* run_layers(const TileMlpSizes& sizes, const T* weights, T slope, size_t first, const T* z, T* even, T* odd) {
-  T* out = nullptr;
-  for (size_t l = first; l < sizes.layers.size(); ++l, z = out) {
-    const TileMlpLayer& layer = sizes.layers[l];
-    const T *bias = weights + layer.bias, *weight = weights + layer.weight;
-    out = z == even ? odd : even;
-    if (l + 1 < sizes.layers.size()) {
-      panels::linear(z, bias, weight, layer.in, layer.out, out, LeakyRelu<T>{slope});
-    } else {
-      panels::linear(z, bias, weight, layer.in, layer.out, out, [](panels::Vec<T> v) { return v; });
-      panels::tanh_in_place(out, layer.out * panels::kPanel<T>);
-    }
+// y = act(start + z W) of a layer: `in` inputs z [in][kPanel] that meet the rows `weight` of W; y [out][kPanel].
+template <class T, class Start>
+void run_layer(const TileMlpLayer& layer, const T* z, int64_t in, const T* weight, const Start& start, T slope, T* y) {
+  using V = panels::Vec<T>;
+  if (layer.last) {
+    panels::linear(z, weight, in, layer.out, start, y, [](V v) { return v; });
+    panels::tanh_in_place(y, layer.out * panels::kPanel<T>);
+  } else {
+    panels::linear(z, weight, in, layer.out, start, y, [slope](V v) { return v > T{0} ? v : slope * v; });
   }
-  return out;
+}
+// Of a layer behind the first. `weights`: the tile's column of phi.
+template <class T>
+void run_layer(const TileMlpLayer& layer, const T* z, const T* weights, T slope, T* y) {
+  const T* bias = weights + layer.bias;
+  run_layer(layer, z, layer.in, weights + layer.weight, [bias](int64_t o, int) { return panels::Vec<T>{} + bias[o]; }, slope, y);
 }
 
 }  // namespace asap::cpu

@@ -31,6 +31,9 @@ struct VectorTypes {
 };
 template <class T>
 using Vec = typename VectorTypes<T>::Aligned;
+// An integer as large as T: which lane of a vector of T to take.
+template <class T>
+using Int = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 template <class T>
 inline constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 template <class T>
@@ -74,16 +77,17 @@ template <class T, int kM, bool kTransposed>
   }
 }
 
-// y = f(z W + bias): z [in][kPanel], W [in, out] row-major, bias [out], y [out][kPanel]; f maps a vector.
-template <class T, class F>
-inline void linear(const T* z, const T* bias, const T* weight, int64_t in, int64_t out, T* y, const F& f) {
+// y = f(start + z W): z [in][kPanel], W [in, out] row-major, y [out][kPanel]. start(o, n): vector n of what output o has
+// beside the product; f maps a vector.
+template <class T, class Start, class F>
+inline void linear(const T* z, const T* weight, int64_t in, int64_t out, const Start& start, T* y, const F& f) {
   row_blocks<kRows>(out, [&](auto rows, int64_t o) {
     constexpr int kM = decltype(rows)::value;
     Vec<T> sums[kM][kVectors];
 #pragma GCC unroll 16
     for (int m = 0; m < kM; ++m) {
 #pragma GCC unroll 16
-      for (int n = 0; n < kVectors; ++n) sums[m][n] = Vec<T>{} + bias[o + m];
+      for (int n = 0; n < kVectors; ++n) sums[m][n] = start(o + m, n);
     }
     multiply_add<T, kM, false>(z, in, weight + o, out, sums);
 #pragma GCC unroll 16
@@ -177,6 +181,12 @@ inline void weight_grad(const T* z, const T* dyt, int64_t in, int64_t out, T* dw
     });
     o += (pair ? kVectors : 1) * kLanes<T>;
   }
+}
+
+// sums [width] += row, width in whole vectors.
+template <class T>
+inline void add_row(const T* row, int64_t width, T* sums) {
+  for (int64_t i = 0; i < width; i += kLanes<T>) store(sums + i, load(sums + i) + load(row + i));
 }
 
 // sums [width] += the rows of x [rows, width]; width in whole vectors, rows a multiple of 4. Four sums run side by side, since
