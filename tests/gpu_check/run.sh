@@ -77,20 +77,20 @@ has_report '\| gemm/64 \| bf16 \| split_k_bf16 \| 58 .*\| cublas_bf16 \| 58 \| 1
 whole $out op_conv2d profile_mlp kernels_training bits losses
 
 # Each way not to pass is named, and nothing else is.
-export STAND_IN='op_conv2d=fail test_session=skip op_rest=crash test_model=hang racecheck_adam=errors memcheck_conv_layer=hang times_tf32=fail torch=error'
+export STAND_IN='op_conv2d=fail test_session=skip op_rest=crash test_model=hang racecheck_adam=errors memcheck_conv2d_instance_norm=hang times_tf32=fail torch=error'
 mv "$out" fine
 run 1 first --seconds 30 tests sanitize times torch
 has $out/summary.txt '^FAILED +op_conv2d .* 1 of 2 rows; not done: conv2d/large' '^    \| test.cpp:1: ERROR' '^    \|  any bytes $' '^skipped +test_session .*SKIPPED: nothing' \
-  '^crashed +op_rest ' '^cut-off +test_model ' '^FAILED +racecheck_adam' '^    \| =+ Invalid' '^cut-off +memcheck_conv_layer .* 1 of 2 rows; not done: conv_layer/large' \
+  '^crashed +op_rest ' '^cut-off +test_model ' '^FAILED +racecheck_adam' '^    \| =+ Invalid' '^cut-off +memcheck_conv2d_instance_norm .* 1 of 2 rows; not done: conv2d_instance_norm/large' \
   '^FAILED +times_tf32 ' '^FAILED +torch .* 2 rows, not measured: 1' \
-  'not passed:( (op_conv2d|test_session|op_rest|test_model|times_tf32|torch|memcheck_conv_layer|racecheck_adam)){8}$'
-whole $out op_conv2d test_model memcheck_conv_layer
+  'not passed:( (op_conv2d|test_session|op_rest|test_model|times_tf32|torch|memcheck_conv2d_instance_norm|racecheck_adam)){8}$'
+whole $out op_conv2d test_model memcheck_conv2d_instance_norm
 
 # The second run repeats those, also where the first one's files were brought to an empty folder.
 mv "$out" brought
 unset STAND_IN
 STAND_IN=train=differ run 1 second --out elsewhere --after brought again training
-has elsewhere/summary.txt '^passed +op_conv2d ' '^passed +memcheck_conv_layer' '^FAILED +bits .* \./latest.safetensors' '^FAILED +losses ' 'not passed: (bits losses|losses bits)$'
+has elsewhere/summary.txt '^passed +op_conv2d ' '^passed +memcheck_conv2d_instance_norm' '^FAILED +bits .* \./latest.safetensors' '^FAILED +losses ' 'not passed: (bits losses|losses bits)$'
 [[ $(grep -cE '^[a-zA-Z]+ +op_conv2d ' elsewhere/summary.txt) -eq 2 && $(grep -cE '^[a-zA-Z]+ +op_adam ' elsewhere/summary.txt) -eq 1 ]]
 whole elsewhere op_conv2d op_adam losses
 OUT=$folder/given run 0 second --after elsewhere again
