@@ -1,5 +1,5 @@
 // Everything that decides what the model is and how its losses are weighed, under the published options' names
-// (SPEC section 1 and 4), with the presets. Pure data: reading it from files and flags is train/'s.
+// (docs/asapnet.md, Configuration), with the presets. Pure data: reading it from files and flags is train/'s.
 // Next: generator.h, discriminator.h, losses.h, model.h.
 #pragma once
 

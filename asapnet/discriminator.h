@@ -1,4 +1,4 @@
-// Multiscale PatchGAN discriminator (SPEC section 3; pix2pixHD section 3.2): num_D equal nets, each on the input
+// Multiscale PatchGAN discriminator (docs/asapnet.md, Discriminator; pix2pixHD section 3.2): num_D equal nets, each on the input
 // halved once more. Next: losses.h.
 #pragma once
 

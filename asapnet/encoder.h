@@ -1,4 +1,4 @@
-// The variational encoder (SPEC section 4, off by default): a picture to the mean and log variance of z.
+// The variational encoder (docs/asapnet.md, Variational encoder; off by default): a picture to the mean and log variance of z.
 // Next: losses.h.
 #pragma once
 

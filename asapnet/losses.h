@@ -1,4 +1,4 @@
-// The losses of SPEC section 4, each a one-element Variable. Discriminator outputs come as a list of scales, each a list of
+// The losses (docs/asapnet.md, Losses), each a one-element Variable. Discriminator outputs come as a list of scales, each a list of
 // features with the logits last (discriminator.h). Next: model.h, which weighs and sums them.
 #pragma once
 

@@ -67,7 +67,7 @@ void Losses::add(const char* name, const Variable& term) {
 
 AsapNet::AsapNet(const Config& config, uint64_t seed, SpectralInit spectral) : config_(config) {
   config_.validate();
-  nn::manual_seed(seed);
+  const nn::SeededRandom random(seed);
   generator_ = std::make_unique<Generator>(config);
   discriminator_ = std::make_unique<Discriminator>(config);
   initialize(*generator_, spectral);

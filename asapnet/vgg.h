@@ -1,5 +1,5 @@
-// VGG-19 up to relu5_1 as a frozen feature net for the perceptual loss (Johnson et al. 2016; SPEC section 4). Channel widths
-// come from the weights, so torchvision's file and narrower distillations load alike.
+// VGG-19 up to relu5_1 as a frozen feature net for the perceptual loss (Johnson et al. 2016; docs/asapnet.md, Perceptual
+// loss). Channel widths come from the weights, so torchvision's file and narrower distillations load alike.
 // Next: losses.h.
 #pragma once
 

@@ -113,6 +113,8 @@ void run_node(Node& node) {
   }
 }
 
+void check_defined(const Variable& variable) { ASAP_CHECK(variable.defined(), "Variable: the variable is undefined"); }
+
 }  // namespace
 
 bool grad_enabled() { return grad_enabled_flag; }
@@ -134,7 +136,7 @@ Variable::Variable(Tensor value, bool requires_grad) : impl_(std::make_shared<Va
 }
 
 const Tensor& Variable::value() const {
-  ASAP_CHECK(defined(), "Variable: the variable is undefined");
+  check_defined(*this);
   return impl_->value;
 }
 Tensor Variable::value_as(DType dtype, Layout layout) const {
@@ -168,11 +170,15 @@ void Variable::set_value(Tensor value) {
 }
 
 const Tensor& Variable::grad() const {
-  ASAP_CHECK(defined(), "Variable: the variable is undefined");
+  check_defined(*this);
   return impl_->grad;
 }
-void Variable::set_grad(Tensor grad) { impl_->grad = std::move(grad); }
+void Variable::set_grad(Tensor grad) {
+  check_defined(*this);
+  impl_->grad = std::move(grad);
+}
 void Variable::retain_grad() {
+  check_defined(*this);
   if (impl_->node) impl_->node->retained = impl_;
 }
 

@@ -9,8 +9,8 @@ find_package(LIBZIP REQUIRED)
 include(picture_formats)
 
 set(fuzz_flags -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g)
-file(GLOB readers CONFIGURE_DEPENDS nn/checkpoint_file.cpp nn/file_*.cpp nn/pth*.cpp nn/safetensors.cpp train/files/whole_files.cpp
-     train/pictures/*.cpp)
+file(GLOB readers CONFIGURE_DEPENDS nn/checkpoint_file.cpp nn/file_*.cpp nn/pth*.cpp nn/safetensors.cpp nn/tensor_reader.cpp
+     train/files/whole_files.cpp train/pictures/*.cpp)
 list(FILTER readers EXCLUDE REGEX "/fuzz_[^/]*$")
 add_library(asap_readers STATIC ${readers} tensor/kernel_slot.cpp tensor/shape.cpp tensor/storage.cpp tensor/tensor.cpp
             cuda/stub.cpp cmake/fuzz_no_kernels.cpp)

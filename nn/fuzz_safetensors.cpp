@@ -1,4 +1,4 @@
-// libFuzzer target: any bytes given to parse_safetensors are tensors or an asap::Error. Built by cmake/fuzz.cmake;
+// libFuzzer target: any bytes given to open_safetensors are tensors or an asap::Error. Built by cmake/fuzz.cmake;
 // start it with tests/golden/*.safetensors as seeds.
 #include <cstdlib>
 

@@ -1,7 +1,6 @@
 // Weight initialisers. Declared in init.h.
 #include "nn/init.h"
 
-#include <Eigen/QR>
 #include <atomic>
 #include <cmath>
 #include <utility>
@@ -20,6 +19,9 @@ void manual_seed(uint64_t seed) {
   last_seed = seed;
   default_random() = {.seed = seed, .offset = 0};
 }
+
+SeededRandom::SeededRandom(uint64_t seed) : before_(default_random()) { default_random() = {.seed = seed, .offset = 0}; }
+SeededRandom::~SeededRandom() { default_random() = before_; }
 
 namespace init {
 namespace {
@@ -53,39 +55,8 @@ void xavier_normal(Tensor& w, double gain, RandomStream& random) {
   normal(w, 0, gain * std::sqrt(2 / (fan.in + fan.out)), random);
 }
 
-void xavier_uniform(Tensor& w, double gain, RandomStream& random) {
-  const Fans fan = fans(w);
-  const double bound = gain * std::sqrt(6 / (fan.in + fan.out));
-  uniform(w, -bound, bound, random);
-}
-
 void kaiming_normal(Tensor& w, double slope, RandomStream& random) {
   normal(w, 0, std::sqrt(2 / ((1 + slope * slope) * fans(w).in)), random);
-}
-
-void kaiming_uniform(Tensor& w, double slope, RandomStream& random) {
-  const double bound = std::sqrt(6 / ((1 + slope * slope) * fans(w).in));
-  uniform(w, -bound, bound, random);
-}
-
-void orthogonal(Tensor& w, double gain, RandomStream& random) {
-  ASAP_CHECK(w.rank() >= 2 && w.numel() > 0, "init: orthogonal needs a weight of at least two dimensions, got ", w.shape());
-  using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  const int64_t rows = w.size(0), cols = w.numel() / rows;
-  Tensor drawn = Tensor::empty({rows, cols}, DType::f64);
-  normal(drawn, 0, 1, random);
-  Matrix a = Eigen::Map<Matrix>(drawn.data<double>(), rows, cols);
-  const bool wide = rows < cols;
-  if (wide) a.transposeInPlace();
-  Eigen::HouseholderQR<Matrix> qr(a);
-  Matrix q = qr.householderQ() * Matrix::Identity(a.rows(), a.cols());
-  // With R's diagonal made positive the result is uniform over orthogonal matrices (Mezzadri 2007).
-  for (int64_t j = 0; j < q.cols(); ++j) {
-    if (qr.matrixQR()(j, j) < 0) q.col(j) *= -1;
-  }
-  if (wide) q.transposeInPlace();
-  Eigen::Map<Matrix>(drawn.data<double>(), rows, cols) = gain * q;
-  w.copy_from(drawn.reshape(w.shape()));
 }
 
 void fan_in_uniform(Tensor& w, int64_t fan_in, RandomStream& random) {

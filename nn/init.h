@@ -12,18 +12,27 @@ namespace asap::nn {
 RandomStream& default_random();
 void manual_seed(uint64_t seed);
 
+// While it lives, layers that this thread makes draw from a stream of their own instead: the default one goes on behind it
+// as if nothing had been drawn.
+class SeededRandom {
+ public:
+  explicit SeededRandom(uint64_t seed);
+  ~SeededRandom();
+  SeededRandom(const SeededRandom&) = delete;
+  SeededRandom& operator=(const SeededRandom&) = delete;
+
+ private:
+  RandomStream before_;
+};
+
 namespace init {
 
 void uniform(Tensor& w, double low, double high, RandomStream& random = default_random());
 void normal(Tensor& w, double mean, double deviation, RandomStream& random = default_random());
-// Glorot & Bengio 2010: deviation gain * sqrt(2 / (fan_in + fan_out)), normal or uniform.
+// Glorot & Bengio 2010: deviation gain * sqrt(2 / (fan_in + fan_out)).
 void xavier_normal(Tensor& w, double gain = 1, RandomStream& random = default_random());
-void xavier_uniform(Tensor& w, double gain = 1, RandomStream& random = default_random());
 // He et al. 2015: deviation sqrt(2 / ((1 + slope^2) * fan_in)) for a LeakyReLU of that slope.
 void kaiming_normal(Tensor& w, double slope = 0, RandomStream& random = default_random());
-void kaiming_uniform(Tensor& w, double slope = 0, RandomStream& random = default_random());
-// Saxe et al. 2013: w seen as [w[0], rest] gets orthonormal rows (or columns, if fewer), times gain.
-void orthogonal(Tensor& w, double gain = 1, RandomStream& random = default_random());
 // PyTorch's default for conv and linear layers, weights and biases: uniform +-1/sqrt(fan_in).
 void fan_in_uniform(Tensor& w, int64_t fan_in, RandomStream& random = default_random());
 

@@ -124,8 +124,7 @@ NetworkWeights::NetworkWeights(CheckpointFile& file, const std::string& signatur
     const auto prefix = prefix_of(tensor.name, signature);
     if (prefix && seen.insert(*prefix).second) prefixes.push_back(*prefix);
   }
-  found_ = !prefixes.empty();
-  if (!found_) {
+  if (prefixes.empty()) {
     tensors_ = file.contents().tensors();
     for (size_t i = 0; i < tensors_.size(); ++i) indices_.push_back(i);
     return;

@@ -24,7 +24,6 @@ class NetworkWeights {
   // tensors are all of the file's under its names. `file` must outlive this.
   NetworkWeights(CheckpointFile& file, const std::string& signature);
 
-  bool found() const { return found_; }
   // Under the network's names; the index counts as tensors() does, not as the file does.
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   // What was done to the names, each as a clause: "took the prefix 'module.' off".
@@ -40,7 +39,6 @@ class NetworkWeights {
   void take(const std::string& prefix, const std::vector<std::string>& others);
 
   CheckpointFile& file_;
-  bool found_ = false;
   std::vector<TensorInfo> tensors_;
   std::vector<size_t> indices_;  // in the file
   std::vector<std::string> notes_;

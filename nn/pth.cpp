@@ -145,11 +145,4 @@ std::unique_ptr<TensorReader> open_pth(std::span<const uint8_t> bytes) {
   return open_legacy(bytes);
 }
 
-StateDict parse_pth(std::span<const uint8_t> bytes) { return open_pth(bytes)->read_all(); }
-
-StateDict read_pth(const std::filesystem::path& path) {
-  const std::vector<uint8_t> bytes = read_file(path);
-  return with_prefix(path.string(), [&] { return parse_pth(bytes); });
-}
-
 }  // namespace asap::nn

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <span>
 
@@ -15,15 +14,9 @@ namespace asap::nn {
 // All tensors of the file, those in nested dicts and lists under dotted paths ("model.conv.weight"), in the file's
 // order; plain values beside them (epochs, settings) are skipped, and what a class that we do not know would have made
 // stays an opaque value that is never run. Half and bfloat16 widen to f32, integers become i32, bytes and booleans u8; a
-// view is copied out, and comes contiguous. asap::Error naming the file and what was expected: truncated or damaged; no
-// dict; big-endian data; a tensor that we cannot hold (complex, quantised, sparse, float8, integers beyond 32 bits); a
-// file that would unfold to far more than its size.
-StateDict read_pth(const std::filesystem::path& path);
-
-// The same from memory; errors name no file.
-StateDict parse_pth(std::span<const uint8_t> bytes);
-
-// The file's tensors one by one: one that we cannot hold is refused when it is read. `bytes` must outlive the reader.
+// view is copied out, and comes contiguous. asap::Error naming what was expected: truncated or damaged; no dict; big-endian
+// data; and when it is read, a tensor that we cannot hold (complex, quantised, sparse, float8, integers beyond 32 bits) or
+// one by which the file unfolds to far more than its size. `bytes` must outlive the reader.
 std::unique_ptr<TensorReader> open_pth(std::span<const uint8_t> bytes);
 
 // True if the bytes start like either container (which may still turn out to be damaged).

@@ -287,19 +287,6 @@ std::unique_ptr<TensorReader> open_safetensors(std::span<const uint8_t> bytes) {
   return std::make_unique<SafetensorsReader>(bytes);
 }
 
-SafetensorsFile parse_safetensors(std::span<const uint8_t> bytes) {
-  SafetensorsReader reader(bytes);
-  return {.tensors = reader.read_all(), .metadata = reader.metadata()};
-}
-
-SafetensorsFile read_safetensors(const std::filesystem::path& path) {
-  const std::vector<uint8_t> bytes = read_file(path);
-  return with_prefix(path.string(), [&] {
-    ASAP_CHECK(looks_like_safetensors(bytes), "not a safetensors file (expected 8 bytes of length, then '{')");
-    return parse_safetensors(bytes);
-  });
-}
-
 void write_safetensors(const std::filesystem::path& path, const StateDict& tensors,
                        const std::map<std::string, std::string>& metadata) {
   std::vector<Tensor> packed;  // keeps the bytes alive until they are written

@@ -15,20 +15,10 @@
 
 namespace asap::nn {
 
-struct SafetensorsFile {
-  StateDict tensors;  // in the header's order
-  std::map<std::string, std::string> metadata;
-};
-
 // F32, F64, I32 and U8 are read as they are; F16 and BF16 widen to f32; the other integers become i32 and BOOL u8.
-// asap::Error naming the file and, where there is one, the tensor: truncated; a header that is not the format's
-// (limit 100 MB); bytes that overlap, leave a gap or do not fit the shape; other dtypes; integers beyond 32 bits.
-SafetensorsFile read_safetensors(const std::filesystem::path& path);
-
-// The same from memory; errors name no file.
-SafetensorsFile parse_safetensors(std::span<const uint8_t> bytes);
-
-// The file's tensors one by one: one that we cannot hold is refused when it is read. `bytes` must outlive the reader.
+// asap::Error naming, where there is one, the tensor: truncated; a header that is not the format's (limit 100 MB); bytes
+// that overlap, leave a gap or do not fit the shape; and when it is read, a tensor that we cannot hold: other dtypes,
+// integers beyond 32 bits. `bytes` must outlive the reader.
 std::unique_ptr<TensorReader> open_safetensors(std::span<const uint8_t> bytes);
 
 // True if the bytes start like a safetensors file (which may still turn out to be damaged).

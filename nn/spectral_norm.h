@@ -1,5 +1,5 @@
 // Spectral normalisation (Miyato et al. 2018): a convolution whose weight is divided by an estimate of its largest
-// singular value, found by one power iteration per training forward. SPEC section 3.
+// singular value, found by one power iteration per training forward. docs/asapnet.md, Spectral norm.
 #pragma once
 
 #include "nn/layers.h"

@@ -196,6 +196,9 @@ TEST_CASE("retain_grad keeps an intermediate gradient") {
   CHECK(values(kept.grad()) == Values{7, 13});
   CHECK_FALSE(not_kept.grad().defined());
   CHECK(values(x.grad()) == Values{21, 39});
+  Variable none;
+  CHECK(error_of([&] { none.retain_grad(); }) == "Variable: the variable is undefined");
+  CHECK(error_of([&] { none.set_grad(Tensor()); }) == "Variable: the variable is undefined");
 }
 
 TEST_CASE("an op of the user's own") {

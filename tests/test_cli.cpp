@@ -77,8 +77,8 @@ TEST_CASE("usage errors: exit code 2 and the nearest name") {
   check_refused({"train", "--out", "x", "--bach-size", "3"}, 2,
                 {"no option --bach-size of asapnet train", "--batch-size"});
   check_refused({"train", "--out", "x", "--batch-size", "many"}, 2,
-                {"--batch-size: expected a whole number, came 'many'"});
-  check_refused({"train", "--out", "x", "--lr", "nan"}, 2, {"--lr: expected a number, came 'nan'"});
+                {"--batch-size: expected a whole number, got 'many'"});
+  check_refused({"train", "--out", "x", "--lr", "nan"}, 2, {"--lr: expected a number, got 'nan'"});
   check_refused({"train", "--out", "x", "--no-flip=perhaps"}, 2, {"--no-flip"});
   check_refused({"train", "--out", "x", "--gan-mode", "best"}, 2, {"hinge, ls, original or w"});
   check_refused({"train"}, 2, {"--out", "--resume"});

@@ -9,6 +9,7 @@
 #include "tests/support/skip.h"
 #include "train/options/config_json.h"
 #include "train/options/nearest.h"
+#include "train/options/resolve.h"
 
 using namespace asap;
 using namespace asap::train;
@@ -174,13 +175,13 @@ TEST_CASE("JSON: a part of the options leaves the others alone") {
 TEST_CASE("JSON: errors name the file, the key and what would do") {
   CHECK(error_for(R"({"batchsize": 4})") == "my.json: there is no option 'batchsize'; the nearest is 'batchSize'");
   CHECK(contains(error_for(R"({"label_count": 4})"), "there is no option 'label_count'; the nearest is 'label_nc'"));
-  CHECK(error_for(R"({"batchSize": "four"})") == "my.json: batchSize: expected a whole number, came \"four\"");
-  CHECK(contains(error_for(R"({"batchSize": 2.5})"), "batchSize: expected a whole number, came 2.5"));
-  CHECK(contains(error_for(R"({"lr": true})"), "lr: expected a number, came true"));
-  CHECK(contains(error_for(R"({"no_flip": 1})"), "no_flip: expected true or false, came 1"));
-  CHECK(contains(error_for(R"({"norm_D": null})"), "norm_D: expected text, came null"));
+  CHECK(error_for(R"({"batchSize": "four"})") == "my.json: batchSize: expected a whole number, got \"four\"");
+  CHECK(contains(error_for(R"({"batchSize": 2.5})"), "batchSize: expected a whole number, got 2.5"));
+  CHECK(contains(error_for(R"({"lr": true})"), "lr: expected a number, got true"));
+  CHECK(contains(error_for(R"({"no_flip": 1})"), "no_flip: expected true or false, got 1"));
+  CHECK(contains(error_for(R"({"norm_D": null})"), "norm_D: expected text, got null"));
   CHECK(contains(error_for(R"({"save_every": "often"})"),
-                 "save_every: expected a number of steps, or of epochs as in 2e, came 'often'"));
+                 "save_every: expected a number of steps, or of epochs as in 2e, got 'often'"));
   CHECK(contains(error_for(R"({"gan_mode": "best"})"), "hinge, ls, original or w"));
   CHECK(contains(error_for(R"({"batchSize": 99999999999999999999})"), "batchSize: expected a whole number"));
   CHECK(contains(error_for(R"({"lr": 1e999})"), "my.json: expected numbers that a computer can hold"));
@@ -201,7 +202,7 @@ TEST_CASE("JSON: endless nesting and a million keys are refused soon, at every d
     CHECK(error_for("{\"ndf\":" + deep) == "my.json: expected JSON of at most 64 levels, found deeper ones");
   }
   CHECK(error_for(R"({"ndf": {"a": [{"b": 1, "b": 2}]}})") == "my.json: expected every key once, found b twice");
-  CHECK(contains(error_for(R"({"ndf": ")" "\x7f" R"(\u001b[31m"})"), "came \"?\\u001b[31m\""));
+  CHECK(contains(error_for(R"({"ndf": ")" "\x7f" R"(\u001b[31m"})"), "got \"?\\u001b[31m\""));
   CHECK(contains(error_for(R"({"gan_mode": "\u001b[31m"})"), "'?[31m'"));
   CHECK(contains(error_for(R"({"\u001b[31m": 1})"), "there is no option '?[31m'"));
   std::string many = "{";

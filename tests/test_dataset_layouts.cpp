@@ -9,7 +9,7 @@
 
 #include "tests/support/data_files.h"
 #include "tests/support/tiny_run.h"
-#include "train/data/dataset.h"
+#include "train/data/list_pairs.h"
 #include "train/files/file_names.h"
 #include "train/pictures/image_files.h"
 

@@ -1,4 +1,4 @@
-// Finding pairs of files, turning them into samples, the instance maps, and loading ahead (train/data/dataset.h and neighbours).
+// Finding pairs of files, turning them into samples, the instance maps, and loading ahead (train/data).
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -10,8 +10,8 @@
 
 #include "tests/support/scratch.h"
 #include "tests/support/skip.h"
-#include "train/data/dataset.h"
 #include "train/data/instance_maps.h"
+#include "train/data/load_sample.h"
 #include "train/data/prefetch_loader.h"
 #include "train/data/random.h"
 #include "train/files/whole_files.h"
@@ -267,8 +267,6 @@ TEST_CASE("labels outside the classes are errors that name file, value and range
   CHECK(sample.label.at(5, 7) == 13);
   CHECK(sample.label.at(6, 7) == 3);
   CHECK(sample.photo.empty());
-  float unused[1];
-  CHECK(contains(error_of([&] { photo_to_floats(sample, unused); }), "x has none"));
 }
 
 TEST_CASE("RGB-to-RGB: the label is a picture") {
@@ -280,7 +278,7 @@ TEST_CASE("RGB-to-RGB: the label is a picture") {
   CHECK(sample.label_rgb == sample.photo);
   CHECK(sample.label_rgb.at(0, 0, 0) > sample.label_rgb.at(31, 0, 0));
   std::vector<float> chw(3 * 32 * 32);
-  label_rgb_to_floats(sample, chw.data());
+  image_to_floats(sample.label_rgb, chw.data());
   CHECK(chw[0] == (sample.photo.at(0, 0, 0) / 255.0f - 0.5f) / 0.5f);
 }
 

@@ -15,6 +15,7 @@
 #include "train/files/npy.h"
 #include "train/files/whole_files.h"
 #include "train/pictures/image_files.h"
+#include "train/pictures/png.h"
 #include "train/pictures/resize.h"
 
 using namespace asap;
@@ -164,7 +165,7 @@ TEST_CASE("reading: every bad file gives one sentence with its name") {
 
 TEST_CASE("reading: absurd sizes are refused before allocation") {
   ScratchFolder folder;
-  const auto png = png_to_memory(smooth_image(8, 8));
+  const auto png = encode_png(smooth_image(8, 8), "PNG");
   write_file(folder / "huge.png", with_png_size(png, 60000, 60000));
   write_file(folder / "wide.png", with_png_size(png, 0x7fffffff, 0x7fffffff));
   write_file(folder / "flat.png", with_png_size(png, 0, 8));
@@ -185,7 +186,7 @@ TEST_CASE("reading: absurd sizes are refused before allocation") {
 TEST_CASE("reading: a file cut off anywhere is an error, never a picture with a gray rest") {
   ScratchFolder folder;
   write_jpeg(folder / "p.jpg", smooth_image(64, 64));
-  for (const auto& whole : {png_to_memory(smooth_image(64, 64)), read_file(folder / "p.jpg")}) {
+  for (const auto& whole : {encode_png(smooth_image(64, 64), "PNG"), read_file(folder / "p.jpg")}) {
     for (size_t size = 8; size < whole.size(); size += 1 + whole.size() / 97) {
       const std::string text = error_of([&] { decode_photo(std::span(whole).first(size), "part"); });
       CHECK_MESSAGE((contains(text, "cut") || contains(text, "ends too early")), size, " of ", whole.size(), ": ", text);
@@ -199,7 +200,7 @@ TEST_CASE("reading: flipped bytes give an error or a picture of the same size, a
   write_jpeg(folder / "p.jpg", smooth_image(40, 40));
   HashRandom random({7});
   int errors = 0, pictures = 0;
-  for (const auto& whole : {png_to_memory(smooth_image(40, 40)), read_file(folder / "p.jpg")})
+  for (const auto& whole : {encode_png(smooth_image(40, 40), "PNG"), read_file(folder / "p.jpg")})
     for (int i = 0; i < 300; ++i) {
       auto bytes = whole;
       for (int k = 0; k < 3; ++k) bytes[size_t(random.below(int64_t(bytes.size())))] = uint8_t(random.below(256));
@@ -248,7 +249,6 @@ TEST_CASE("base64 follows RFC 4648, section 10") {
   CHECK(encode("foobar") == "Zm9vYmFy");
   const uint8_t high[] = {0xff, 0xfe, 0xfb};
   CHECK(base64(high) == "//77");
-  CHECK(png_data_uri(smooth_image(2, 2)).starts_with("data:image/png;base64,iVBORw0KGgo"));
 }
 
 TEST_CASE("npy: header and numbers") {
@@ -264,7 +264,7 @@ TEST_CASE("npy: header and numbers") {
   CHECK(bytes[127] == '\n');
   CHECK(std::memcmp(bytes.data() + 128, values.data(), 24) == 0);
   const std::vector<int64_t> wrong = {2, 2};
-  CHECK(contains(error_of([&] { write_npy(folder / "b.npy", values, wrong); }), "holds 4 numbers, but 6 came"));
+  CHECK(contains(error_of([&] { write_npy(folder / "b.npy", values, wrong); }), "holds 4 numbers, but got 6"));
 }
 
 TEST_CASE("resizing equals Pillow, bit for bit") {
@@ -279,7 +279,6 @@ TEST_CASE("resizing equals Pillow, bit for bit") {
       ++bicubic;
     } else if (std::sscanf(stem.c_str(), "pillow_nearest_%dx%d", &w, &h) == 2) {
       const Image expected = read_photo(entry.path());
-      CHECK_MESSAGE(resize_nearest(source, w, h) == expected, stem);
       LabelMap labels(source.width, source.height);
       for (size_t i = 0; i < labels.values.size(); ++i) labels.values[i] = source.pixels[3 * i];
       const LabelMap resized = resize_nearest(labels, w, h);
@@ -308,7 +307,7 @@ TEST_CASE("resizing: channels go their own ways, sizes are checked") {
     for (size_t i = 0; i < resized.pixels.size(); ++i) REQUIRE(resized.pixels[i] == whole.pixels[3 * i + c]);
   }
   CHECK(resize_bicubic(rgb, 19, 11) == rgb);
-  CHECK(contains(error_of([&] { resize_bicubic(rgb, 0, 5); }), "came 0x5 for a picture of 19x11"));
+  CHECK(contains(error_of([&] { resize_bicubic(rgb, 0, 5); }), "got 0x5 for a picture of 19x11"));
 }
 
 TEST_CASE("float forms: photo to [-1, 1] and back") {
@@ -331,7 +330,7 @@ TEST_CASE("cropping and mirroring") {
   for (int i = 0; i < 12; ++i) labels.values[i] = i;
   CHECK(crop(labels, 1, 1, 2, 2).values == std::vector<int32_t>{5, 6, 9, 10});
   CHECK(crop(image, 3, 2, 1, 1).pixels == std::vector<uint8_t>{33, 34, 35});
-  CHECK(contains(error_of([&] { crop(labels, 3, 0, 2, 1); }), "came 2x1 at (3, 0)"));
+  CHECK(contains(error_of([&] { crop(labels, 3, 0, 2, 1); }), "got 2x1 at (3, 0)"));
   flip_horizontally(labels);
   CHECK(crop(labels, 0, 0, 4, 1).values == std::vector<int32_t>{3, 2, 1, 0});
   flip_horizontally(image);

@@ -181,7 +181,7 @@ TEST_CASE("what has no mean says so by its own name") {
   Tensor empty = Tensor::empty({0, 3}), velocity = Tensor::empty({0, 3});
   sgd_step(empty, {.momentum = 0.9}, empty, velocity);
   Tensor weights = Tensor::empty({4, 0});
-  nn::init::xavier_uniform(weights);
+  nn::init::xavier_normal(weights);
   nn::init::kaiming_normal(weights);
 }
 
@@ -470,4 +470,8 @@ TEST_CASE("models that are built side by side have the weights of their seeds") 
   Floats there;
   std::thread([&] { there = floats(nn::Linear(4, 4).weight.value()); }).join();
   CHECK(here == there);
+  // A model's weights are drawn from a stream of its own.
+  nn::manual_seed(3);
+  const asapnet::AsapNet between(tests::tiny_model(), 7);
+  CHECK(floats(nn::Linear(4, 4).weight.value()) == here);
 }

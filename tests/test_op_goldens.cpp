@@ -1,7 +1,7 @@
 // Values and gradients of a few ops against PyTorch's, from golden/ops.safetensors (made by golden/make_ops.py).
 #include <doctest/doctest.h>
 
-#include "nn/safetensors.h"
+#include "nn/checkpoint_file.h"
 #include "tests/op_cases.h"
 #include "tests/support/skip.h"
 
@@ -14,7 +14,7 @@ using Inputs = std::vector<Variable>;
 
 // Runs f in f64 on the case's inputs; its results were computed in f64 and stored in f32: half an ulp, 6e-8.
 void check_golden(const std::string& name, const std::function<Variable(const Inputs&)>& f) {
-  static const nn::StateDict golden = nn::read_safetensors(ASAP_GOLDEN_DIR "/ops.safetensors").tensors;
+  static const nn::StateDict golden = nn::read_state_dict(ASAP_GOLDEN_DIR "/ops.safetensors");
   constexpr double kTolerance = 1e-7;
   INFO(name);
   auto find = [&](const std::string& what) { return golden.find(name + "/" + what); };

@@ -14,11 +14,12 @@
 #include "tests/support/golden.h"
 #include "tests/support/scratch.h"
 #include "tests/support/skip.h"
-#include "train/data/dataset.h"
+#include "train/data/load_sample.h"
 #include "train/data/random.h"
 #include "train/files/whole_files.h"
 #include "train/pictures/image_files.h"
 #include "train/pictures/orientation.h"
+#include "train/pictures/png.h"
 
 using namespace asap;
 using namespace asap::train;
@@ -214,7 +215,7 @@ TEST_CASE(
     "case 09-exif-orientation: photos are turned upright, all eight ways, in JPEG and PNG; damaged EXIF is passed "
     "over") {
   const Image stored = ramp(24, 16);
-  const Bytes jpeg = jpeg_file(stored), png = png_to_memory(stored);
+  const Bytes jpeg = jpeg_file(stored), png = encode_png(stored, "PNG");
   const Image decoded = decode_photo(jpeg, "p");
   for (int orientation = 1; orientation <= 8; ++orientation)
     for (const bool big_endian : {false, true}) {
@@ -320,12 +321,12 @@ TEST_CASE("small files that claim to be huge: sides are limited and memory stays
   CHECK(error_of([] { check_picture_size(65535, 1525, "a"); }) == "");
   CHECK(contains(error_of([] { check_picture_size(100'000'000, 1, "a.png"); }), "65535 a side, found 100000000x1"));
   CHECK(contains(error_of([] { check_picture_size(1, 65536, "a.png"); }), "found 1x65536"));
-  const Bytes long_png = png_to_memory(Image(65536, 1, 1));
+  const Bytes long_png = encode_png(Image(65536, 1, 1), "PNG");
   CHECK(contains(error_of([&] { decode_photo(long_png, "p.png"); }), "found 65536x1"));
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // whose shadows are memory too
   // 30 million pixels in 30 KB: 86 MiB of pixels, and little beside them.
-  Bytes large = png_to_memory(Image(6000, 5000, 1));
+  Bytes large = encode_png(Image(6000, 5000, 1), "PNG");
   CHECK(large.size() < 100'000);
   const int64_t decoding = peak_mib([&] { decode_photo(large, "p"); });
   CAPTURE(decoding);
@@ -333,7 +334,7 @@ TEST_CASE("small files that claim to be huge: sides are limited and memory stays
   CHECK(decoding > 80);  // the measurement works
   // 50 texts of 7 MB each, in 340 KB.
   const std::string text(7'000'000, 'x');
-  Bytes compressed(compressBound(uLong(text.size()))), texts = png_to_memory(Image(8, 8, 1));
+  Bytes compressed(compressBound(uLong(text.size()))), texts = encode_png(Image(8, 8, 1), "PNG");
   uLongf size = uLongf(compressed.size());
   REQUIRE(compress(compressed.data(), &size, reinterpret_cast<const Bytef*>(text.data()), uLong(text.size())) == Z_OK);
   compressed.resize(size);

@@ -21,7 +21,7 @@ namespace {
 
 const std::filesystem::path kGolden = ASAP_GOLDEN_DIR;
 
-StateDict parse(const Bytes& file) { return parse_pth(as_bytes(file)); }
+StateDict parse(const Bytes& file) { return open_pth(as_bytes(file))->read_all(); }
 std::string error_for(const Bytes& file) {
   return error_of([&] { parse(file); });
 }
@@ -60,7 +60,7 @@ size_t peak_bytes(F&& f) {
 }  // namespace
 
 TEST_CASE("pth: PyTorch's checkpoints hold the trained weights bit for bit, in both containers") {
-  const StateDict expected = read_safetensors(kGolden / "train5.safetensors").tensors;
+  const StateDict expected = read_state_dict(kGolden / "train5.safetensors");
   for (const std::string net : {"G", "D"}) {
     for (const std::string kind : {"latest", "legacy"}) {
       const std::string file = kind + "_net_" + net + ".pth", prefix = "final." + net + ".";
@@ -80,7 +80,7 @@ TEST_CASE("pth: PyTorch's checkpoints hold the trained weights bit for bit, in b
 }
 
 TEST_CASE("pth: the keys come in PyTorch's order") {
-  const StateDict state = read_pth(kGolden / "latest_net_D.pth");
+  const StateDict state = read_state_dict(kGolden / "latest_net_D.pth");
   std::vector<std::string> names;
   for (const auto& [name, tensor] : state) names.push_back(name);
   REQUIRE(names.size() > 4);
@@ -89,10 +89,10 @@ TEST_CASE("pth: the keys come in PyTorch's order") {
 }
 
 TEST_CASE("pth: dtypes, views, empty tensors, parameters, nesting and plain values") {
-  const StateDict expected = read_safetensors(kGolden / "odd_expected.safetensors").tensors;
+  const StateDict expected = read_state_dict(kGolden / "odd_expected.safetensors");
   for (const std::string file : {"odd.pth", "odd_legacy.pth"}) {
     CAPTURE(file);
-    const StateDict state = read_pth(kGolden / file);
+    const StateDict state = read_state_dict(kGolden / file);
     for (const auto& [name, tensor] : expected) {
       REQUIRE_MESSAGE(state.contains(name), name);
       CHECK_MESSAGE(same(*state.find(name), tensor), name);
@@ -102,7 +102,7 @@ TEST_CASE("pth: dtypes, views, empty tensors, parameters, nesting and plain valu
     CHECK(state.find("nested.inner")->shape() == Shape{2});
     CHECK_FALSE(state.contains("epoch"));
   }
-  CHECK(same(*read_pth(kGolden / "odd.pth").find("nested.inner"), *read_pth(kGolden / "odd_legacy.pth").find("nested.inner")));
+  CHECK(same(*read_state_dict(kGolden / "odd.pth").find("nested.inner"), *read_state_dict(kGolden / "odd_legacy.pth").find("nested.inner")));
 }
 
 TEST_CASE("pth: hand-built files load in both containers") {

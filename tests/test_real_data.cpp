@@ -7,7 +7,7 @@
 #include "asapnet/vgg.h"
 #include "nn/checkpoint_file.h"
 #include "tests/support/skip.h"
-#include "train/data/dataset.h"
+#include "train/data/load_sample.h"
 #include "train/data/prefetch_loader.h"
 
 namespace asap {

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "tests/support/scratch.h"
-#include "train/data/dataset.h"
+#include "train/data/load_sample.h"
 #include "train/data/random.h"
 #include "train/files/whole_files.h"
 #include "train/pictures/image_files.h"
@@ -115,7 +115,7 @@ TEST_CASE("synthetic facades: the same plan at every size") {
   CAPTURE(by_chance);
   CHECK(same > 128 * 128 * 94 / 100);  // edges are rounded to whole pixels
   CHECK(by_chance < 128 * 128 * 60 / 100);
-  CHECK(contains(error_of([] { make_synthetic_facade(16, 1, 1); }), "from 32 to 2048, came 16"));
+  CHECK(contains(error_of([] { make_synthetic_facade(16, 1, 1); }), "from 32 to 2048, got 16"));
 }
 
 TEST_CASE("synthetic facades on disk: what the facades dataset reads, whatever the number of threads") {
@@ -160,7 +160,7 @@ TEST_CASE("label colours: the CMP palette, distinct colours beyond it, and an er
   map.values = {12, 3};
   const Image image = colorize(map, 13);
   CHECK(image.pixels == std::vector<uint8_t>{170, 0, 0, 0, 85, 255});
-  CHECK(contains(error_of([&] { colorize(map, 12); }), "labels 0 to 11, came 12"));
+  CHECK(contains(error_of([&] { colorize(map, 12); }), "labels 0 to 11, got 12"));
 }
 
 TEST_CASE("grids: cells stand in rows with gaps, gray becomes RGB, uneven rows are refused") {

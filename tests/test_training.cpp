@@ -130,7 +130,7 @@ TEST_CASE("a run holds what trainer.h says") {
   CHECK(log[0].lr == 2e-4);
   CHECK(log[0].seconds > 0);
 
-  const auto metadata = nn::read_safetensors(latest_checkpoint(run) / "G.safetensors").metadata;
+  const auto metadata = nn::CheckpointFile(latest_checkpoint(run) / "G.safetensors").contents().metadata();
   CHECK(metadata.at("config") == config_to_json(options.model));
   CHECK(contains(metadata.at("config"), "\"crop_size\":32"));
   const Image grid = read_photo(run / "samples" / "step_000003.png");

@@ -5,15 +5,15 @@
 #include <cmath>
 #include <limits>
 
-#include "nn/safetensors.h"
+#include "nn/checkpoint_file.h"
 #include "tests/support/skip.h"
 
 namespace asap::tests {
 
 Golden::Golden(const std::string& name) : name_(name) {
-  auto file = nn::read_safetensors(source_folder() + "/tests/golden/" + name + ".safetensors");
-  tensors_ = std::move(file.tensors);
-  metadata_ = std::move(file.metadata);
+  nn::CheckpointFile file(source_folder() + "/tests/golden/" + name + ".safetensors");
+  tensors_ = file.contents().read_all();
+  metadata_ = file.contents().metadata();
 }
 
 const Tensor& Golden::at(const std::string& key) const {

@@ -19,7 +19,7 @@ bool all_skipped() { return skipped_count > 0 && ran_count == 0; }
 Device test_device() {
   const char* text = std::getenv("ASAP_TEST_DEVICE");
   const std::string name = text ? text : "cpu";
-  ASAP_CHECK(name == "cpu" || name == "cuda", "ASAP_TEST_DEVICE: expected cpu or cuda, came '", name, "'");
+  ASAP_CHECK(name == "cpu" || name == "cuda", "ASAP_TEST_DEVICE: expected cpu or cuda, got '", name, "'");
   return name == "cpu" ? Device::cpu : Device::cuda;
 }
 

@@ -7,7 +7,7 @@
 
 #include "tests/support/scratch.h"
 #include "tests/support/skip.h"
-#include "train/options/options.h"
+#include "train/options/resolve.h"
 #include "train/synth/synth.h"
 
 namespace asap::tests {

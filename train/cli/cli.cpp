@@ -160,8 +160,6 @@ int run_guarded(std::vector<std::string> arguments) {
 
 }  // namespace
 
-void warn(const std::string& text) { std::cerr << "asapnet: " << terminal_safe_message(text) << std::endl; }
-
 int run_command_line(std::vector<std::string> arguments) {
   const int code = run_guarded(std::move(arguments));
   errno = 0;

@@ -28,9 +28,6 @@ class UsageError : public Error {
 // `arguments` without the program's name.
 int run_command_line(std::vector<std::string> arguments);
 
-// A line on standard error: "asapnet: ", then the text without what could steer the terminal (user_text.h).
-void warn(const std::string& text);
-
 // A subcommand: its flags are bound when it is added, then it runs and returns the exit code.
 struct Command {
   CLI::App* app = nullptr;

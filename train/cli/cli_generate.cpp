@@ -5,6 +5,7 @@
 #include "train/cli/cli.h"
 #include "train/cli/generate.h"
 #include "train/cli/option_flags.h"
+#include "train/options/resolve.h"
 
 namespace asap::train {
 namespace {

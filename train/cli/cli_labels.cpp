@@ -6,8 +6,9 @@
 #include <sstream>
 
 #include "train/cli/cli.h"
-#include "train/data/dataset.h"
 #include "train/data/label_colours.h"
+#include "train/data/list_pairs.h"
+#include "train/files/whole_files.h"
 #include "train/pictures/image_files.h"
 
 namespace asap::train {
@@ -110,12 +111,11 @@ int LabelsCommand::run() const {
         std::cout << name << ": " << share(count.unknown_pixels, count.pixels)
                   << " took the nearest colour, which was up to " << count.farthest << " levels of a channel away\n";
       }
-      std::error_code error;
-      fs::create_directories(targets[i].parent_path(), error);
-      write_label_png(targets[i], map, palette);  // its sentence if there is no folder
+      make_folder(targets[i].parent_path());
+      write_label_png(targets[i], map, palette);
       ++written;
     } catch (const Error& error) {
-      std::cerr << "asapnet: " << error.what() << std::endl;
+      warn(error.what());
     }
   }
   std::cout << written << " of " << files.size() << " label maps of " << colours.classes() << " classes in " << out

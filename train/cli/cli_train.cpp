@@ -7,6 +7,7 @@
 #include "train/files/user_text.h"
 #include "train/files/whole_files.h"
 #include "train/options/config_json.h"
+#include "train/options/resolve.h"
 #include "train/run/interrupt.h"
 #include "train/run/memory_advice.h"
 #include "train/run/trainer.h"

@@ -20,6 +20,7 @@
 #include "train/files/user_text.h"
 #include "train/files/whole_files.h"
 #include "train/options/config_json.h"
+#include "train/options/resolve.h"
 #include "train/pictures/image_files.h"
 #include "train/pictures/resize.h"
 #include "train/run/architecture.h"
@@ -61,7 +62,7 @@ bool is_folder(const fs::path& path) {
 void read_folder(const fs::path& folder, WeightSource& source) {
   const bool is_run = fs::exists(folder / "config.json");
   const FoundCheckpoint found = is_run ? find_checkpoint(folder) : FoundCheckpoint{folder, ""};
-  if (!found.note.empty()) print_note(found.note);
+  if (!found.note.empty()) warn(found.note);
   const fs::path checkpoint = found.folder;
   ASAP_CHECK(
       is_run || fs::exists(folder / "G.safetensors"), folder.string(),
@@ -391,7 +392,7 @@ PictureSize parse_size(const std::string& text) {
     int64_t pixels = 0;
     const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), pixels);
     ASAP_CHECK(error == std::errc() && stop == digits.data() + digits.size() && pixels > 0,
-               "--size: expected WIDTH, WIDTHxHEIGHT or native, came '", text, "'");
+               "--size: expected WIDTH, WIDTHxHEIGHT or native, got '", text, "'");
     return pixels;
   };
   const size_t cross = text.find('x');

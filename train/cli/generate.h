@@ -10,6 +10,7 @@
 
 #include "asapnet/model.h"
 #include "tensor/precision.h"
+#include "train/data/list_pairs.h"
 #include "train/options/options.h"
 
 namespace asap::train {

@@ -135,14 +135,14 @@ void inspect(const fs::path& path, std::ostream& out) {
 }
 
 void convert(const fs::path& from, const fs::path& to) {
-  ASAP_CHECK(to.extension() == ".safetensors", "convert: the file to write must end in .safetensors, came ",
+  ASAP_CHECK(to.extension() == ".safetensors", "convert: the file to write must end in .safetensors, got ",
              to.string());
   check_unchanged(from);
   nn::CheckpointFile file(from);
   nn::TensorReader& contents = file.contents();
   std::vector<nn::RawTensor> tensors(contents.tensors().size());
   const auto left_out = [&](const std::string& what) {
-    std::cerr << "asapnet: " << from.string() << ": left out " << what << std::endl;
+    warn(from.string() + ": left out " + what);
   };
   for (const size_t i : contents.reading_order()) {
     const nn::TensorInfo& tensor = contents.tensors()[i];

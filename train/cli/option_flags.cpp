@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "train/cli/cli.h"
+#include "train/files/user_text.h"
 #include "train/options/config_json.h"
 #include "train/options/idle_options.h"
 
@@ -94,14 +95,6 @@ std::string OptionFlags::origin(const OptionField& field) const {
 bool OptionFlags::given(const std::string& key) const {
   return std::any_of(flags_.begin(), flags_.end(),
                      [&](const auto& flag) { return flag.first == key && flag.second->count() > 0; });
-}
-
-std::vector<std::string> OptionFlags::given_keys() const {
-  std::vector<std::string> keys;
-  for (const auto& [key, option] : flags_) {
-    if (option->count() > 0) keys.push_back(key);
-  }
-  return keys;
 }
 
 void normalise_flags(std::vector<std::string>& arguments) {

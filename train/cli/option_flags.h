@@ -36,7 +36,6 @@ class OptionFlags {
 
   // Whether the user gave the option as a flag.
   bool given(const std::string& key) const;
-  std::vector<std::string> given_keys() const;
   const std::string& preset() const { return preset_; }
   const std::string& config_file() const { return config_file_; }
 

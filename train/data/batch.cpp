@@ -15,7 +15,7 @@ using asapnet::Config;
 constexpr int kGridGap = 4;  // pixels between the pictures of a grid
 
 void check_samples(const std::vector<Sample>& samples, const Config& config) {
-  ASAP_CHECK(!samples.empty(), "batch: expected at least one sample, came none");
+  ASAP_CHECK(!samples.empty(), "batch: expected at least one sample, got none");
   const Sample& first = samples.front();
   for (const Sample& s : samples) {
     ASAP_CHECK(s.width() == first.width() && s.height() == first.height(), "batch: ", s.name, " is ",
@@ -23,6 +23,9 @@ void check_samples(const std::vector<Sample>& samples, const Config& config) {
                "; pictures of one batch need one size: take a --preprocess that crops, or --batch-size 1");
     ASAP_CHECK(!config.instance_channel() || !s.instance.empty(), "batch: the model takes an instance channel, but ",
                s.name, " has no instance map");
+    ASAP_CHECK(s.photo.empty() == first.photo.empty(), "batch: one of ", first.name, " and ", s.name, " has no photo");
+    ASAP_CHECK(!(config.no_one_hot ? s.label_rgb.empty() : s.label.empty()), "batch: ", s.name, " has no ",
+               config.no_one_hot ? "picture as its label" : "class labels");
   }
   config.check_size(first.height(), first.width(), first.name);
 }
@@ -34,9 +37,9 @@ Tensor label_tensor(const std::vector<Sample>& samples, bool rgb) {
   for (int64_t i = 0; i < n; ++i) {
     const Sample& sample = samples[static_cast<size_t>(i)];
     if (rgb) {
-      label_rgb_to_floats(sample, labels.data<float>() + i * 3 * h * w);
+      image_to_floats(sample.label_rgb, labels.data<float>() + i * 3 * h * w);
     } else {
-      label_to_ints(sample, labels.data<int32_t>() + i * h * w);
+      std::copy(sample.label.values.begin(), sample.label.values.end(), labels.data<int32_t>() + i * h * w);
     }
   }
   return labels;
@@ -57,7 +60,7 @@ Tensor instance_tensor(const std::vector<Sample>& samples, const Config& config)
 Tensor photo_tensor(const std::vector<Sample>& samples) {
   const int64_t n = static_cast<int64_t>(samples.size()), h = samples[0].height(), w = samples[0].width();
   Tensor image = Tensor::empty({n, 3, h, w});
-  for (int64_t i = 0; i < n; ++i) photo_to_floats(samples[static_cast<size_t>(i)], image.data<float>() + i * 3 * h * w);
+  for (int64_t i = 0; i < n; ++i) image_to_floats(samples[static_cast<size_t>(i)].photo, image.data<float>() + i * 3 * h * w);
   return image;
 }
 
@@ -79,7 +82,7 @@ Image to_image(const Tensor& x, int64_t index) {
 }
 
 Image sample_grid(const std::vector<Sample>& samples, const std::vector<Image>& generated, const Config& config) {
-  ASAP_CHECK(samples.size() == generated.size(), "sample_grid: expected one generated picture a sample, came ",
+  ASAP_CHECK(samples.size() == generated.size(), "sample_grid: expected one generated picture a sample, got ",
              generated.size(), " for ", samples.size());
   std::vector<std::vector<Image>> rows;
   for (size_t i = 0; i < samples.size(); ++i) {

@@ -1,11 +1,11 @@
 // Samples (pictures as integers) to a Batch (tensors the model takes), and tensors back to pictures and grids to look
-// at. Sits between dataset.h and asapnet/model.h. Next: trainer.h, generate.h.
+// at. Sits between load_sample.h and asapnet/model.h. Next: trainer.h, generate.h.
 #pragma once
 
 #include <vector>
 
 #include "asapnet/model.h"
-#include "train/data/dataset.h"
+#include "train/data/load_sample.h"
 
 namespace asap::train {
 

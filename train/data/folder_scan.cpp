@@ -165,6 +165,13 @@ void check_folder(const fs::path& folder, const std::string& what) {
   ASAP_CHECK(fs::is_directory(status), "dataset: expected a folder of ", what, ", found a file: ", folder.string());
 }
 
+void check_two_folders(const fs::path& a, const std::string& a_called, const fs::path& b, const std::string& b_called,
+                       const std::string& remedy) {
+  std::error_code ignored;
+  ASAP_CHECK(!fs::equivalent(a, b, ignored), "dataset: ", a_called, " and ", b_called, " are the same folder (",
+             a.string(), a.lexically_normal() == b.lexically_normal() ? "" : " and " + b.string(), "); ", remedy);
+}
+
 std::string without_extension(const std::string& path) {
   const size_t slash = path.rfind('/'), start = slash == std::string::npos ? 0 : slash + 1;
   const size_t dot = path.rfind('.');

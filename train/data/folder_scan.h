@@ -49,6 +49,10 @@ FolderScan scan_folder(const std::filesystem::path& folder, const ScanOptions& o
 // asap::Error unless there is such a folder.
 void check_folder(const std::filesystem::path& folder, const std::string& what);
 
+// asap::Error unless the two are different folders, however they are written and linked.
+void check_two_folders(const std::filesystem::path& a, const std::string& a_called, const std::filesystem::path& b,
+                       const std::string& b_called, const std::string& remedy = "expected two");
+
 // "sub/a0.png" -> "sub/a0"
 std::string without_extension(const std::string& path);
 

@@ -1,5 +1,5 @@
 // What the network sees of an instance map: its edges, or the distance to them (one extra input channel).
-// Sits on image.h. The specification's section 4, "instance edges" and "instance distance".
+// Sits on image.h. docs/asapnet.md, Labels and instance maps.
 #pragma once
 
 #include <vector>

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "tensor/error.h"
+#include "train/data/match_files.h"
 #include "train/files/file_names.h"
 #include "train/files/user_text.h"
 #include "train/files/whole_files.h"
@@ -47,12 +48,6 @@ std::vector<std::string> read_split(const fs::path& file) {
 }
 
 constexpr int kFirstTrain = 61, kLastTrain = 378;
-
-std::string cmp_name(int number) {
-  char name[16];
-  std::snprintf(name, sizeof name, "cmp_b%04d", number);
-  return name;
-}
 
 std::vector<std::string> published_split(const std::string& phase) {
   ASAP_CHECK(phase == "train" || phase == "test",
@@ -161,6 +156,12 @@ std::string other_layouts(const DatasetOptions& options) {
 }
 
 }  // namespace
+
+std::string cmp_name(int number) {
+  char name[16];
+  std::snprintf(name, sizeof name, "cmp_b%04d", number);
+  return name;
+}
 
 std::vector<Pair> list_facades(const DatasetOptions& options) {
   check_folder(options.root, "the facades dataset");

@@ -1,52 +1,20 @@
-// list_pairs: which folders each dataset layout has and how their files are named. See dataset.h; the matching itself is
-// match_files.cpp, the facades layout list_facades.cpp. Next: load_sample.cpp.
+// Which folders each dataset layout has and how their files are named. See list_pairs.h; the matching itself is
+// match_files.cpp, the facades layout list_facades.cpp.
+#include "train/data/list_pairs.h"
+
 #include <algorithm>
-#include <iostream>
 #include <map>
 #include <set>
 
 #include "tensor/error.h"
-#include "train/data/dataset.h"
 #include "train/data/list_facades.h"
+#include "train/data/match_files.h"
 #include "train/files/file_names.h"
-#include "train/files/user_text.h"
 
 namespace asap::train {
+namespace {
 
 namespace fs = std::filesystem;
-
-Side scan_side(const char* one, const fs::path& folder, const std::string& what, const Affixes& affixes,
-               const std::vector<Affixes>& rivals, const std::vector<fs::path>& skip) {
-  const auto length = [](const Affixes& a) { return a.prefix.size() + a.suffix.size(); };
-  const auto is_rivals = [&](const std::string& name) {
-    return std::any_of(rivals.begin(), rivals.end(), [&](const Affixes& rival) {
-      return length(rival) > length(affixes) && !without_affixes(name, rival).empty();
-    });
-  };
-  const auto name_of = [&](const std::string& relative) {
-    const std::string name = composed(without_extension(relative));
-    return is_rivals(name) ? std::string() : without_affixes(name, affixes);
-  };
-  Side side{
-      .one = one, .affixes = affixes, .scan = scan_folder(folder, {.what = what, .name_of = name_of, .skip = skip})};
-  std::erase_if(side.scan.unnamed, [&](const fs::path& path) {
-    const std::string name = composed(path.stem().string());
-    return std::any_of(rivals.begin(), rivals.end(),
-                       [&](const Affixes& r) { return !without_affixes(name, r).empty(); });
-  });
-  return side;
-}
-
-void check_two_folders(const fs::path& a, const std::string& a_called, const fs::path& b, const std::string& b_called,
-                       const std::string& remedy) {
-  std::error_code ignored;
-  ASAP_CHECK(!fs::equivalent(a, b, ignored), "dataset: ", a_called, " and ", b_called, " are the same folder (",
-             a.string(), a.lexically_normal() == b.lexically_normal() ? "" : " and " + b.string(), "); ", remedy);
-}
-
-void print_note(const std::string& text) { std::cerr << "asapnet: " << terminal_safe_message(text) << std::endl; }
-
-namespace {
 
 // ---- cityscapes ----
 

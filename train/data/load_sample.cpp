@@ -1,11 +1,12 @@
-// load_sample: one pair of files to one sample of the training size, and the random numbers behind it. See dataset.h.
+// One pair of files to one sample of the training size. Declared in load_sample.h.
+#include "train/data/load_sample.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <numeric>
 
 #include "tensor/error.h"
-#include "train/data/dataset.h"
 #include "train/data/label_colours.h"
 #include "train/data/random.h"
 #include "train/pictures/image_files.h"
@@ -146,15 +147,15 @@ Image half_of(const Image& whole, Half half, const std::string& file) {
 }
 
 void check_options(const PreprocessOptions& o) {
-  ASAP_CHECK(o.load_size > 0 && o.crop_size > 0, "load_sample: expected load_size and crop_size above 0, came ", o.load_size,
+  ASAP_CHECK(o.load_size > 0 && o.crop_size > 0, "load_sample: expected load_size and crop_size above 0, got ", o.load_size,
              " and ", o.crop_size);
   ASAP_CHECK(
       std::isfinite(o.aspect_ratio) && o.aspect_ratio > 0 && height_for(o.crop_size, o) > 0 && height_for(o.load_size, o) > 0,
-      "load_sample: expected an aspect_ratio (width / height) above 0 that leaves a height, came ", o.aspect_ratio);
+      "load_sample: expected an aspect_ratio (width / height) above 0 that leaves a height, got ", o.aspect_ratio);
   ASAP_CHECK(o.no_one_hot || (o.label_nc >= 1 && o.label_nc <= kMostClasses), "load_sample: expected label_nc from 1 to ",
-             kMostClasses, ", came ", o.label_nc);
+             kMostClasses, ", got ", o.label_nc);
   ASAP_CHECK(o.no_one_hot || !o.contain_dontcare_label || o.label_nc <= 255, "load_sample: expected label_nc up to 255 where "
-             "255 means 'don't care' (contain_dontcare_label), came ", o.label_nc);
+             "255 means 'don't care' (contain_dontcare_label), got ", o.label_nc);
 }
 
 }  // namespace
@@ -169,7 +170,7 @@ Preprocess preprocess_from_name(const std::string& name) {
     if (name == kModeNames[i]) return Preprocess(i);
     names += (i ? ", " : "") + std::string(kModeNames[i]);
   }
-  fail("preprocess: expected one of ", names, ", came '", name, "'");
+  fail("preprocess: expected one of ", names, ", got '", name, "'");
 }
 
 SampleRandom sample_random(uint64_t seed, int64_t epoch, int64_t index, bool allow_flip) {
@@ -234,26 +235,6 @@ Sample load_sample(const Pair& pair, const PreprocessOptions& options, const Sam
     sample.photo = apply(photo, g);
   }
   return sample;
-}
-
-void photo_to_floats(const Sample& sample, float* chw) {
-  ASAP_CHECK(!sample.photo.empty(), "photo_to_floats: expected a sample with a photo, ", sample.name, " has none");
-  image_to_floats(sample.photo, chw);
-}
-
-void label_rgb_to_floats(const Sample& sample, float* chw) {
-  ASAP_CHECK(!sample.label_rgb.empty(), "label_rgb_to_floats: expected an RGB label (no_one_hot), ", sample.name, " has none");
-  image_to_floats(sample.label_rgb, chw);
-}
-
-void label_to_ints(const Sample& sample, int32_t* hw) {
-  ASAP_CHECK(!sample.label.empty(), "label_to_ints: expected a sample with class labels, ", sample.name, " has none");
-  std::copy(sample.label.values.begin(), sample.label.values.end(), hw);
-}
-
-void instance_to_ints(const Sample& sample, int32_t* hw) {
-  ASAP_CHECK(!sample.instance.empty(), "instance_to_ints: expected a sample with an instance map, ", sample.name, " has none");
-  std::copy(sample.instance.values.begin(), sample.instance.values.end(), hw);
 }
 
 }  // namespace asap::train

@@ -186,6 +186,35 @@ void check_different(const std::vector<Pair>& pairs, const Side& labels, const S
 
 }  // namespace
 
+std::string without_affixes(const std::string& name, const Affixes& affixes) {
+  const std::string stem = last_component(name);
+  const size_t taken = affixes.prefix.size() + affixes.suffix.size();
+  if (stem.size() <= taken || !stem.starts_with(affixes.prefix) || !stem.ends_with(affixes.suffix)) return "";
+  return name.substr(0, name.size() - stem.size()) + stem.substr(affixes.prefix.size(), stem.size() - taken);
+}
+
+Side scan_side(const char* one, const fs::path& folder, const std::string& what, const Affixes& affixes,
+               const std::vector<Affixes>& rivals, const std::vector<fs::path>& skip) {
+  const auto length = [](const Affixes& a) { return a.prefix.size() + a.suffix.size(); };
+  const auto is_rivals = [&](const std::string& name) {
+    return std::any_of(rivals.begin(), rivals.end(), [&](const Affixes& rival) {
+      return length(rival) > length(affixes) && !without_affixes(name, rival).empty();
+    });
+  };
+  const auto name_of = [&](const std::string& relative) {
+    const std::string name = composed(without_extension(relative));
+    return is_rivals(name) ? std::string() : without_affixes(name, affixes);
+  };
+  Side side{
+      .one = one, .affixes = affixes, .scan = scan_folder(folder, {.what = what, .name_of = name_of, .skip = skip})};
+  std::erase_if(side.scan.unnamed, [&](const fs::path& path) {
+    const std::string name = composed(path.stem().string());
+    return std::any_of(rivals.begin(), rivals.end(),
+                       [&](const Affixes& r) { return !without_affixes(name, r).empty(); });
+  });
+  return side;
+}
+
 std::string unusable(const FolderScan& scan) { return describe(lost(scan, nullptr)); }
 
 std::vector<Pair> match_files(Side labels, std::optional<Side> images, std::optional<Side> instances,

@@ -1,5 +1,5 @@
 // Which label map, photo and instance map belong together, by their names; and what to say when they do not.
-// Sits on folder_scan.h; used by list_pairs.cpp.
+// Sits on folder_scan.h; used by list_facades.cpp and list_pairs.cpp.
 #pragma once
 
 #include <functional>
@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "train/data/dataset.h"
 #include "train/data/folder_scan.h"
+#include "train/data/list_pairs.h"
 
 namespace asap::train {
 
@@ -21,6 +21,12 @@ struct Side {
   Affixes affixes = {};  // that names have already lost
   FolderScan scan = {};
 };
+
+// The pictures below `folder` by their paths without extension and without `affixes`, as one side of match_files; a file
+// that fits longer ones of `rivals` is theirs, for roles that share a folder.
+Side scan_side(const char* one, const std::filesystem::path& folder, const std::string& what,
+               const Affixes& affixes = {}, const std::vector<Affixes>& rivals = {},
+               const std::vector<std::filesystem::path>& skip = {});
 
 // Labels with the images and instance maps of equal names (null: not asked for), sorted by name. Where one side has
 // subfolders and the other has none, the file's own name decides. Without images (to generate), a label that cannot be

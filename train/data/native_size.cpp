@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "train/pictures/image_files.h"
-
 namespace asap::train {
 namespace {
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "asapnet/config.h"
-#include "train/data/dataset.h"
+#include "train/data/load_sample.h"
 
 namespace asap::train {
 

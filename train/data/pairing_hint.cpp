@@ -104,13 +104,6 @@ std::string case_hint(const Names& labels, const Names& others) {
 
 }  // namespace
 
-std::string without_affixes(const std::string& name, const Affixes& affixes) {
-  const std::string stem = last_component(name);
-  const size_t taken = affixes.prefix.size() + affixes.suffix.size();
-  if (stem.size() <= taken || !stem.starts_with(affixes.prefix) || !stem.ends_with(affixes.suffix)) return "";
-  return folder_of(name) + stem.substr(affixes.prefix.size(), stem.size() - taken);
-}
-
 std::string pairing_hint(const Side& labels, const Side& others) {
   const Names label_names = names_of(labels), other_names = names_of(others);
   if (label_names.size() != other_names.size()) return "";

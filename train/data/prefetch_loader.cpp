@@ -27,12 +27,12 @@ PrefetchLoader::LoadFn from_files(std::vector<Pair> pairs, const PreprocessOptio
 
 int64_t count_batches(int64_t count, const LoaderOptions& o) {
   ASAP_CHECK(o.batch_size >= 1 && o.threads >= 1 && o.batches_ahead >= 1,
-             "PrefetchLoader: expected batch_size, threads and batches_ahead of at least 1, came ", o.batch_size, ", ", o.threads,
+             "PrefetchLoader: expected batch_size, threads and batches_ahead of at least 1, got ", o.batch_size, ", ", o.threads,
              " and ", o.batches_ahead);
   ASAP_CHECK(!o.drop_last || count >= o.batch_size, "--batch-size ", o.batch_size, ", but the dataset has only ", count,
              count == 1 ? " pair" : " pairs", "; use at most ", count);
   const int64_t batches = o.drop_last ? count / o.batch_size : (count + o.batch_size - 1) / o.batch_size;
-  ASAP_CHECK(batches >= 1, "PrefetchLoader: expected at least one sample, came none");
+  ASAP_CHECK(batches >= 1, "PrefetchLoader: expected at least one sample, got none");
   return batches;
 }
 
@@ -66,7 +66,7 @@ void PrefetchLoader::shut_down() {
 int64_t PrefetchLoader::samples_per_epoch() const { return std::min(count_, batches_ * options_.batch_size); }
 
 void PrefetchLoader::start_epoch(int64_t epoch, int64_t first_batch) {
-  ASAP_CHECK(first_batch >= 0 && first_batch <= batches_, "start_epoch: expected a first batch from 0 to ", batches_, ", came ",
+  ASAP_CHECK(first_batch >= 0 && first_batch <= batches_, "start_epoch: expected a first batch from 0 to ", batches_, ", got ",
              first_batch);
   std::vector<int64_t> order;
   if (options_.shuffle) {

@@ -1,5 +1,5 @@
 // PrefetchLoader: threads that load samples ahead of the training loop and hand them over in a fixed order.
-// Sits on dataset.h; used by the trainer. The order never depends on the number of threads.
+// Sits on load_sample.h; used by the trainer. The order never depends on the number of threads.
 #pragma once
 
 #include <condition_variable>
@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "train/data/dataset.h"
+#include "train/data/load_sample.h"
 
 namespace asap::train {
 

@@ -16,12 +16,12 @@ void write_npy(const std::filesystem::path& path, std::span<const float> values,
   std::string dims;
   int64_t count = 1;
   for (int64_t d : shape) {
-    ASAP_CHECK(d >= 0, "write_npy: expected sizes of at least 0, came ", d, " for ", path.string());
+    ASAP_CHECK(d >= 0, "write_npy: expected sizes of at least 0, got ", d, " for ", path.string());
     count *= d;
     dims += std::to_string(d) + ", ";  // a trailing comma is fine in a Python tuple, and needed for one element
   }
-  ASAP_CHECK(count == int64_t(values.size()), "write_npy: shape (", dims, ") holds ", count, " numbers, but ", values.size(),
-             " came for ", path.string());
+  ASAP_CHECK(count == int64_t(values.size()), "write_npy: shape (", dims, ") holds ", count, " numbers, but got ",
+             values.size(), " for ", path.string());
 
   std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (" + dims + "), }";
   constexpr size_t kPreamble = 10;  // magic 6, version 2, header length 2

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cstdint>
 #include <cstdio>
+#include <iostream>
 
 namespace asap::train {
 namespace {
@@ -98,5 +99,7 @@ std::string shell_quoted(const std::string& word) {
 
 std::string terminal_safe(std::string_view text) { return escaped(text, false); }
 std::string terminal_safe_message(std::string_view text) { return escaped(text, true); }
+
+void warn(const std::string& text) { std::cerr << "asapnet: " << terminal_safe_message(text) << std::endl; }
 
 }  // namespace asap::train

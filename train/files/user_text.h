@@ -17,4 +17,7 @@ std::string terminal_safe(std::string_view text);
 // The same for a message of several lines: newlines before an indented line stay.
 std::string terminal_safe_message(std::string_view text);
 
+// A line on standard error: "asapnet: ", then terminal_safe_message(text).
+void warn(const std::string& text);
+
 }  // namespace asap::train

@@ -14,7 +14,7 @@ void make_folder(const std::filesystem::path& folder) {
   if (folder.empty()) return;  // the one we are in
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  ASAP_CHECK(!error, folder.string(), ": the folder cannot be made (", error.message(), ")");
+  ASAP_CHECK(!error, folder.string(), ": the folder cannot be created (", error.message(), ")");
 }
 
 std::vector<uint8_t> read_file(const std::filesystem::path& path) {
@@ -23,6 +23,15 @@ std::vector<uint8_t> read_file(const std::filesystem::path& path) {
   return bytes;
 }
 
+std::string file_text(const std::filesystem::path& path) {
+  const std::vector<uint8_t> bytes = nn::read_file(path);
+  return {bytes.begin(), bytes.end()};
+}
+
 void write_file(const std::filesystem::path& path, std::span<const uint8_t> bytes) { nn::write_file(path, {&bytes, 1}); }
+
+void write_file(const std::filesystem::path& path, std::string_view text) {
+  write_file(path, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+}
 
 }  // namespace asap::train

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace asap::train {
@@ -17,9 +19,12 @@ void make_folder(const std::filesystem::path& folder);
 
 // The file's bytes. asap::Error, naming the file: missing, a folder, unreadable, empty.
 std::vector<uint8_t> read_file(const std::filesystem::path& path);
+// The same as text, which may be empty.
+std::string file_text(const std::filesystem::path& path);
 
 // Writes a new file, syncs it and renames it: whoever reads, also after a crash, finds the old file or the whole new one
 // (nn/file_io.h). asap::Error, naming the file and the system's reason (no such folder, full disk, ...).
 void write_file(const std::filesystem::path& path, std::span<const uint8_t> bytes);
+void write_file(const std::filesystem::path& path, std::string_view text);
 
 }  // namespace asap::train

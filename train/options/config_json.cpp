@@ -35,7 +35,7 @@ bool type_fits(const OptionField& field, const nlohmann::json& value) {
 
 void set_from_json(OptionField field, const nlohmann::json& value, const std::string& source) {
   field.flag = source + ": " + field.key;
-  ASAP_CHECK(type_fits(field, value), field.flag, ": expected ", expected_value(field), ", came ",
+  ASAP_CHECK(type_fits(field, value), field.flag, ": expected ", expected_value(field), ", got ",
              nn::printable(value.dump()));
   const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
   set_from_text(field, std::holds_alternative<std::string*>(field.value) ? text : nn::printable(text));

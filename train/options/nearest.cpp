@@ -9,14 +9,6 @@
 namespace asap::train {
 namespace {
 
-std::string letters_of(const std::string& name) {
-  std::string letters;
-  for (unsigned char c : name) {
-    if (c != '-' && c != '_') letters += static_cast<char>(std::tolower(c));
-  }
-  return letters;
-}
-
 // Levenshtein distance: insertions, deletions and replacements, one row of the table at a time. A name that was cut
 // short ("bach" for "batchsize") counts as its distance to the best beginning, plus one.
 size_t edit_distance(const std::string& a, const std::string& b) {
@@ -36,6 +28,14 @@ size_t edit_distance(const std::string& a, const std::string& b) {
 }
 
 }  // namespace
+
+std::string letters_of(const std::string& name) {
+  std::string letters;
+  for (unsigned char c : name) {
+    if (c != '-' && c != '_') letters += static_cast<char>(std::tolower(c));
+  }
+  return letters;
+}
 
 std::string nearest_name(const std::string& name, const std::vector<std::string>& known) {
   std::string best;

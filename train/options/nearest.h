@@ -6,6 +6,9 @@
 
 namespace asap::train {
 
+// The letters and digits in lower case: what is compared of a name.
+std::string letters_of(const std::string& name);
+
 // The entry of `known` with the smallest edit distance to `name`, the whole entry or its beginning; case, '-' and '_'
 // don't count. "" if more than a third of the letters differ, or `known` is empty.
 std::string nearest_name(const std::string& name, const std::vector<std::string>& known);

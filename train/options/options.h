@@ -1,6 +1,6 @@
 // Every option of the program that is not the model's own (asapnet/config.h), and the table that lists all options of
 // both once: the JSON reader, the command line, the report and resume are driven by that table.
-// Next: config_json.h (JSON <-> Options), cli.h (flags), trainer.h.
+// Next: config_json.h (JSON <-> Options), resolve.h, cli/option_flags.h.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,6 @@
 #include <vector>
 
 #include "asapnet/config.h"
-#include "asapnet/model.h"
-#include "train/data/dataset.h"
 
 namespace asap::train {
 
@@ -39,7 +37,7 @@ struct TrainOptions {
   bool serial_batches = false, no_flip = false;
   int64_t nThreads = 2;  // threads that load pictures
 
-  // Optimisation (SPEC section 5).
+  // Optimisation (docs/asapnet.md, Training).
   int64_t batchSize = 1;
   int64_t niter = 200, niter_decay = 100;  // epochs
   int64_t steps = 0;                       // end after so many steps; 0: after the epochs
@@ -88,30 +86,15 @@ std::vector<OptionField> option_fields(Options& options);
 std::string expected_value(const OptionField& field);
 // The value as text, as the command line would take it.
 std::string to_text(const OptionField& field);
-// Sets the value from a flag's text. asap::Error: "--batch-size: expected a whole number, came 'x'".
+// Sets the value from a flag's text. asap::Error: "--batch-size: expected a whole number, got 'x'".
 void set_from_text(const OptionField& field, const std::string& text);
 
 // Flags in kebab-case: "batchSize" -> "--batch-size", "num_D" -> "--num-d".
 std::string flag_of(const std::string& key);
 
-// Fills in what is left to be derived (preprocess_mode, load_size, betas, threads; paths become absolute) and checks
-// everything but the existence of files. asap::Error names the option, its value and what would do.
-void resolve(Options& options);
-
-// What a model must have to be trained here, beyond what makes it a model: pictures of three channels. asap::Error.
-void check_trainable(const Options& options);
-
-DatasetOptions dataset_options(const Options& options);
-Half input_half(const TrainOptions& options);  // of A|B pictures, by `direction`
-PreprocessOptions preprocess_options(const Options& options);
-asapnet::OptimizerConfig optimizer_config(const TrainOptions& options);
-
 // What --precision means, for help.
 inline constexpr const char* kPrecisionHelp =
     "f32, or less exact and faster products on a GPU: tf32 (10 bits of significand) or bf16 (7 bits); a device without "
     "them computes in f32";
-
-// The device of that name; asap::Error unless it is cpu or cuda and this build and machine have it.
-Device available_device(const std::string& name);
 
 }  // namespace asap::train

@@ -1,6 +1,5 @@
 // Options of the published code and of those it descends from (SPADE, pix2pixHD, pix2pix) that are none here, and what does
 // their work. unknown_option is declared in nearest.h.
-#include <cctype>
 #include <sstream>
 
 #include "train/options/nearest.h"
@@ -61,14 +60,6 @@ constexpr Published kPublished[] = {
     {" suffix ", "--out names the folder"},
     {" export_onnx engine onnx ", "asapnet convert writes weights as .safetensors"},
 };
-
-std::string letters_of(const std::string& name) {
-  std::string letters;
-  for (unsigned char c : name) {
-    if (c != '-' && c != '_') letters += static_cast<char>(std::tolower(c));
-  }
-  return letters;
-}
 
 // The published option of that name, however it is spelled, with what to use instead; "" if there is none.
 std::string published_option(const std::string& name) {

@@ -2,6 +2,11 @@
 // Source: Microsoft, "Bitmap Storage" (BITMAPFILEHEADER, BITMAPCOREHEADER, BITMAPINFOHEADER).
 #include "train/pictures/bmp.h"
 
+// Compiled here, and with the only format used.
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC
+#define STBI_ONLY_BMP
+#define STBI_NO_STDIO
 #include <stb_image.h>
 
 #include <algorithm>
@@ -9,7 +14,6 @@
 #include <memory>
 
 #include "tensor/error.h"
-#include "train/pictures/image_files.h"
 #include "train/pictures/label_values.h"
 
 namespace asap::train {

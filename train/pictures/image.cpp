@@ -9,14 +9,21 @@
 namespace asap::train {
 
 Image::Image(int width_, int height_, int channels_, uint8_t fill) : width(width_), height(height_), channels(channels_) {
-  ASAP_CHECK(width > 0 && height > 0 && channels > 0, "Image: expected a positive size, came ", width, "x", height, " with ",
+  ASAP_CHECK(width > 0 && height > 0 && channels > 0, "Image: expected a positive size, got ", width, "x", height, " with ",
              channels, " channels");
   pixels.assign(size_t(width) * height * channels, fill);
 }
 
 LabelMap::LabelMap(int width_, int height_, int32_t fill) : width(width_), height(height_) {
-  ASAP_CHECK(width > 0 && height > 0, "LabelMap: expected a positive size, came ", width, "x", height);
+  ASAP_CHECK(width > 0 && height > 0, "LabelMap: expected a positive size, got ", width, "x", height);
   values.assign(size_t(width) * height, fill);
+}
+
+void check_picture_size(int64_t width, int64_t height, const std::string& name) {
+  ASAP_CHECK(width > 0 && height > 0, name, ": expected a picture, found one of ", width, "x", height, " pixels");
+  ASAP_CHECK(width <= kMaxSide && height <= kMaxSide && width <= kMaxPixels / height, name, ": expected a picture of at most ",
+             kMaxPixels, " pixels and ", kMaxSide, " a side, found ", width, "x", height,
+             " (if the file is not simply damaged, scale it down first)");
 }
 
 std::string size_text(int width, int height) { return str(width, "x", height); }
@@ -25,7 +32,7 @@ namespace {
 
 void check_window(int x, int y, int width, int height, int whole_width, int whole_height) {
   ASAP_CHECK(x >= 0 && y >= 0 && width > 0 && height > 0 && width <= whole_width - x && height <= whole_height - y,
-             "crop: expected a window inside ", size_text(whole_width, whole_height), ", came ", size_text(width, height),
+             "crop: expected a window inside ", size_text(whole_width, whole_height), ", got ", size_text(width, height),
              " at (", x, ", ", y, ")");
 }
 

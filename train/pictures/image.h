@@ -1,5 +1,5 @@
 // Plain pictures in memory: Image (8-bit, interleaved) and LabelMap (one integer a pixel), and their float forms.
-// At the bottom of train/; nothing here reads files. Next: image_files.h, resize.h, dataset.h.
+// Nothing here reads files. Next: image_files.h, resize.h, data/load_sample.h.
 #pragma once
 
 #include <cstddef>
@@ -41,6 +41,14 @@ struct LabelMap {
   int32_t at(int x, int y) const { return row(y)[x]; }
   bool operator==(const LabelMap&) const = default;
 };
+
+// Larger pictures are refused before anything is allocated for them: 100 million pixels, e.g. 10000x10000, and sides of 65535.
+inline constexpr int64_t kMaxPixels = 100'000'000, kMaxSide = 65535;
+// asap::Error starting with `name` unless both sides are 1 to kMaxSide and there are at most kMaxPixels pixels.
+void check_picture_size(int64_t width, int64_t height, const std::string& name);
+
+// Label maps have up to 16 bits.
+inline constexpr int kMostClasses = 65536;
 
 // "WIDTHxHEIGHT", for messages.
 std::string size_text(int width, int height);

@@ -76,13 +76,6 @@ std::string picture_format(Bytes file) {
   return "";
 }
 
-void check_picture_size(int64_t width, int64_t height, const std::string& name) {
-  ASAP_CHECK(width > 0 && height > 0, name, ": expected a picture, found one of ", width, "x", height, " pixels");
-  ASAP_CHECK(width <= kMaxSide && height <= kMaxSide && width <= kMaxPixels / height, name, ": expected a picture of at most ",
-             kMaxPixels, " pixels and ", kMaxSide, " a side, found ", width, "x", height,
-             " (if the file is not simply damaged, scale it down first)");
-}
-
 Image read_photo(const std::filesystem::path& path, int* orientation) {
   return decode_photo(read_file(path), path.string(), orientation);
 }
@@ -148,8 +141,6 @@ void write_jpeg(const std::filesystem::path& path, const Image& image, int quali
   write_file(path, encode_jpeg(image, quality, path.string()));
 }
 
-std::vector<uint8_t> png_to_memory(const Image& image) { return encode_png(image, "png_to_memory"); }
-
 std::string base64(Bytes bytes) {
   static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string text;
@@ -163,7 +154,5 @@ std::string base64(Bytes bytes) {
   }
   return text;
 }
-
-std::string png_data_uri(const Image& image) { return "data:image/png;base64," + base64(png_to_memory(image)); }
 
 }  // namespace asap::train

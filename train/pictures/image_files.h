@@ -13,12 +13,6 @@
 
 namespace asap::train {
 
-// Larger pictures are refused before anything is allocated for them: 100 million pixels, e.g. 10000x10000, and sides of 65535.
-inline constexpr int64_t kMaxPixels = 100'000'000, kMaxSide = 65535;
-
-// asap::Error starting with `name` unless both sides are 1 to kMaxSide and there are at most kMaxPixels pixels.
-void check_picture_size(int64_t width, int64_t height, const std::string& name);
-
 // What a file's extension (in any case) promises: a picture that this build reads, one of a known format that it does not
 // (a GIF, an AVIF), or no picture. The contents are not looked at.
 enum class PictureKind { none, readable, unreadable };
@@ -31,9 +25,6 @@ std::string picture_format(std::span<const uint8_t> file);      // the same by t
 Image read_photo(const std::filesystem::path& path, int* orientation = nullptr);
 // The same from memory; `name` is for errors, and tells by its extension what a file without a signature may be.
 Image decode_photo(std::span<const uint8_t> file, const std::string& name, int* orientation = nullptr);
-
-// Label maps have up to 16 bits.
-inline constexpr int kMostClasses = 65536;
 
 // A label map: one number a pixel, up to 16 bits: palette INDEX, gray value, or what R, G and B agree on. Alpha is ignored and
 // the orientation applied. asap::Error for colours, and for formats that change values.
@@ -52,9 +43,7 @@ void write_jpeg(const std::filesystem::path& path, const Image& image, int quali
 void write_label_png(const std::filesystem::path& path, const LabelMap& labels,
                      std::span<const uint8_t> palette);  // RGB triples; values are indices into it; above 256: 16-bit gray
 
-// A PNG file in memory, and the "data:image/png;base64,..." text that embeds it in an HTML page.
-std::vector<uint8_t> png_to_memory(const Image& image);
+// The text that embeds a file in an HTML page.
 std::string base64(std::span<const uint8_t> bytes);
-std::string png_data_uri(const Image& image);
 
 }  // namespace asap::train

@@ -16,7 +16,6 @@
 #include <string_view>
 
 #include "tensor/error.h"
-#include "train/pictures/image_files.h"
 #include "train/pictures/orientation.h"
 
 namespace asap::train {
@@ -244,10 +243,10 @@ Image decode_jpeg(std::span<const uint8_t> file, const std::string& name, int& o
 
 std::vector<uint8_t> encode_jpeg(const Image& image, int quality, const std::string& name) {
   ASAP_CHECK(image.channels == 1 || image.channels == 3, name,
-             ": expected a picture of 1 or 3 channels to write as JPEG, came ", image.channels);
-  ASAP_CHECK(quality >= 1 && quality <= 100, name, ": expected a JPEG quality of 1 to 100, came ", quality);
+             ": expected a picture of 1 or 3 channels to write as JPEG, got ", image.channels);
+  ASAP_CHECK(quality >= 1 && quality <= 100, name, ": expected a JPEG quality of 1 to 100, got ", quality);
   ASAP_CHECK(image.width <= JPEG_MAX_DIMENSION && image.height <= JPEG_MAX_DIMENSION, name, ": expected at most ",
-             JPEG_MAX_DIMENSION, " pixels a side for JPEG, came ", size_text(image.width, image.height));
+             JPEG_MAX_DIMENSION, " pixels a side for JPEG, got ", size_text(image.width, image.height));
   Writer w;
   if (!write_rows(w, image, quality)) fail(name, ": JPEG encoding failed (", w.errors.text.data(), ")");
   return {w.bytes, w.bytes + w.size};

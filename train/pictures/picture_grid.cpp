@@ -17,7 +17,7 @@ constexpr std::array<uint8_t, 39> kCmpPalette = {0,   0,   0,   0,   0,   170, 0
 }  // namespace
 
 std::vector<uint8_t> label_palette(int count) {
-  ASAP_CHECK(count >= 1 && count <= 1 << 16, "label_palette: expected 1 to 65536 colours, came ", count);
+  ASAP_CHECK(count >= 1 && count <= 1 << 16, "label_palette: expected 1 to 65536 colours, got ", count);
   if (count <= 13) return {kCmpPalette.begin(), kCmpPalette.begin() + 3 * count};
   std::vector<uint8_t> palette(3 * size_t(count), 0);
   for (int i = 0; i < count; ++i)
@@ -31,7 +31,7 @@ Image colorize(const LabelMap& labels, int count) {
   Image image(labels.width, labels.height, 3);
   for (size_t i = 0; i < labels.values.size(); ++i) {
     const int32_t v = labels.values[i];
-    ASAP_CHECK(v >= 0 && v < count, "colorize: expected labels 0 to ", count - 1, ", came ", v);
+    ASAP_CHECK(v >= 0 && v < count, "colorize: expected labels 0 to ", count - 1, ", got ", v);
     std::copy_n(&palette[3 * size_t(v)], 3, &image.pixels[3 * i]);
   }
   return image;
@@ -46,7 +46,7 @@ Image compose_grid(const std::vector<std::vector<Image>>& rows, int gap) {
                rows[r].size());
     for (size_t c = 0; c < columns; ++c) {
       const Image& cell = rows[r][c];
-      ASAP_CHECK(cell.channels == 1 || cell.channels == 3, "compose_grid: expected gray or RGB pictures, came ", cell.channels,
+      ASAP_CHECK(cell.channels == 1 || cell.channels == 3, "compose_grid: expected gray or RGB pictures, got ", cell.channels,
                  " channels");
       widths[c] = std::max(widths[c], cell.width);
       heights[r] = std::max(heights[r], cell.height);

@@ -8,7 +8,6 @@
 #include <csetjmp>
 
 #include "tensor/error.h"
-#include "train/pictures/image_files.h"
 #include "train/pictures/label_values.h"
 #include "train/pictures/orientation.h"
 
@@ -179,7 +178,7 @@ std::vector<uint8_t> png_palette(std::span<const uint8_t> file, const std::strin
 }
 
 std::vector<uint8_t> encode_png(const Image& image, const std::string& name) {
-  ASAP_CHECK(image.channels == 1 || image.channels == 3, name, ": expected a picture of 1 or 3 channels to write as PNG, came ",
+  ASAP_CHECK(image.channels == 1 || image.channels == 3, name, ": expected a picture of 1 or 3 channels to write as PNG, got ",
              image.channels);
   Writer w;
   std::vector<png_bytep> rows(image.height);
@@ -193,11 +192,11 @@ std::vector<uint8_t> encode_png(const Image& image, const std::string& name) {
 std::vector<uint8_t> encode_png_labels(const LabelMap& labels, std::span<const uint8_t> palette, const std::string& name) {
   const int colours = int(palette.size() / 3), bytes = colours <= 256 ? 1 : 2;
   ASAP_CHECK(palette.size() % 3 == 0 && colours >= 1 && colours <= kMostClasses, name, ": expected a palette of 1 to ",
-             kMostClasses, " RGB triples, came ", palette.size(), " bytes");
+             kMostClasses, " RGB triples, got ", palette.size(), " bytes");
   std::vector<uint8_t> samples(labels.values.size() * size_t(bytes));
   for (size_t i = 0; i < labels.values.size(); ++i) {
     const int32_t v = labels.values[i];
-    ASAP_CHECK(v >= 0 && v < colours, name, ": expected label values 0 to ", colours - 1, " (one palette entry each), came ", v);
+    ASAP_CHECK(v >= 0 && v < colours, name, ": expected label values 0 to ", colours - 1, " (one palette entry each), got ", v);
     if (bytes == 2) samples[2 * i] = uint8_t(v >> 8);  // PNG is big-endian
     samples[i * size_t(bytes) + size_t(bytes) - 1] = uint8_t(v);
   }

@@ -108,8 +108,8 @@ Image filter_columns(const Image& image, int height) {
 }
 
 void check_sizes(int from_width, int from_height, int width, int height) {
-  ASAP_CHECK(from_width > 0 && from_height > 0, "resize: expected a picture, came an empty one");
-  ASAP_CHECK(width > 0 && height > 0, "resize: expected a positive size, came ", size_text(width, height), " for a picture of ",
+  ASAP_CHECK(from_width > 0 && from_height > 0, "resize: expected a picture, got an empty one");
+  ASAP_CHECK(width > 0 && height > 0, "resize: expected a positive size, got ", size_text(width, height), " for a picture of ",
              size_text(from_width, from_height));
 }
 
@@ -129,23 +129,10 @@ std::vector<int> nearest_sources(int in_size, int out_size) {
 
 Image resize_bicubic(const Image& image, int width, int height) {
   check_sizes(image.width, image.height, width, height);
-  ASAP_CHECK(image.channels <= 4, "resize_bicubic: expected 1 to 4 channels, came ", image.channels);
+  ASAP_CHECK(image.channels <= 4, "resize_bicubic: expected 1 to 4 channels, got ", image.channels);
   if (image.width == width) return image.height == height ? image : filter_columns(image, height);
   const Image narrow = filter_rows(image, width);
   return narrow.height == height ? narrow : filter_columns(narrow, height);
-}
-
-Image resize_nearest(const Image& image, int width, int height) {
-  check_sizes(image.width, image.height, width, height);
-  const auto columns = nearest_sources(image.width, width), rows = nearest_sources(image.height, height);
-  Image out(width, height, image.channels);
-  for (int y = 0; y < height; ++y) {
-    const uint8_t* in = image.row(rows[y]);
-    uint8_t* to = out.row(y);
-    for (int x = 0; x < width; ++x, to += image.channels)
-      std::copy_n(in + size_t(columns[x]) * image.channels, image.channels, to);
-  }
-  return out;
 }
 
 LabelMap resize_nearest(const LabelMap& labels, int width, int height) {

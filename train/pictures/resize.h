@@ -14,7 +14,6 @@ namespace asap::train {
 Image resize_bicubic(const Image& image, int width, int height);
 
 // Pillow's Image.resize(size, NEAREST): takes source pixel floor((x + 0.5) * scale).
-Image resize_nearest(const Image& image, int width, int height);
 LabelMap resize_nearest(const LabelMap& labels, int width, int height);
 
 }  // namespace asap::train

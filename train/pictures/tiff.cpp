@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "tensor/error.h"
-#include "train/pictures/image_files.h"
 #include "train/pictures/label_values.h"
 
 namespace asap::train {

@@ -7,7 +7,6 @@
 #include <memory>
 
 #include "tensor/error.h"
-#include "train/pictures/image_files.h"
 #include "train/pictures/orientation.h"
 
 namespace asap::train {

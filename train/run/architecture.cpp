@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
-#include <iostream>
 #include <map>
 #include <optional>
 #include <set>
 
 #include "asapnet/generator.h"
+#include "train/files/user_text.h"
 #include "train/options/config_json.h"
 
 namespace asap::train {
@@ -241,9 +241,7 @@ std::vector<NetworkKind> network_kinds(const nn::CheckpointFile& file) {
 }
 
 void say_notes(const nn::CheckpointFile& file, const nn::NetworkWeights& weights) {
-  for (const std::string& note : weights.notes()) {
-    std::cerr << "asapnet: " << file.path().string() << ": " << note << std::endl;
-  }
+  for (const std::string& note : weights.notes()) warn(file.path().string() + ": " + note);
 }
 
 InferredConfig infer_generator(const Tensors& weights, const std::string& source,

@@ -1,5 +1,6 @@
 // What a weight file says about the network it belongs to: the published files are bare lists of tensors, and names and
-// shapes give the configuration away (SPEC sections 1 and 7). No values are read. Used by generate and inspect.
+// shapes give the configuration away (docs/asapnet.md, Configuration and Checkpoint keys). No values are read. Used by
+// checkpoint.cpp and trainer.cpp (the names), generate.cpp and inspect.cpp.
 #pragma once
 
 #include <functional>

@@ -117,7 +117,7 @@ std::vector<double> moving_average(const Points& points, size_t radius) {
 }
 
 std::string line_chart(const Points& points, const ChartOptions& options) {
-  ASAP_CHECK(!points.empty(), "line_chart: expected at least one point, came none");
+  ASAP_CHECK(!points.empty(), "line_chart: expected at least one point, got none");
   const auto radius = static_cast<size_t>(std::llround(options.smoothing * static_cast<double>(points.size()) / 2));
   const std::vector<double> smooth = moving_average(points, radius);
   Points line;

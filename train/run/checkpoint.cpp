@@ -30,16 +30,6 @@ constexpr const char *kTrainer = "trainer.json", *kChecksums = "crc32_of_files";
 const std::vector<std::string> kTensorFiles{"G.safetensors", "D.safetensors", "E.safetensors",
                                             "optimizer_G.safetensors", "optimizer_D.safetensors"};
 
-void write_text(const fs::path& path, const std::string& text) {
-  const std::span bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size());
-  nn::write_file(path, {&bytes, 1});
-}
-
-std::string read_text(const fs::path& path) {
-  const auto bytes = nn::read_file(path);
-  return {bytes.begin(), bytes.end()};
-}
-
 void move_to(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::rename(from, to, error);
@@ -53,18 +43,12 @@ std::vector<fs::path> entries(const fs::path& folder) {
   return paths;
 }
 
-std::string folder_name(int64_t step) {
-  char name[32];
-  std::snprintf(name, sizeof name, "step_%06lld", static_cast<long long>(step));
-  return name;
-}
-
-// The step in a name that folder_name makes; nothing for all other names.
+// The step in a name that step_name makes; nothing for all other names.
 std::optional<int64_t> step_in(const std::string& name) {
   const size_t prefix = std::string("step_").size();
   int64_t step = -1;
   if (name.size() > prefix) std::from_chars(name.data() + prefix, name.data() + name.size(), step);
-  return step >= 0 && folder_name(step) == name ? std::optional(step) : std::nullopt;
+  return step >= 0 && step_name(step) == name ? std::optional(step) : std::nullopt;
 }
 
 // While it is written or removed a checkpoint has such a name, which says that it is not whole.
@@ -123,7 +107,7 @@ void write_state(const fs::path& folder, const TrainerState& state) {
     if (is_there(folder / name)) object[kChecksums][name] = file_checksum(folder / name);
   }
   object["crc32"] = checksum(object.dump());
-  write_text(folder / kTrainer, object.dump(2) + "\n");
+  write_file(folder / kTrainer, object.dump(2) + "\n");
 }
 
 struct StateFile {
@@ -133,7 +117,7 @@ struct StateFile {
 
 StateFile read_state_file(const fs::path& file) {
   try {
-    Json object = nn::with_prefix(file.string(), [&] { return nn::parse_json<Json>(read_text(file)); });
+    Json object = nn::with_prefix(file.string(), [&] { return nn::parse_json<Json>(file_text(file)); });
     if (object.contains("crc32") || object.contains(kChecksums)) {
       const std::string sum = object.at("crc32");
       object.erase("crc32");
@@ -221,7 +205,7 @@ void remove_checkpoint(const fs::path& folder) {
 // Makes room for a new checkpoint of this name. A kill between two saves leaves one of a step that is then done again.
 void put_aside(const fs::path& folder, const fs::path& successor) {
   if (!is_there(folder)) return;
-  const bool same = is_there(folder / kTrainer) && read_text(folder / kTrainer) == read_text(successor / kTrainer);
+  const bool same = is_there(folder / kTrainer) && file_text(folder / kTrainer) == file_text(successor / kTrainer);
   fs::path aside = folder;
   while (is_there(aside)) aside += ".old";
   move_to(folder, same ? unfinished_name(aside) : aside);
@@ -230,7 +214,7 @@ void put_aside(const fs::path& folder, const fs::path& successor) {
 // "" if `latest` is missing or no name of a checkpoint.
 std::string named_by_latest(const fs::path& latest) {
   try {
-    std::string name = read_text(latest);
+    std::string name = file_text(latest);
     name.erase(name.find_last_not_of(" \r\n") + 1);
     return name.starts_with("step_") && name.find('/') == std::string::npos ? name : "";
   } catch (const Error&) {
@@ -247,6 +231,12 @@ void load_optimizer(const fs::path& file, nn::Adam& optimizer) {
 
 }  // namespace
 
+std::string step_name(int64_t step) {
+  char name[32];
+  std::snprintf(name, sizeof name, "step_%06lld", static_cast<long long>(step));
+  return name;
+}
+
 void check_weights(asapnet::AsapNet& model) {
   check_finite(model.generator(), "generator");
   check_finite(model.discriminator(), "discriminator");
@@ -255,7 +245,7 @@ void check_weights(asapnet::AsapNet& model) {
 
 fs::path save_checkpoint(const fs::path& run, asapnet::AsapNet& model, asapnet::GanStep& gan,
                          const TrainerState& state) {
-  const fs::path checkpoints = run / "checkpoints", folder = checkpoints / folder_name(state.step);
+  const fs::path checkpoints = run / "checkpoints", folder = checkpoints / step_name(state.step);
   const fs::path unfinished = unfinished_name(folder);
   remove_unfinished_checkpoints(run);
   try {
@@ -266,7 +256,7 @@ fs::path save_checkpoint(const fs::path& run, asapnet::AsapNet& model, asapnet::
     remove_unfinished_checkpoints(run);
     throw;
   }
-  write_text(checkpoints / "latest", folder.filename().string() + "\n");
+  write_file(checkpoints / "latest", folder.filename().string() + "\n");
   remove_unfinished_checkpoints(run);
   return folder;
 }
@@ -313,7 +303,7 @@ void remove_unfinished_checkpoints(const fs::path& run) {
 
 void check_unchanged(const fs::path& file) {
   const fs::path trainer = file.parent_path() / kTrainer;
-  if (!is_there(trainer) || read_text(trainer).find(kChecksums) == std::string::npos) return;
+  if (!is_there(trainer) || file_text(trainer).find(kChecksums) == std::string::npos) return;
   const auto checksums = read_state_file(trainer).checksums;
   const auto place = checksums.find(file.filename().string());
   if (place != checksums.end()) check_sum(file, place->second);

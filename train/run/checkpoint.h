@@ -23,6 +23,9 @@ struct TrainerState {
   std::map<std::string, std::string> settings;  // what a resumed run must not change (options.h), as text by key
 };
 
+// "step_000123": the name of that step's checkpoint, and of its samples.
+std::string step_name(int64_t step);
+
 // asap::Error naming the weight unless all are finite: a gradient may overflow although the losses were finite, and such
 // weights must not replace good ones on disk.
 void check_weights(asapnet::AsapNet& model);

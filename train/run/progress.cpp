@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <iostream>
 
+#include "train/files/user_text.h"
+
 namespace asap::train {
 namespace {
 
@@ -88,7 +90,7 @@ void Progress::clear_bar() {
 void Progress::warn(const std::string& text) {
   clear_bar();
   std::cout << std::flush;
-  std::cerr << "asapnet: " << text << std::endl;
+  train::warn(text);
 }
 
 }  // namespace asap::train

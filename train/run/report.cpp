@@ -151,7 +151,7 @@ void write_report(const fs::path& run, const ReportFacts& facts) {
       "</h1>";
   if (!log.empty()) html += summary(log, facts) + samples(run) + "<h2>Losses</h2>" + kIntroduction + charts(log);
   html += settings(facts.options) + "</body></html>\n";
-  write_file(run / "report.html", {reinterpret_cast<const uint8_t*>(html.data()), html.size()});
+  write_file(run / "report.html", html);
 }
 
 }  // namespace asap::train

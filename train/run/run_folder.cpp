@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
-#include <iostream>
 #include <sstream>
 #include <utility>
 
@@ -53,8 +52,7 @@ bool is_same_file(int file, const fs::path& path) {
 // A run's own config.json, to the last byte: it holds nothing but what a new run writes again.
 bool is_own_config(const fs::path& path) {
   try {
-    const auto bytes = nn::read_file(path);
-    const std::string text(bytes.begin(), bytes.end());
+    const std::string text = file_text(path);
     Options options;
     options_from_json(text, path.string(), options);
     return options_to_json(options) == text;
@@ -101,8 +99,8 @@ void RunLock::take() {
       const std::string process = holder(file_);
       ::close(std::exchange(file_, -1));
       ASAP_CHECK(reason != EWOULDBLOCK, "train: ", run_.string(), " is being trained by ", process);
-      std::cerr << "asapnet: " << path_.string() << ": cannot be locked (" << std::strerror(reason)
-                << "); make sure that no other process trains in " << run_.string() << std::endl;
+      warn(str(path_.string(), ": cannot be locked (", std::strerror(reason),
+               "); make sure that no other process trains in ", run_.string()));
       ::unlink(path_.c_str());
       works_ = false;
       return;

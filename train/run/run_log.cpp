@@ -10,7 +10,6 @@
 #include <optional>
 #include <sstream>
 
-#include "nn/file_io.h"
 #include "train/files/whole_files.h"
 
 namespace asap::train {
@@ -55,8 +54,7 @@ struct LogLine {
 std::vector<LogLine> read_lines(const std::filesystem::path& path) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) return {};
-  const auto bytes = nn::read_file(path);
-  std::istringstream text(std::string(bytes.begin(), bytes.end()));
+  std::istringstream text(file_text(path));
   std::vector<LogLine> lines;
   for (std::string line; std::getline(text, line) && !text.eof();)
     lines.push_back({line, static_cast<int64_t>(lines.size()) + 1, from_line(line)});
@@ -75,11 +73,8 @@ std::string keep_bad_lines(const std::filesystem::path& path, const std::vector<
   if (numbers.empty()) return "";
   const std::filesystem::path kept = path.string() + ".bad";
   std::error_code ignored;
-  if (std::filesystem::exists(kept, ignored)) {
-    const auto before = nn::read_file(kept);
-    bad.insert(0, std::string(before.begin(), before.end()));
-  }
-  write_file(kept, {reinterpret_cast<const uint8_t*>(bad.data()), bad.size()});
+  if (std::filesystem::exists(kept, ignored)) bad.insert(0, file_text(kept));
+  write_file(kept, bad);
   const std::string others = numbers.size() > 1 ? str(" (and ", numbers.size() - 1, " more)") : "";
   return str(path.string(), ": line ", numbers.front(), others,
              " is no entry of a training step; left out and kept in ", kept.filename().string());
@@ -102,7 +97,7 @@ RunLog::RunLog(const std::filesystem::path& path, int64_t last_step) : path_(pat
   for (const LogLine& line : lines) {
     if (line.entry && line.entry->step <= last_step) kept += line.text + "\n";
   }
-  write_file(path, {reinterpret_cast<const uint8_t*>(kept.data()), kept.size()});
+  write_file(path, kept);
   file_ = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   ASAP_CHECK(file_ >= 0, path.string(), ": cannot be opened for writing (", std::strerror(errno), ")");
 }

@@ -6,7 +6,6 @@
 #include <iostream>
 
 #include "nn/checkpoint_file.h"
-#include "nn/file_io.h"
 #include "tensor/precision.h"
 #include "tensor/threads.h"
 #include "train/data/batch.h"
@@ -14,6 +13,7 @@
 #include "train/files/user_text.h"
 #include "train/files/whole_files.h"
 #include "train/options/config_json.h"
+#include "train/options/resolve.h"
 #include "train/pictures/image_files.h"
 #include "train/run/architecture.h"
 #include "train/run/interrupt.h"
@@ -84,8 +84,7 @@ LoaderOptions loader_options(const TrainOptions& o) {
 }
 
 void write_config(const fs::path& run, const Options& options) {
-  const std::string text = options_to_json(options);
-  write_file(run / "config.json", {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  write_file(run / "config.json", options_to_json(options));
 }
 
 void append(asapnet::LossValues& losses, const asapnet::LossValues& more) {
@@ -149,15 +148,9 @@ fs::path checkpoint_to_resume(const Options& options, const fs::path& run, Start
   if (mode == StartMode::fresh) return {};
   const FoundCheckpoint found = given.empty() ? find_checkpoint(run) : FoundCheckpoint{given, ""};
   ASAP_CHECK(!found.folder.empty(), "train: ", run.string(), " has no checkpoint to resume from");
-  if (!found.note.empty()) std::cerr << "asapnet: " << found.note << std::endl;
+  if (!found.note.empty()) warn(found.note);
   check_settings(options, run, found.folder);
   return found.folder;
-}
-
-std::string step_name(int64_t step, const char* extension) {
-  char name[48];
-  std::snprintf(name, sizeof name, "step_%06lld%s", static_cast<long long>(step), extension);
-  return name;
 }
 
 }  // namespace
@@ -349,7 +342,7 @@ void Trainer::write_samples() {
       generated.push_back(to_image(model_.inference(make_batch({samples.back()}, options_.model, device_)), 0));
     }
     make_folder(run_ / "samples");
-    write_png(run_ / "samples" / step_name(step_, ".png"), sample_grid(samples, generated, options_.model));
+    write_png(run_ / "samples" / (step_name(step_) + ".png"), sample_grid(samples, generated, options_.model));
   });
 }
 

@@ -1,4 +1,4 @@
-// Trainer: trains an ASAPNet on a dataset into a run folder (SPEC section 5), or continues a run. The run folder holds
+// Trainer: trains an ASAPNet on a dataset into a run folder (docs/asapnet.md, Training), or continues a run. The run folder holds
 //   config.json       every option, readable by --config
 //   log.jsonl         one object a step (run_log.h)
 //   checkpoints/      latest, step_000123/ (checkpoint.h)

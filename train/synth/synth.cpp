@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdio>
 #include <exception>
 #include <mutex>
 #include <string>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "tensor/error.h"
+#include "train/data/list_facades.h"
 #include "train/files/whole_files.h"
 #include "train/pictures/image_files.h"
 #include "train/pictures/picture_grid.h"
@@ -21,29 +21,23 @@ namespace {
 
 constexpr int kClasses = 13;
 
-std::string name_of(int number) {
-  char text[24];
-  std::snprintf(text, sizeof text, "cmp_b%04d", number);
-  return text;
-}
-
 void write_pair(const std::filesystem::path& base, int number, const SynthOptions& options) {
   const SyntheticFacade facade = make_synthetic_facade(options.size, options.seed, number);
-  const std::string name = name_of(number);
+  const std::string name = cmp_name(number);
   write_jpeg(base / (name + ".jpg"), facade.photo, 92);
   write_label_png(base / (name + ".png"), facade.label, label_palette(kClasses));
 }
 
 void write_names(const std::filesystem::path& file, int first, int last) {
   std::string text;
-  for (int i = first; i <= last; ++i) text += name_of(i) + "\n";
-  write_file(file, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  for (int i = first; i <= last; ++i) text += cmp_name(i) + "\n";
+  write_file(file, text);
 }
 
 void check_nothing_there(const std::filesystem::path& folder, int count) {
   std::vector<std::filesystem::path> files{folder / "split_train.txt", folder / "split_test.txt"};
   for (int i = 1; i <= count; ++i) {
-    for (const char* extension : {".jpg", ".png"}) files.push_back(folder / "base" / (name_of(i) + extension));
+    for (const char* extension : {".jpg", ".png"}) files.push_back(folder / "base" / (cmp_name(i) + extension));
   }
   for (const auto& file : files) {
     ASAP_CHECK(!is_there(file), file.string(), " is there already; synth writes over nothing: choose another --out");
@@ -77,23 +71,20 @@ void run_parallel(int count, int threads, const Work& work) {
 }  // namespace
 
 SyntheticFacade make_synthetic_facade(int size, uint64_t seed, int64_t index) {
-  ASAP_CHECK(size >= 32 && size <= 2048, "make_synthetic_facade: expected a size from 32 to 2048, came ", size);
+  ASAP_CHECK(size >= 32 && size <= 2048, "make_synthetic_facade: expected a size from 32 to 2048, got ", size);
   const synth::Scene scene = synth::plan_facade(size, seed, index);
   return {synth::label_map(scene), synth::light_up(synth::paint(scene), scene.light)};
 }
 
 void write_synthetic_facades(const std::filesystem::path& folder, const SynthOptions& options) {
-  ASAP_CHECK(options.count >= 1 && options.count <= 9999, "write_synthetic_facades: expected a count from 1 to 9999, came ",
+  ASAP_CHECK(options.count >= 1 && options.count <= 9999, "write_synthetic_facades: expected a count from 1 to 9999, got ",
              options.count);
   ASAP_CHECK(options.test_share >= 0 && options.test_share <= 1,
-             "write_synthetic_facades: expected a test_share from 0 to 1, came ", options.test_share);
-  ASAP_CHECK(options.threads >= 0, "write_synthetic_facades: expected a number of threads, or 0 for all, came ", options.threads);
+             "write_synthetic_facades: expected a test_share from 0 to 1, got ", options.test_share);
+  ASAP_CHECK(options.threads >= 0, "write_synthetic_facades: expected a number of threads, or 0 for all, got ", options.threads);
   check_nothing_there(folder, options.count);
   const auto base = folder / "base";
-  std::error_code error;
-  std::filesystem::create_directories(base, error);
-  ASAP_CHECK(!error, base.string(), ": cannot be created (", error.message(), ")");
-
+  make_folder(base);
   const int threads = options.threads > 0 ? options.threads : int(std::max(1u, std::thread::hardware_concurrency()));
   run_parallel(options.count, threads, [&](int i) { write_pair(base, i, options); });
   const int tests = int(options.test_share * options.count + 0.5);

@@ -1,0 +1,58 @@
+// Datasets: which files belong together, in the folders of each layout. Next: load_sample.h; inside: list_facades.h,
+// match_files.h.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "train/files/user_text.h"
+
+namespace asap::train {
+
+// facades     the CMP base folder (cmp_bNNNN.jpg and .png side by side, in ROOT or ROOT/base), or ROOT/PHASE_label and
+//             ROOT/PHASE_img with files of equal names
+// cityscapes  ROOT/PHASE_labels (*_labelIds.png, *_instanceIds.png) and ROOT/PHASE_images; city subfolders are searched too
+// custom      label_dir, image_dir and instance_dir, files of equal names
+// aligned     ROOT/PHASE, pictures of an even width: their left half is A, their right half B
+// Except for the CMP base folder, subfolders belong to it: a name is the path below the folder, without the extension.
+enum class DatasetLayout { facades, cityscapes, custom, aligned };
+
+// Which half of an aligned picture is the input; the other is the photo.
+enum class Half { none, left, right };
+
+// What a file's name has before and behind the name of its pair: "a_seg.png" has the suffix "_seg".
+struct Affixes {
+  std::string prefix = {}, suffix = {};
+  bool operator==(const Affixes&) const = default;
+};
+
+struct DatasetOptions {
+  DatasetLayout layout = DatasetLayout::facades;
+  std::filesystem::path root = {};        // facades, cityscapes, aligned
+  std::string phase = "train";            // folder prefix, or the name of the split
+  std::filesystem::path split_file = {};  // CMP base folder: one stem a line. Empty: ROOT/split_PHASE.txt if there is one, else
+                                          // the published split (test b0001-b0060, train b0061-b0378)
+  std::filesystem::path label_dir = {}, image_dir = {}, instance_dir = {};  // custom; instance_dir may be empty
+  Affixes label_affixes = {}, image_affixes = {}, instance_affixes = {};    // custom; folders may be one if these differ
+  Half input_half = Half::left;                                             // aligned
+  bool need_images = true;                                                  // false for generating: labels alone will do
+  bool use_instances = false;  // cityscapes: look for *_instanceIds.png (custom: instance_dir says so)
+  std::vector<std::filesystem::path> skip = {};                       // folders not to look into, such as the run's own
+  std::function<void(const std::string&)> note = warn;                // told what is left out without harm
+};
+
+struct Pair {
+  std::string name = {};  // the common name: "cmp_b0001", "sub/a0"; in Unicode's composed form
+  std::filesystem::path label = {};
+  std::filesystem::path image = {}, instance = {};  // empty where not asked for; aligned: image is label
+  Half label_half = Half::none;                     // aligned: the half of `label` that is the input
+};
+
+// All pairs of the dataset, sorted by name, at least one. asap::Error lists files without a partner and what keeps them
+// from having one (a format that is not read, a link that leads nowhere, a constant ending of the names), folders that are
+// missing or one and the same, names of a split that have no file or lead elsewhere, and two files competing for one name.
+std::vector<Pair> list_pairs(const DatasetOptions& options);
+
+}  // namespace asap::train
