@@ -16,6 +16,8 @@ constexpr double kBf16Result = 4e-3;
 // A picture's value may fall on the other side of a whole number: one step, where the largest value is over 100.
 constexpr double kPictureStep = 1.0 / 100;
 
+constexpr const char *kOwnTypes = "the row chooses its types", *kOwnLayout = "the row chooses its layout";
+
 DType widest(const Inputs& in) {
   for (const Variable& input : in) {
     if (input.dtype() == DType::f64) return DType::f64;
@@ -50,6 +52,7 @@ OpCase planes_case(const PlanesRow& r, Layout layout) {
   row.inputs = {compact(indices(r.labels, r.classes + (r.outside ? 3 : 0))), constant(normal({1}))};
   if (r.instance) row.inputs.push_back(constant(normal({r.labels[0], 1, r.labels[1], r.labels[2]})));
   row.slots = {&kernels::label_planes};
+  row.not_bf16 = kOwnTypes, row.row_major = kOwnLayout;
   row.tolerance = r.bf16_result ? kBf16Result : 2e-6;
   row.run = [r, layout](const Inputs& in) {
     const LabelPlanesParams params{.classes = r.classes, .factor = r.factor, .channels = r.channels, .layout = layout};
@@ -110,6 +113,7 @@ OpCase layer_case(const LayerRow& r, Layout layout) {
                 constant(normal({r.w[0]}))};
   if (r.params.norm) row.inputs.push_back(constant(normal({r.w[0]})));
   row.slots = {&kernels::conv_layer};
+  row.not_bf16 = kOwnTypes, row.row_major = kOwnLayout;
   row.tolerance = r.bf16_result ? kBf16Result : r.tolerance;
   if (r.bf16_operands) row.bf16_tolerance = row.tolerance;  // nothing is left to round
   row.run = [params = r.params, bf16_result = r.bf16_result, layout](const Inputs& in) {
@@ -250,6 +254,7 @@ OpCase mlp_case(const MlpRow& r, Layout layout, bool picture) {
   if (r.instance) row.inputs.push_back(constant(normal({r.batch, 1, h, w})));
   if (r.bf16_phi) row.inputs.push_back(constant(normal({1})));  // of the run's type
   row.slots = {&kernels::tile_mlp_labels};
+  row.not_bf16 = kOwnTypes, row.row_major = kOwnLayout;
   row.tolerance = picture ? kPictureStep : 2e-6;
   row.run = [r, layout, picture](const Inputs& in) {
     const TileMlpLabelsParams params{.mlp = r.mlp, .classes = r.classes, .phi_layout = layout};

@@ -86,7 +86,7 @@ std::vector<OpCase> products() {
                     return Variable(y);
                   },
                   .slots = {&kernels::gemm}});
-  rows.push_back({.name = "linear/bias", .inputs = {normal({5, 7}), normal({3, 7}), normal({3})},
+  rows.push_back({.name = "linear/bias", .inputs = {normal({5, 7}), normal({3, 7}), parameter(normal({3}))},
                   .run = [](const Inputs& in) { return linear(in[0], in[1], in[2]); }, .slots = {&kernels::gemm}});
   rows.push_back({.name = "linear/no_bias", .inputs = {normal({5, 7}), normal({3, 7})},
                   .run = [](const Inputs& in) { return linear(in[0], in[1], {}); }, .slots = {&kernels::gemm}});
