@@ -11,12 +11,6 @@
 namespace asap::tests {
 namespace {
 
-class PoisonedMemory {
- public:
-  PoisonedMemory() { set_poison_new_memory(true); }
-  ~PoisonedMemory() { set_poison_new_memory(false); }
-};
-
 double draw(const OpInput& input, std::mt19937_64& random) {
   const double u = std::uniform_real_distribution<double>()(random);
   switch (input.values) {
@@ -30,22 +24,43 @@ double draw(const OpInput& input, std::mt19937_64& random) {
   fail("op_cases: unknown kind of values");
 }
 
-// Computed on the host and then converted, so that no kernel under test has a hand in it.
-Tensor draw_tensor(const OpInput& input, DType dtype, Device device, std::mt19937_64& random) {
-  std::vector<float> values(static_cast<size_t>(input.shape.numel()));
-  for (float& value : values) value = static_cast<float>(draw(input, random));
-  if (input.values == Values::indices) {
-    if (input.compact) return Tensor::from(std::vector<uint8_t>(values.begin(), values.end()), input.shape, device);
-    return Tensor::from(std::vector<int32_t>(values.begin(), values.end()), input.shape, device);
-  }
-  if (input.compact) {
-    const std::vector<bf16> rounded(values.begin(), values.end());
-    if (dtype == DType::f32) return Tensor::from(rounded, input.shape, device);
-    values.assign(rounded.begin(), rounded.end());
-  }
-  if (dtype == DType::f32) return Tensor::from(values, input.shape, device);
-  return Tensor::from(std::vector<double>(values.begin(), values.end()), input.shape, device);
+DType dtype_of_input(const OpInput& input, DType dtype) {
+  if (input.values == Values::indices) return input.compact ? DType::u8 : DType::i32;
+  if (input.compact && dtype == DType::f32) return DType::bf16;
+  return input.parameter ? sum_dtype(dtype) : dtype;
 }
+
+// Values in row-major order as a tensor that lies so or, where it is a picture, channels-last.
+template <class T>
+Tensor place(const std::vector<T>& values, const Shape& shape, Layout layout, Device device) {
+  if (layout == Layout::row_major || shape.rank() != 4) return Tensor::from(values, shape, device);
+  const int64_t C = shape[1], plane = shape[2] * shape[3];
+  const int64_t pixel = Tensor::empty(shape, dtype_of<T>, Device::cpu, layout).strides()[3];
+  const float nobodys = is_floating(dtype_of<T>) ? std::numeric_limits<float>::quiet_NaN() : 0;
+  std::vector<T> pixels(static_cast<size_t>(shape[0] * plane * pixel), static_cast<T>(nobodys));
+  for (int64_t i = 0; i < shape.numel(); ++i) {
+    pixels[static_cast<size_t>((i / (C * plane) * plane + i % plane) * pixel + i / plane % C)] = values[static_cast<size_t>(i)];
+  }
+  return Tensor::from(pixels, {shape[0], shape[2], shape[3], pixel}, device).slice(3, 0, C).permute({0, 3, 1, 2});
+}
+
+// Computed on the host and then converted, so that no kernel under test has a hand in it.
+Tensor draw_tensor(const OpInput& input, const Setting& setting, Device device, std::mt19937_64& random) {
+  const bool rounded = input.compact || (setting.rounded && !input.parameter);
+  std::vector<float> values(static_cast<size_t>(input.shape.numel()));
+  for (float& value : values) {
+    value = static_cast<float>(draw(input, random));
+    if (rounded && input.values != Values::indices) value = bf16(value);
+  }
+  const Layout layout = input.layout == Layout::channels_last ? input.layout : setting.layout;
+  return dispatch_all(dtype_of_input(input, setting.dtype), [&](auto tag) {
+    return place(std::vector<decltype(tag)>(values.begin(), values.end()), input.shape, layout, device);
+  });
+}
+
+// Whether a picture of this shape lies in one layout only.
+bool has_layout(const Shape& x) { return x.rank() == 4 && x.numel() > 0 && x[1] > 1 && x[2] * x[3] > 1; }
+bool is_packed(const Tensor& x) { return has_layout(x.shape()) && x.is_contiguous(); }
 
 std::vector<double> host_values(const Tensor& x) {
   return dispatch_all(x.dtype(), [&](auto tag) {
@@ -69,32 +84,51 @@ const std::vector<OpCase>& op_cases() {
   return all;
 }
 
-std::vector<Variable> make_inputs(const OpCase& row, DType dtype, Device device) {
+std::vector<Variable> make_inputs(const OpCase& row, const Setting& setting, Device device) {
   std::mt19937_64 random(1);
   std::vector<Variable> inputs;
   for (const OpInput& input : row.inputs) {
-    Tensor values = draw_tensor(input, dtype, device, random);
-    if (input.layout == Layout::channels_last) {
-      // A copy also of what is channels-last as it is: its pixels are aligned, with whatever lies between them.
-      const Tensor drawn = std::exchange(values, Tensor::empty(input.shape, values.dtype(), device, input.layout));
-      values.copy_from(drawn);
-    }
-    inputs.emplace_back(values, input.differentiable && input.values != Values::indices);
+    inputs.emplace_back(draw_tensor(input, setting, device, random),
+                        input.differentiable && input.values != Values::indices);
   }
   return inputs;
 }
 
-std::vector<Tensor> evaluate(const OpCase& row, DType dtype, Device device) {
-  const std::vector<Variable> inputs = make_inputs(row, dtype, device);
+std::vector<Tensor> evaluate(const OpCase& row, const Setting& setting, Device device) {
+  std::vector<Variable> inputs = make_inputs(row, setting, device);
+  for (Variable& input : inputs) {
+    if (!input.requires_grad()) continue;
+    // Behind an op that does nothing, the gradient stays as it comes: that of a leaf is packed.
+    input = make_result("input", input.value(), {input},
+                        [](const Tensor& dy, std::span<const bool>) { return std::vector<Tensor>{dy}; });
+    input.retain_grad();
+  }
   const Variable y = row.run(inputs);
   std::vector<Tensor> results{y.value()};
   if (!y.requires_grad()) return results;
   std::mt19937_64 random(2);
-  y.backward(draw_tensor(normal(y.shape()), dtype, device, random));
+  y.backward(draw_tensor(normal(y.shape()), {y.dtype(), setting.layout, setting.rounded}, device, random));
   for (const Variable& input : inputs) {
     if (input.requires_grad()) results.push_back(input.grad());
   }
   return results;
+}
+
+std::string misplaced(const OpCase& row, const Setting& setting, const std::vector<Tensor>& results) {
+  const bool last = setting.layout == Layout::channels_last && !row.row_major &&
+                    std::any_of(row.inputs.begin(), row.inputs.end(), [](const OpInput& i) { return has_layout(i.shape); });
+  std::string found = last && is_packed(results[0]) ? "the result is packed; " : "";
+  // Gradients of weights, which come behind x, may lie as they like; so may x's where the cotangent's layout is open.
+  if (last && row.inputs[0].differentiable && results.size() > 1 && has_layout(results[0].shape()) && is_packed(results[1])) {
+    found += "the first gradient is packed; ";
+  }
+  size_t k = 1;
+  for (const OpInput& input : row.inputs) {
+    if (!input.differentiable || input.values == Values::indices || k == results.size()) continue;
+    if (results[k].dtype() != dtype_of_input(input, setting.dtype)) found += str("gradient ", k, " is ", results[k].dtype(), "; ");
+    ++k;
+  }
+  return found;
 }
 
 double relative_difference(const Tensor& a, const Tensor& reference) {
@@ -139,7 +173,9 @@ Precision precision_of(const std::string& variant) {
   return variant.ends_with("_bf16") ? Precision::bf16 : Precision::f32;
 }
 
-double tolerance_at(const OpCase& row, Precision precision) {
+double tolerance_at(const OpCase& row, DType dtype, Precision precision) {
+  if (dtype == DType::f64) return 1e-12;  // sums in another order differ by a few roundings of 1e-16
+  if (dtype == DType::bf16) precision = Precision::bf16;
   switch (precision) {
     case Precision::f32: return row.tolerance;
     case Precision::tf32: return std::max(row.tolerance, row.tf32_tolerance);
@@ -154,18 +190,17 @@ std::vector<Tensor> reference(const OpCase& row) {
 }
 
 VariantCheck check_variant(const OpCase& row, const std::vector<Tensor>& expected, KernelSlotBase& slot,
-                           const std::string& variant, DType dtype, Device device) {
+                           const std::string& variant, const Setting& setting, Device device) {
   const NaiveEverywhere naive;
   const ForcedVariant forced(slot, variant);
   const PoisonedMemory poisoned;
   const QuietErrors quiet;
   const ScopedPrecision precision(precision_of(variant));
   slot.forget_last_variant();
-  const std::vector<Tensor> results = evaluate(row, dtype, device);
+  const std::vector<Tensor> results = evaluate(row, setting, device);
   return {.ran = slot.last_variant() == variant,
           .difference = relative_difference(results, expected),
-          // f64: sums in another order differ by a few roundings of 1e-16.
-          .tolerance = dtype == DType::f64 ? 1e-12 : tolerance_at(row, current_precision())};
+          .tolerance = tolerance_at(row, setting.dtype, current_precision())};
 }
 
 }  // namespace asap::tests

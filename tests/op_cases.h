@@ -32,6 +32,7 @@ struct OpInput {
   bool differentiable = true;
   bool compact = false;  // numbers are bf16 (in f64 runs rounded to bf16), indices u8
   Layout layout = Layout::row_major;
+  bool parameter = false;  // of channels: f32 where the others are bf16
 };
 
 inline OpInput normal(const Shape& shape, double scale = 1) { return {.shape = shape, .scale = scale}; }
@@ -51,6 +52,19 @@ inline OpInput compact(OpInput input) {
   input.compact = true;
   return constant(input);
 }
+inline OpInput parameter(OpInput input) {
+  input.parameter = true;
+  return input;
+}
+
+// How a row's numbers are given to it. The same ones (exact in f32) in every dtype, but for the rounding.
+struct Setting {
+  Setting(DType type = DType::f32, Layout place = Layout::row_major, bool round = false)
+      : dtype(type), layout(place), rounded(round || type == DType::bf16) {}
+  DType dtype;
+  Layout layout;  // of what has 4 dimensions, the cotangent included; NaN lies behind a pixel's channels
+  bool rounded;   // to bf16, the parameters apart
+};
 
 // The same values lying channels last, without gaps between pixels.
 inline Variable channels_last(const Variable& x) {
@@ -73,9 +87,11 @@ struct OpCase {
   // that set more say why.
   double tolerance = 2e-6;
   // The same for variants that round their operands (names ending in _tf32, _bf16): a rounding of 2^-11 or 2^-8 in each
-  // factor of a product.
+  // factor of a product. Of bf16 tensors, every result is rounded, too.
   double tf32_tolerance = 2e-3, bf16_tolerance = 2e-2;
   bool gradcheck = true;  // false where the function has kinks at these inputs, or for size
+  const char* not_bf16 = nullptr;   // why the row is not run on bf16 tensors
+  const char* row_major = nullptr;  // why its result does not lie channels-last where its inputs do
   bool large = false;
   double flops = 0;  // floating-point operations of the definition, large rows only
   double bytes = 0;  // memory traffic; 0 means every input read and the output written once
@@ -97,11 +113,12 @@ std::vector<OpCase> loss_cases();
 std::vector<OpCase> optim_cases();
 std::vector<OpCase> empty_cases();
 
-// The row's inputs: the same numbers (all exact in f32) for either dtype.
-std::vector<Variable> make_inputs(const OpCase& row, DType dtype, Device device);
+std::vector<Variable> make_inputs(const OpCase& row, const Setting& setting, Device device);
 
 // The result, then, if an input is differentiable, the gradient of each such input under a random cotangent.
-std::vector<Tensor> evaluate(const OpCase& row, DType dtype, Device device);
+std::vector<Tensor> evaluate(const OpCase& row, const Setting& setting, Device device);
+// What evaluate() gave that is not of its input's dtype, or was packed though it came from channels-last pictures; "" if nothing.
+std::string misplaced(const OpCase& row, const Setting& setting, const std::vector<Tensor>& results);
 
 // Largest |a - reference| over largest |reference|; infinite where shapes differ or a value is not finite.
 double relative_difference(const Tensor& a, const Tensor& reference);
@@ -137,8 +154,17 @@ class QuietErrors {
 // What a variant's name says of its products: f32 unless it ends in _tf32 or _bf16.
 Precision precision_of(const std::string& variant);
 
-// What f32 results of a row may differ by at a precision.
-double tolerance_at(const OpCase& row, Precision precision);
+// New memory is full of NaN for its life.
+class PoisonedMemory {
+ public:
+  PoisonedMemory() { set_poison_new_memory(true); }
+  ~PoisonedMemory() { set_poison_new_memory(false); }
+  PoisonedMemory(const PoisonedMemory&) = delete;
+  PoisonedMemory& operator=(const PoisonedMemory&) = delete;
+};
+
+// What a row's results in a dtype may differ by at a precision.
+double tolerance_at(const OpCase& row, DType dtype, Precision precision);
 
 // naive everywhere, in f64 on the CPU: what everything else is compared with.
 std::vector<Tensor> reference(const OpCase& row);
@@ -150,6 +176,6 @@ struct VariantCheck {
 };
 // Runs the row with this variant of this slot, at its precision, naive elsewhere, on poisoned memory. Also used with kernels of your own.
 VariantCheck check_variant(const OpCase& row, const std::vector<Tensor>& expected, KernelSlotBase& slot,
-                           const std::string& variant, DType dtype, Device device);
+                           const std::string& variant, const Setting& setting, Device device);
 
 }  // namespace asap::tests

@@ -22,12 +22,12 @@ struct Geometry {
 // since a variant that rounds a sum across zero turns its gradient on or off.
 void add_bias_cases(const Geometry& g, bool gradcheck, std::vector<OpCase>& rows) {
   const double one = 1 / std::sqrt(static_cast<double>(g.w[1] * g.w[2] * g.w[3]));  // weights of sums about 1
-  OpCase row{.name = str("conv2d/", g.name), .inputs = {constant(normal(g.x)), constant(normal(g.w, one)), constant(normal({g.w[0]}))},
+  OpCase row{.name = str("conv2d/", g.name), .inputs = {constant(normal(g.x)), constant(normal(g.w, one)), constant(parameter(normal({g.w[0]})))},
              .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], in[2], p); },
              .slots = {&kernels::conv2d_forward}};
   rows.push_back(row);
   row.name += "_gradients";
-  row.inputs = {normal(g.x), normal(g.w, one / 50), off_zero({g.w[0]})};
+  row.inputs = {normal(g.x), normal(g.w, one / 50), parameter(off_zero({g.w[0]}))};
   row.slots = kConv;
   row.gradcheck = gradcheck;
   rows.push_back(row);
@@ -95,7 +95,8 @@ std::vector<OpCase> small_cases() {
                   .run = [](const Inputs& in) {
                     return conv2d(permute(in[0], {0, 3, 1, 2}), permute(in[1], {3, 0, 1, 2}), {}, {.padding = 1});
                   },
-                  .slots = kConv});
+                  .slots = kConv,
+                  .row_major = "permuted, x lies in no layout"});
   return rows;
 }
 
@@ -184,7 +185,7 @@ void add_large(const Geometry& g, std::vector<OpCase>& rows) {
   row.inputs = {constant(normal(g.x)), constant(normal(g.w))};
   row.slots = {&kernels::conv2d_forward};
   const bool activated = g.params.activation_slope != 1;
-  if (activated) row.inputs.push_back(constant(normal({g.w[0]})));
+  if (activated) row.inputs.push_back(constant(parameter(normal({g.w[0]}))));
   row.run = [p = g.params](const Inputs& in) {
     return Variable(conv2d(in[0].value(), in[1].value(), in.size() > 2 ? in[2].value() : Tensor(), p));
   };

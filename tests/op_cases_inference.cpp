@@ -10,6 +10,8 @@ using Inputs = std::vector<Variable>;
 // last of 8 bits, 2^-8 of it.
 constexpr double kBf16Result = 4e-3;
 
+constexpr const char *kOwnTypes = "the row chooses its types", *kOwnLayout = "the row chooses its layout";
+
 DType widest(const Inputs& in) {
   for (const Variable& input : in) {
     if (input.dtype() == DType::f64) return DType::f64;
@@ -35,6 +37,7 @@ OpCase planes_case(const PlanesRow& r, Layout layout, bool bf16_result = false) 
   row.inputs = {r.bytes ? compact(labels) : labels, constant(normal({1}))};
   if (r.instance) row.inputs.push_back(constant(normal({r.labels[0], 1, r.labels[1], r.labels[2]})));
   row.slots = {&kernels::label_planes};
+  row.not_bf16 = kOwnTypes, row.row_major = kOwnLayout;
   row.tolerance = bf16_result ? kBf16Result : 2e-6;
   row.run = [r, layout, bf16_result](const Inputs& in) {
     const DType dtype = bf16_result && widest(in) == DType::f32 ? DType::bf16 : widest(in);

@@ -69,7 +69,7 @@ std::vector<OpCase> products() {
   rows.push_back({.name = "gemm/bf16", .inputs = {compact(normal({9, 40})), compact(normal({40, 11}))},
                   .run = [](const Inputs& in) { return Variable(matmul(in[0].value(), in[1].value())); },
                   .slots = {&kernels::gemm}, .tolerance = 4e-3});  // a rounding to bf16
-  rows.push_back({.name = "linear/bias", .inputs = {normal({5, 7}), normal({3, 7}), normal({3})},
+  rows.push_back({.name = "linear/bias", .inputs = {normal({5, 7}), normal({3, 7}), parameter(normal({3}))},
                   .run = [](const Inputs& in) { return linear(in[0], in[1], in[2]); }, .slots = {&kernels::gemm}});
   rows.push_back({.name = "linear/no_bias", .inputs = {normal({5, 7}), normal({3, 7})},
                   .run = [](const Inputs& in) { return linear(in[0], in[1], {}); }, .slots = {&kernels::gemm}});

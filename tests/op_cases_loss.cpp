@@ -7,7 +7,7 @@ namespace {
 using Inputs = std::vector<Variable>;
 
 OpCase row(const char* name, std::vector<OpInput> inputs, Variable (*run)(const Inputs&)) {
-  return {.name = str("loss/", name), .inputs = std::move(inputs), .run = run};
+  return {.name = str("loss/", name), .inputs = std::move(inputs), .run = run, .not_bf16 = "losses are f32"};
 }
 
 }  // namespace

@@ -70,6 +70,7 @@ Variable run_sgd(const Inputs& in, const SgdParams& params) {
 
 const Shape kShape{5, 10037};  // enough for a second thread
 constexpr AdamParams kModel{.beta1 = 0, .beta2 = 0.9};  // without first moments
+constexpr const char* kF32 = "optimisers keep f32";
 
 std::vector<OpInput> adam_inputs(const std::vector<Shape>& shapes) {
   std::vector<OpInput> inputs;
@@ -84,7 +85,8 @@ OpCase adam_case(const char* name, const AdamRow& row, const std::vector<Shape>&
   return {.name = str("adam/", name),
           .inputs = adam_inputs(shapes),
           .run = [row](const Inputs& in) { return run_adam(in, row); },
-          .slots = {&kernels::adam}};
+          .slots = {&kernels::adam},
+          .not_bf16 = kF32};
 }
 
 // In place on its own inputs, as training does: the numbers change from run to run, the work does not.
@@ -111,7 +113,8 @@ OpCase sgd_case(const char* name, const SgdParams& params) {
   return {.name = str("sgd/", name),
           .inputs = {constant(normal(kShape)), constant(normal(kShape)), constant(normal(kShape))},
           .run = [params](const Inputs& in) { return run_sgd(in, params); },
-          .slots = {&kernels::sgd}};
+          .slots = {&kernels::sgd},
+          .not_bf16 = kF32};
 }
 
 }  // namespace
@@ -121,9 +124,9 @@ std::vector<OpCase> optim_cases() {
   const std::vector<Shape> several{{1}, {70001}, {3, 5, 7}, {17}, {257, 3}};
   return {
       {.name = "adam_begin/finite", .inputs = {constant(normal({5}))},
-       .run = [](const Inputs& in) { return run_adam_begin(in, 1); }, .slots = {&kernels::adam_begin}},
+       .run = [](const Inputs& in) { return run_adam_begin(in, 1); }, .slots = {&kernels::adam_begin}, .not_bf16 = kF32},
       {.name = "adam_begin/not_finite", .inputs = {constant(normal({5}))},
-       .run = [](const Inputs& in) { return run_adam_begin(in, 0); }, .slots = {&kernels::adam_begin}},
+       .run = [](const Inputs& in) { return run_adam_begin(in, 0); }, .slots = {&kernels::adam_begin}, .not_bf16 = kF32},
       adam_case("first_step", {}),
       adam_case("model", {.params = kModel, .step = 3}),
       adam_case("weight_decay", {.params = {.beta1 = 0.5, .weight_decay = 0.1}, .lr = 0.01, .step = 100}),
@@ -145,7 +148,7 @@ std::vector<OpCase> optim_cases() {
          lists.step({}, AdamRow{.step = 7}.state(in[0].device()));
          return Variable(cat(std::vector<Tensor>{lists.values[0], lists.m[0], lists.v[0]}, 0));
        },
-       .slots = {&kernels::adam}},
+       .slots = {&kernels::adam}, .not_bf16 = kF32},
       sgd_case("plain", {.lr = 0.1}),
       sgd_case("weight_decay", {.lr = 0.1, .weight_decay = 0.2}),
       sgd_case("momentum", {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.2}),

@@ -51,17 +51,50 @@ bool is_wanted(const OpCase& row) {
   return texts.empty() || others;
 }
 
+int64_t numbers(const OpCase& row) {
+  return std::accumulate(row.inputs.begin(), row.inputs.end(), int64_t{0},
+                         [](int64_t sum, const OpInput& input) { return sum + input.shape.numel(); });
+}
+
 std::vector<const OpCase*> rows_to_compare() {
   std::vector<const OpCase*> rows;
   for (const OpCase& row : op_cases()) {
     if (!row.large && is_wanted(row)) rows.push_back(&row);
   }
-  const auto numbers = [](const OpCase* row) {
-    return std::accumulate(row->inputs.begin(), row->inputs.end(), int64_t{0},
-                           [](int64_t sum, const OpInput& input) { return sum + input.shape.numel(); });
-  };
-  std::stable_sort(rows.begin(), rows.end(), [&](const OpCase* a, const OpCase* b) { return numbers(a) < numbers(b); });
+  std::stable_sort(rows.begin(), rows.end(), [](const OpCase* a, const OpCase* b) { return numbers(*a) < numbers(*b); });
   return rows;
+}
+
+// Pictures that lie channels-last, and bf16 tensors: what runs by default on those, and what the definitions make of both at
+// once. The emulator, on which the longer rows take long, sees the short ones.
+void check_layouts_and_bf16(const OpCase& row, const std::vector<Tensor>& expected, Device device) {
+  constexpr int64_t kLongest = 3000;
+  if (device == Device::cuda && cuda::is_emulated() && numbers(row) > kLongest) return;
+  const auto check = [&](const char* what, const Setting& setting, const std::vector<Tensor>& reference) {
+    INFO(what, " in ", setting.dtype, setting.layout == Layout::channels_last ? ", channels-last" : "");
+    const PoisonedMemory poisoned;
+    const std::vector<Tensor> results = evaluate(row, setting, device);
+    const double difference = relative_difference(results, reference);
+    INFO("difference ", difference);
+    CHECK(difference <= tolerance_at(row, setting.dtype, Precision::f32));
+    CHECK(misplaced(row, setting, results) == "");
+  };
+  const auto check_definitions = [&](const Setting& setting, const std::vector<Tensor>& reference) {
+    const NaiveEverywhere naive;
+    check("naive", setting, reference);
+    for (const KernelSlotBase* slot : row.slots) CHECK_MESSAGE(slot->last_variant() == "naive", slot->name());
+  };
+  const bool pictures = std::any_of(row.inputs.begin(), row.inputs.end(), [](const OpInput& i) { return i.shape.rank() == 4; });
+  const Layout layout = pictures ? Layout::channels_last : Layout::row_major;
+  if (pictures) check("default", {DType::f32, layout}, expected);
+  if (row.not_bf16) {
+    if (pictures) check_definitions({DType::f32, layout}, expected);
+    return;
+  }
+  const std::vector<Tensor> rounded = evaluate(row, {DType::f64, Layout::row_major, true}, Device::cpu);
+  check("default", DType::bf16, rounded);
+  if (pictures) check("default", {DType::bf16, layout}, rounded);
+  check_definitions({DType::bf16, layout}, rounded);
 }
 
 // A line for whoever reads how far a part of the table came.
@@ -154,6 +187,7 @@ TEST_CASE("every variant of every kernel gives what naive gives") {
     for (const Device device : devices()) {
       CHECK_MESSAGE(relative_difference(evaluate(row, DType::f32, device), expected) <= row.tolerance,
                     "with the variants that run by default");
+      check_layouts_and_bf16(row, expected, device);
       for (KernelSlotBase* slot : row.slots) {
         for (const std::string& variant : slot->variants(device)) {
           for (const DType dtype : {DType::f32, DType::f64}) {

@@ -30,6 +30,7 @@ class View {
     data_ = x.raw();
     dtype_ = x.dtype();
     rank_ = x.rank();
+    row_major_ = x.is_contiguous();
     for (int d = 0; d < rank_; ++d) size_[d] = x.size(d), stride_[d] = x.strides()[d];
   }
 
@@ -61,10 +62,10 @@ class View {
   }
   ASAP_HOST_DEVICE double operator()(const Position& p) const { return load(offset(p)); }
   // x[i]: element number i in row-major order.
-  ASAP_HOST_DEVICE double operator[](int64_t i) const { return load(offset(position(i))); }
+  ASAP_HOST_DEVICE double operator[](int64_t i) const { return load(offset_of(i)); }
 
   ASAP_HOST_DEVICE void set(const Position& p, double value) const { store(offset(p), value); }
-  ASAP_HOST_DEVICE void set(int64_t i, double value) const { store(offset(position(i)), value); }
+  ASAP_HOST_DEVICE void set(int64_t i, double value) const { store(offset_of(i), value); }
 
  private:
   ASAP_HOST_DEVICE int64_t offset(const Position& p) const {
@@ -79,19 +80,17 @@ class View {
     ((at += static_cast<int64_t>(rest) * stride_[++d]), ...);
     return at;
   }
+  ASAP_HOST_DEVICE int64_t offset_of(int64_t i) const { return row_major_ ? i : offset(position(i)); }
   template <class T>
   ASAP_HOST_DEVICE T* as() const {
     return static_cast<T*>(data_);
   }
+  // Branches, not a switch: a table of jumps costs a loop over one tensor more than branches that it always takes alike.
   ASAP_HOST_DEVICE double load(int64_t at) const {
-    switch (dtype_) {
-      case DType::f32: return static_cast<double>(as<float>()[at]);
-      case DType::f64: return as<double>()[at];
-      case DType::i32: return static_cast<double>(as<int32_t>()[at]);
-      case DType::u8: return static_cast<double>(as<uint8_t>()[at]);
-      case DType::bf16: return static_cast<double>(static_cast<float>(as<bf16>()[at]));
-    }
-    return 0;
+    if (dtype_ == DType::f32) return static_cast<double>(as<float>()[at]);
+    if (dtype_ == DType::f64) return as<double>()[at];
+    if (dtype_ == DType::bf16) return static_cast<double>(static_cast<float>(as<bf16>()[at]));
+    return dtype_ == DType::i32 ? static_cast<double>(as<int32_t>()[at]) : static_cast<double>(as<uint8_t>()[at]);
   }
   ASAP_HOST_DEVICE void store(int64_t at, double value) const {
     switch (dtype_) {
@@ -105,6 +104,7 @@ class View {
 
   void* data_ = nullptr;
   DType dtype_ = DType::f32;
+  bool row_major_ = false;
   int rank_ = 0;
   int64_t size_[Shape::kMaxRank] = {}, stride_[Shape::kMaxRank] = {};
 };
