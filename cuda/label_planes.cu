@@ -35,7 +35,7 @@ struct Picture {
 // Tap i reads position o * factor - factor / 2 + i. Without downsampling there is one tap of weight 1.
 __host__ __device__ constexpr int tap_count(int factor) { return factor == 1 ? 1 : 2 * factor; }
 __device__ __forceinline__ float tap_weight(int i, int factor) {
-  return factor == 1 ? 1.0f : static_cast<float>(definitions::tent_weight(i, factor));
+  return factor == 1 ? 1.0f : definitions::tent_weight<float>(i, factor);
 }
 __device__ __forceinline__ int tap_position(int o, int i, int n, int factor) {
   return padded_index(o * factor - (factor == 1 ? 0 : factor / 2) + i, n, PadMode::reflect);
@@ -48,11 +48,12 @@ __device__ __forceinline__ int tap_position(int o, int i, int n, int factor) {
 // factor^2 labels (and 4 factor^2 bytes of instance) read, `channels` elements written for each pixel of y: written in
 // whole lines in either layout, channels-last by passing the sums through shared memory.
 
-constexpr int kPixels = 128;               // of y, in a block
+constexpr int kPixels = 128, kResident = 12;  // of y, in a block; blocks of a multiprocessor: 40 registers a thread
 constexpr int kColumnPitch = kPixels + 1;  // channels of one pixel then lie in different banks
 
 template <int Factor, class Label>  // 0: any factor
-__device__ __forceinline__ void add_up(const Picture<Label>& p, int64_t pixel, Divisor width, Divisor height, float* column) {
+__device__ __forceinline__ void add_up(const Picture<Label>& p, int64_t pixel, Divisor width, Divisor height,
+                                       float* column) {
   const int factor = Factor ? Factor : p.factor;
   const unsigned r = width.quotient(static_cast<unsigned>(pixel)), n = height.quotient(r);
   const int ow = static_cast<int>(static_cast<unsigned>(pixel) - r * width.value),
@@ -95,7 +96,7 @@ __device__ __forceinline__ void store_channels(bf16* y, F&& value) {
 }
 
 template <int Factor, class Label, class T>
-__global__ void __launch_bounds__(kPixels)
+__global__ void __launch_bounds__(kPixels, kResident)
     label_planes_counted_kernel(Picture<Label> p, int pixels, Divisor width, Divisor height, Divisor vectors, T* y) {
   let_next_kernel_start();
   auto* sums = dynamic_shared<float>();  // [channels][kColumnPitch]
@@ -139,7 +140,7 @@ void run_counted(const Tensor& labels, const Tensor& instance, const LabelPlanes
     launch(label_planes_counted_kernel<Factor, Label, T>,
            Launch(static_cast<unsigned>(ceil_div(pixels, kPixels)), kPixels, shared_bytes(y)).overlapping(),
            Picture<Label>(labels, instance, p, y), static_cast<int>(pixels), Divisor(y.size(3)), Divisor(y.size(2)),
-           Divisor(ceil_div(y.size(1) * sizeof(T), 16)), y.data<T>());
+           Divisor(ceil_div(y.size(1) * int64_t{sizeof(T)}, 16)), y.data<T>());
   };
   const auto run_on = [&](auto label) { y.dtype() == DType::bf16 ? run(label, bf16{}) : run(label, 0.0f); };
   labels.dtype() == DType::u8 ? run_on(uint8_t{}) : run_on(int32_t{});
@@ -156,9 +157,10 @@ void label_planes_counted(const Tensor& labels, const Tensor& instance, const La
 
 // A channels-last y is written 16 bytes at a time.
 bool takes_counted(const Tensor& labels, const Tensor& instance, const LabelPlanesParams&, const Tensor& y) {
-  const bool vectors = y.is_channels_last() && pixel_stride(y) % kPixelAlignment == 0 &&
-                       reinterpret_cast<uintptr_t>(y.raw()) % 16 == 0;
-  return labels.is_contiguous() && (!instance.defined() || (instance.dtype() == DType::f32 && instance.is_contiguous())) &&
+  const bool vectors =
+      y.is_channels_last() && pixel_stride(y) % kPixelAlignment == 0 && reinterpret_cast<uintptr_t>(y.raw()) % 16 == 0;
+  return labels.is_contiguous() &&
+         (!instance.defined() || (instance.dtype() == DType::f32 && instance.is_contiguous())) &&
          y.dtype() != DType::f64 && (y.is_contiguous() || vectors) && labels.numel() <= INT32_MAX &&
          shared_bytes(y) <= card().shared_bytes;
 }
@@ -166,7 +168,8 @@ bool takes_counted(const Tensor& labels, const Tensor& instance, const LabelPlan
 }  // namespace
 
 void register_label_planes() {
-  kernels::label_planes.add(Device::cuda, "counted", label_planes_counted, takes_counted, {.strided = true, .bf16 = true});
+  kernels::label_planes.add(Device::cuda, "counted", label_planes_counted, takes_counted,
+                            {.strided = true, .bf16 = true});
 }
 
 }  // namespace asap::cuda

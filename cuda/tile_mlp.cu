@@ -15,7 +15,8 @@ bool takes_tile_mlp(const Tensor& labels, const Tensor& x, const Tensor& phi, co
          (in_rows(y, DType::f32) || in_rows(y, DType::u8));
 }
 
-void add_tile_mlp_forward(const char* variant, void (*run)(const MlpInput&, const Tensor& phi, const TileMlpSizes&, Tensor& y),
+void add_tile_mlp_forward(const char* variant,
+                          void (*run)(const MlpInput&, const Tensor& phi, const TileMlpSizes&, Tensor& y),
                           bool (*fits)(const TileMlpSizes&)) {
   kernels::tile_mlp_forward.add(
       Device::cuda, variant,

@@ -101,7 +101,8 @@ struct MlpInput {
 // What the fused kernels read and write: labels, f32 pictures in rows, phi in f32 or bf16.
 bool takes_tile_mlp(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& y);
 // Adds a variant of tile_mlp_forward for such tensors of sizes that fit.
-void add_tile_mlp_forward(const char* variant, void (*run)(const MlpInput&, const Tensor& phi, const TileMlpSizes&, Tensor& y),
+void add_tile_mlp_forward(const char* variant,
+                          void (*run)(const MlpInput&, const Tensor& phi, const TileMlpSizes&, Tensor& y),
                           bool (*fits)(const TileMlpSizes&));
 
 // Each adds the variants of a file to the slots; called by register_tile_mlp.

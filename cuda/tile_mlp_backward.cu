@@ -67,8 +67,8 @@ __device__ __forceinline__ void load_weights(const float* from, const TileMlpSiz
 // The products' input for 64 pixels, [padded_inputs][kPixels], and their classes; a pixel that the tile has not gets the values
 // of its last one.
 template <class Math>
-__device__ __forceinline__ void fill_input(const MlpInput& input, const MlpTile& place, int first, const TileMlpSizes& s,
-                                           const BackwardPlan& plan, float* z, int* labels) {
+__device__ __forceinline__ void fill_input(const MlpInput& input, const MlpTile& place, int first,
+                                           const TileMlpSizes& s, const BackwardPlan& plan, float* z, int* labels) {
   const int q = min(first + thread() % kPixels, s.side * s.side - 1), column = q & (s.side - 1), row = q >> s.log_side;
   const int pixel = place.pixel(q, s);
   const float* from = input.channels(place.b, pixel, s);
@@ -197,7 +197,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   load_weights(own, s, packed, plan, shared);
   int* labels = reinterpret_cast<int*>(shared + plan.labels);
   float* class_grads = shared + plan.class_grads;
-  const bool has_class_grads = s.classes > 0 && thread() < kHidden;  // of channel `thread`, which no other thread touches
+  const bool has_class_grads =
+      s.classes > 0 && thread() < kHidden;  // of channel `thread`, which no other thread touches
   for (int c = 0; has_class_grads && c <= s.classes; ++c) class_grads[c * kHidden + thread()] = 0;
   __syncthreads();
 
@@ -216,7 +217,8 @@ __global__ void __launch_bounds__(kThreads, 1)
         if (l > 0 || labels[pixel] >= s.classes) return bias;
         return bias + own[(1 + labels[pixel]) * kHidden + channel];
       };
-      Math::forward(layer(l), layer_weights(l), start, l == 0 ? plan.padded_inputs : kHidden, packed.slope, layer(l + 1));
+      Math::forward(layer(l), layer_weights(l), start, l == 0 ? plan.padded_inputs : kHidden, packed.slope,
+                    layer(l + 1));
       __syncthreads();
     }
     last_layer<Math>(layer(plan.wide), last, dy, place, first, s, last_dz);
@@ -262,7 +264,8 @@ __global__ void __launch_bounds__(kThreads, 1)
         to[packed.offset(l) + (1 + (l == 0 ? s.classes : 0) + row) * kHidden + column] = dw[l][i];
     }
   }
-  for (int c = 0; has_class_grads && c < s.classes; ++c) to[(1 + c) * kHidden + thread()] = class_grads[c * kHidden + thread()];
+  for (int c = 0; has_class_grads && c < s.classes; ++c)
+    to[(1 + c) * kHidden + thread()] = class_grads[c * kHidden + thread()];
   float* to_last = to + packed.offset(plan.wide);
   const float bias = sum_of_parts(last_grads.bias, kThreads / kOutputs, z);
   if (thread() < kOutputs) to_last[thread()] = bias;
@@ -290,17 +293,18 @@ void backward(const Tensor& labels, const Tensor& x, const Tensor& phi, const Te
 
 template <class Math>
 void add(const char* variant, Precision precision) {
-  kernels::tile_mlp_backward.add(
-      Device::cuda, variant, backward<Math>,
-      [precision](const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams& params,
-                  const Tensor& dx, const Tensor& dphi) {
-        if (!precision_allows(precision) || !takes_tile_mlp(labels, x, phi, dy) || !takes_tile_mlp(labels, dx, dphi, dy))
-          return false;
-        const TileMlpSizes s(labels, x, params);
-        const BackwardPlan plan(s, Math::kStride);
-        return packs(s) && plan.inputs <= kHidden && plan.wide <= kMostWide && plan.bytes() <= card().shared_bytes;
-      },
-      {.strided = true, .bf16 = true});
+  kernels::tile_mlp_backward.add(Device::cuda, variant, backward<Math>,
+                                 [precision](const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& dy,
+                                             const TileMlpParams& params, const Tensor& dx, const Tensor& dphi) {
+                                   if (!precision_allows(precision) || !takes_tile_mlp(labels, x, phi, dy) ||
+                                       !takes_tile_mlp(labels, dx, dphi, dy))
+                                     return false;
+                                   const TileMlpSizes s(labels, x, params);
+                                   const BackwardPlan plan(s, Math::kStride);
+                                   return packs(s) && plan.inputs <= kHidden && plan.wide <= kMostWide &&
+                                          plan.bytes() <= card().shared_bytes;
+                                 },
+                                 {.strided = true, .bf16 = true});
 }
 
 }  // namespace

@@ -157,8 +157,8 @@ __device__ __forceinline__ int hidden_from_compiler(int value) {
 // Operand A of layer 0: one-hot planes as they are needed (0 and 1 are exact in either format), x's channels, then the
 // positional ones.
 template <PackFormat kFormat>
-__device__ __forceinline__ Activations<kFormat> mlp_input(const MlpInput& input, int tile, int first, const float* waves,
-                                                          const TileMlpSizes& s) {
+__device__ __forceinline__ Activations<kFormat> mlp_input(const MlpInput& input, int tile, int first,
+                                                          const float* waves, const TileMlpSizes& s) {
   constexpr int kColumns = Operand<kFormat>::kColumns;
   const MlpTile place(hidden_from_compiler(tile), s);
   const FourPixels pixels(first, s);
@@ -276,8 +276,8 @@ void run(const MlpInput& input, const Tensor& phi, const TileMlpSizes& s, Tensor
   const PackedMlp packed(s, kFormat);
   const Tensor weights = pack_phi(phi, s, kFormat);
   const TileGrid grid(s, kWarps, Operand<kFormat>::kResident);
-  launch(fused_mma_kernel<kFormat>, {grid.blocks(s), kWarps * kWarp, shared_bytes(s, packed)}, input, weights.data<float>(),
-         s, packed, grid.chunks, MlpOutput(y));
+  launch(fused_mma_kernel<kFormat>, {grid.blocks(s), kWarps * kWarp, shared_bytes(s, packed)}, input,
+         weights.data<float>(), s, packed, grid.chunks, MlpOutput(y));
 }
 
 template <PackFormat kFormat>

@@ -35,9 +35,8 @@ __device__ __forceinline__ void fill_waves(const TileMlpSizes& s, uint32_t* wave
   for (int i = static_cast<int>(threadIdx.x); i < kPeriods * kMostPlaces; i += kThreads) {
     const int k = i / kMostPlaces, place = i % kMostPlaces;
     waves[k * kWavePitch + place] =
-        k < s.log_side
-            ? pack_bf16(positional_input(4 * k, place, s.side), positional_input(4 * k + 1, place, s.side))
-            : 0;
+        k < s.log_side ? pack_bf16(positional_input(4 * k, place, s.side), positional_input(4 * k + 1, place, s.side))
+                       : 0;
   }
 }
 
@@ -120,8 +119,8 @@ struct TwoLabels {
 
 // x's channels; `first`: the column of the first one, counted from the lane's first column.
 template <int kCount>
-__device__ __forceinline__ void add_picture(const MlpInput& input, const MlpTile& place, const TwoPixels& own, int first,
-                                            const TileMlpSizes& s, Operand<kCount>& z) {
+__device__ __forceinline__ void add_picture(const MlpInput& input, const MlpTile& place, const TwoPixels& own,
+                                            int first, const TileMlpSizes& s, Operand<kCount>& z) {
   const float* const x[2] = {input.channels(place.b, place.pixel(own.q[0], s), s),
                              input.channels(place.b, place.pixel(own.q[1], s), s)};
 #pragma unroll
@@ -140,9 +139,9 @@ __device__ __forceinline__ void add_picture(const MlpInput& input, const MlpTile
 // Operand A of layer 0: cos X, sin X, cos Y, sin Y of each period, so that a lane has pairs of X or of Y; then one-hot
 // planes as they are needed, then x's channels.
 template <int kCount>
-__device__ __forceinline__ void first_operand(const MlpInput& input, const TwoLabels& labels,
-                                              const MlpTile& place, const TwoPixels& own, const uint32_t* waves,
-                                              const TileMlpSizes& s, Operand<kCount>& z) {
+__device__ __forceinline__ void first_operand(const MlpInput& input, const TwoLabels& labels, const MlpTile& place,
+                                              const TwoPixels& own, const uint32_t* waves, const TileMlpSizes& s,
+                                              Operand<kCount>& z) {
   const int t = fresh_thread() % 4;
   waves += t / 2 * kWavePitch;
   int at[2];
@@ -220,7 +219,8 @@ __device__ __forceinline__ void last_layer(const Operand<kSteps>& z, const float
 // Block (column of tiles, row of tiles, picture and part). phi: tiles `tile_numbers` apart; s.hidden is kHidden. kFirstSteps: of layer 0.
 template <int kFirstSteps>
 __global__ void __launch_bounds__(kThreads, kResident)
-    mlp_wgmma_kernel(MlpInput input, const bf16* phi, int64_t tile_numbers, TileMlpSizes s, int log_parts, MlpOutput y) {
+    mlp_wgmma_kernel(MlpInput input, const bf16* phi, int64_t tile_numbers, TileMlpSizes s, int log_parts,
+                     MlpOutput y) {
   char* shared = aligned_shared<char>();
   const SharedMlp at(s.depth, kFirstSteps);
   auto* waves = reinterpret_cast<uint32_t*>(shared + at.waves);
@@ -264,9 +264,8 @@ void run(const MlpInput& input, const bf16* phi, int64_t tile_numbers, const Til
   while (tiles << (log_parts + 1) <= room && kGroups * kPixels << log_parts < s.side * s.side) ++log_parts;
   const dim3 blocks(static_cast<unsigned>(s.grid_w), static_cast<unsigned>(s.cells / s.grid_w),
                     static_cast<unsigned>(s.batch << log_parts));
-  launch(mlp_wgmma_kernel<kFirstSteps>,
-         Launch(blocks, kThreads, SharedMlp(s.depth, kFirstSteps).end).overlapping(), input, phi, tile_numbers, s,
-         log_parts, MlpOutput(y));
+  launch(mlp_wgmma_kernel<kFirstSteps>, Launch(blocks, kThreads, SharedMlp(s.depth, kFirstSteps).end).overlapping(),
+         input, phi, tile_numbers, s, log_parts, MlpOutput(y));
 }
 
 int first_steps(const TileMlpSizes& s) { return s.inputs <= 3 * kStep ? 3 : 4; }
