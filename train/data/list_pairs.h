@@ -30,17 +30,18 @@ struct Affixes {
 
 struct DatasetOptions {
   DatasetLayout layout = DatasetLayout::facades;
-  std::filesystem::path root = {};        // facades, cityscapes, aligned
-  std::string phase = "train";            // folder prefix, or the name of the split
-  std::filesystem::path split_file = {};  // CMP base folder: one stem a line. Empty: ROOT/split_PHASE.txt if there is one, else
-                                          // the published split (test b0001-b0060, train b0061-b0378)
+  std::filesystem::path root = {};  // facades, cityscapes, aligned
+  std::string phase = "train";      // folder prefix, or the name of the split
+  // CMP base folder: one stem a line. Empty: ROOT/split_PHASE.txt if there is one, else the published split (test
+  // b0001-b0060, train b0061-b0378).
+  std::filesystem::path split_file = {};
   std::filesystem::path label_dir = {}, image_dir = {}, instance_dir = {};  // custom; instance_dir may be empty
-  Affixes label_affixes = {}, image_affixes = {}, instance_affixes = {};    // custom; folders may be one if these differ
-  Half input_half = Half::left;                                             // aligned
-  bool need_images = true;                                                  // false for generating: labels alone will do
+  Affixes label_affixes = {}, image_affixes = {}, instance_affixes = {};  // custom; folders may be one if these differ
+  Half input_half = Half::left;                                           // aligned
+  bool need_images = true;                                                // false for generating: labels alone will do
   bool use_instances = false;  // cityscapes: look for *_instanceIds.png (custom: instance_dir says so)
-  std::vector<std::filesystem::path> skip = {};                       // folders not to look into, such as the run's own
-  std::function<void(const std::string&)> note = warn;                // told what is left out without harm
+  std::vector<std::filesystem::path> skip = {};         // folders not to look into, such as the run's own
+  std::function<void(const std::string&)> note = warn;  // told what is left out without harm
 };
 
 struct Pair {

@@ -45,7 +45,7 @@ struct PreprocessOptions {
   int label_nc = 13;                    // labels are 0 .. label_nc-1
   bool contain_dontcare_label = false;  // 255 becomes the class label_nc; otherwise 255 is an error
   bool no_one_hot = false;              // the label file is an RGB picture (docs/asapnet.md, Configuration)
-  bool nearest_colour = false;                            // unknown colours are taken for the nearest known one
+  bool nearest_colour = false;          // unknown colours are taken for the nearest known one
   std::shared_ptr<const LabelColours> colours = nullptr;  // if given, label files are pictures in these colours
 };
 

@@ -98,8 +98,8 @@ void resolve(Options& options) {
   if (o.load_size == 0) o.load_size = std::llround(static_cast<double>(options.model.crop_size) * 286 / 256);
   at_least("load_size", o.load_size, 1);
   ASAP_CHECK(o.preprocess_mode != "resize_and_crop" || o.load_size >= options.model.crop_size, "config: load_size is ",
-             o.load_size, ", smaller than the crop of ", options.model.crop_size, " that is taken from it; use --load-size ",
-             options.model.crop_size, " or more, or a smaller --crop-size");
+             o.load_size, ", smaller than the crop of ", options.model.crop_size,
+             " that is taken from it; use --load-size ", options.model.crop_size, " or more, or a smaller --crop-size");
   at_most("load_size", o.load_size, kLongestSide);
   at_most("label_nc", options.model.label_nc, kMostClasses);
   const auto betas = asapnet::OptimizerConfig::defaults(o.no_TTUR);
@@ -132,9 +132,10 @@ DatasetOptions dataset_options(const Options& options) {
              "data: the model takes an instance channel, but there are no instance maps; give --dataset custom with "
              "--instance-dir, or "
              "turn the channel off with --no-instance-edge --no-instance-dist");
-  ASAP_CHECK(layout != DatasetLayout::aligned || options.model.no_one_hot || !o.palette.empty(),
-             "data: the aligned dataset's input halves are pictures; give --no-one-hot to take their colours as they are, or "
-             "--palette FILE to take them as classes");
+  ASAP_CHECK(
+      layout != DatasetLayout::aligned || options.model.no_one_hot || !o.palette.empty(),
+      "data: the aligned dataset's input halves are pictures; give --no-one-hot to take their colours as they are, or "
+      "--palette FILE to take them as classes");
   return {.layout = layout,
           .root = o.dataroot,
           .phase = o.phase,
@@ -171,8 +172,8 @@ Device available_device(const std::string& name) {
   ASAP_CHECK(name == "cpu" || name == "cuda", "device: expected cpu or cuda, got '", name, "'");
   const Device device = name == "cpu" ? Device::cpu : Device::cuda;
   ensure_kernels_registered();
-  ASAP_CHECK(is_available(device),
-             "device: ", name, " is not available: ", unavailable_reason(device), " (--device cpu)");
+  ASAP_CHECK(is_available(device), "device: ", name, " is not available: ", unavailable_reason(device),
+             " (--device cpu)");
   return device;
 }
 
