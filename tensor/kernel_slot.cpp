@@ -31,13 +31,11 @@ uint64_t forcings = 0;
 
 std::atomic<int64_t> repacked = 0, converted = 0;
 
-// x row-major and without bf16, counted where that takes a copy.
-Tensor make_ordinary(const Tensor& x) {
-  if (!x.defined()) return x;
-  const bool converts = x.dtype() == DType::bf16;
-  if (converts) ++converted;
+DType without_bf16(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }
+
+void count_adaptation(const Tensor& x) {
+  if (x.dtype() == DType::bf16) ++converted;
   if (!x.is_contiguous()) ++repacked;
-  return converts ? x.contiguous().to(DType::f32) : x.contiguous();
 }
 
 // What ASAP_KERNEL says of each slot. Its variant may still be to come.
@@ -108,17 +106,22 @@ KernelSlotBase& find_kernel_slot(const std::string& name) {
 
 Adaptations adaptations() { return {.repacked = repacked, .converted = converted}; }
 
-Adapted<const Tensor&>::Adapted(const Tensor& x) : ordinary(make_ordinary(x)) {}
+Adapted<const Tensor&>::Adapted(const Tensor& x)
+    : given(x), ordinary(x.defined() ? x.contiguous().to(without_bf16(x.dtype())) : x) {}
+
+void Adapted<const Tensor&>::finish() {
+  if (given.defined()) count_adaptation(given);
+}
 
 Adapted<Tensor&>::Adapted(Tensor& y) : given(y), ordinary(y) {
   if (Takes{}.tensor(y)) return;
-  ordinary = Tensor::empty(y.shape(), y.dtype() == DType::bf16 ? DType::f32 : y.dtype(), y.device());
-  if (y.dtype() == DType::bf16) ++converted;
-  if (!y.is_contiguous()) ++repacked;
+  ordinary = Tensor::empty(y.shape(), without_bf16(y.dtype()), y.device());
 }
 
 void Adapted<Tensor&>::finish() {
-  if (!Takes{}.tensor(given)) kernels::copy.run(given.device(), ordinary, given);
+  if (Takes{}.tensor(given)) return;
+  count_adaptation(given);
+  kernels::copy.run(given.device(), ordinary, given);
 }
 
 uint64_t forcing_count() { return forcings; }

@@ -51,7 +51,8 @@ template <>
 struct Adapted<const Tensor&> {
   explicit Adapted(const Tensor& x);
   const Tensor& get() { return ordinary; }
-  void finish() {}
+  void finish();
+  const Tensor& given;
   Tensor ordinary;
 };
 template <>

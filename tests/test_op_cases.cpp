@@ -1,5 +1,6 @@
 // Walks the table of op cases: every variant of every kernel of a device against `naive` on the CPU, forward and backward, f32
-// and f64, on memory full of NaN between guard bytes; then the float64 gradient check of every row.
+// and f64, on memory full of NaN between guard bytes; the ops and their definitions on channels-last pictures and on bf16; then
+// the float64 gradient check of every row.
 // ASAP_ROWS=TEXT,... looks only at the rows whose name contains one of the texts, ASAP_ROWS=!TEXT,... at all others: while a
 // kernel is being written, or in several programs side by side. Rows of few numbers then come first, and the program prints
 // which wait, which are done and which variants ran: what is known when it is cut off.
