@@ -173,4 +173,9 @@ __device__ __forceinline__ T block_reduce(T value, T neutral, Op op = {}) {
 
 __host__ __device__ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Elements from one pixel of a channels-last x to the next.
+inline int64_t pixel_stride(const Tensor& x) {
+  return x.size(3) > 1 ? x.strides()[3] : x.size(2) > 1 ? x.strides()[2] : x.size(0) > 1 ? x.strides()[0] : x.size(1);
+}
+
 }  // namespace asap::cuda

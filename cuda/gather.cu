@@ -1,5 +1,5 @@
-// gather along the middle of [outer, n, inner], its gradient, and one-hot planes of label pictures.
-// Indices are checked by the op, not here. Next: strided.cuh for Divisor and Vector.
+// gather along the middle of [outer, n, inner], and its gradient. Indices are checked by the op, not here.
+// Next: strided.cuh for Divisor.
 #include <limits>
 
 #include "cuda/common.cuh"
@@ -38,14 +38,6 @@ __global__ void gather_backward_kernel(const T* dy, const int32_t* index, AxisPa
   });
 }
 
-template <class T, class Label>
-__global__ void one_hot_kernel(const Label* label, int64_t count, int64_t classes, int64_t plane, T* y) {
-  for_each_index(count, [&](int64_t k) {
-    const int64_t i = k % plane, c = k / plane % classes, n = k / plane / classes;
-    y[k] = static_cast<int64_t>(label[n * plane + i]) == c ? T(1) : T(0);
-  });
-}
-
 void gather_naive(const Tensor& x, const Tensor& index, const AxisParams& p, Tensor& y) {
   dispatch_all(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
@@ -59,22 +51,6 @@ void gather_backward_naive(const Tensor& dy, const Tensor& index, const AxisPara
     using T = decltype(tag);
     launch(gather_backward_kernel<T>, {blocks_for(dx.numel()), kBlock}, dy.data<T>(), index.data<int32_t>(), p,
            gathered_size(index, p), dx.data<T>());
-  });
-}
-
-// Calls f(T{}, L{}) with y's and the labels' types; labels are i32 or u8.
-template <class F>
-void dispatch_labels(const Tensor& labels, const Tensor& y, const F& f) {
-  dispatch_floating(y.dtype(), "one_hot",
-                    [&](auto tag) { labels.dtype() == DType::u8 ? f(tag, uint8_t{}) : f(tag, int32_t{}); });
-}
-
-void one_hot_naive(const Tensor& labels, Tensor& y) {
-  dispatch_labels(labels, y, [&](auto tag, auto label_tag) {
-    using T = decltype(tag);
-    using Label = decltype(label_tag);
-    launch(one_hot_kernel<T, Label>, {blocks_for(y.numel()), kBlock}, labels.data<Label>(), y.numel(), y.size(1),
-           y.size(2) * y.size(3), y.data<T>());
   });
 }
 
@@ -149,50 +125,6 @@ void gather_backward_registers(const Tensor& dy, const Tensor& index, const Axis
          Divisor(p.inner), dx.data<float>());
 }
 
-// tiled: a thread reads Width neighbouring labels once and writes their planes, kPlanes of them to a block. Bound by the
-// planes' bytes.
-constexpr int kPlanes = 8;
-
-template <int Width, class Label>
-__global__ void one_hot_tiled_kernel(const Label* label, int count, int classes, Divisor plane_steps, float* y) {
-  const int plane = static_cast<int>(plane_steps.value) * Width;
-  const int first = static_cast<int>(blockIdx.y) * kPlanes, end = min(classes, first + kPlanes);
-  for_each_index(count, [&](int64_t k) {
-    const unsigned n = plane_steps.quotient(static_cast<unsigned>(k));
-    const auto labels = reinterpret_cast<const Vector<Label, Width>*>(label)[k];
-    const int i = static_cast<int>(static_cast<unsigned>(k) - n * plane_steps.value) * Width;
-    for (int c = first; c < end; ++c) {
-      Vector<float, Width> out;
-#pragma unroll
-      for (int w = 0; w < Width; ++w) out.v[w] = static_cast<int>(labels.v[w]) == c ? 1.0f : 0.0f;
-      *reinterpret_cast<Vector<float, Width>*>(y + (static_cast<int>(n) * classes + c) * plane + i) = out;
-    }
-  });
-}
-
-void one_hot_tiled(const Tensor& labels, Tensor& y) {
-  const auto aligned = [](const Tensor& t) {
-    return reinterpret_cast<uintptr_t>(t.raw()) % (4 * size_of(t.dtype())) == 0;
-  };
-  const int64_t classes = y.size(1), plane = y.size(2) * y.size(3);
-  const auto run = [&](auto label_tag, auto width) {
-    using Label = decltype(label_tag);
-    constexpr int kWidth = decltype(width)::value;
-    const int64_t count = labels.numel() / kWidth;
-    const dim3 blocks{blocks_for(count), static_cast<unsigned>(ceil_div(classes, kPlanes))};
-    launch(one_hot_tiled_kernel<kWidth, Label>, {blocks, kBlock}, labels.data<Label>(), static_cast<int>(count),
-           static_cast<int>(classes), Divisor(plane / kWidth), y.data<float>());
-  };
-  const auto run_width = [&](auto width) {
-    labels.dtype() == DType::u8 ? run(uint8_t{}, width) : run(int32_t{}, width);
-  };
-  if (plane % 4 == 0 && aligned(labels) && aligned(y)) {
-    run_width(std::integral_constant<int, 4>{});
-  } else {
-    run_width(std::integral_constant<int, 1>{});
-  }
-}
-
 }  // namespace
 
 void register_gather() {
@@ -205,11 +137,6 @@ void register_gather() {
                                  return dx.dtype() == DType::f32 && can_count(dy, dx);
                                });
   kernels::gather_backward.add(Device::cuda, "naive", gather_backward_naive);
-  kernels::one_hot.add(Device::cuda, "tiled", one_hot_tiled, [](const Tensor& labels, const Tensor& y) {
-    constexpr int64_t kMostBlocks = 65535;  // of a grid's second dimension
-    return y.dtype() == DType::f32 && can_count(labels, y) && y.size(1) <= kPlanes * kMostBlocks;
-  });
-  kernels::one_hot.add(Device::cuda, "naive", one_hot_naive);
 }
 
 }  // namespace asap::cuda

@@ -9,7 +9,7 @@ void register_random();         // random.cu: random_uniform, random_normal
 void register_elementwise();    // elementwise.cu: unary, unary_backward, binary
 void register_reduce();         // reduce.cu: reduce
 void register_softmax();        // softmax.cu: softmax and log_softmax, forward and backward
-void register_gather();         // gather.cu: gather_forward, gather_backward, one_hot
+void register_gather();         // gather.cu: gather_forward, gather_backward
 void register_gemm();           // gemm.cu
 void register_conv2d();         // conv2d*.cu: conv2d_forward, conv2d_input_grad, conv2d_weight_grad
 void register_norm();           // norm*.cu: instance_norm and batch_norm, forward and backward
@@ -17,7 +17,7 @@ void register_spectral_norm();  // spectral_norm.cu: spectral_norm_forward, spec
 void register_pad();            // pad.cu
 void register_pool();           // pool.cu: average and max pooling
 void register_resize();         // resize.cu
-void register_tile_mlp();       // tile_mlp*.cu: tile_mlp_forward, tile_mlp_backward, tile_mlp_labels
+void register_tile_mlp();       // tile_mlp*.cu: tile_mlp_forward, tile_mlp_backward
 void register_label_planes();   // label_planes.cu
 void register_conv_layer();     // conv_layer*.cu
 void register_optim();          // optim.cu: adam_begin, adam, sgd

@@ -1,5 +1,5 @@
-// What the CUDA variants of the per-tile MLP share: where sizes and layers lie, phi in either layout, the positional
-// encoding. Sits between ../tensor/kernels.h (the definition) and tile_mlp.cu (`naive`), tile_mlp_*.cu (fused).
+// What the CUDA variants of the per-tile MLP share: where sizes and layers lie, phi in either layout, a pixel's inputs.
+// Sits between ../tensor/definitions/tile_mlp.h and tile_mlp_*.cu.
 #pragma once
 
 #include "cuda/common.cuh"
@@ -12,79 +12,98 @@ struct TileMlpLayer {
   int in, out, bias, weight;
 };
 
-// Handed to kernels by value.
+// Handed to kernels by value. A tile is side x side pixels; `tile` is its number among those of all pictures.
 struct TileMlpSizes {
-  int batch, channels, height, width;  // of the picture; channels without the positional ones
-  int tile, log_tile, grid_w, cells;   // side of a tile; cells = tiles a picture
-  int inputs, hidden, depth, out, parameters;
+  int batch, height, width, classes, channels;  // channels: the classes' planes and x's, without the positional ones
+  int side, log_side, grid_w, cells;            // cells: tiles of a picture
+  int inputs, hidden, depth, out;
   double slope;
 
-  TileMlpSizes(int64_t batch_, int64_t channels_, int64_t height_, int64_t width_, const TileMlpParams& p)
-      : batch(static_cast<int>(batch_)),
-        channels(static_cast<int>(channels_)),
-        height(static_cast<int>(height_)),
-        width(static_cast<int>(width_)),
-        tile(static_cast<int>(p.tile)),
-        log_tile(std::countr_zero(static_cast<uint64_t>(p.tile))),
-        grid_w(width / tile),
-        cells(height / tile * grid_w),
-        inputs(channels + 4 * log_tile),
+  // One of labels [B,H,W] and x [B,C,H,W] may be undefined.
+  TileMlpSizes(const Tensor& labels, const Tensor& x, const TileMlpParams& p)
+      : batch(static_cast<int>((labels.defined() ? labels : x).size(0))),
+        height(static_cast<int>(labels.defined() ? labels.size(1) : x.size(2))),
+        width(static_cast<int>(labels.defined() ? labels.size(2) : x.size(3))),
+        classes(labels.defined() ? static_cast<int>(p.classes) : 0),
+        channels(classes + (x.defined() ? static_cast<int>(x.size(1)) : 0)),
+        side(static_cast<int>(p.tile)),
+        log_side(std::countr_zero(static_cast<uint64_t>(p.tile))),
+        grid_w(width / side),
+        cells(height / side * grid_w),
+        inputs(channels + 4 * log_side),
         hidden(static_cast<int>(p.width)),
         depth(static_cast<int>(p.depth)),
         out(static_cast<int>(p.out)),
-        slope(p.slope) {
-    const TileMlpLayer last = layer(depth - 1);
-    parameters = last.weight + last.in * last.out;
-  }
-  TileMlpSizes(const Tensor& labels, const Tensor& instance, const TileMlpLabelsParams& p)
-      : TileMlpSizes(labels.size(0), p.classes + (instance.defined() ? 1 : 0), labels.size(1), labels.size(2), p.mlp) {}
-  TileMlpSizes(const Tensor& x, const TileMlpParams& p) : TileMlpSizes(x.size(0), x.size(1), x.size(2), x.size(3), p) {}
+        slope(p.slope) {}
 
   __host__ __device__ TileMlpLayer layer(int l) const {
     const int in = l == 0 ? inputs : hidden, outs = l + 1 == depth ? out : hidden;
     const int bias = l == 0 ? 0 : hidden * (1 + inputs) + (l - 1) * hidden * (1 + hidden);
     return {in, outs, bias, bias + outs};
   }
+  __host__ __device__ int x_channels() const { return channels - classes; }
   __host__ __device__ int64_t plane() const { return static_cast<int64_t>(height) * width; }
-  // The tile that holds a pixel of the picture.
-  __host__ __device__ int cell_of(int row, int column) const {
-    return (row >> log_tile) * grid_w + (column >> log_tile);
-  }
 };
 
-// phi [B,P,H/tile,W/tile] or, tile by tile, [B,H/tile,W/tile,P]; P may be more than the MLP's parameters.
+// phi [B,P,H/tile,W/tile], row-major or channels-last.
 template <class T>
 struct PhiView {
   T* first;
+  int cells;
   int64_t batch_stride, cell_stride, step;  // step: from a tile's number to its next one
 
   template <class AnyTensor>
-  PhiView(AnyTensor& phi, Layout layout) : first(phi.template data<std::remove_const_t<T>>()) {
-    const bool nchw = layout == Layout::row_major;
-    const int64_t cells = nchw ? phi.size(2) * phi.size(3) : phi.size(1) * phi.size(2),
-                  channels = phi.size(nchw ? 1 : 3);
-    batch_stride = channels * cells;
-    cell_stride = nchw ? 1 : channels;
-    step = nchw ? cells : 1;
+  explicit PhiView(AnyTensor& phi) : first(phi.template data<std::remove_const_t<T>>()) {
+    const bool by_tile = phi.layout() == Layout::channels_last;
+    cells = static_cast<int>(phi.size(2) * phi.size(3));
+    cell_stride = by_tile ? pixel_stride(phi) : 1;
+    step = by_tile ? 1 : cells;
+    batch_stride = by_tile ? cells * cell_stride : phi.size(1) * cells;
   }
-  __device__ __forceinline__ T* tile(int b, int cell) const { return first + b * batch_stride + cell * cell_stride; }
+  __device__ __forceinline__ T* numbers(int tile) const {
+    return first + tile / cells * batch_stride + tile % cells * cell_stride;
+  }
 };
 
-// Positional input k (0 .. 4 log2(tile) - 1) at a pixel's place in its tile: cos X, sin X, cos Y, sin Y for period tile, then
-// for tile / 2, ..: every period divides the tile, so that the place in the tile is all that counts.
-template <class T>
-__device__ __forceinline__ T positional_input(int k, int column, int row, int tile) {
-  const int period = tile >> k / 4, place = (k % 4 < 2 ? column : row) & (period - 1);
-  const double turns = 2.0 * place / period;
-  return static_cast<T>(k % 2 == 0 ? cospi(turns) : sinpi(turns));
+// Positional input k (0 .. 4 log2(side) - 1) at a pixel's place in its tile, its column where k % 4 < 2, else its row: cosine and
+// sine for periods of side, side / 2, ..; every one divides the tile.
+__device__ __forceinline__ float positional_input(int k, int place, int side) {
+  const int period = side >> k / 4;
+  const float turns = 2.0f * static_cast<float>(place & (period - 1)) / static_cast<float>(period);
+  return k % 2 == 0 ? cospif(turns) : sinpif(turns);
 }
 
-// SPEC section 6: [-1, 1] to 8 bits; the fraction is cut off, a NaN becomes 0.
-template <class T>
-__device__ __forceinline__ uint8_t picture_value(T v) {
-  const T scaled = (v + 1) / 2 * 255;
-  return static_cast<uint8_t>(scaled >= 0 ? min(scaled, T(255)) : T(0));
-}
+// A pixel's channels but the positional ones.
+struct MlpInput {
+  const void* labels;  // [B,H,W] u8 or i32, or null
+  const float* x;      // [B,C,H,W] or null
+  bool bytes;          // labels are u8
+
+  MlpInput(const Tensor& l, const Tensor& x_)
+      : labels(l.defined() ? l.raw() : nullptr),
+        x(x_.defined() ? x_.data<float>() : nullptr),
+        bytes(l.defined() && l.dtype() == DType::u8) {}
+
+  // The pixel's class, s.classes if it has none.
+  __device__ __forceinline__ int label(int b, int pixel, const TileMlpSizes& s) const {
+    if (!labels) return s.classes;
+    const int64_t at = b * s.plane() + pixel;
+    const unsigned number =
+        bytes ? unsigned{static_cast<const uint8_t*>(labels)[at]} : static_cast<const uint32_t*>(labels)[at];
+    return static_cast<int>(min(number, static_cast<unsigned>(s.classes)));
+  }
+  // x's channels of the pixel, s.plane() apart.
+  __device__ __forceinline__ const float* channels(int b, int pixel, const TileMlpSizes& s) const {
+    return x ? x + b * s.x_channels() * s.plane() + pixel : nullptr;
+  }
+};
+
+// What the fused kernels read and write: labels, f32 pictures in rows, phi in f32 or bf16.
+bool takes_tile_mlp(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& y);
+// Adds a variant of tile_mlp_forward for such tensors of sizes that fit.
+void add_tile_mlp_forward(const char* variant,
+                          void (*run)(const MlpInput&, const Tensor& phi, const TileMlpSizes&, Tensor& y),
+                          bool (*fits)(const TileMlpSizes&));
 
 // Each adds the variants of a file to the slots; called by register_tile_mlp.
 void add_tile_mlp_wgmma();     // tile_mlp_wgmma.cu: wgmma_bf16

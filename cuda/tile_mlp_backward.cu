@@ -1,7 +1,8 @@
 // The gradients of the per-tile MLP in one kernel: `fused` in f32, `fused_tf32` on tensor cores. A block takes a tile, or a
 // part of one, 64 pixels at a time: it recomputes all layers into shared memory, then goes back through them, each gradient
 // taking the place of the activation it belongs to. The tile's weight gradients stay in registers over all its pixels
-// (16 of every layer in each of 256 threads) and are written once: no atomics, one order of sums.
+// (16 of every layer in each of 256 threads) and are written once: no atomics, one order of sums. A class number takes part in
+// no product: it names a row of the first layer's weights, read from memory, and of its gradient, in shared memory.
 // Floors (facades 512): 23 GFLOP, 0.34 ms at 67 TFLOP/s f32, 46 us in tf32; x, phi, dy and dphi together 46 MB, 14 us.
 // Next: tile_mlp_products.cuh, the three products of a layer; tile_mlp_pack.cuh.
 #include "cuda/tile_mlp_pack.cuh"
@@ -16,19 +17,22 @@ using products::kThreads;
 
 constexpr int kMostWide = 4;  // layers but the last: their gradients take 16 registers each
 
-// Shared memory in rows of Math::kStride numbers (but for biases and the last layer): weights, gradients of the last layer's
-// sums, activations [channel][pixel] of all layers.
+// Shared memory in rows of Math::kStride numbers (but for biases, the last layer and what is of classes): weights, gradients of
+// the last layer's sums, activations [channel][pixel] of all layers; classes of the pixels; gradients [class][kHidden], those
+// of pixels without a class in the last row.
 struct BackwardPlan {
-  int wide, padded_inputs, stride;
-  int biases, last, last_grads, activations, floats;
+  int wide, inputs, padded_inputs, stride;  // inputs: of the products
+  int biases, last, last_grads, activations, labels, class_grads, floats;
 
   BackwardPlan(const TileMlpSizes& s, int stride_)
-      : wide(s.depth - 1), padded_inputs((s.inputs + 7) & ~7), stride(stride_) {
+      : wide(s.depth - 1), inputs(s.inputs - s.classes), padded_inputs((inputs + 7) & ~7), stride(stride_) {
     biases = weight_row(wide) * stride;
     last = biases + wide * kHidden;
     last_grads = last + kOutputs + kHidden * kOutputs;
     activations = last_grads + s.out * stride;
-    floats = activations + row(wide + 1) * stride;
+    labels = activations + row(wide + 1) * stride;
+    class_grads = labels + kPixels;
+    floats = class_grads + (s.classes > 0 ? (s.classes + 1) * kHidden : 0);
   }
   // First row of layer l's weights, and of its input.
   __host__ __device__ int weight_row(int l) const { return l == 0 ? 0 : padded_inputs + (l - 1) * kHidden; }
@@ -38,57 +42,60 @@ struct BackwardPlan {
 
 __device__ __forceinline__ int thread() { return static_cast<int>(threadIdx.x); }
 
-// Weights of the wide layers to rows of `stride`, with zeros behind the inputs; the last layer as it is packed.
+// Weights of the wide layers to rows of `stride`, with zeros behind the inputs, those of classes left out; the last layer as
+// it is packed.
 __device__ __forceinline__ void load_weights(const float* from, const TileMlpSizes& s, const PackedMlp& packed,
                                              const BackwardPlan& plan, float* shared) {
   for (int l = 0; l < plan.wide; ++l) {
     const float* layer = from + packed.offset(l);
-    const int rows = l == 0 ? s.inputs : kHidden;
+    const float* weights = layer + (1 + (l == 0 ? s.classes : 0)) * kHidden;
+    const int rows = l == 0 ? plan.inputs : kHidden;
     if (thread() < kHidden / 4) copy_async<16>(shared + plan.biases + l * kHidden + 4 * thread(), layer + 4 * thread());
     for (int i = thread(); i < rows * kHidden / 4; i += kThreads) {
-      copy_async<16>(shared + (plan.weight_row(l) + i / 16) * plan.stride + i % 16 * 4, layer + kHidden + 4 * i);
+      copy_async<16>(shared + (plan.weight_row(l) + i / 16) * plan.stride + i % 16 * 4, weights + 4 * i);
     }
   }
   for (int i = thread(); i < packed.last / 4; i += kThreads)
     copy_async<16>(shared + plan.last + 4 * i, from + packed.offset(plan.wide) + 4 * i);
   copy_commit();
-  for (int i = thread(); i < (plan.padded_inputs - s.inputs) * kHidden; i += kThreads) {
-    shared[(s.inputs + i / kHidden) * plan.stride + i % kHidden] = 0;
+  for (int i = thread(); i < (plan.padded_inputs - plan.inputs) * kHidden; i += kThreads) {
+    shared[(plan.inputs + i / kHidden) * plan.stride + i % kHidden] = 0;
   }
   copy_wait<0>();
 }
 
-// The MLP's input for 64 pixels, [padded_inputs][kPixels]; a pixel that the tile has not gets the values of its last one.
+// The products' input for 64 pixels, [padded_inputs][kPixels], and their classes; a pixel that the tile has not gets the values
+// of its last one.
 template <class Math>
-__device__ __forceinline__ void fill_input(const float* x, const TilePlace& place, int first, const TileMlpSizes& s,
-                                           int rows, float* z) {
-  const int q = min(first + thread() % kPixels, s.tile * s.tile - 1), column = q & (s.tile - 1), row = q >> s.log_tile;
-  const float* from = x + static_cast<int64_t>(place.b) * s.channels * s.plane() + place.pixel(q, s);
-  for (int c = thread() / kPixels; c < rows; c += kThreads / kPixels) {
-    const int k = c - s.channels;
+__device__ __forceinline__ void fill_input(const MlpInput& input, const MlpTile& place, int first,
+                                           const TileMlpSizes& s, const BackwardPlan& plan, float* z, int* labels) {
+  const int q = min(first + thread() % kPixels, s.side * s.side - 1), column = q & (s.side - 1), row = q >> s.log_side;
+  const int pixel = place.pixel(q, s);
+  const float* from = input.channels(place.b, pixel, s);
+  for (int c = thread() / kPixels; c < plan.padded_inputs; c += kThreads / kPixels) {
+    const int k = c - s.x_channels();
     float value = 0;
     if (k < 0) {
       value = from[c * s.plane()];
-    } else if (c < s.inputs) {
-      const int period = s.tile >> k / 4, at = (k % 4 < 2 ? column : row) & (period - 1);
-      const float turns = 2.0f * static_cast<float>(at) / static_cast<float>(period);
-      value = k % 2 == 0 ? cospif(turns) : sinpif(turns);
+    } else if (c < plan.inputs) {
+      value = positional_input(k, k % 4 < 2 ? column : row, s.side);
     }
     z[c * Math::kStride + thread() % kPixels] = Math::round(value);
   }
+  if (thread() < kPixels) labels[thread()] = input.label(place.b, pixel, s);
 }
 
 // The last layer's outputs y and from them the gradients of its sums, dy (1 - y^2), [out][kPixels]; zero where the tile has
 // no pixel.
 template <class Math>
-__device__ __forceinline__ void last_layer(const float* z, const float* packed, const float* dy, const TilePlace& place,
+__device__ __forceinline__ void last_layer(const float* z, const float* packed, const float* dy, const MlpTile& place,
                                            int first, const TileMlpSizes& s, float* grads) {
   const int p = thread() % kPixels, q = first + p;
   for (int o = thread() / kPixels; o < s.out; o += kThreads / kPixels) {
     float sum = packed[o];
     for (int c = 0; c < kHidden; ++c) sum += z[c * Math::kStride + p] * packed[kOutputs + c * kOutputs + o];
     const float y = tanhf(sum);
-    const bool valid = q < s.tile * s.tile;
+    const bool valid = q < s.side * s.side;
     const float gradient =
         valid ? dy[(static_cast<int64_t>(place.b) * s.out + o) * s.plane() + place.pixel(q, s)] : 0.0f;
     grads[o * Math::kStride + p] = gradient * (1 - y * y);
@@ -143,6 +150,27 @@ __device__ __forceinline__ float bias_grad(const float* dz, int stride) {
   return sum;
 }
 
+// Adds the gradients of channel `thread` to those of the pixels' classes, pixel after pixel. Labels run on: those of equal ones
+// are added up in a register first.
+__device__ __forceinline__ void add_class_grads(const float* dz, int stride, const int* labels, float* grads) {
+  const float* from = dz + thread() * stride;
+  int current = labels[0];
+  float run = 0;
+  for (int p = 0; p < kPixels; p += 4) {
+    float four[4];
+    products::load_four(from + p, four);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (labels[p + i] != current) {
+        grads[current * kHidden + thread()] += run;
+        current = labels[p + i], run = 0;
+      }
+      run += four[i];
+    }
+  }
+  grads[current * kHidden + thread()] += run;
+}
+
 // Sums what `parts` threads, kThreads / parts apart, hold; the first kThreads / parts get the result. shared: kThreads numbers.
 __device__ __forceinline__ float sum_of_parts(float value, int parts, float* shared) {
   __syncthreads();
@@ -156,7 +184,7 @@ __device__ __forceinline__ float sum_of_parts(float value, int parts, float* sha
 // Block (tile, part). partial [parts][tiles][packed.words]: the part's sums in the order of PackFormat::f32.
 template <class Math>
 __global__ void __launch_bounds__(kThreads, 1)
-    backward_kernel(const float* x, const float* weights, const float* dy, TileMlpSizes s, PackedMlp packed,
+    backward_kernel(MlpInput input, const float* weights, const float* dy, TileMlpSizes s, PackedMlp packed,
                     BackwardPlan plan, int chunks, float* dx, float* partial) {
   float* shared = dynamic_shared<float>();
   float* z = shared + plan.activations;
@@ -165,21 +193,32 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int tile = static_cast<int>(blockIdx.x);
   const auto layer = [&](int l) { return z + plan.row(l) * Math::kStride; };
   const auto layer_weights = [&](int l) { return shared + plan.weight_row(l) * Math::kStride; };
-  load_weights(weights + static_cast<int64_t>(tile) * packed.words, s, packed, plan, shared);
+  const float* own = weights + static_cast<int64_t>(tile) * packed.words;
+  load_weights(own, s, packed, plan, shared);
+  int* labels = reinterpret_cast<int*>(shared + plan.labels);
+  float* class_grads = shared + plan.class_grads;
+  const bool has_class_grads =
+      s.classes > 0 && thread() < kHidden;  // of channel `thread`, which no other thread touches
+  for (int c = 0; has_class_grads && c <= s.classes; ++c) class_grads[c * kHidden + thread()] = 0;
   __syncthreads();
 
-  const TilePlace place(tile, s);
+  const MlpTile place(tile, s);
   LastGrads last_grads;
   float dw[kMostWide][16] = {}, db[kMostWide] = {};
 #pragma unroll 1
   for (int chunk = static_cast<int>(blockIdx.y); chunk < chunks; chunk += static_cast<int>(gridDim.y)) {
     const int first = chunk * kPixels;
-    fill_input<Math>(x, place, first, s, plan.padded_inputs, z);
+    fill_input<Math>(input, place, first, s, plan, z, labels);
     __syncthreads();
 #pragma unroll 1
     for (int l = 0; l < plan.wide; ++l) {
-      Math::forward(layer(l), layer_weights(l), shared + plan.biases + l * kHidden,
-                    l == 0 ? plan.padded_inputs : kHidden, packed.slope, layer(l + 1));
+      const auto start = [&](int channel, int pixel) {
+        const float bias = shared[plan.biases + l * kHidden + channel];
+        if (l > 0 || labels[pixel] >= s.classes) return bias;
+        return bias + own[(1 + labels[pixel]) * kHidden + channel];
+      };
+      Math::forward(layer(l), layer_weights(l), start, l == 0 ? plan.padded_inputs : kHidden, packed.slope,
+                    layer(l + 1));
       __syncthreads();
     }
     last_layer<Math>(layer(plan.wide), last, dy, place, first, s, last_dz);
@@ -193,17 +232,19 @@ __global__ void __launch_bounds__(kThreads, 1)
       if (l >= plan.wide) continue;
       Math::weight_grad(layer(l), layer(l + 1), dw[l]);
       db[l] += bias_grad(layer(l + 1), Math::kStride);
+      if (l == 0 && has_class_grads) add_class_grads(layer(1), Math::kStride, labels, class_grads);
       __syncthreads();
       if (l > 0 || dx) {
-        Math::input_grad(layer(l + 1), layer_weights(l), l > 0 ? kHidden : s.channels, l > 0 ? packed.slope : 1.0f,
+        Math::input_grad(layer(l + 1), layer_weights(l), l > 0 ? kHidden : s.x_channels(), l > 0 ? packed.slope : 1.0f,
                          layer(l));
         __syncthreads();
       }
     }
     if (dx) {
       const int q = first + thread() % kPixels;
-      float* to = dx + static_cast<int64_t>(place.b) * s.channels * s.plane() + place.pixel(q, s);
-      for (int c = thread() / kPixels; c < s.channels && q < s.tile * s.tile; c += kThreads / kPixels) {
+      const int channels = s.x_channels();
+      float* to = dx + static_cast<int64_t>(place.b) * channels * s.plane() + place.pixel(q, s);
+      for (int c = thread() / kPixels; c < channels && q < s.side * s.side; c += kThreads / kPixels) {
         to[c * s.plane()] = z[c * Math::kStride + thread() % kPixels];
       }
       __syncthreads();
@@ -219,9 +260,12 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
     for (int i = 0; i < 16; ++i) {
       const auto [row, column] = Math::element(i);
-      if (row < (l == 0 ? s.inputs : kHidden)) to[packed.offset(l) + kHidden + row * kHidden + column] = dw[l][i];
+      if (row < (l == 0 ? plan.inputs : kHidden))
+        to[packed.offset(l) + (1 + (l == 0 ? s.classes : 0) + row) * kHidden + column] = dw[l][i];
     }
   }
+  for (int c = 0; has_class_grads && c < s.classes; ++c)
+    to[(1 + c) * kHidden + thread()] = class_grads[c * kHidden + thread()];
   float* to_last = to + packed.offset(plan.wide);
   const float bias = sum_of_parts(last_grads.bias, kThreads / kOutputs, z);
   if (thread() < kOutputs) to_last[thread()] = bias;
@@ -231,41 +275,43 @@ __global__ void __launch_bounds__(kThreads, 1)
 }
 
 template <class Math>
-void backward(const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams& params, Tensor& dx,
-              Tensor& dphi) {
-  const TileMlpSizes s(x, params);
+void backward(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams& params,
+              Tensor& dx, Tensor& dphi) {
+  const TileMlpSizes s(labels, x, params);
   const PackedMlp packed(s, Math::kFormat);
   const BackwardPlan plan(s, Math::kStride);
-  const Tensor weights = pack_phi(phi, Layout::row_major, s, Math::kFormat);
-  const int tiles = s.batch * s.cells, chunks = static_cast<int>(ceil_div(s.tile * s.tile, kPixels));
+  const Tensor weights = pack_phi(phi, s, Math::kFormat);
+  const int tiles = s.batch * s.cells, chunks = static_cast<int>(ceil_div(s.side * s.side, kPixels));
   const int parts =
       std::clamp(card().multiprocessors / tiles, 1, chunks);  // one block runs on a multiprocessor at a time
   Tensor partial = scratch(static_cast<int64_t>(parts) * tiles * packed.words);
   const dim3 blocks(static_cast<unsigned>(tiles), static_cast<unsigned>(parts));
-  launch(backward_kernel<Math>, {blocks, kThreads, plan.bytes()}, x.data<float>(), weights.data<float>(),
+  launch(backward_kernel<Math>, {blocks, kThreads, plan.bytes()}, MlpInput(labels, x), weights.data<float>(),
          dy.data<float>(), s, packed, plan, chunks, dx.defined() ? dx.data<float>() : nullptr, partial.data<float>());
   unpack_grads(partial, parts, s, dphi);
 }
 
 template <class Math>
-bool takes(const Tensor& x, const TileMlpParams& params) {
-  const TileMlpSizes s(x, params);
-  return x.dtype() == DType::f32 && packs(s) && s.inputs <= kHidden && s.depth - 1 <= kMostWide &&
-         BackwardPlan(s, Math::kStride).bytes() <= card().shared_bytes;
+void add(const char* variant, Precision precision) {
+  kernels::tile_mlp_backward.add(Device::cuda, variant, backward<Math>,
+                                 [precision](const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& dy,
+                                             const TileMlpParams& params, const Tensor& dx, const Tensor& dphi) {
+                                   if (!precision_allows(precision) || !takes_tile_mlp(labels, x, phi, dy) ||
+                                       !takes_tile_mlp(labels, dx, dphi, dy))
+                                     return false;
+                                   const TileMlpSizes s(labels, x, params);
+                                   const BackwardPlan plan(s, Math::kStride);
+                                   return packs(s) && plan.inputs <= kHidden && plan.wide <= kMostWide &&
+                                          plan.bytes() <= card().shared_bytes;
+                                 },
+                                 {.strided = true, .bf16 = true});
 }
 
 }  // namespace
 
 void add_tile_mlp_backward() {
-  using products::Simt, products::Tf32;
-  kernels::tile_mlp_backward.add(
-      Device::cuda, "fused_tf32", backward<Tf32>,
-      [](const Tensor& x, const Tensor&, const Tensor&, const TileMlpParams& params, const Tensor&, const Tensor&) {
-        return precision_allows(Precision::tf32) && takes<Tf32>(x, params);
-      });
-  kernels::tile_mlp_backward.add(Device::cuda, "fused", backward<Simt>,
-                                 [](const Tensor& x, const Tensor&, const Tensor&, const TileMlpParams& params,
-                                    const Tensor&, const Tensor&) { return takes<Simt>(x, params); });
+  add<products::Tf32>("fused_tf32", Precision::tf32);
+  add<products::Simt>("fused", Precision::f32);
 }
 
 }  // namespace asap::cuda

@@ -13,7 +13,7 @@ constexpr int kLong = kHidden * kWarp;  // activations of a warp: kHidden channe
 // A lane's share of a layer: 8 pixels x 8 channels, that is, of 32 x 64. Lanes / 8 have the same pixels, lanes % 8 the same
 // channels (4 from each half), so that 8 neighbouring lanes read 128 neighbouring bytes of weights and one of activations.
 struct Share {
-  int group = static_cast<int>(threadIdx.x) % kWarp / 8, quad = static_cast<int>(threadIdx.x) % 8;
+  int group = fresh_thread() % kWarp / 8, quad = fresh_thread() % 8;
   float sums[8][8];  // of pixels 8 group ..; channels 4 quad .. and 32 + 4 quad ..
 };
 
@@ -66,15 +66,13 @@ __device__ __forceinline__ void store_half(const Share& share, int half, float s
 // The positional inputs' part of layer 0 is the same for a tile's columns and rows: [2][tile][kHidden], by column with the
 // bias, by row. Two additions a pixel and channel instead of 4 log2(tile) products.
 __device__ __forceinline__ void positional_part(const float* packed, const TileMlpSizes& s, float* part) {
-  for (int i = static_cast<int>(threadIdx.x); i < 2 * s.tile * kHidden; i += static_cast<int>(blockDim.x)) {
-    const int channel = i % kHidden, place = i / kHidden & (s.tile - 1);
-    const bool by_row = i >= s.tile * kHidden;
+  for (int i = static_cast<int>(threadIdx.x); i < 2 * s.side * kHidden; i += static_cast<int>(blockDim.x)) {
+    const int channel = i % kHidden, place = i / kHidden & (s.side - 1);
+    const bool by_row = i >= s.side * kHidden;
     float sum = by_row ? 0.0f : packed[channel];
-    for (int k = by_row ? 2 : 0; k < 4 * s.log_tile; k += 4) {
-      const int period = s.tile >> k / 4;
-      const float turns = 2.0f * static_cast<float>(place & (period - 1)) / static_cast<float>(period);
+    for (int k = by_row ? 2 : 0; k < 4 * s.log_side; k += 4) {
       const float* w = packed + kHidden + (s.channels + k) * kHidden + channel;
-      sum += cospif(turns) * w[0] + sinpif(turns) * w[kHidden];
+      sum += positional_input(k, place, s.side) * w[0] + positional_input(k + 1, place, s.side) * w[kHidden];
     }
     part[i] = sum;
   }
@@ -87,65 +85,36 @@ __device__ __forceinline__ void add_row(const float* row, float factor, float (&
   for (int j = 0; j < 8; ++j) sums[j] += factor * a[j];
 }
 
-// x [B,C,H,W]: its channels of the warp's pixels go through shared memory into a product.
-struct PictureInput {
-  const float* x;
-
-  struct Pixel {};
-  __device__ __forceinline__ Pixel start(const TilePlace& place, int pixel, bool valid, const float* w,
-                                         const TileMlpSizes& s, float* z, Share& share) const {
-    const int lane = static_cast<int>(threadIdx.x) % kWarp, count = (s.channels + 3) & ~3;
-    const float* from = x + static_cast<int64_t>(place.b) * s.channels * s.plane() + pixel;
-#pragma unroll 4
-    for (int c = 0; c < count; ++c) {
-      z[activation(c, lane / 4) + lane % 4] = valid && c < s.channels ? from[c * s.plane()] : 0.0f;
-    }
-    __syncwarp();
-    multiply(z, w, count, share);
-    __syncwarp();
-    return {};
-  }
-  __device__ __forceinline__ void add(const Pixel&, int, const float*, float (&)[8]) const {}
-};
-
-// A class number names a row of W, and there is no product.
-struct ClassInput {
-  LabelInput input;
-
-  struct Pixel {
-    int label;
-    float instance;
-  };
-  __device__ __forceinline__ Pixel start(const TilePlace& place, int pixel, bool valid, const float*,
-                                         const TileMlpSizes& s, float*, Share&) const {
-    const int64_t at = place.b * s.plane() + pixel;
-    return {valid ? input.labels[at] : 0, valid && input.instance ? input.instance[at] : 0.0f};
-  }
-  // Adds for the pixel of lane `from`.
-  __device__ __forceinline__ void add(const Pixel& own, int from, const float* w, float (&sums)[8]) const {
-    const int label = __shfl_sync(kAllLanes, own.label, from);
-    add_row(w + min(label, input.classes - 1) * kHidden, label < input.classes ? 1.0f : 0.0f, sums);
-    if (input.instance) add_row(w + input.classes * kHidden, __shfl_sync(kAllLanes, own.instance, from), sums);
-  }
-};
-
-// Layer 0 of the 32 pixels from number q of the tile on, to z: the input's part, then bias and positional part.
-template <class Input>
-__device__ __forceinline__ void first_layer(const Input& input, const TilePlace& place, int q, const float* w,
+// Layer 0 of the 32 pixels from number q of the tile on (its last one where it has no more), to z: the row of W that a class number names, x's part, bias and
+// positional part.
+__device__ __forceinline__ void first_layer(const MlpInput& input, const MlpTile& place, int q, const float* w,
                                             const float* part, const TileMlpSizes& s, float* z) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   Share share = {};
-  const typename Input::Pixel own =
-      input.start(place, place.pixel(q + lane, s), q + lane < s.tile * s.tile, w, s, z, share);
+  const int pixel = place.pixel(min(q + lane, s.side * s.side - 1), s);
+  const int channels = s.x_channels(), count = (channels + 3) & ~3;
+  const float* x = input.channels(place.b, pixel, s);
+#pragma unroll 4
+  for (int c = 0; c < count; ++c) z[activation(c, lane / 4) + lane % 4] = c < channels ? x[c * s.plane()] : 0.0f;
+  if (s.classes > 0) {
+    const int label = input.label(place.b, pixel, s);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      const int row = __shfl_sync(kAllLanes, label, 8 * share.group + i);
+      add_row(w + min(row, s.classes - 1) * kHidden + 4 * share.quad, row < s.classes ? 1.0f : 0.0f, share.sums[i]);
+    }
+  }
+  __syncwarp();
+  multiply(z, w + s.classes * kHidden, count, share);
+  __syncwarp();
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
 #pragma unroll
     for (int i = 4 * half; i < 4 * half + 4; ++i) {
-      const int from = 8 * share.group + i, column = (q + from) & (s.tile - 1),
-                row = min((q + from) >> s.log_tile, s.tile - 1);
-      input.add(own, from, w + 4 * share.quad, share.sums[i]);
+      const int from = 8 * share.group + i, column = (q + from) & (s.side - 1),
+                line = min((q + from) >> s.log_side, s.side - 1);
       add_row(part + column * kHidden + 4 * share.quad, 1.0f, share.sums[i]);
-      add_row(part + (s.tile + row) * kHidden + 4 * share.quad, 1.0f, share.sums[i]);
+      add_row(part + (s.side + line) * kHidden + 4 * share.quad, 1.0f, share.sums[i]);
     }
     store_half(share, half, static_cast<float>(s.slope), z);
   }
@@ -185,21 +154,20 @@ __device__ __forceinline__ void last_layer(const float* z, const float* packed, 
 }
 
 // Block (tile, part); shared: packed weights, positional part, activations of each warp.
-template <class Input>
 __global__ void __launch_bounds__(kMostWarps* kWarp, 1)
-    fused_kernel(Input input, const float* weights, TileMlpSizes s, PackedMlp packed, int chunks, MlpOutput y) {
+    fused_kernel(MlpInput input, const float* weights, TileMlpSizes s, PackedMlp packed, int chunks, MlpOutput y) {
   float* own = dynamic_shared<float>();
   float* part = own + packed.words;
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   const int warps = static_cast<int>(blockDim.x) / kWarp, tile = static_cast<int>(blockIdx.x);
-  float* z = part + 2 * s.tile * kHidden + warp * kLong;
+  float* z = part + 2 * s.side * kHidden + warp * kLong;
   copy_packed(weights + static_cast<int64_t>(tile) * packed.words, packed.words, own);
   copy_wait<0>();
   __syncthreads();
   positional_part(own, s, part);
   __syncthreads();
 
-  const TilePlace place(tile, s);
+  const MlpTile place(tile, s);
   for (int chunk = static_cast<int>(blockIdx.y) * warps + warp; chunk < chunks;
        chunk += static_cast<int>(gridDim.y) * warps) {
     first_layer(input, place, chunk * kWarp, own + kHidden, part, s, z);
@@ -213,57 +181,38 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, 1)
     last_layer(z, own + packed.offset(s.depth - 1), s.out, values);
 #pragma unroll
     for (int o = 0; o < kOutputs; ++o) {
-      if (o < s.out && q < s.tile * s.tile) y.write(place.b, o, place.pixel(q, s), tanhf(values[o]), s);
+      if (o < s.out && q < s.side * s.side) y.write(place.b, o, place.pixel(q, s), tanhf(values[o]), s);
     }
     __syncwarp();
   }
 }
 
 size_t shared_bytes(const TileMlpSizes& s, const PackedMlp& packed, int warps) {
-  return packed.bytes() + static_cast<size_t>(2 * s.tile * kHidden + warps * kLong) * sizeof(float);
+  return packed.bytes() + static_cast<size_t>(2 * s.side * kHidden + warps * kLong) * sizeof(float);
 }
 // 16 warps a block where a tile has pixels for them, else 4, of whose blocks two run side by side; fewer where the card has
 // less shared memory, 0 where it has not enough for one.
 int warps_for(const TileMlpSizes& s, const PackedMlp& packed) {
-  int warps = s.tile * s.tile >= kMostWarps * kWarp ? kMostWarps : 4;
+  int warps = s.side * s.side >= kMostWarps * kWarp ? kMostWarps : 4;
   while (warps > 0 && shared_bytes(s, packed, warps) > card().shared_bytes) warps /= 2;
   return warps;
 }
 
-template <class Input>
-void run(const Input& input, const Tensor& phi, Layout layout, const TileMlpSizes& s, Tensor& y) {
+void run(const MlpInput& input, const Tensor& phi, const TileMlpSizes& s, Tensor& y) {
   const PackedMlp packed(s, PackFormat::f32);
-  const Tensor weights = pack_phi(phi, layout, s, PackFormat::f32);
+  const Tensor weights = pack_phi(phi, s, PackFormat::f32);
   const int warps = warps_for(s, packed);
   const TileGrid grid(s, warps, warps > 4 ? 1 : 2);
-  launch(fused_kernel<Input>, {grid.blocks(s), static_cast<unsigned>(warps * kWarp), shared_bytes(s, packed, warps)},
-         input, weights.data<float>(), s, packed, grid.chunks, MlpOutput(y));
+  launch(fused_kernel, {grid.blocks(s), static_cast<unsigned>(warps * kWarp), shared_bytes(s, packed, warps)}, input,
+         weights.data<float>(), s, packed, grid.chunks, MlpOutput(y));
 }
 
-bool fits(const TileMlpSizes& s) { return packs(s) && warps_for(s, PackedMlp(s, PackFormat::f32)) > 0; }
-
-void forward(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y) {
-  run(PictureInput{x.data<float>()}, phi, Layout::row_major, TileMlpSizes(x, params), y);
-}
-bool takes_forward(const Tensor& x, const Tensor&, const TileMlpParams& params, const Tensor&) {
-  return x.dtype() == DType::f32 && x.size(1) <= kHidden - 3 && fits(TileMlpSizes(x, params));
-}
-
-void labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
-            Tensor& y) {
-  const ClassInput input{LabelInput(labels, instance, params)};
-  run(input, phi, params.phi_layout, TileMlpSizes(labels, instance, params), y);
-}
-bool takes_labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
-                  const Tensor&) {
-  return phi.dtype() != DType::f64 && fits(TileMlpSizes(labels, instance, params));
+bool fits(const TileMlpSizes& s) {
+  return packs(s) && s.x_channels() <= kHidden && warps_for(s, PackedMlp(s, PackFormat::f32)) > 0;
 }
 
 }  // namespace
 
-void add_tile_mlp_fused() {
-  kernels::tile_mlp_forward.add(Device::cuda, "fused", forward, takes_forward);
-  kernels::tile_mlp_labels.add(Device::cuda, "fused", labels, takes_labels, {.bf16 = true});
-}
+void add_tile_mlp_fused() { add_tile_mlp_forward("fused", run, fits); }
 
 }  // namespace asap::cuda

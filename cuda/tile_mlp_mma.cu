@@ -133,59 +133,15 @@ struct FourPixels {
   __device__ __forceinline__ FourPixels(int first, const TileMlpSizes& s) {
 #pragma unroll
     for (int i = 0; i < 4; ++i)
-      q[i] = min(first + static_cast<int>(threadIdx.x) % kWarp / 4 + 8 * i, s.tile * s.tile - 1);
-  }
-};
-
-// x [B,C,H,W].
-struct PictureInput {
-  const float* x;
-
-  struct Pixels {
-    const float* plane;  // of channel 0
-    int at[4];
-  };
-  __device__ __forceinline__ Pixels load(const TilePlace& place, const FourPixels& pixels,
-                                         const TileMlpSizes& s) const {
-    Pixels result{x + static_cast<int64_t>(place.b) * s.channels * s.plane(), {}};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) result.at[i] = place.pixel(pixels.q[i], s);
-    return result;
-  }
-  __device__ __forceinline__ float value(const Pixels& own, int i, int channel, const TileMlpSizes& s) const {
-    return own.plane[channel * s.plane() + own.at[i]];
-  }
-};
-
-// One-hot planes as they are needed: 0 and 1 are exact in either format.
-struct ClassInput {
-  LabelInput input;
-
-  struct Pixels {
-    const float* instance;  // of the picture
-    int at[4], label[4];
-  };
-  __device__ __forceinline__ Pixels load(const TilePlace& place, const FourPixels& pixels,
-                                         const TileMlpSizes& s) const {
-    Pixels result{input.instance + (input.instance ? place.b * s.plane() : 0), {}, {}};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      result.at[i] = place.pixel(pixels.q[i], s);
-      result.label[i] = input.labels[place.b * s.plane() + result.at[i]];
-    }
-    return result;
-  }
-  __device__ __forceinline__ float value(const Pixels& own, int i, int channel, const TileMlpSizes&) const {
-    return channel < input.classes ? (own.label[i] == channel ? 1.0f : 0.0f) : own.instance[own.at[i]];
+      q[i] = min(first + static_cast<int>(threadIdx.x) % kWarp / 4 + 8 * i, s.side * s.side - 1);
   }
 };
 
 // cos and sin for each period, [2 log2(tile)][tile]: all values that positional inputs take.
 __device__ __forceinline__ void fill_waves(const TileMlpSizes& s, float* waves) {
-  for (int i = static_cast<int>(threadIdx.x); i < 2 * s.log_tile * s.tile; i += static_cast<int>(blockDim.x)) {
-    const int wave = i >> s.log_tile, period = s.tile >> wave / 2;
-    const float turns = 2.0f * static_cast<float>(i & (period - 1)) / static_cast<float>(period);
-    waves[i] = wave % 2 == 0 ? cospif(turns) : sinpif(turns);
+  for (int i = static_cast<int>(threadIdx.x); i < 2 * s.log_side * s.side; i += static_cast<int>(blockDim.x)) {
+    const int wave = i >> s.log_side;
+    waves[i] = positional_input(wave / 2 * 4 + wave % 2, i & (s.side - 1), s.side);
   }
 }
 
@@ -198,14 +154,21 @@ __device__ __forceinline__ int hidden_from_compiler(int value) {
   return value;
 }
 
-// Operand A of layer 0: the input's channels, then the positional ones.
-template <PackFormat kFormat, class Input>
-__device__ __forceinline__ Activations<kFormat> mlp_input(const Input& input, int tile, int first, const float* waves,
-                                                          const TileMlpSizes& s) {
+// Operand A of layer 0: one-hot planes as they are needed (0 and 1 are exact in either format), x's channels, then the
+// positional ones.
+template <PackFormat kFormat>
+__device__ __forceinline__ Activations<kFormat> mlp_input(const MlpInput& input, int tile, int first,
+                                                          const float* waves, const TileMlpSizes& s) {
   constexpr int kColumns = Operand<kFormat>::kColumns;
-  const TilePlace place(hidden_from_compiler(tile), s);
+  const MlpTile place(hidden_from_compiler(tile), s);
   const FourPixels pixels(first, s);
-  const typename Input::Pixels own = input.load(place, pixels, s);
+  const float* x = input.channels(place.b, 0, s);
+  int at[4], label[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    at[i] = place.pixel(pixels.q[i], s);
+    label[i] = input.label(place.b, at[i], s);
+  }
   Activations<kFormat> z;
   int t = hidden_from_compiler(static_cast<int>(threadIdx.x) % 4);
 #pragma unroll
@@ -214,13 +177,15 @@ __device__ __forceinline__ Activations<kFormat> mlp_input(const Input& input, in
 #pragma unroll
     for (int j = 0; j < kColumns; ++j) {
       const int c = Operand<kFormat>::column(step, j, t), k = c - s.channels;
-      const float* wave = waves + ((k / 4 * 2 + k % 2) << s.log_tile);
+      const float* wave = waves + ((k / 4 * 2 + k % 2) << s.log_side);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        if (c < s.channels) {
-          v[i / 2][i % 2][j] = input.value(own, i, c, s);
+        if (c < s.classes) {
+          v[i / 2][i % 2][j] = label[i] == c ? 1.0f : 0.0f;
+        } else if (c < s.channels) {
+          v[i / 2][i % 2][j] = x[(c - s.classes) * s.plane() + at[i]];
         } else if (c < s.inputs) {
-          v[i / 2][i % 2][j] = wave[k % 4 < 2 ? pixels.q[i] & (s.tile - 1) : pixels.q[i] >> s.log_tile];
+          v[i / 2][i % 2][j] = wave[k % 4 < 2 ? pixels.q[i] & (s.side - 1) : pixels.q[i] >> s.log_side];
         }
       }
     }
@@ -252,7 +217,7 @@ __device__ __forceinline__ void last_layer(const Activations<kFormat>& z, const 
 // tanh and out: each lane fetches the outputs of one pixel, so that neighbouring lanes write neighbouring pixels.
 __device__ __forceinline__ void write_outputs(const float (&y)[2][4], int tile, int first, const TileMlpSizes& s,
                                               const MlpOutput& out) {
-  const TilePlace place(hidden_from_compiler(tile), s);
+  const MlpTile place(hidden_from_compiler(tile), s);
   const int lane = static_cast<int>(threadIdx.x) % kWarp, q = first + lane;
 #pragma unroll 1
   for (int pair = 0; 2 * pair < s.out; ++pair) {
@@ -265,13 +230,13 @@ __device__ __forceinline__ void write_outputs(const float (&y)[2][4], int tile, 
         if (lane / 8 == block) value = fetched;
       }
       const int channel = 2 * pair + j;
-      if (channel < s.out && q < s.tile * s.tile) out.write(place.b, channel, place.pixel(q, s), quick_tanh(value), s);
+      if (channel < s.out && q < s.side * s.side) out.write(place.b, channel, place.pixel(q, s), quick_tanh(value), s);
     }
   }
 }
 
-template <PackFormat kFormat, class Input>
-__device__ __forceinline__ void mlp_of_32_pixels(const Input& input, int tile, int first, const float* own,
+template <PackFormat kFormat>
+__device__ __forceinline__ void mlp_of_32_pixels(const MlpInput& input, int tile, int first, const float* own,
                                                  const float* waves, const TileMlpSizes& s, const PackedMlp& packed,
                                                  const MlpOutput& out) {
   const int steps = (s.inputs + rows_of_step(kFormat) - 1) / rows_of_step(kFormat);
@@ -285,9 +250,9 @@ __device__ __forceinline__ void mlp_of_32_pixels(const Input& input, int tile, i
 }
 
 // Block (tile, part); shared: packed weights, waves.
-template <PackFormat kFormat, class Input>
+template <PackFormat kFormat>
 __global__ void __launch_bounds__(kWarps* kWarp, Operand<kFormat>::kResident)
-    fused_mma_kernel(Input input, const float* weights, TileMlpSizes s, PackedMlp packed, int chunks, MlpOutput y) {
+    fused_mma_kernel(MlpInput input, const float* weights, TileMlpSizes s, PackedMlp packed, int chunks, MlpOutput y) {
   float* own = dynamic_shared<float>();
   float* waves = own + packed.words;
   const int tile = static_cast<int>(blockIdx.x), warp = static_cast<int>(threadIdx.x) / kWarp;
@@ -303,55 +268,29 @@ __global__ void __launch_bounds__(kWarps* kWarp, Operand<kFormat>::kResident)
 }
 
 size_t shared_bytes(const TileMlpSizes& s, const PackedMlp& packed) {
-  return packed.bytes() + static_cast<size_t>(2 * s.log_tile * s.tile) * sizeof(float);
+  return packed.bytes() + static_cast<size_t>(2 * s.log_side * s.side) * sizeof(float);
 }
 
-template <PackFormat kFormat, class Input>
-void run(const Input& input, const Tensor& phi, Layout layout, const TileMlpSizes& s, Tensor& y) {
+template <PackFormat kFormat>
+void run(const MlpInput& input, const Tensor& phi, const TileMlpSizes& s, Tensor& y) {
   const PackedMlp packed(s, kFormat);
-  const Tensor weights = pack_phi(phi, layout, s, kFormat);
+  const Tensor weights = pack_phi(phi, s, kFormat);
   const TileGrid grid(s, kWarps, Operand<kFormat>::kResident);
-  launch(fused_mma_kernel<kFormat, Input>, {grid.blocks(s), kWarps * kWarp, shared_bytes(s, packed)}, input,
+  launch(fused_mma_kernel<kFormat>, {grid.blocks(s), kWarps * kWarp, shared_bytes(s, packed)}, input,
          weights.data<float>(), s, packed, grid.chunks, MlpOutput(y));
 }
 
 template <PackFormat kFormat>
-bool takes(const TileMlpSizes& s) {
+bool fits(const TileMlpSizes& s) {
   if (!precision_allows(kFormat == PackFormat::bf16 ? Precision::bf16 : Precision::tf32)) return false;
   return packs(s) && s.inputs <= kHidden && shared_bytes(s, PackedMlp(s, kFormat)) <= card().shared_bytes;
-}
-
-template <PackFormat kFormat>
-void forward(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y) {
-  run<kFormat>(PictureInput{x.data<float>()}, phi, Layout::row_major, TileMlpSizes(x, params), y);
-}
-template <PackFormat kFormat>
-void labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
-            Tensor& y) {
-  const ClassInput input{LabelInput(labels, instance, params)};
-  run<kFormat>(input, phi, params.phi_layout, TileMlpSizes(labels, instance, params), y);
-}
-
-template <PackFormat kFormat>
-void add(const char* variant) {
-  kernels::tile_mlp_forward.add(Device::cuda, variant, forward<kFormat>,
-                                [](const Tensor& x, const Tensor&, const TileMlpParams& params, const Tensor&) {
-                                  return x.dtype() == DType::f32 && takes<kFormat>(TileMlpSizes(x, params));
-                                });
-  kernels::tile_mlp_labels.add(Device::cuda, variant, labels<kFormat>,
-                               [](const Tensor& labels, const Tensor& instance, const Tensor& phi,
-                                  const TileMlpLabelsParams& params, const Tensor&) {
-                                 return phi.dtype() != DType::f64 &&
-                                        takes<kFormat>(TileMlpSizes(labels, instance, params));
-                               },
-                               {.bf16 = true});
 }
 
 }  // namespace
 
 void add_tile_mlp_mma() {
-  add<PackFormat::bf16>("fused_bf16");
-  add<PackFormat::tf32>("fused_tf32");
+  add_tile_mlp_forward("fused_bf16", run<PackFormat::bf16>, fits<PackFormat::bf16>);
+  add_tile_mlp_forward("fused_tf32", run<PackFormat::tf32>, fits<PackFormat::tf32>);
 }
 
 }  // namespace asap::cuda

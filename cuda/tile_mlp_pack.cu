@@ -40,8 +40,8 @@ struct WordSource {
   }
 
   template <PackFormat kFormat, class Weight>
-  __device__ __forceinline__ float read(const Weight* tile, int64_t step) const {
-    const auto number = [&](int channel) { return channel < 0 ? 0.0f : static_cast<float>(tile[channel * step]); };
+  __device__ __forceinline__ float read(const Weight* numbers, int64_t step) const {
+    const auto number = [&](int channel) { return channel < 0 ? 0.0f : static_cast<float>(numbers[channel * step]); };
     if (exact || kFormat == PackFormat::f32) return number(first);
     if constexpr (kFormat == PackFormat::bf16 || kFormat == PackFormat::bf16_rows)
       return __uint_as_float(pack_bf16(number(first), number(second)));
@@ -52,7 +52,7 @@ struct WordSource {
 constexpr int kSquare = 32;       // words of a block, and tiles that it takes at a time
 constexpr int kTilesOfRows = 64;  // of a block where phi lies tile by tile
 
-// phi [B,P,cells]: neighbouring lanes read neighbouring tiles and write neighbouring words.
+// Row-major phi: neighbouring lanes read neighbouring tiles and write neighbouring words.
 template <PackFormat kFormat, class Weight>
 __global__ void pack_kernel(PhiView<const Weight> phi, TileMlpSizes s, PackedMlp packed, float* to) {
   ASAP_SHARED(float, square, [kSquare][kSquare + 1]);  // [word][tile]
@@ -61,7 +61,7 @@ __global__ void pack_kernel(PhiView<const Weight> phi, TileMlpSizes s, PackedMlp
   const int tiles = s.batch * s.cells, warps = static_cast<int>(blockDim.x) / kWarp, words = packed.words;
   let_next_kernel_start();
   wait_for_previous_kernel();
-  const Weight* column = phi.tile((first_tile + lane) / s.cells, (first_tile + lane) % s.cells);
+  const Weight* column = phi.numbers(first_tile + lane);
 #pragma unroll 1
   for (int i = warp; i < min(kSquare, words - first_word); i += warps) {
     const WordSource word = WordSource::of<kFormat>(first_word + i, s, packed);
@@ -73,7 +73,7 @@ __global__ void pack_kernel(PhiView<const Weight> phi, TileMlpSizes s, PackedMlp
     to[static_cast<int64_t>(first_tile + tile) * words + first_word + lane] = square[lane][tile];
 }
 
-// phi [B,cells,P]: a lane has one word of all its tiles.
+// Channels-last phi: a lane has one word of all its tiles.
 template <PackFormat kFormat, class Weight>
 __global__ void pack_rows_kernel(PhiView<const Weight> phi, TileMlpSizes s, PackedMlp packed, float* to) {
   const int word = static_cast<int>(blockIdx.x) * kSquare + static_cast<int>(threadIdx.x) % kWarp;
@@ -84,7 +84,7 @@ __global__ void pack_rows_kernel(PhiView<const Weight> phi, TileMlpSizes s, Pack
   wait_for_previous_kernel();
   if (word >= packed.words) return;
   for (int tile = first + static_cast<int>(threadIdx.x) / kWarp; tile < end; tile += warps) {
-    to[static_cast<int64_t>(tile) * packed.words + word] = source.read<kFormat>(phi.first + tile * phi.cell_stride, 1);
+    to[static_cast<int64_t>(tile) * packed.words + word] = source.read<kFormat>(phi.numbers(tile), 1);
   }
 }
 
@@ -95,7 +95,8 @@ __device__ __forceinline__ int channel_of_word(int i, const TileMlpLayer& layer,
   return row < 0 ? layer.bias + column : layer.weight + row * layer.out + column;
 }
 
-__global__ void unpack_kernel(const float* partial, int parts, TileMlpSizes s, PackedMlp packed, PhiView<float> dphi) {
+template <class Weight>
+__global__ void unpack_kernel(const float* partial, int parts, TileMlpSizes s, PackedMlp packed, PhiView<Weight> dphi) {
   ASAP_SHARED(float, square, [kSquare][kSquare + 1]);  // [word][tile]
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   const int first_word = static_cast<int>(blockIdx.x) * kSquare, first_tile = static_cast<int>(blockIdx.y) * kSquare;
@@ -109,23 +110,24 @@ __global__ void unpack_kernel(const float* partial, int parts, TileMlpSizes s, P
     square[lane][tile] = sum;
   }
   __syncthreads();
-  for (int word = warp; word < kSquare; word += warps) {
-    if (first_word + word >= packed.words || first_tile + lane >= tiles) continue;
+  const bool by_tile = dphi.step == 1;  // then lanes write neighbouring channels, else neighbouring tiles
+  for (int i = warp; i < kSquare; i += warps) {
+    const int word = by_tile ? lane : i, tile = by_tile ? i : lane;
+    if (first_word + word >= packed.words || first_tile + tile >= tiles) continue;
     const int l = packed.layer_of(first_word + word);
     const int p =
         channel_of_word(first_word + word - packed.offset(l), s.layer(l), l + 1 == s.depth ? kOutputs : kHidden);
-    if (p >= 0)
-      dphi.tile((first_tile + lane) / s.cells, (first_tile + lane) % s.cells)[p * dphi.step] = square[word][lane];
+    if (p >= 0) dphi.numbers(first_tile + tile)[p * dphi.step] = Weight(square[word][tile]);
   }
 }
 
 template <PackFormat kFormat, class Weight>
-void pack(const Tensor& phi, Layout layout, const TileMlpSizes& s, const PackedMlp& packed, Tensor& to) {
-  const bool rows = layout == Layout::channels_last;
+void pack(const Tensor& phi, const TileMlpSizes& s, const PackedMlp& packed, Tensor& to) {
+  const bool rows = phi.layout() == Layout::channels_last;
   const dim3 blocks(static_cast<unsigned>(ceil_div(packed.words, kSquare)),
                     static_cast<unsigned>(ceil_div(to.size(0), rows ? kTilesOfRows : kSquare)));
   const Launch shape = Launch(blocks, kBlock).overlapping();
-  const PhiView<const Weight> from(phi, layout);
+  const PhiView<const Weight> from(phi);
   if (rows) {
     launch(pack_rows_kernel<kFormat, Weight>, shape, from, s, packed, to.data<float>());
   } else {
@@ -133,22 +135,21 @@ void pack(const Tensor& phi, Layout layout, const TileMlpSizes& s, const PackedM
   }
 }
 template <PackFormat kFormat>
-void pack(const Tensor& phi, Layout layout, const TileMlpSizes& s, const PackedMlp& packed, Tensor& to) {
-  phi.dtype() == DType::bf16 ? pack<kFormat, bf16>(phi, layout, s, packed, to)
-                             : pack<kFormat, float>(phi, layout, s, packed, to);
+void pack(const Tensor& phi, const TileMlpSizes& s, const PackedMlp& packed, Tensor& to) {
+  phi.dtype() == DType::bf16 ? pack<kFormat, bf16>(phi, s, packed, to) : pack<kFormat, float>(phi, s, packed, to);
 }
 
 }  // namespace
 
-Tensor pack_phi(const Tensor& phi, Layout layout, const TileMlpSizes& s, PackFormat format) {
+Tensor pack_phi(const Tensor& phi, const TileMlpSizes& s, PackFormat format) {
   const PackedMlp packed(s, format);
   Tensor to = Tensor::empty({static_cast<int64_t>(s.batch) * s.cells, packed.words}, DType::f32, Device::cuda);
   switch (format) {
-    case PackFormat::f32: pack<PackFormat::f32>(phi, layout, s, packed, to); break;
-    case PackFormat::tf32: pack<PackFormat::tf32>(phi, layout, s, packed, to); break;
-    case PackFormat::tf32_rows: pack<PackFormat::tf32_rows>(phi, layout, s, packed, to); break;
-    case PackFormat::bf16: pack<PackFormat::bf16>(phi, layout, s, packed, to); break;
-    case PackFormat::bf16_rows: pack<PackFormat::bf16_rows>(phi, layout, s, packed, to); break;
+    case PackFormat::f32: pack<PackFormat::f32>(phi, s, packed, to); break;
+    case PackFormat::tf32: pack<PackFormat::tf32>(phi, s, packed, to); break;
+    case PackFormat::tf32_rows: pack<PackFormat::tf32_rows>(phi, s, packed, to); break;
+    case PackFormat::bf16: pack<PackFormat::bf16>(phi, s, packed, to); break;
+    case PackFormat::bf16_rows: pack<PackFormat::bf16_rows>(phi, s, packed, to); break;
   }
   return to;
 }
@@ -157,7 +158,11 @@ void unpack_grads(const Tensor& partial, int parts, const TileMlpSizes& s, Tenso
   const PackedMlp packed(s, PackFormat::f32);
   const dim3 blocks(static_cast<unsigned>(ceil_div(packed.words, kSquare)),
                     static_cast<unsigned>(ceil_div(s.batch * s.cells, kSquare)));
-  launch(unpack_kernel, {blocks, kBlock}, partial.data<float>(), parts, s, packed, PhiView<float>(dphi, Layout::row_major));
+  const auto run = [&](auto zero) {
+    using Weight = decltype(zero);
+    launch(unpack_kernel<Weight>, {blocks, kBlock}, partial.data<float>(), parts, s, packed, PhiView<Weight>(dphi));
+  };
+  dphi.dtype() == DType::bf16 ? run(bf16{}) : run(0.0f);
 }
 
 }  // namespace asap::cuda

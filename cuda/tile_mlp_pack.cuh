@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cuda/tile_mlp.cuh"
+#include "tensor/picture_value.h"
 
 namespace asap::cuda {
 
@@ -17,7 +18,7 @@ constexpr int kHidden = 64, kOutputs = 8;  // channels of the packed layers
 //         operand A of the next one
 // bf16    operand B of mma_bf16, the same for two blocks of 16 x 8, two rows a word
 // tf32_rows  rows of W as they are, numbers rounded
-// bf16_rows  biases and weights as a tile's numbers of phi [B,H,W,P] in bf16 of an MLP of kHidden hidden channels, two a word
+// bf16_rows  biases and weights as a tile's numbers of channels-last phi in bf16 of an MLP of kHidden hidden channels, two a word
 enum class PackFormat { f32, tf32, bf16, tf32_rows, bf16_rows };
 
 // Rows that one step of a product takes: inputs are padded to as many.
@@ -55,9 +56,9 @@ struct PackedMlp {
 };
 
 // [tiles, words], f32 by name: words of the format. phi f32 or bf16.
-Tensor pack_phi(const Tensor& phi, Layout layout, const TileMlpSizes& s, PackFormat format);
+Tensor pack_phi(const Tensor& phi, const TileMlpSizes& s, PackFormat format);
 
-// dphi [B,P,cells], all of it, from the sums of `parts` parts of every tile, [parts, tiles, words] in the order of
+// dphi, all of it, from the sums of `parts` parts of every tile, [parts, tiles, words] in the order of
 // PackFormat::f32: the parts are added in order.
 void unpack_grads(const Tensor& partial, int parts, const TileMlpSizes& s, Tensor& dphi);
 
@@ -79,7 +80,7 @@ __device__ __forceinline__ void copy_packed(const float* from, int words, float*
 struct TileGrid {
   int chunks, parts;
   TileGrid(const TileMlpSizes& s, int warps, int resident)
-      : chunks(static_cast<int>(ceil_div(s.tile * s.tile, kWarp))) {
+      : chunks(static_cast<int>(ceil_div(s.side * s.side, kWarp))) {
     const int tiles = s.batch * s.cells, most = static_cast<int>(ceil_div(chunks, warps));
     parts = std::clamp(resident * card().multiprocessors / tiles, 1, most);
   }
@@ -90,19 +91,19 @@ struct TileGrid {
 
 // ---- what goes in and comes out -------------------------------------------------------------------------------------
 
-// The tile of a block and where its pixels lie.
-struct TilePlace {
+// A tile: its picture and where its pixels lie.
+struct MlpTile {
   int b, top, left;
-  __device__ __forceinline__ TilePlace(int tile, const TileMlpSizes& s) : b(tile / s.cells) {
+  __device__ __forceinline__ MlpTile(int tile, const TileMlpSizes& s) : b(tile / s.cells) {
     const int cell = tile % s.cells;
-    top = cell / s.grid_w << s.log_tile;
-    left = cell % s.grid_w << s.log_tile;
+    top = cell / s.grid_w << s.log_side;
+    left = cell % s.grid_w << s.log_side;
   }
-  __device__ __forceinline__ TilePlace(int picture, int row, int column, const TileMlpSizes& s)
-      : b(picture), top(row << s.log_tile), left(column << s.log_tile) {}
+  __device__ __forceinline__ MlpTile(int picture, int row, int column, const TileMlpSizes& s)
+      : b(picture), top(row << s.log_side), left(column << s.log_side) {}
   // A pixel of the picture's plane; q counts the tile's pixels row by row.
   __device__ __forceinline__ int pixel(int q, const TileMlpSizes& s) const {
-    return (top + (q >> s.log_tile)) * s.width + left + (q & (s.tile - 1));
+    return (top + (q >> s.log_side)) * s.width + left + (q & (s.side - 1));
   }
 };
 
@@ -124,18 +125,6 @@ struct MlpOutput {
       values[(static_cast<int64_t>(b) * s.out + channel) * s.plane() + pixel] = value;
     }
   }
-};
-
-// Class numbers instead of x: the one-hot planes are never in memory.
-struct LabelInput {
-  const uint8_t* labels;  // [B,H,W]
-  const float* instance;  // [B,1,H,W] or null
-  int classes;
-
-  LabelInput(const Tensor& l, const Tensor& i, const TileMlpLabelsParams& params)
-      : labels(l.data<uint8_t>()),
-        instance(i.defined() ? i.data<float>() : nullptr),
-        classes(static_cast<int>(params.classes)) {}
 };
 
 }  // namespace asap::cuda

@@ -34,17 +34,17 @@ struct Simt {
     __device__ __forceinline__ int pixels() const { return quarter + 4 * group; }
   };
 
-  // y = LeakyReLU(W^T z + bias) over `count` inputs.
-  __device__ static __forceinline__ void forward(const float* z, const float* w, const float* bias, int count,
+  // y = LeakyReLU(W^T z + start(channel, pixel)) over `count` inputs.
+  template <class Start>
+  __device__ static __forceinline__ void forward(const float* z, const float* w, const Start& start, int count,
                                                  float slope, float* y) {
     const Place place;
     const int pixel = place.pixels(), channel = place.side + 4 * place.quad;
-    float sums[4][4], b[4];  // [channel][pixel]
-    load_four(bias + channel, b);
+    float sums[4][4];  // [channel][pixel]
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
 #pragma unroll
-      for (int j = 0; j < 4; ++j) sums[i][j] = b[i];
+      for (int j = 0; j < 4; ++j) sums[i][j] = start(channel + i, pixel + j);
     }
 #pragma unroll 4
     for (int c = 0; c < count; ++c) {
@@ -161,25 +161,26 @@ struct Tf32 {
     }
   }
 
-  // f(sum, element of a matrix [channel][pixel]) for all sums [pixel][channel].
+  // f(sum, channel, pixel, element of a matrix [channel][pixel]) for all sums [pixel][channel].
   template <class F>
   __device__ static __forceinline__ void each(const Place& at, const Sums& sums, float* matrix, const F& f) {
 #pragma unroll
     for (int i = 0; i < 16; ++i) {
       const int pixel = at.rows + 16 * (i / 8) + at.g + i / 2 % 2 * 8,
                 channel = at.columns + 8 * (i / 4 % 2) + 2 * at.t + i % 2;
-      f(sums[i / 8][i / 4 % 2][i % 4], channel, matrix[channel * kStride + pixel]);
+      f(sums[i / 8][i / 4 % 2][i % 4], channel, pixel, matrix[channel * kStride + pixel]);
     }
   }
 
-  __device__ static __forceinline__ void forward(const float* z, const float* w, const float* bias, int count,
+  template <class Start>
+  __device__ static __forceinline__ void forward(const float* z, const float* w, const Start& start, int count,
                                                  float slope, float* y) {
     const Place at;
     Sums sums = {};
     multiply(
         z, count, at, [&](int k, int column) { return w[k * kStride + column]; }, sums);
-    each(at, sums, y, [&](float sum, int channel, float& value) {
-      sum += bias[channel];
+    each(at, sums, y, [&](float sum, int channel, int pixel, float& value) {
+      sum += start(channel, pixel);
       value = round(sum > 0 ? sum : slope * sum);
     });
   }
@@ -189,7 +190,7 @@ struct Tf32 {
     Sums sums = {};
     multiply(
         dz, kHidden, at, [&](int k, int column) { return w[min(column, rows - 1) * kStride + k]; }, sums);
-    each(at, sums, z, [&](float sum, int channel, float& value) {
+    each(at, sums, z, [&](float sum, int channel, int, float& value) {
       if (channel < rows) value = round(value > 0 ? sum : slope * sum);
     });
   }

@@ -33,9 +33,10 @@ struct SharedMlp {
 // Rounded cos and sin, a pair for each period (tile, tile / 2, ..) and place in the tile; zeros for periods below 2.
 __device__ __forceinline__ void fill_waves(const TileMlpSizes& s, uint32_t* waves) {
   for (int i = static_cast<int>(threadIdx.x); i < kPeriods * kMostPlaces; i += kThreads) {
-    const int k = i / kMostPlaces, place = i % kMostPlaces, period = s.tile >> k;
-    const float turns = 2.0f * static_cast<float>(place & (period - 1)) / static_cast<float>(period);
-    waves[k * kWavePitch + place] = k < s.log_tile ? pack_bf16(cospif(turns), sinpif(turns)) : 0;
+    const int k = i / kMostPlaces, place = i % kMostPlaces;
+    waves[k * kWavePitch + place] =
+        k < s.log_side ? pack_bf16(positional_input(4 * k, place, s.side), positional_input(4 * k + 1, place, s.side))
+                       : 0;
   }
 }
 
@@ -51,7 +52,7 @@ __device__ __forceinline__ void load_tile(const bf16* phi, const TileMlpSizes& s
       const int k = behind_first % (1 + kHidden) - 1;
       if (k >= 0) to = kStep * kFirstSteps + behind_first / (1 + kHidden) * kHidden + k;
     } else if (row > 0) {
-      to = row - 1 < s.channels ? row - 1 + 4 * s.log_tile : row - 1 - s.channels;
+      to = row - 1 < s.channels ? row - 1 + 4 * s.log_side : row - 1 - s.channels;
     }
     if (to >= 0)
       copy_async<kChunk>(shared + to * kRowBytes + (chunk ^ to % 8) * kChunk, phi + row * kHidden + chunk * 8);
@@ -79,7 +80,7 @@ struct TwoPixels {
   int q[2];
   __device__ __forceinline__ TwoPixels(int first, const TileMlpSizes& s) {
 #pragma unroll
-    for (int i = 0; i < 2; ++i) q[i] = min(first + 8 * i, s.tile * s.tile - 1);
+    for (int i = 0; i < 2; ++i) q[i] = min(first + 8 * i, s.side * s.side - 1);
   }
 };
 
@@ -108,66 +109,44 @@ __device__ __forceinline__ void set_column(const uint32_t (&low)[2], const int (
   }
 }
 
-// One-hot planes as they are needed.
-struct ClassInput {
-  LabelInput input;
-  struct Loaded {
-    int label[2];
-  };
-  __device__ __forceinline__ Loaded load(const TilePlace& place, const TwoPixels& own, const TileMlpSizes& s) const {
-    const uint8_t* labels = input.labels + place.b * s.plane();
-    return {{labels[place.pixel(own.q[0], s)], labels[place.pixel(own.q[1], s)]}};
-  }
-  // first: the column of channel 0, counted from the lane's first one.
-  template <int kCount>
-  __device__ __forceinline__ void add(const Loaded& loaded, const TilePlace& place, const TwoPixels& own, int first,
-                                      const TileMlpSizes& s, Operand<kCount>& z) const {
-    constexpr uint32_t kOne = 0x3F80;
-    constexpr int kNone = 1 << 20;
-    const auto column = [&](int i) { return loaded.label[i] < input.classes ? first + loaded.label[i] : kNone; };
-    set_column<kCount>({kOne, kOne}, {column(0), column(1)}, z);
-    if (input.instance) {
-      const float* instance = input.instance + place.b * s.plane();
-      const auto value = [&](int i) { return pack_bf16(instance[place.pixel(own.q[i], s)], 0.0f); };
-      set_column<kCount>({value(0), value(1)}, {first + input.classes, first + input.classes}, z);
-    }
-  }
+// The classes of the two pixels: loaded well before they are used.
+struct TwoLabels {
+  int label[2];
+  __device__ __forceinline__ TwoLabels(const MlpInput& input, const MlpTile& place, const TwoPixels& own,
+                                       const TileMlpSizes& s)
+      : label{input.label(place.b, place.pixel(own.q[0], s), s), input.label(place.b, place.pixel(own.q[1], s), s)} {}
 };
 
-// x [B,C,H,W].
-struct PictureInput {
-  const float* x;
-  struct Loaded {};
-  __device__ __forceinline__ Loaded load(const TilePlace&, const TwoPixels&, const TileMlpSizes&) const { return {}; }
-  template <int kCount>
-  __device__ __forceinline__ void add(const Loaded&, const TilePlace& place, const TwoPixels& own, int first,
-                                      const TileMlpSizes& s, Operand<kCount>& z) const {
-    const float* plane = x + static_cast<int64_t>(place.b) * s.channels * s.plane();
-    const int at[2] = {place.pixel(own.q[0], s), place.pixel(own.q[1], s)};
+// x's channels; `first`: the column of the first one, counted from the lane's first column.
+template <int kCount>
+__device__ __forceinline__ void add_picture(const MlpInput& input, const MlpTile& place, const TwoPixels& own,
+                                            int first, const TileMlpSizes& s, Operand<kCount>& z) {
+  const float* const x[2] = {input.channels(place.b, place.pixel(own.q[0], s), s),
+                             input.channels(place.b, place.pixel(own.q[1], s), s)};
 #pragma unroll
-    for (int step = 0; step < kCount; ++step) {
+  for (int step = 0; step < kCount; ++step) {
 #pragma unroll
-      for (int r = 0; r < 4; ++r) {
-        const int c = kStep * step + 8 * (r / 2) - first;
-        const auto value = [&](int channel) {
-          return channel >= 0 && channel < s.channels ? plane[channel * s.plane() + at[r % 2]] : 0.0f;
-        };
-        z[step][r] |= pack_bf16(value(c), value(c + 1));
-      }
+    for (int r = 0; r < 4; ++r) {
+      const int c = kStep * step + 8 * (r / 2) - first;
+      const auto value = [&](int channel) {
+        return channel >= 0 && channel < s.x_channels() ? x[r % 2][channel * s.plane()] : 0.0f;
+      };
+      z[step][r] |= pack_bf16(value(c), value(c + 1));
     }
   }
-};
+}
 
-// Operand A of layer 0: cos X, sin X, cos Y, sin Y of each period, so that a lane has pairs of X or of Y; then the channels.
-template <int kCount, class Input>
-__device__ __forceinline__ void first_operand(const Input& input, const typename Input::Loaded& loaded,
-                                              const TilePlace& place, const TwoPixels& own, const uint32_t* waves,
-                                              const TileMlpSizes& s, Operand<kCount>& z) {
+// Operand A of layer 0: cos X, sin X, cos Y, sin Y of each period, so that a lane has pairs of X or of Y; then one-hot
+// planes as they are needed, then x's channels.
+template <int kCount>
+__device__ __forceinline__ void first_operand(const MlpInput& input, const TwoLabels& labels, const MlpTile& place,
+                                              const TwoPixels& own, const uint32_t* waves, const TileMlpSizes& s,
+                                              Operand<kCount>& z) {
   const int t = fresh_thread() % 4;
   waves += t / 2 * kWavePitch;
   int at[2];
 #pragma unroll
-  for (int i = 0; i < 2; ++i) at[i] = t % 2 == 0 ? own.q[i] & (s.tile - 1) : own.q[i] >> s.log_tile;
+  for (int i = 0; i < 2; ++i) at[i] = t % 2 == 0 ? own.q[i] & (s.side - 1) : own.q[i] >> s.log_side;
 #pragma unroll
   for (int step = 0; step < kCount; ++step) {
 #pragma unroll
@@ -176,7 +155,14 @@ __device__ __forceinline__ void first_operand(const Input& input, const typename
       z[step][r] = period < kPeriods ? waves[period * kWavePitch + at[r % 2]] : 0;
     }
   }
-  input.template add<kCount>(loaded, place, own, 4 * s.log_tile - 2 * t, s, z);
+  const int first = 4 * s.log_side - 2 * t;  // column of channel 0, counted from the lane's first one
+  if (s.classes > 0) {
+    constexpr uint32_t kOne = 0x3F80;
+    constexpr int kNone = 1 << 20;
+    const auto column = [&](int i) { return labels.label[i] < s.classes ? first + labels.label[i] : kNone; };
+    set_column<kCount>({kOne, kOne}, {column(0), column(1)}, z);
+  }
+  if (input.x) add_picture<kCount>(input, place, own, first + s.classes, s, z);
 }
 
 // z of the next layer from z of this one; `rows` describes the layer's weights.
@@ -201,9 +187,9 @@ __device__ __forceinline__ void hidden_layer(Operand<kCount>& z, const float* bi
 }
 
 // tanh and out, a pair of channels of a pixel.
-__device__ __forceinline__ void write_pair(float first, float second, int channel, int q, const TilePlace& place,
+__device__ __forceinline__ void write_pair(float first, float second, int channel, int q, const MlpTile& place,
                                            const TileMlpSizes& s, const MlpOutput& y) {
-  if (q >= s.tile * s.tile) return;
+  if (q >= s.side * s.side) return;
   const int pixel = place.pixel(q, s);
   if (channel < s.out) y.write(place.b, channel, pixel, quick_tanh(first), s);
   if (channel + 1 < s.out) y.write(place.b, channel + 1, pixel, quick_tanh(second), s);
@@ -211,7 +197,7 @@ __device__ __forceinline__ void write_pair(float first, float second, int channe
 
 // The last layer, kOutputs wide, on mma: lane t of four has outputs 2t and 2t + 1 of two pixels.
 __device__ __forceinline__ void last_layer(const Operand<kSteps>& z, const float* bias, const uint4* weights, int q,
-                                           const TilePlace& place, const TileMlpSizes& s, const MlpOutput& y) {
+                                           const MlpTile& place, const TileMlpSizes& s, const MlpOutput& y) {
   const int lane = fresh_thread() % kWarp, t = lane % 4;
   const float2 two = *reinterpret_cast<const float2*>(bias + 2 * t);
   float d[4] = {two.x, two.y, two.x, two.y};
@@ -231,9 +217,10 @@ __device__ __forceinline__ void last_layer(const Operand<kSteps>& z, const float
 }
 
 // Block (column of tiles, row of tiles, picture and part). phi: tiles `tile_numbers` apart; s.hidden is kHidden. kFirstSteps: of layer 0.
-template <int kFirstSteps, class Input>
+template <int kFirstSteps>
 __global__ void __launch_bounds__(kThreads, kResident)
-    mlp_wgmma_kernel(Input input, const bf16* phi, int64_t tile_numbers, TileMlpSizes s, int log_parts, MlpOutput y) {
+    mlp_wgmma_kernel(MlpInput input, const bf16* phi, int64_t tile_numbers, TileMlpSizes s, int log_parts,
+                     MlpOutput y) {
   char* shared = aligned_shared<char>();
   const SharedMlp at(s.depth, kFirstSteps);
   auto* waves = reinterpret_cast<uint32_t*>(shared + at.waves);
@@ -244,10 +231,10 @@ __global__ void __launch_bounds__(kThreads, kResident)
   const int b = static_cast<int>(blockIdx.z) >> log_parts, part = static_cast<int>(blockIdx.z) & ((1 << log_parts) - 1);
   const int row = static_cast<int>(blockIdx.y), column = static_cast<int>(blockIdx.x);
   load_tile<kFirstSteps>(phi + (b * s.cells + row * s.grid_w + column) * tile_numbers, s, at, shared);
-  const TilePlace place(b, row, column, s);
+  const MlpTile place(b, row, column, s);
   const int thread = static_cast<int>(threadIdx.x);
   int q = (part * kThreads + thread) / kWarp * 16 + thread % kWarp / 4;  // the lane's first pixel
-  typename Input::Loaded loaded = input.load(place, TwoPixels(q, s), s);
+  TwoLabels labels(input, place, TwoPixels(q, s), s);
   copy_wait<0>();
   fence_shared_for_async();
   __syncthreads();
@@ -255,10 +242,10 @@ __global__ void __launch_bounds__(kThreads, kResident)
   const uint32_t slopes = pack_bf16(slope, slope);
   const uint64_t rows = matrix_descriptor(shared, kChunk, 8 * kRowBytes, true);
 #pragma unroll 1
-  for (; q / kPixels * kPixels < s.tile * s.tile; q += kGroups * kPixels << log_parts) {
+  for (; q / kPixels * kPixels < s.side * s.side; q += kGroups * kPixels << log_parts) {
     Operand<kFirstSteps> input_z;
-    first_operand<kFirstSteps>(input, loaded, place, TwoPixels(q, s), waves, s, input_z);
-    loaded = input.load(place, TwoPixels(q + (kGroups * kPixels << log_parts), s), s);
+    first_operand<kFirstSteps>(input, labels, place, TwoPixels(q, s), waves, s, input_z);
+    labels = TwoLabels(input, place, TwoPixels(q + (kGroups * kPixels << log_parts), s), s);
     Operand<kSteps> z;
     hidden_layer<kFirstSteps>(input_z, bias, rows, slopes, z);
 #pragma unroll 1
@@ -270,61 +257,42 @@ __global__ void __launch_bounds__(kThreads, kResident)
   }
 }
 
-template <int kFirstSteps, class Input>
-void run(const Input& input, const bf16* phi, int64_t tile_numbers, const TileMlpSizes& s, Tensor& y) {
+template <int kFirstSteps>
+void run(const MlpInput& input, const bf16* phi, int64_t tile_numbers, const TileMlpSizes& s, Tensor& y) {
   const int tiles = s.batch * s.cells, room = kResident * card().multiprocessors;
   int log_parts = 0;
-  while (tiles << (log_parts + 1) <= room && kGroups * kPixels << log_parts < s.tile * s.tile) ++log_parts;
+  while (tiles << (log_parts + 1) <= room && kGroups * kPixels << log_parts < s.side * s.side) ++log_parts;
   const dim3 blocks(static_cast<unsigned>(s.grid_w), static_cast<unsigned>(s.cells / s.grid_w),
                     static_cast<unsigned>(s.batch << log_parts));
-  launch(mlp_wgmma_kernel<kFirstSteps, Input>,
-         Launch(blocks, kThreads, SharedMlp(s.depth, kFirstSteps).end).overlapping(), input, phi, tile_numbers, s,
-         log_parts, MlpOutput(y));
+  launch(mlp_wgmma_kernel<kFirstSteps>, Launch(blocks, kThreads, SharedMlp(s.depth, kFirstSteps).end).overlapping(),
+         input, phi, tile_numbers, s, log_parts, MlpOutput(y));
 }
 
 int first_steps(const TileMlpSizes& s) { return s.inputs <= 3 * kStep ? 3 : 4; }
 
-template <class Input>
-void run(const Input& input, const Tensor& phi, Layout layout, TileMlpSizes s, Tensor& y) {
+void run(const MlpInput& input, const Tensor& phi, const TileMlpSizes& sizes, Tensor& y) {
+  TileMlpSizes s = sizes;
+  s.hidden = kHidden;
   const auto run_on = [&](const bf16* numbers, int64_t tile_numbers) {
-    s.hidden = kHidden;
     first_steps(s) == 3 ? run<3>(input, numbers, tile_numbers, s, y) : run<4>(input, numbers, tile_numbers, s, y);
   };
-  if (phi.dtype() == DType::bf16 && layout == Layout::channels_last && s.hidden == kHidden && phi.size(3) % 8 == 0) {
-    run_on(phi.data<bf16>(), phi.size(3));
+  if (phi.dtype() == DType::bf16 && phi.layout() == Layout::channels_last && sizes.hidden == kHidden &&
+      pixel_stride(phi) % kPixelAlignment == 0 && reinterpret_cast<uintptr_t>(phi.raw()) % kChunk == 0) {
+    run_on(phi.data<bf16>(), pixel_stride(phi));
   } else {
-    const Tensor packed = pack_phi(phi, layout, s, PackFormat::bf16_rows);
+    const Tensor packed = pack_phi(phi, sizes, PackFormat::bf16_rows);
     run_on(reinterpret_cast<const bf16*>(packed.data<float>()), 2 * packed.size(1));
   }
 }
 
-bool takes(const TileMlpSizes& s) {
+bool fits(const TileMlpSizes& s) {
   return card_has_wgmma() && precision_allows(Precision::bf16) && packs(s) && s.inputs <= kHidden &&
-         s.log_tile <= kPeriods && s.slope >= 0 && s.slope <= 1 &&
+         s.log_side <= kPeriods && s.slope >= 0 && s.slope <= 1 &&
          static_cast<size_t>(SharedMlp(s.depth, first_steps(s)).end) <= card().shared_bytes;
-}
-
-void forward(const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y) {
-  run(PictureInput{x.data<float>()}, phi, Layout::row_major, TileMlpSizes(x, params), y);
-}
-void labels(const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
-            Tensor& y) {
-  run(ClassInput{LabelInput(labels, instance, params)}, phi, params.phi_layout, TileMlpSizes(labels, instance, params),
-      y);
 }
 
 }  // namespace
 
-void add_tile_mlp_wgmma() {
-  kernels::tile_mlp_forward.add(Device::cuda, "wgmma_bf16", forward,
-                                [](const Tensor& x, const Tensor&, const TileMlpParams& params, const Tensor&) {
-                                  return x.dtype() == DType::f32 && takes(TileMlpSizes(x, params));
-                                });
-  kernels::tile_mlp_labels.add(
-      Device::cuda, "wgmma_bf16", labels,
-      [](const Tensor& labels, const Tensor& instance, const Tensor& phi, const TileMlpLabelsParams& params,
-         const Tensor&) { return phi.dtype() != DType::f64 && takes(TileMlpSizes(labels, instance, params)); },
-      {.bf16 = true});
-}
+void add_tile_mlp_wgmma() { add_tile_mlp_forward("wgmma_bf16", run, fits); }
 
 }  // namespace asap::cuda

@@ -9,9 +9,10 @@ namespace asap::definitions {
 
 // Weight of tap i < 2*factor of the tent filter [1,3,..,3,1] / (2 factor^2) (SPEC section 2): exact in every type. factor 1
 // has one tap, which is not asked for.
-ASAP_HOST_DEVICE inline double tent_weight(int64_t i, int64_t factor) {
+template <class T = double>
+ASAP_HOST_DEVICE T tent_weight(int64_t i, int64_t factor) {
   const int64_t rank = i < factor ? i : 2 * factor - 1 - i;
-  return static_cast<double>(2 * rank + 1) / static_cast<double>(2 * factor * factor);
+  return static_cast<T>(2 * rank + 1) / static_cast<T>(2 * factor * factor);
 }
 
 struct LabelPlanes {
