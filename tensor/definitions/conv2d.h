@@ -1,7 +1,5 @@
-// Convolution (cross-correlation), the two gradients of its sums, and with an instance norm behind it. Contract: kernels.h. Next: norm.h.
+// Convolution (cross-correlation) and the two gradients of its sums. Contract: kernels.h. Next: norm.h.
 #pragma once
-
-#include <cmath>
 
 #include "tensor/definitions/padded_index.h"
 #include "tensor/definitions/view.h"
@@ -88,24 +86,6 @@ struct Conv2dWeightGrad {
   }
 };
 
-// One plane of y: the norm of a plane of sums h.
-struct PlaneNorm {
-  View h, gamma, beta, y;
-  NormParams p;
-
-  ASAP_HOST_DEVICE void operator()(int64_t plane) const {
-    const int64_t pixels = y.size(2) * y.size(3), first = plane * pixels, c = plane % y.size(1);
-    double sum = 0, squares = 0;
-    for (int64_t i = 0; i < pixels; ++i) sum += h[first + i];
-    const double mean = sum / static_cast<double>(pixels);
-    for (int64_t i = 0; i < pixels; ++i) squares += (h[first + i] - mean) * (h[first + i] - mean);
-    const double rstd = 1 / std::sqrt(squares / static_cast<double>(pixels) + p.eps);
-    for (int64_t i = 0; i < pixels; ++i) {
-      y.set(first + i, activate(gamma(c) * (h[first + i] - mean) * rstd + beta(c), p.activation_slope));
-    }
-  }
-};
-
 template <class Run>
 void add_conv2d(Device device) {
   kernels::conv2d_forward.add_definition(device, [](const Tensor& x, const Tensor& w, const Tensor& bias,
@@ -119,13 +99,6 @@ void add_conv2d(Device device) {
   kernels::conv2d_weight_grad.add_definition(
       device, [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
         Run::each(dw, Conv2dWeightGrad{x, dy, p, dw.size(0) / p.groups});
-      });
-  kernels::conv2d_instance_norm.add_definition(
-      device, [](const Tensor& x, const Tensor& w, const Tensor& gamma, const Tensor& beta, const Conv2dParams& p,
-                 const NormParams& norm, Tensor& y) {
-        const Tensor h = Tensor::empty(y.shape(), DType::f64, y.device());
-        Run::each(h, Conv2dForward{x, w, {}, p});
-        Run::lines(y.size(0) * y.size(1), PlaneNorm{h, gamma, beta, y, norm});
       });
 }
 

@@ -1,9 +1,10 @@
-// Instance and batch norm with their activation, and the gradients (Ioffe & Szegedy 2015). Contract: kernels.h.
-// Next: spectral_norm.h.
+// Instance and batch norm with their activation, and the gradients (Ioffe & Szegedy 2015); instance norm of a convolution.
+// Contract: kernels.h. Next: spectral_norm.h.
 #pragma once
 
 #include <cmath>
 
+#include "tensor/definitions/conv2d.h"
 #include "tensor/definitions/view.h"
 #include "tensor/kernels.h"
 
@@ -135,6 +136,16 @@ template <class Run>
 void add_norm(Device device) {
   add_norm_over<Run>(device, false, kernels::instance_norm_forward, kernels::instance_norm_backward);
   add_norm_over<Run>(device, true, kernels::batch_norm_forward, kernels::batch_norm_backward);
+  kernels::conv2d_instance_norm.add_definition(
+      device, [](const Tensor& x, const Tensor& w, const Tensor& gamma, const Tensor& beta, const Conv2dParams& conv_params,
+                 const NormParams& p, Tensor& y) {
+        const NormGroups groups(y, false);
+        const auto scratch = [&](const Shape& shape) { return Tensor::empty(shape, DType::f64, y.device()); };
+        const Tensor h = scratch(y.shape()), mean = scratch({groups.count}), rstd = scratch({groups.count});
+        Run::each(h, Conv2dForward{x, w, {}, conv_params});
+        Run::lines(groups.count, NormStatistics{h, mean, rstd, groups, p.eps});
+        Run::each(y, NormForward{h, gamma, beta, mean, rstd, groups, p.activation_slope});
+      });
 }
 
 }  // namespace asap::definitions
