@@ -518,7 +518,7 @@ TEST_CASE("error texts name the op, what was expected and what came") {
         }) == "conv2d: expected an activation slope of at least 0, got -0.1");
   CHECK(error_of([&] { add(x, Tensor::ones({5})); }) == "add: shapes (1,3,4,4) and (5) do not broadcast");
   CHECK(error_of([&] { add(x, x.to(DType::f64)); }) == "add: expected equal dtypes, got f32 and f64");
-  CHECK(error_of([&] { add(x.to(DType::i32), x.to(DType::i32)); }) == "add: expected a to be f32 or f64, got i32");
+  CHECK(error_of([&] { add(x.to(DType::i32), x.to(DType::i32)); }) == "add: expected a to be f32, f64 or bf16, got i32");
   CHECK(error_of([&] { unary(UnaryOp::tanh, {}); }) == "tanh: expected a tensor for x, got an undefined one");
   CHECK(error_of([&] {
           matmul(counting({2, 3}), counting({2, 3}));
