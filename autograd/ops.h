@@ -63,7 +63,7 @@ Variable max(const Variable& x, const std::vector<int>& dims = {}, bool keepdim 
 Variable softmax(const Variable& x, int dim);
 Variable log_softmax(const Variable& x, int dim);
 
-// ---- linear algebra and convolution (ops_linear.cpp, ops_conv.cpp) ---------------------------------------------------------
+// ---- linear algebra and convolution (ops_matmul.cpp, ops_conv2d.cpp) ---------------------------------------------------------
 Variable matmul(const Variable& a, const Variable& b, bool transpose_a = false, bool transpose_b = false);
 // x [N,in], w [out,in], bias [out] or undefined -> [N,out]
 Variable linear(const Variable& x, const Variable& w, const Variable& bias);

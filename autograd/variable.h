@@ -2,7 +2,7 @@
 // Calling an op of autograd/ops.h computes the value at once and, if an input needs a gradient, records a Node with a
 // closure that maps the output's cotangent to the inputs' gradients. backward() runs the nodes newest first.
 // One output a node; no second derivatives; a graph can be run once and is freed as it runs.
-// Next: ops.h; ops_conv.cpp for an op beside its gradient; gradcheck.h.
+// Next: ops.h; ops_conv2d.cpp for an op beside its gradient; gradcheck.h.
 #pragma once
 
 #include <functional>

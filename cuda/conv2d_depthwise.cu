@@ -3,7 +3,7 @@
 // planes of 512 x 514: 19 MB, 5.6 us at 3.35 TB/s). Neighbouring threads take neighbouring pixels; what their windows share
 // comes from the first-level cache.
 #include "cuda/conv2d.h"
-#include "cuda/tile_gemm.cuh"
+#include "cuda/matmul_tiled.cuh"
 #include "tensor/definitions/padded_index.h"
 
 namespace asap::cuda {

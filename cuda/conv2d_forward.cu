@@ -3,7 +3,7 @@
 // the pixels make few tiles (1024 channels at 16 x 16), the weights are most of the bytes and K is split over blocks.
 // 1x1 windows need no windows at all. Bias and activation go with the store. Next: conv2d_input_grad.cu.
 #include "cuda/conv2d_operands.cuh"
-#include "cuda/gemm.h"
+#include "cuda/matmul.h"
 
 namespace asap::cuda {
 namespace {
@@ -81,7 +81,7 @@ void conv2d_forward_implicit_gemm(Precision precision, bool may_split, const Ten
                        int64_t{s.og} * pixels,
                        s.og,
                        epilogue};
-  tile_gemm(precision, plan(precision, s, may_split), s.groups, a, b, result, y);
+  tiled_matmul(precision, plan(precision, s, may_split), s.groups, a, b, result, y);
 }
 
 }  // namespace asap::cuda

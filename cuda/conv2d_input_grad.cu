@@ -6,7 +6,7 @@
 #include <numeric>
 
 #include "cuda/conv2d_operands.cuh"
-#include "cuda/gemm.h"
+#include "cuda/matmul.h"
 
 namespace asap::cuda {
 namespace {
@@ -174,7 +174,7 @@ void conv2d_input_grad_implicit_gemm(Precision precision, bool may_split, const 
   const bool whole_rows = s.stride_h == 1 && s.stride_w == 1 && s.h * s.w % 4 == 0 && is_aligned(dx.raw());
   const PhasePixels result{
       .phases = phases, .data = dx.data<float>(), .vector = whole_rows ? 4 : 1, .picture_step = s.c * s.h * s.w};
-  tile_gemm(precision, plan(precision, s, may_split), int64_t{s.groups} * s.stride_h * s.stride_w, a, b, result, dx);
+  tiled_matmul(precision, plan(precision, s, may_split), int64_t{s.groups} * s.stride_h * s.stride_w, a, b, result, dx);
 }
 
 }  // namespace asap::cuda

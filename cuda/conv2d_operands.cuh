@@ -1,10 +1,10 @@
-// Pictures and weights of a convolution as operands of the tiled matrix product (tile_gemm.cuh): the matrix of windows is
+// Pictures and weights of a convolution as operands of the tiled matrix product (matmul_tiled.cuh): the matrix of windows is
 // read straight from the picture, element by element, and never exists. All three convolution kernels stand on WindowGrid.
 // Next: conv2d_forward.cu.
 #pragma once
 
 #include "cuda/conv2d.h"
-#include "cuda/tile_gemm.cuh"
+#include "cuda/matmul_tiled.cuh"
 
 namespace asap::cuda {
 

@@ -61,7 +61,7 @@ void conv2d_weight_grad_implicit_gemm(Precision precision, const Tensor& x, cons
                            .columns = elements,
                            .vector = elements % 4 == 0 && is_aligned(dw.raw()) ? 4 : 1,
                            .group_step = int64_t{s.og} * elements};
-  tile_gemm(precision, plan_tiles(precision, s.og, elements, depth, s.groups, true), s.groups, a, b, result, dw);
+  tiled_matmul(precision, plan_tiles(precision, s.og, elements, depth, s.groups, true), s.groups, a, b, result, dw);
 }
 
 }  // namespace asap::cuda

@@ -9,7 +9,7 @@ void register_kernels() {
   register_reduce();
   register_softmax();
   register_gather();
-  register_gemm();
+  register_matmul();
   register_conv2d();
   register_norm();
   register_spectral_norm();

@@ -1,6 +1,6 @@
 // KernelSlot: one kernel of the contract (kernels.h) with, for each device, an ordered list of named variants.
 // The first variant that takes the arguments runs, unless one was forced by name:
-//   ASAP_KERNEL=conv2d_forward=naive,gemm=eigen   (environment)
+//   ASAP_KERNEL=conv2d_forward=naive,matmul=eigen   (environment)
 //   ForcedVariant guard(kernels::conv2d_forward, "naive");
 // A forced variant runs wherever it takes the arguments; elsewhere the usual order applies and stderr says so once.
 // The last one, `naive`, is the definition (definitions/): it takes any layout and f64, f32 and bf16. The others take row-major

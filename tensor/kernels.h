@@ -59,11 +59,11 @@ using GatherFn = void(const Tensor& x, const Tensor& index, const AxisParams&, T
 using GatherBackwardFn = void(const Tensor& dy, const Tensor& index, const AxisParams&, Tensor& dx);
 
 // ---- matrix product -----------------------------------------------------------------------------------------------
-struct GemmParams {
+struct MatmulParams {
   bool transpose_a = false, transpose_b = false;
 };
 // y[i] = op(a[i]) op(b[i]): a [B,M,K] (or [B,K,M] transposed), b [B,K,N] (or [B,N,K]), y [B,M,N]; a or b may have batch 1.
-using GemmFn = void(const Tensor& a, const Tensor& b, const GemmParams&, Tensor& y);
+using MatmulFn = void(const Tensor& a, const Tensor& b, const MatmulParams&, Tensor& y);
 
 // ---- convolution (cross-correlation) ------------------------------------------------------------------------------
 enum class PadMode { zero, reflect, replicate };  // reflect does not repeat the border pixel
@@ -202,7 +202,7 @@ inline KernelSlot<SoftmaxFn> log_softmax_forward{"log_softmax_forward"};
 inline KernelSlot<SoftmaxBackwardFn> log_softmax_backward{"log_softmax_backward"};
 inline KernelSlot<GatherFn> gather_forward{"gather_forward"};
 inline KernelSlot<GatherBackwardFn> gather_backward{"gather_backward"};
-inline KernelSlot<GemmFn> gemm{"gemm"};
+inline KernelSlot<MatmulFn> matmul{"matmul"};
 inline KernelSlot<Conv2dForwardFn> conv2d_forward{"conv2d_forward"};
 inline KernelSlot<Conv2dInputGradFn> conv2d_input_grad{"conv2d_input_grad"};
 inline KernelSlot<Conv2dWeightGradFn> conv2d_weight_grad{"conv2d_weight_grad"};

@@ -28,7 +28,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
   if (left.numel() == 0 || right.numel() == 0) {
     y.fill(0);  // a sum over nothing
   } else {
-    kernels::gemm.run(a.device(), left, right, {.transpose_a = transpose_a, .transpose_b = transpose_b}, y);
+    kernels::matmul.run(a.device(), left, right, {.transpose_a = transpose_a, .transpose_b = transpose_b}, y);
   }
   return y.reshape(shape);
 }

@@ -1,4 +1,4 @@
-// NVIDIA's matrix product (cuBLASLt) as variants of gemm: cublaslt, cublaslt_tf32, cublaslt_bf16. Operands and results are
+// NVIDIA's matrix product (cuBLASLt) as variants of matmul: cublaslt, cublaslt_tf32, cublaslt_bf16. Operands and results are
 // float32 in memory; in the last two the library rounds operands as it multiplies. For each shape the algorithms that its
 // heuristic proposes are timed once and the fastest is kept. See yardsticks.h.
 #include <cublasLt.h>
@@ -33,7 +33,7 @@ struct CublasLt {
 
   CublasLt() { check(cublasLtCreate(&handle), "cublasLtCreate"); }
   void check(cublasStatus_t status, const char* what) const {
-    ASAP_CHECK(status == CUBLAS_STATUS_SUCCESS, "gemm: ", what, " failed: ", cublasLtGetStatusString(status));
+    ASAP_CHECK(status == CUBLAS_STATUS_SUCCESS, "matmul: ", what, " failed: ", cublasLtGetStatusString(status));
   }
 };
 
@@ -66,7 +66,7 @@ cublasComputeType_t compute_type(Precision precision) {
     case Precision::tf32: return CUBLAS_COMPUTE_32F_FAST_TF32;
     case Precision::bf16: return CUBLAS_COMPUTE_32F_FAST_16BF;
   }
-  fail("gemm: unknown precision");
+  fail("matmul: unknown precision");
 }
 
 // The library sees matrices column by column, ours [rows, columns] as their transposes. A batch of 1 serves all products.
@@ -118,7 +118,7 @@ Plan make_plan(const Problem& problem, const Tensor& a, const Tensor& b, const T
   return plan;
 }
 
-Plan& plan_of(Precision precision, const Tensor& a, const Tensor& b, const GemmParams& p, const Tensor& y) {
+Plan& plan_of(Precision precision, const Tensor& a, const Tensor& b, const MatmulParams& p, const Tensor& y) {
   static std::map<Problem, Plan> plans;
   uintptr_t addresses = 256;
   for (const Tensor* t : {&a, &b, &y}) addresses |= reinterpret_cast<uintptr_t>(t->raw());
@@ -136,7 +136,7 @@ Plan& plan_of(Precision precision, const Tensor& a, const Tensor& b, const GemmP
   return known != plans.end() ? known->second : plans.emplace(problem, make_plan(problem, a, b, y)).first->second;
 }
 
-void gemm_cublaslt(Precision precision, const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
+void matmul_cublaslt(Precision precision, const Tensor& a, const Tensor& b, const MatmulParams& p, Tensor& y) {
   Plan& plan = plan_of(precision, a, b, p, y);
   const auto multiply = [&](const cublasLtMatmulHeuristicResult_t& algorithm) {
     const float one = 1, zero = 0;
@@ -160,10 +160,10 @@ void register_cublaslt() {
   for (const auto& [precision, name] :
        {std::pair{Precision::bf16, "cublaslt_bf16"}, std::pair{Precision::tf32, "cublaslt_tf32"},
         std::pair{Precision::f32, "cublaslt"}}) {
-    kernels::gemm.add(
+    kernels::matmul.add(
         Device::cuda, name,
-        [=](const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) { gemm_cublaslt(precision, a, b, p, y); },
-        [=](const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
+        [=](const Tensor& a, const Tensor& b, const MatmulParams& p, Tensor& y) { matmul_cublaslt(precision, a, b, p, y); },
+        [=](const Tensor& a, const Tensor& b, const MatmulParams& p, Tensor& y) {
           return a.dtype() == DType::f32 && precision_allows(precision) &&
                  !plan_of(precision, a, b, p, y).algorithms.empty();
         });

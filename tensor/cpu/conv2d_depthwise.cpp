@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "tensor/cpu/conv2d.h"
-#include "tensor/cpu/gemm_micro.h"
+#include "tensor/cpu/matmul_micro.h"
 #include "tensor/cpu/parallel.h"
 
 namespace asap::cpu {

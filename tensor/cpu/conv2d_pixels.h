@@ -1,5 +1,5 @@
 // The column matrix of a convolution, never stored: B[k = (channel, tap)][j = output pixel] = the source pixel that tap
-// sees from output j, outside the picture what the padding mode says. PixelColumns packs a block of it for gemm_block.h in two steps: the source
+// sees from output j, outside the picture what the padding mode says. PixelColumns packs a block of it for matmul_block.h in two steps: the source
 // rows under the block are staged, one channel at a time, with their border (and, for stride > 1, one plane per
 // column phase, so that neighbours in the output are neighbours in memory); then every tap copies whole vectors from
 // there. Serves the forward pass (source x) and the input gradient (source dy). Next: conv2d_implicit_gemm.cpp.
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "tensor/cpu/conv2d.h"
-#include "tensor/cpu/gemm_block.h"
+#include "tensor/cpu/matmul_block.h"
 
 namespace asap::cpu {
 
@@ -51,7 +51,7 @@ class PixelColumns {
   int64_t first_pixel(int64_t panel) const { return panel % panels_per_image() * kWidth; }
   int64_t pixel_count(int64_t panel) const { return std::min(kWidth, g_.oh * g_.ow - first_pixel(panel)); }
 
-  // pack_b of gemm_block.h; k and length are multiples of the number of taps.
+  // pack_b of matmul_block.h; k and length are multiples of the number of taps.
   void pack(int64_t panel, int64_t panels, int64_t k, int64_t length, T* out, int64_t out_step) const {
     const int64_t taps = static_cast<int64_t>(g_.taps.size());
     while (panels > 0) {

@@ -2,7 +2,7 @@
 // its operands where pixels are summed over: the weight gradients. Next: conv2d_weight_grad.cpp.
 #pragma once
 
-#include "tensor/cpu/gemm_pack.h"
+#include "tensor/cpu/matmul_pack.h"
 #include "tensor/definitions/padded_index.h"
 
 namespace asap::cpu {

@@ -2,11 +2,11 @@
 // tap]. Both sides are transposed once per block of pixels, channels innermost; then a tap is only an offset into the
 // same copy of x, and each (tile of o, tap, panel of c) is one run of the micro kernel over the block's pixels.
 // A task owns its part of dw and walks over all pixels: no partial sums, the same bits for any thread count.
-// Next: gemm_micro.h.
+// Next: matmul_micro.h.
 #include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/conv2d_transpose.h"
-#include "tensor/cpu/gemm_block.h"
-#include "tensor/cpu/gemm_packed.h"
+#include "tensor/cpu/matmul_block.h"
+#include "tensor/cpu/matmul_packed.h"
 
 namespace asap::cpu {
 namespace {
@@ -139,7 +139,7 @@ void weight_grad_pointwise(const Tensor& x, const Tensor& dy, const Conv2dSizes&
   for (int64_t image = 0; image < s.n; ++image) {
     for (int64_t group = 0; group < s.groups; ++group) {
       const MatrixProduct<T> product{.m = s.og, .n = s.cg, .k = pixels, .transpose_a = false, .transpose_b = true, .accumulate = image > 0};
-      packed_gemm(dy.data<T>() + (image * s.o + group * s.og) * pixels, x.data<T>() + (image * s.c + group * s.cg) * pixels,
+      packed_matmul(dy.data<T>() + (image * s.o + group * s.og) * pixels, x.data<T>() + (image * s.c + group * s.cg) * pixels,
                   product, dw.data<T>() + group * s.og * s.cg);
     }
   }

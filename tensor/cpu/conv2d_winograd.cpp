@@ -7,7 +7,7 @@
 #include "tensor/cpu/conv2d_winograd.h"
 
 #include "tensor/cpu/conv2d.h"
-#include "tensor/cpu/gemm_block.h"
+#include "tensor/cpu/matmul_block.h"
 
 namespace asap::cpu {
 namespace {

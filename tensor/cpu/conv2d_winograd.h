@@ -7,7 +7,7 @@
 // conv2d_winograd_weight_grad.cpp.
 #pragma once
 
-#include "tensor/cpu/gemm_micro.h"
+#include "tensor/cpu/matmul_micro.h"
 
 namespace asap::cpu::winograd {
 

@@ -1,5 +1,5 @@
 // gather along the middle of [outer, n, inner] and its gradient.
-// Indices are checked by the op (ops_joining.cpp), not here.
+// Indices are checked by the op (ops_cat.cpp), not here.
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
 #include "tensor/kernels.h"

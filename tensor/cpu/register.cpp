@@ -12,7 +12,7 @@ void register_kernels() {
   register_reduce();
   register_softmax();
   register_gather();
-  register_gemm();
+  register_matmul();
   register_conv2d();
   register_norm();
   register_conv2d_instance_norm();
@@ -21,7 +21,7 @@ void register_kernels() {
   register_pool();
   register_resize();
   register_tile_mlp();
-  register_inference();
+  register_label_planes();
   register_optim();
   register_naive();
 }

@@ -19,7 +19,7 @@ struct MatrixProduct {
 
 template <class Run>
 void add_matmul(Device device) {
-  kernels::gemm.add_definition(device, [](const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
+  kernels::matmul.add_definition(device, [](const Tensor& a, const Tensor& b, const MatmulParams& p, Tensor& y) {
     const auto matrices = [&](const Tensor& x, bool transposed) {
       const Tensor m = transposed ? x.transpose(1, 2) : x;
       return View(m.expand({y.size(0), m.size(1), m.size(2)}));

@@ -1,6 +1,6 @@
-// C = A B, tile by tile: the one kernel under gemm, the three convolutions and their split-K forms. C is M x N, the inner
+// C = A B, tile by tile: the one kernel under matmul, the three convolutions and their split-K forms. C is M x N, the inner
 // dimension is K. A block owns a tile of C and walks along K; operands travel from memory to a ring of kStages tiles in
-// shared memory by cp.async, kStages - 1 tiles ahead of the product (tile_product.cuh).
+// shared memory by cp.async, kStages - 1 tiles ahead of the product (matmul_product.cuh).
 //
 // An operand is any struct that says where its element (row, k) lies, as the sum of a place for the row and one for the k
 // (rows of A run along M, rows of B along N). So a picture can be read as the matrix of its windows, and no column matrix
@@ -13,11 +13,11 @@
 //   fold                                      // optional: where to read instead of counting a border element as zero
 // along_k and vector may be constexpr. A result likewise: data, vector, begin(part), int row(m), column(n); and
 // with `epilogue` (epilogue.cuh), whose channels are the rows, sums are stored as that makes of them.
-// Next: gemm.cu for the plainest operands, conv2d_operands.cuh for the windows.
+// Next: matmul.cu for the plainest operands, conv2d_operands.cuh for the windows.
 #pragma once
 
 #include "cuda/epilogue.cuh"
-#include "cuda/tile_product.cuh"
+#include "cuda/matmul_product.cuh"
 #include "tensor/precision.h"
 
 namespace asap::cuda {
@@ -271,7 +271,7 @@ __device__ __forceinline__ void store_tile(const Product& product, const Result 
 
 template <class Product, class A, class B, class Result>
 __global__ void __launch_bounds__(Product::kThreads, Product::kBlocksEach)
-    tile_gemm_kernel(TileProblem<A, B, Result> p) {
+    tiled_matmul_kernel(TileProblem<A, B, Result> p) {
   auto& shared = *dynamic_shared<TileShared<Product, A, B, Result>>();
   const int part = static_cast<int>(blockIdx.z) / p.splits, split = static_cast<int>(blockIdx.z) % p.splits;
   if (threadIdx.x == 0) {
@@ -360,7 +360,7 @@ void with_product(Precision precision, TileSize size, const F& f) {
 
 // `parts` products into `y`, of which `result` says the places. Splits go through partial sums, each laid out as y is.
 template <class A, class B, class Result>
-void tile_gemm(Precision precision, const TilePlan& plan, int64_t parts, const A& a, const B& b, Result result,
+void tiled_matmul(Precision precision, const TilePlan& plan, int64_t parts, const A& a, const B& b, Result result,
                Tensor& y) {
   Epilogue<float> epilogue;
   Tensor partials;
@@ -373,7 +373,7 @@ void tile_gemm(Precision precision, const TilePlan& plan, int64_t parts, const A
   const TileProblem<A, B, Result> problem{a, b, result, plan.tiles_m, plan.splits, y.numel()};
   const dim3 blocks(static_cast<unsigned>(plan.tiles_m * plan.tiles_n), 1, static_cast<unsigned>(parts * plan.splits));
   with_product(precision, plan.size, [&]<class Product>(std::type_identity<Product>) {
-    launch(tile_gemm_kernel<Product, A, B, Result>,
+    launch(tiled_matmul_kernel<Product, A, B, Result>,
            {blocks, Product::kThreads, sizeof(TileShared<Product, A, B, Result>)}, problem);
   });
   if (plan.splits > 1) sum_partials(partials, plan.splits, epilogue, y);

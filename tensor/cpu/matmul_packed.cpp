@@ -1,12 +1,12 @@
-// One matrix product by packed blocks. Declared in gemm_packed.h; the blocking is in gemm_block.h.
-#include "tensor/cpu/gemm_packed.h"
+// One matrix product by packed blocks. Declared in matmul_packed.h; the blocking is in matmul_block.h.
+#include "tensor/cpu/matmul_packed.h"
 
-#include "tensor/cpu/gemm_block.h"
+#include "tensor/cpu/matmul_block.h"
 
 namespace asap::cpu {
 
 template <class T>
-void packed_gemm(const T* a, const T* b, const MatrixProduct<T>& p, T* c) {
+void packed_matmul(const T* a, const T* b, const MatrixProduct<T>& p, T* c) {
   constexpr int64_t width = Simd<T>::columns;
   if (p.k == 0) {
     if (!p.accumulate) std::fill_n(c, p.m * p.n, T(0));
@@ -36,7 +36,7 @@ void packed_gemm(const T* a, const T* b, const MatrixProduct<T>& p, T* c) {
   blocked_product<T>(shape, pack_a, pack_b, target, scatter);
 }
 
-template void packed_gemm<float>(const float*, const float*, const MatrixProduct<float>&, float*);
-template void packed_gemm<double>(const double*, const double*, const MatrixProduct<double>&, double*);
+template void packed_matmul<float>(const float*, const float*, const MatrixProduct<float>&, float*);
+template void packed_matmul<double>(const double*, const double*, const MatrixProduct<double>&, double*);
 
 }  // namespace asap::cpu

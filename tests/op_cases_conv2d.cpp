@@ -212,7 +212,7 @@ void add_large(const Geometry& g, std::vector<OpCase>& rows) {
 
 }  // namespace
 
-std::vector<OpCase> conv_cases() {
+std::vector<OpCase> conv2d_cases() {
   std::vector<OpCase> rows = small_cases();
   for (OpCase& row : medium_cases()) rows.push_back(std::move(row));
   for (const Layout layout : {Layout::row_major, Layout::channels_last}) rows.push_back(bf16_case(layout));

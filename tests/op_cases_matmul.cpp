@@ -27,19 +27,19 @@ std::vector<OpCase> products() {
                            Product{"batch_of_b_is_1", 4, 3, 5, 3, 1}, Product{"blocks_and_rest", 33, 70, 130}}) {
     for (const bool ta : {false, true}) {
       for (const bool tb : {false, true}) {
-        rows.push_back({.name = str("gemm/", p.name, ta ? "_t" : "_n", tb ? "t" : "n"),
+        rows.push_back({.name = str("matmul/", p.name, ta ? "_t" : "_n", tb ? "t" : "n"),
                         .inputs = {normal(matrix(p.batch_a, p.m, p.k, ta)), normal(matrix(p.batch_b, p.k, p.n, tb))},
                         .run = [ta, tb](const Inputs& in) { return matmul(in[0], in[1], ta, tb); },
-                        .slots = {&kernels::gemm}});
+                        .slots = {&kernels::matmul}});
       }
     }
   }
   // More than one block of the inner dimension and of columns; the last more than one of rows. Too long for gradcheck.
   const auto blocks = [&rows](const Product& p, bool ta, bool tb) {
-    rows.push_back({.name = str("gemm/", p.name, ta ? "_t" : "_n", tb ? "t" : "n"),
+    rows.push_back({.name = str("matmul/", p.name, ta ? "_t" : "_n", tb ? "t" : "n"),
                     .inputs = {constant(normal(matrix(0, p.m, p.k, ta))), constant(normal(matrix(0, p.k, p.n, tb)))},
                     .run = [ta, tb](const Inputs& in) { return matmul(in[0], in[1], ta, tb); },
-                    .slots = {&kernels::gemm}});
+                    .slots = {&kernels::matmul}});
   };
   for (const bool ta : {false, true}) {
     for (const bool tb : {false, true}) blocks({"many_blocks", 45, 467, 531}, ta, tb);
@@ -53,8 +53,8 @@ std::vector<OpCase> products() {
     }
   }
   auto row = [&rows](const char* name, const Shape& a, const Shape& b) {
-    rows.push_back({.name = str("gemm/", name), .inputs = {normal(a), normal(b)},
-                    .run = [](const Inputs& in) { return matmul(in[0], in[1]); }, .slots = {&kernels::gemm}});
+    rows.push_back({.name = str("matmul/", name), .inputs = {normal(a), normal(b)},
+                    .run = [](const Inputs& in) { return matmul(in[0], in[1]); }, .slots = {&kernels::matmul}});
   };
   row("matrix_vector", {37, 19}, {19, 1});
   row("vector_matrix", {1, 19}, {19, 37});
@@ -63,24 +63,24 @@ std::vector<OpCase> products() {
   row("outer", {13, 1}, {1, 17});
   row("one_element", {1, 1}, {1, 1});
   row("tiles", {2, 64, 33}, {2, 33, 64});
-  rows.push_back({.name = "gemm/permuted", .inputs = {normal({5, 2, 7}), normal({2, 4, 5})},
+  rows.push_back({.name = "matmul/permuted", .inputs = {normal({5, 2, 7}), normal({2, 4, 5})},
                   .run = [](const Inputs& in) { return matmul(permute(in[0], {1, 2, 0}), transpose(in[1], 1, 2)); },
-                  .slots = {&kernels::gemm}});
-  rows.push_back({.name = "gemm/bf16", .inputs = {compact(normal({9, 40})), compact(normal({40, 11}))},
+                  .slots = {&kernels::matmul}});
+  rows.push_back({.name = "matmul/bf16", .inputs = {compact(normal({9, 40})), compact(normal({40, 11}))},
                   .run = [](const Inputs& in) { return Variable(matmul(in[0].value(), in[1].value())); },
-                  .slots = {&kernels::gemm}, .tolerance = 4e-3});  // a rounding to bf16
+                  .slots = {&kernels::matmul}, .tolerance = 4e-3});  // a rounding to bf16
   rows.push_back({.name = "linear/bias", .inputs = {normal({5, 7}), normal({3, 7}), parameter(normal({3}))},
-                  .run = [](const Inputs& in) { return linear(in[0], in[1], in[2]); }, .slots = {&kernels::gemm}});
+                  .run = [](const Inputs& in) { return linear(in[0], in[1], in[2]); }, .slots = {&kernels::matmul}});
   rows.push_back({.name = "linear/no_bias", .inputs = {normal({5, 7}), normal({3, 7})},
-                  .run = [](const Inputs& in) { return linear(in[0], in[1], {}); }, .slots = {&kernels::gemm}});
+                  .run = [](const Inputs& in) { return linear(in[0], in[1], {}); }, .slots = {&kernels::matmul}});
   return rows;
 }
 
 OpCase large(const Product& p, bool ta, bool tb) {
-  return {.name = str("gemm/", p.name, ta ? "_t" : "_n", tb ? "t" : "n"),
+  return {.name = str("matmul/", p.name, ta ? "_t" : "_n", tb ? "t" : "n"),
           .inputs = {constant(normal(matrix(p.batch_a, p.m, p.k, ta))), constant(normal(matrix(p.batch_b, p.k, p.n, tb)))},
           .run = [ta, tb](const Inputs& in) { return Variable(matmul(in[0].value(), in[1].value(), ta, tb)); },
-          .slots = {&kernels::gemm},
+          .slots = {&kernels::matmul},
           .tolerance = 1e-5,  // up to 9216 products a sum
           .large = true,
           .flops = 2.0 * static_cast<double>(p.m * p.n * p.k * std::max<int64_t>(1, std::max(p.batch_a, p.batch_b)))};
@@ -88,7 +88,7 @@ OpCase large(const Product& p, bool ta, bool tb) {
 
 }  // namespace
 
-std::vector<OpCase> linear_cases() {
+std::vector<OpCase> matmul_cases() {
   std::vector<OpCase> rows = products();
   rows.push_back(large({"2048x2048x2048", 2048, 2048, 2048}, false, false));
   rows.push_back(large({"256_tiles_1024x64x64", 1024, 64, 64, 256, 256}, false, false));

@@ -76,7 +76,7 @@ void add_planes(std::vector<OpCase>& rows) {
 
 }  // namespace
 
-std::vector<OpCase> inference_cases() {
+std::vector<OpCase> label_planes_cases() {
   std::vector<OpCase> rows;
   add_planes(rows);
   return rows;

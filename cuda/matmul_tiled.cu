@@ -1,6 +1,6 @@
 // The plan of a tiled matrix product: which tile, and into how many pieces to cut the inner dimension (split-K); and the second
-// stage of the split form, which sums the pieces in a fixed order. Declared in tile_gemm.cuh.
-#include "cuda/tile_gemm.cuh"
+// stage of the split form, which sums the pieces in a fixed order. Declared in matmul_tiled.cuh.
+#include "cuda/matmul_tiled.cuh"
 
 namespace asap::cuda {
 namespace {

@@ -194,7 +194,7 @@ void add_large(std::vector<OpCase>& rows) {
 
 }  // namespace
 
-std::vector<OpCase> conv_norm_cases() {
+std::vector<OpCase> conv2d_instance_norm_cases() {
   std::vector<OpCase> rows;
   add_with_norm(rows);
   add_with_bias(rows);

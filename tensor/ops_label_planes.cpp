@@ -1,4 +1,4 @@
-// Checked ops on label maps: planes, plain or downsampled. Declared in ops.h; the kernels are cpu/inference.cpp.
+// Checked ops on label maps: planes, plain or downsampled. Declared in ops.h; the kernels are cpu/label_planes.cpp.
 #include <algorithm>
 #include <type_traits>
 

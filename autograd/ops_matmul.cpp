@@ -1,4 +1,4 @@
-// Matrix products beside their gradients. Declared in ops.h; the kernel is kernels::gemm.
+// Matrix products beside their gradients. Declared in ops.h; the kernel is kernels::matmul.
 #include "autograd/ops.h"
 #include "tensor/operands.h"
 

@@ -105,7 +105,7 @@ void label_planes_counted(const Tensor& labels, const Tensor& instance, const La
 
 }  // namespace
 
-void register_inference() {
+void register_label_planes() {
   kernels::label_planes.add(Device::cpu, "counted", label_planes_counted,
                             [](const Tensor&, const Tensor& instance, const LabelPlanesParams&, Tensor& y) {
                               return !instance.defined() || instance.dtype() == y.dtype();

@@ -1,10 +1,10 @@
 // Packing: copies a block of a matrix into a panel, the order in which the micro kernel reads it: [k][width], one step
-// of k after the other. Panels of a are Simd::rows wide, panels of b Simd::columns. Next: gemm_block.h.
+// of k after the other. Panels of a are Simd::rows wide, panels of b Simd::columns. Next: matmul_block.h.
 #pragma once
 
 #include <algorithm>
 
-#include "tensor/cpu/gemm_micro.h"
+#include "tensor/cpu/matmul_micro.h"
 
 namespace asap::cpu {
 

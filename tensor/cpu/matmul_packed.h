@@ -1,4 +1,4 @@
-// One matrix product by packed blocks, for gemm.cpp and for convolutions that are one (1x1). Next: gemm_block.h.
+// One matrix product by packed blocks, for matmul.cpp and for convolutions that are one (1x1). Next: matmul_block.h.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,6 @@ struct MatrixProduct {
   bool transpose_a, transpose_b, accumulate = false;
 };
 template <class T>
-void packed_gemm(const T* a, const T* b, const MatrixProduct<T>& p, T* c);
+void packed_matmul(const T* a, const T* b, const MatrixProduct<T>& p, T* c);
 
 }  // namespace asap::cpu

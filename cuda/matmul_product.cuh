@@ -2,7 +2,7 @@
 // of the inner dimension at a time. Three products behind one interface: SimtProduct (float32 multiply-adds), Tf32Product and
 // Bf16Product (tensor cores; operands are rounded on their way from shared memory into registers).
 // The tiles: A [rows][kPitchA], a row's k side by side; B [kTileDepth][kPitchB], a k's columns side by side. The pitches are
-// chosen so that the lanes of a warp read from different banks of shared memory. Next: tile_gemm.cuh, the kernel around it.
+// chosen so that the lanes of a warp read from different banks of shared memory. Next: matmul_tiled.cuh, the kernel around it.
 #pragma once
 
 #include "cuda/mma.cuh"

@@ -1,7 +1,7 @@
 // The inner loop of every matrix product here: a small tile of the result is kept in registers while the program walks
 // along k. Written with GCC vector types, so the same text becomes AVX-512, AVX2 or SSE code.
 // Method: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34(3), 2008; Van Zee and
-// van de Geijn, BLIS, ACM TOMS 41(3), 2015.  Next: gemm_pack.h fills the panels, gemm_block.h calls this.
+// van de Geijn, BLIS, ACM TOMS 41(3), 2015.  Next: matmul_pack.h fills the panels, matmul_block.h calls this.
 #pragma once
 
 #include <array>

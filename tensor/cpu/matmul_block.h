@@ -1,12 +1,12 @@
 // A blocked matrix product c [M, columns] = A [M, K] B [K, columns] whose operands exist only as functions that pack
-// them: a plain matrix, its transpose, or the pixels under a convolution kernel. Used by gemm.cpp and conv2d_implicit_gemm.cpp.
+// them: a plain matrix, its transpose, or the pixels under a convolution kernel. Used by matmul.cpp and conv2d_implicit_gemm.cpp.
 //
 // Columns come in panels of Simd::columns. Each thread takes a range of panels or of rows and, block by block, packs
 // B [k block, panels] so that it stays in the L2 cache, then runs A past it, one panel of at most kTileRows rows at a
 // time in L1. Every element is summed in the same order, whatever the thread count.
 #pragma once
 
-#include "tensor/cpu/gemm_pack.h"
+#include "tensor/cpu/matmul_pack.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/tensor.h"
 

@@ -1,9 +1,9 @@
-// Batched matrix product y[i] = op(a[i]) op(b[i]) on the CPU, contract in ../kernels.h: `packed` (gemm_block.h) and
-// `eigen`. Next: gemm_packed.cpp.
+// Batched matrix product y[i] = op(a[i]) op(b[i]) on the CPU, contract in ../kernels.h: `packed` (matmul_block.h) and
+// `eigen`. Next: matmul_packed.cpp.
 #define EIGEN_DONT_PARALLELIZE  // we split the work ourselves
 #include <Eigen/Core>
 
-#include "tensor/cpu/gemm_packed.h"
+#include "tensor/cpu/matmul_packed.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/register.h"
 #include "tensor/kernels.h"
@@ -15,7 +15,7 @@ struct Sizes {
   int64_t batch, m, n, k;
   int64_t step_a, step_b;  // elements from one batch to the next; 0 where the batch is shared
 };
-Sizes sizes_of(const Tensor& a, const Tensor& b, const GemmParams& p, const Tensor& y) {
+Sizes sizes_of(const Tensor& a, const Tensor& b, const MatmulParams& p, const Tensor& y) {
   return {.batch = y.size(0), .m = y.size(1), .n = y.size(2), .k = a.size(p.transpose_a ? 1 : 2),
           .step_a = a.size(0) == 1 ? 0 : a.size(1) * a.size(2), .step_b = b.size(0) == 1 ? 0 : b.size(1) * b.size(2)};
 }
@@ -27,7 +27,7 @@ using ConstBlock = Eigen::Map<const RowMajor<T>, 0, Eigen::OuterStride<>>;
 
 // Rows [m0,m1) and columns [n0,n1) of one product.
 template <class T>
-void eigen_block(const T* a, const T* b, T* y, const Sizes& s, const GemmParams& p, int64_t m0, int64_t m1, int64_t n0,
+void eigen_block(const T* a, const T* b, T* y, const Sizes& s, const MatmulParams& p, int64_t m0, int64_t m1, int64_t n0,
                  int64_t n1) {
   const int64_t m = m1 - m0, n = n1 - n0;
   Eigen::Map<RowMajor<T>, 0, Eigen::OuterStride<>> yb(y + m0 * s.n + n0, m, n, Eigen::OuterStride<>(s.n));
@@ -40,9 +40,9 @@ void eigen_block(const T* a, const T* b, T* y, const Sizes& s, const GemmParams&
   else yb.noalias() += an * bn;
 }
 
-void gemm_eigen(const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
+void matmul_eigen(const Tensor& a, const Tensor& b, const MatmulParams& p, Tensor& y) {
   const Sizes s = sizes_of(a, b, p, y);
-  dispatch_floating(a.dtype(), "gemm", [&]<class T>(T) {
+  dispatch_floating(a.dtype(), "matmul", [&]<class T>(T) {
     const T *ap = a.data<T>(), *bp = b.data<T>();
     T* yp = y.data<T>();
     if (s.batch > 1) {
@@ -59,27 +59,27 @@ void gemm_eigen(const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y
   });
 }
 
-void gemm_packed(const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
+void matmul_packed(const Tensor& a, const Tensor& b, const MatmulParams& p, Tensor& y) {
   const Sizes s = sizes_of(a, b, p, y);
-  dispatch_floating(a.dtype(), "gemm", [&]<class T>(T) {
+  dispatch_floating(a.dtype(), "matmul", [&]<class T>(T) {
     const T *ap = a.data<T>(), *bp = b.data<T>();
     T* yp = y.data<T>();
     const MatrixProduct<T> product{s.m, s.n, s.k, p.transpose_a, p.transpose_b};
     // Many products: one thread each. Few: all threads on each.
     parallel_for(s.batch, s.batch >= omp_get_max_threads() ? 1 : s.batch, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) packed_gemm(ap + i * s.step_a, bp + i * s.step_b, product, yp + i * s.m * s.n);
+      for (int64_t i = begin; i < end; ++i) packed_matmul(ap + i * s.step_a, bp + i * s.step_b, product, yp + i * s.m * s.n);
     });
   });
 }
 
 }  // namespace
 
-void register_gemm() {
+void register_matmul() {
   // Packing pays only where what is packed is used more than once: matrix times vector is left to Eigen.
-  kernels::gemm.add(Device::cpu, "packed", gemm_packed, [](const Tensor&, const Tensor&, const GemmParams&, Tensor& y) {
+  kernels::matmul.add(Device::cpu, "packed", matmul_packed, [](const Tensor&, const Tensor&, const MatmulParams&, Tensor& y) {
     return y.size(1) > 1 && y.size(2) > 1;
   });
-  kernels::gemm.add(Device::cpu, "eigen", gemm_eigen);
+  kernels::matmul.add(Device::cpu, "eigen", matmul_eigen);
 }
 
 }  // namespace asap::cpu

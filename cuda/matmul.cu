@@ -1,15 +1,15 @@
 // Batched matrix product y[i] = op(a[i]) op(b[i]) on the card, contract in tensor/kernels.h: the tiled kernel of
-// tile_gemm.cuh in three precisions, with K in one piece (`tiled`) or several (`split_k`).
+// matmul_tiled.cuh in three precisions, with K in one piece (`tiled`) or several (`split_k`).
 // Floor: 2mnk operations, or 4(mk + kn + mn) bytes. Next: conv2d_operands.cuh.
-#include "cuda/gemm.h"
+#include "cuda/matmul.h"
 
 #include "cuda/register.h"
-#include "cuda/tile_gemm.cuh"
+#include "cuda/matmul_tiled.cuh"
 
 namespace asap::cuda {
 namespace {
 
-MatrixProduct product_of(const Tensor& a, const Tensor& b, const GemmParams& p, const Tensor& y) {
+MatrixProduct product_of(const Tensor& a, const Tensor& b, const MatmulParams& p, const Tensor& y) {
   return {.a = static_cast<const float*>(a.raw()),
           .b = static_cast<const float*>(b.raw()),
           .batch = y.size(0),
@@ -57,12 +57,12 @@ Matrix matrix(const float* data, int64_t rows, int64_t depth, bool k_outermost, 
 }
 
 void add_tiled(Precision precision, bool split) {
-  kernels::gemm.add(
+  kernels::matmul.add(
       Device::cuda, variant_name(split ? "split_k" : "tiled", precision),
-      [=](const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
+      [=](const Tensor& a, const Tensor& b, const MatmulParams& p, Tensor& y) {
         matrix_product(precision, split, product_of(a, b, p, y), y);
       },
-      [=](const Tensor& a, const Tensor& b, const GemmParams& p, Tensor& y) {
+      [=](const Tensor& a, const Tensor& b, const MatmulParams& p, Tensor& y) {
         if (a.dtype() != DType::f32 || !precision_allows(precision)) return false;
         const MatrixProduct product = product_of(a, b, p, y);
         return takes_matrix_product(product) && (!split || splits_matrix_product(precision, product));
@@ -89,10 +89,10 @@ void matrix_product(Precision precision, bool may_split, const MatrixProduct& s,
                             .vector = s.n % 4 == 0 && is_aligned(to) ? 4 : 1,
                             .part_step = s.m * s.n,
                             .epilogue = s.epilogue};
-  tile_gemm(precision, plan_tiles(precision, s.m, s.n, s.k, s.batch, may_split), s.batch, a, b, result, y);
+  tiled_matmul(precision, plan_tiles(precision, s.m, s.n, s.k, s.batch, may_split), s.batch, a, b, result, y);
 }
 
-void register_gemm() {
+void register_matmul() {
   for (const Precision precision : {Precision::bf16, Precision::tf32, Precision::f32}) {
     for (const bool split : {true, false}) add_tiled(precision, split);
   }
