@@ -82,7 +82,7 @@ BatchNormResult batch_norm(const Variable& x, const Variable& gamma, const Varia
 // w / (u^T W v), u and v being constants that a power iteration renews first (tensor/ops.h).
 Variable spectral_norm(const Variable& w, const SpectralNormParams& params, Tensor& u, Tensor& v);
 
-// ---- padding, pooling, resizing (ops_spatial.cpp) ----------------------------------------------------------------------------
+// ---- padding, pooling, resizing (ops_pad.cpp, ops_pool.cpp, ops_resize.cpp) -------------------------------------------------------
 Variable pad2d(const Variable& x, const Pad2dParams& params);
 Variable avg_pool2d(const Variable& x, const Pool2dParams& params);
 Variable max_pool2d(const Variable& x, const Pool2dParams& params);

@@ -1,4 +1,4 @@
-// Checked random numbers and optimiser steps. Declared in ops.h; definitions/optim.h.
+// Checked optimiser steps. Declared in ops.h; the definitions are definitions/optim.h.
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -61,22 +61,6 @@ void check_adam(const char* op, const AdamParams& params, const Tensor& state) {
 }
 
 }  // namespace
-
-Tensor random_uniform(const Shape& shape, const RandomParams& params, DType dtype, Device device) {
-  ASAP_CHECK(is_floating(dtype), "random_uniform: expected f32 or f64, got ", dtype);
-  ASAP_CHECK(params.a <= params.b, "random_uniform: expected bounds a <= b, got [", params.a, ", ", params.b, ")");
-  Tensor y = Tensor::empty(shape, dtype, device);
-  kernels::random_uniform.run(device, params, y);
-  return y;
-}
-
-Tensor random_normal(const Shape& shape, const RandomParams& params, DType dtype, Device device) {
-  ASAP_CHECK(is_floating(dtype), "random_normal: expected f32 or f64, got ", dtype);
-  ASAP_CHECK(params.b >= 0, "random_normal: expected a standard deviation of at least 0, got ", params.b);
-  Tensor y = Tensor::empty(shape, dtype, device);
-  kernels::random_normal.run(device, params, y);
-  return y;
-}
 
 Tensor adam_state(double lr, int64_t steps, Device device) {
   ASAP_CHECK(steps >= 0, "adam_state: expected a number of steps, got ", steps);

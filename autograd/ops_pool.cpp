@@ -1,15 +1,7 @@
-// Padding, pooling and resizing beside their gradients. All but max pooling are linear and keep only x's shape.
-// Declared in ops.h.
+// Pooling beside its gradients. The average's keeps only x's shape. Declared in ops.h.
 #include "autograd/ops.h"
 
 namespace asap {
-
-Variable pad2d(const Variable& x, const Pad2dParams& params) {
-  return make_result("pad2d", pad2d(x.value(), params), {x},
-                     [params, x_shape = x.shape()](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
-                       return {pad2d_backward(dy, x_shape, params)};
-                     });
-}
 
 Variable avg_pool2d(const Variable& x, const Pool2dParams& params) {
   return make_result("avg_pool2d", avg_pool2d(x.value(), params), {x},
@@ -25,13 +17,6 @@ Variable max_pool2d(const Variable& x, const Pool2dParams& params) {
                      [params, index = Saved(result.index), x_shape = x.shape()](
                          const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
                        return {max_pool2d_backward(dy, index.get("max_pool2d"), x_shape, params)};
-                     });
-}
-
-Variable resize2d(const Variable& x, Size2 size, ResizeMode mode) {
-  return make_result("resize2d", resize2d(x.value(), size, mode), {x},
-                     [mode, x_shape = x.shape()](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
-                       return {resize2d_backward(dy, x_shape, mode)};
                      });
 }
 

@@ -1,0 +1,54 @@
+// Rows of op_cases.h: padding.
+#include "tests/op_cases.h"
+
+namespace asap::tests {
+namespace {
+
+using Inputs = std::vector<Variable>;
+
+template <class Params>
+struct Row {
+  const char* name;
+  Shape x;
+  Params params;
+};
+
+OpCase large(const std::string& name, std::vector<OpInput> inputs, KernelSlotBase& slot, double flops,
+             std::function<Variable(const Inputs&)> run) {
+  for (OpInput& input : inputs) input.differentiable = false;
+  return {.name = name, .inputs = std::move(inputs), .run = std::move(run), .slots = {&slot}, .large = true, .flops = flops};
+}
+
+}  // namespace
+
+std::vector<OpCase> pad_cases() {
+  std::vector<OpCase> rows;
+  for (const Row<Pad2dParams>& r : {
+           Row<Pad2dParams>{"zero", {2, 3, 4, 5}, {PadMode::zero, 1, 2, 3, 0}},
+           {"zero_beyond_picture", {1, 2, 2, 3}, {PadMode::zero, 5, 4, 6, 3}},
+           {"reflect_1", {2, 3, 4, 5}, {PadMode::reflect, 1, 1, 1, 1}},
+           {"reflect_widest", {1, 2, 4, 5}, {PadMode::reflect, 4, 4, 3, 3}},
+           {"reflect_asymmetric", {1, 2, 6, 7}, {PadMode::reflect, 0, 3, 2, 1}},
+           {"reflect_two_pixels", {1, 2, 2, 2}, {PadMode::reflect, 1, 1, 1, 1}},
+           {"replicate_1", {2, 3, 4, 5}, {PadMode::replicate, 1, 1, 1, 1}},
+           {"replicate_beyond_picture", {1, 2, 2, 3}, {PadMode::replicate, 5, 4, 6, 3}},
+           {"replicate_one_pixel", {1, 3, 1, 1}, {PadMode::replicate, 2, 1, 1, 2}},
+           {"none", {1, 2, 3, 4}, {PadMode::reflect, 0, 0, 0, 0}},
+           {"reflect_blocks", {1, 5, 37, 41}, {PadMode::reflect, 2, 2, 2, 2}},
+           {"zero_parallel", {2, 3, 129, 131}, {PadMode::zero, 1, 2, 3, 4}},
+           {"reflect_parallel", {2, 3, 129, 131}, {PadMode::reflect, 1, 2, 3, 4}},
+           {"replicate_parallel", {2, 3, 129, 131}, {PadMode::replicate, 1, 2, 3, 4}}}) {
+    rows.push_back({.name = str("pad2d/", r.name), .inputs = {normal(r.x)},
+                    .run = [p = r.params](const Inputs& in) { return pad2d(in[0], p); },
+                    .slots = {&kernels::pad2d_forward, &kernels::pad2d_backward}});
+  }
+  const Pad2dParams one{PadMode::reflect, 1, 1, 1, 1};
+  const Shape x{1, 64, 256, 256}, y = pad2d_shape(x, one);
+  rows.push_back(large("pad2d/reflect_1_64x256x256/forward", {normal(x)}, kernels::pad2d_forward, 0,
+                       [one](const Inputs& in) { return Variable(pad2d(in[0].value(), one)); }));
+  rows.push_back(large("pad2d/reflect_1_64x256x256/backward", {normal(y)}, kernels::pad2d_backward, 0,
+                       [one, x](const Inputs& in) { return Variable(pad2d_backward(in[0].value(), x, one)); }));
+  return rows;
+}
+
+}  // namespace asap::tests
