@@ -68,7 +68,7 @@ PatchDiscriminator::PatchDiscriminator(const Config& config, int64_t input_chann
 ScaleOutputs PatchDiscriminator::forward(const Variable& x) {
   ScaleOutputs outputs;
   for (nn::Layer* layer : layers_) outputs.push_back((*layer)(outputs.empty() ? x : outputs.back()));
-  outputs.back() = to(outputs.back(), sum_dtype(x.dtype()));  // for the losses
+  outputs.back() = convert(outputs.back(), sum_dtype(x.dtype()));  // for the losses
   return outputs;
 }
 

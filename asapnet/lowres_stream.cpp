@@ -48,11 +48,6 @@ class Block : public nn::Module {
   ConvNormRelu& conv;
 };
 
-// x in the type and layout of another tensor, for a stream whose weights are not f32: only where x has no gradient.
-Variable converted(const Variable& x, const Tensor& like) {
-  return x.requires_grad() ? x : Variable(x.value().to(like.dtype()).to(like.layout()));
-}
-
 }  // namespace
 
 DType activation_dtype(const Tensor& weight) {
@@ -120,7 +115,7 @@ Variable LowresStream::forward(const Variable& x, const Variable& z) {
 }
 
 Variable LowresStream::forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit) {
-  return phi(converted(downsample(x), convs_.front()->weight()), z, visit);
+  return phi(downsample(x), z, visit);
 }
 
 // The planes lie as the weights do.
@@ -132,11 +127,12 @@ Variable LowresStream::forward(const Tensor& labels, const Tensor& instance, con
 
 // From the downsampled input.
 Variable LowresStream::phi(Variable h, const Variable& z, const std::function<void(const Variable&)>& visit) {
-  h = to(h, activation_dtype(convs_.front()->conv().weight.value()));
+  const Tensor& weight = convs_.front()->weight();
+  h = convert(h, activation_dtype(weight), weight.layout());
   for (ConvNormRelu* conv : convs_) visit(h = (*conv)(h));
   if (z_to_features_ && z.defined()) {
     // Behind the last instance norm, which would remove a constant added to a channel before it.
-    h = h + converted(to(reshape((*z_to_features_)(z), {h.size(0), h.size(1), 1, 1}), h.dtype()), h.value());
+    h = h + convert(reshape((*z_to_features_)(z), {h.size(0), h.size(1), 1, 1}), h.dtype());
   }
   const Variable result = (*to_phi_)(h);
   visit(result);

@@ -33,7 +33,7 @@ Tensor all_channels(const Config& config, const ModelInput& input, DType dtype) 
 
 // The discriminator's input: the generator's input and a picture on channels.
 Variable discriminator_input(const Config& config, const ModelInput& input, const Variable& picture, DType dtype) {
-  return cat(std::vector<Variable>{all_channels(config, input, dtype), to(picture, dtype)}, 1);
+  return cat(std::vector<Variable>{all_channels(config, input, dtype), convert(picture, dtype)}, 1);
 }
 
 Variable as_variable(const Tensor& x) { return x.defined() ? Variable(x) : Variable(); }
@@ -144,7 +144,7 @@ GeneratorLosses AsapNet::generator_losses(const Batch& batch, RandomStream& nois
   }
   if (config_.lambda_L1 > 0) losses.add("L1", l1_loss(fake, real) * config_.lambda_L1);
   if (config_.lambda_MSE > 0) losses.add("MSE", mse_loss(fake, real) * config_.lambda_MSE);
-  if (config_.lambda_phi > 0) losses.add("PHI", sum(square(to(phi, sum_dtype(phi.dtype())))) * config_.lambda_phi);
+  if (config_.lambda_phi > 0) losses.add("PHI", sum(square(convert(phi, sum_dtype(phi.dtype())))) * config_.lambda_phi);
   if (kld.defined()) losses.add("KLD", kld * config_.lambda_kld);
   return {losses, fake.value()};
 }

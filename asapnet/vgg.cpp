@@ -65,7 +65,7 @@ Vgg19::Vgg19(const nn::StateDict& weights, bool normalise, const std::string& so
 std::array<Variable, Vgg19::kFeatures> Vgg19::forward(const Variable& x) const {
   std::array<Variable, kFeatures> features;
   Variable h = scale_.defined() ? x * scale_ + Variable(shift_) : x;
-  h = to(h, activation_dtype(convs_[0].weight.value()));
+  h = convert(h, activation_dtype(convs_[0].weight.value()));
   size_t feature = 0;
   for (size_t i = 0; i < convs_.size(); ++i) {
     const int number = kConvs[i];

@@ -45,7 +45,9 @@ inline Variable operator-(const Variable& a) { return affine(a, -1, 0); }
 // ---- shape (ops_shape.cpp): views where the values lie contiguously -----------------------------------------------------
 Variable reshape(const Variable& x, const Shape& shape);
 Variable reshape(const Variable& x, std::initializer_list<int64_t> sizes);  // one size may be -1
-Variable to(const Variable& x, DType dtype);  // floating; the gradient comes back in x's type
+// In another floating type, and layout; the gradient comes back in x's type.
+Variable convert(const Variable& x, DType dtype);
+Variable convert(const Variable& x, DType dtype, Layout layout);
 Variable permute(const Variable& x, const std::vector<int>& dims);
 Variable transpose(const Variable& x, int d0, int d1);
 Variable slice(const Variable& x, int dim, int64_t start, int64_t end, int64_t step = 1);

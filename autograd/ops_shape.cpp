@@ -21,9 +21,11 @@ Variable reshape(const Variable& x, std::initializer_list<int64_t> sizes) {
   return reshaped(x, x.value().contiguous().reshape(sizes));
 }
 
-Variable to(const Variable& x, DType dtype) {
-  if (x.dtype() == dtype) return x;
-  return make_result("to", x.value().to(dtype), {x},
+Variable convert(const Variable& x, DType dtype) { return convert(x, dtype, x.value().layout()); }
+Variable convert(const Variable& x, DType dtype, Layout layout) {
+  const Tensor y = x.value().to(dtype).to(layout);
+  if (y.shares_storage(x.value())) return x;
+  return make_result("convert", y, {x},
                      [from = x.dtype()](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
                        return {dy.to(from)};
                      });

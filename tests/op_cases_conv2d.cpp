@@ -154,24 +154,6 @@ std::vector<OpCase> medium_cases() {
   return rows;
 }
 
-// y, dx, then dw and bias in f32: of tensors in bf16, in either layout.
-OpCase bf16_case(Layout layout) {
-  return {.name = str("conv2d/bf16_", layout == Layout::row_major ? "row_major" : "channels_last"),
-          .inputs = {compact(normal({2, 5, 9, 8})), compact(normal({4, 5, 3, 3})), constant(normal({4})),
-                     compact(normal({2, 4, 5, 4}))},
-          .run = [layout](const Inputs& in) {
-            const Tensor x = in[0].value().to(layout), w = in[1].value().to(layout), dy = in[3].value().to(layout);
-            const Tensor& bias = in[2].value();
-            const Conv2dParams p{.stride = 2, .padding = 1};
-            std::vector<Tensor> results{conv2d(x, w, bias, p), conv2d_input_grad(dy, w, x.shape(), p),
-                                        conv2d_weight_grad(x, dy, w.shape(), p, bias.dtype())};
-            for (Tensor& result : results) result = result.to(bias.dtype()).contiguous().reshape({-1});
-            return Variable(cat(results, 0));
-          },
-          .slots = {&kernels::conv2d_forward, &kernels::conv2d_input_grad, &kernels::conv2d_weight_grad},
-          .tolerance = 4e-3};  // a rounding to bf16
-}
-
 // Forward, input gradient and weight gradient do the same number of multiply-adds. With an activation, the forward pass alone
 // has it; under a padding mode, the input gradient is another kernel's as well.
 void add_large(const Geometry& g, std::vector<OpCase>& rows) {
@@ -215,7 +197,6 @@ void add_large(const Geometry& g, std::vector<OpCase>& rows) {
 std::vector<OpCase> conv2d_cases() {
   std::vector<OpCase> rows = small_cases();
   for (OpCase& row : medium_cases()) rows.push_back(std::move(row));
-  for (const Layout layout : {Layout::row_major, Layout::channels_last}) rows.push_back(bf16_case(layout));
   const std::vector<Geometry> geometries{
       // generator, facades 512
       {"G_3x3_1024_1024_@18", {1, 1024, 18, 18}, {1024, 1024, 3, 3}},

@@ -36,7 +36,7 @@ OpCase layer_case(const LayerRow& r, Layout layout) {
   };
   OpCase row;
   row.inputs = {operand(r.x, 1), operand(r.w, 1 / std::sqrt(static_cast<double>(r.w.numel() / r.w[0]))),
-                constant(normal({r.w[0]}))};
+                constant(parameter(normal({r.w[0]})))};
   row.tolerance = r.bf16 ? kBf16Result : r.tolerance;
   if (r.bf16) row.bf16_tolerance = row.tolerance;  // nothing is left to round
   row.name = str("/", r.name, "_", name(layout));
@@ -51,7 +51,7 @@ bool is_of_its_own(const LayerRow& r, Layout layout) {
 OpCase norm_case(const LayerRow& r, Layout layout) {
   OpCase row = layer_case(r, layout);
   row.name = "conv2d_instance_norm" + row.name;
-  row.inputs.push_back(constant(normal({r.w[0]})));
+  row.inputs.push_back(constant(parameter(normal({r.w[0]}))));
   row.slots = {&kernels::conv2d_instance_norm};
   row.run = [r](const Inputs& in) {
     return result(conv2d_instance_norm(in[0], in[1], in[2], in[3], r.conv, r.norm), in[2]);

@@ -43,6 +43,7 @@ std::vector<OpCase> views_and_copies() {
     const Tensor x = in[0].value().to(Layout::channels_last);
     return Variable(add(x.to(Layout::row_major), x.to(DType::bf16).to(x.dtype())));
   });
+  rows.back().row_major = "the row chooses its layouts";
   row("copy/unaligned", {normal({4099})}, [](const Inputs& in) { return reshape(slice(in[0], 0, 3, 4099), {1024, 4}); });
   row("copy/columns_of_8", {normal({9, 24})}, [](const Inputs& in) { return reshape(slice(in[0], 1, 4, 12), {72}); });
   row("copy/columns_of_10", {normal({9, 24})}, [](const Inputs& in) { return reshape(slice(in[0], 1, 2, 12), {90}); });

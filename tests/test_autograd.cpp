@@ -38,7 +38,7 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 
 TEST_CASE("the graph of docs/autograd.md") {
   ran();
-  const Variable a = leaf({2}), b = leaf({3});
+  const Variable a = leaf(Values{2}), b = leaf(Values{3});
   Variable p = a * b, q = p + b;
   p.retain_grad();
   q.retain_grad();
