@@ -163,8 +163,6 @@ std::vector<OpCase> norm_cases() {
     row.not_bf16 = "x + 100 keeps no digits";
     rows.push_back(row);
   }
-  for (const bool batch : {false, true}) {
-  }
   for (const auto& [name, shape] : {std::pair<const char*, Shape>{"64x512x512_relu", {1, 64, 512, 512}},
                                     {"1024x16x16_relu", {1, 1024, 16, 16}}, {"64x256x256_relu", {1, 64, 256, 256}}}) {
     rows.push_back(large_forward(name, shape, 0));
