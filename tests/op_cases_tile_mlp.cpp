@@ -146,7 +146,7 @@ void add_bf16(const LabelRow& l, std::vector<OpCase>& rows) {
   row.name = str("tile_mlp/labels_", l.r.name, "_bf16");
   row.inputs = label_inputs(l);
   row.inputs[1] = compact(row.inputs[1]);
-  row.inputs.push_back(constant(normal({l.r.batch, l.r.params.out, l.r.grid_h * l.r.params.tile, l.r.grid_w * l.r.params.tile})));
+  row.inputs.push_back(constant(parameter(normal({l.r.batch, l.r.params.out, l.r.grid_h * l.r.params.tile, l.r.grid_w * l.r.params.tile}))));
   row.slots = {&kernels::tile_mlp_forward};
   row.run = [p = l.r.params](const Inputs& in) { return Variable(tile_mlp(in[0].value(), {}, in[1].value(), p)); };
   rows.push_back(row);
