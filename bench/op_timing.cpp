@@ -188,8 +188,8 @@ std::string verify(const OpCase& row, KernelSlotBase& slot, const std::string& v
     const std::string peer = peer_of(state, slot, variant);
     const double difference = tests::relative_difference(result, result_of(state, slot, peer));
     // Both may be off, where the table compares with float64.
-    const double tolerance = tests::tolerance_at(row, tests::precision_of(variant)) +
-                             tests::tolerance_at(row, tests::precision_of(peer));
+    const double tolerance = tests::tolerance_at(row, DType::f32, tests::precision_of(variant)) +
+                             tests::tolerance_at(row, DType::f32, tests::precision_of(peer));
     if (!(difference <= tolerance)) {
       fail(state.wrong[variant] = str(row.name, ": ", variant, " differs from ", peer, " by ", difference,
                                       " of the largest value, tolerance ", tolerance));
