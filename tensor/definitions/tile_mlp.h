@@ -119,24 +119,24 @@ class TileMlp {
   Tensor picture(int64_t channels) const {
     return Tensor::empty({phi_.size(0), channels, phi_.size(2) * p_.tile, phi_.size(3) * p_.tile}, between_, phi_.device());
   }
-  // The outputs of the layers but the last, behind an undefined tensor for the input.
-  std::vector<Tensor> hidden() const {
-    std::vector<Tensor> z(1);
-    for (int64_t l = 0; l + 1 < p_.depth; ++l) {
-      z.push_back(picture(p_.width));
-      Run::each(z.back(), layer(l, z[static_cast<size_t>(l)]));
-    }
-    return z;
+  // The output of layer l but the last, from that of the one below.
+  Tensor hidden(int64_t l, const Tensor& z) const {
+    const Tensor next = picture(p_.width);
+    Run::each(next, layer(l, z));
+    return next;
   }
 
   void forward(Tensor& y) const {
-    const TileMlpLayer last = layer(p_.depth - 1, hidden().back());
+    Tensor z;  // undefined: the input
+    for (int64_t l = 0; l + 1 < p_.depth; ++l) z = hidden(l, z);
+    const TileMlpLayer last = layer(p_.depth - 1, z);
     if (y.dtype() == DType::u8) return Run::each(y.permute({0, 3, 1, 2}), TileMlpPicture{last});
     Run::each(y, last);
   }
 
   void backward(const Tensor& dy, Tensor& dx, Tensor& dphi) const {
-    std::vector<Tensor> z = hidden();
+    std::vector<Tensor> z(1);
+    for (int64_t l = 0; l + 1 < p_.depth; ++l) z.push_back(hidden(l, z.back()));
     z.push_back(picture(p_.out));
     Run::each(z.back(), layer(p_.depth - 1, z[z.size() - 2]));
     Tensor dz = dy;

@@ -86,7 +86,7 @@ void lend(KernelSlot<void(Args...)>& slot) {
     const Opened opened;
     ++counted.kernels[slot.name()];
     slot.run(Device::cpu, args...);
-  });
+  }, {}, {.strided = true, .bf16 = true});
   slot.force("lent");  // also where a real device has kernels of its own
 }
 
