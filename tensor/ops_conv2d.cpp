@@ -95,7 +95,7 @@ Tensor conv2d_input_grad(const Tensor& dy, const Tensor& w, const Shape& x_shape
   if (nothing_to_sum(dy, w)) {
     dx.fill(0);
   } else if (dx.numel() > 0) {
-    kernels::conv2d_input_grad.run(dy.device(), dy, weights, bounded(x_shape, w.shape(), params), dx);
+    kernels::conv2d_input_grad.run(dy.device(), cotangent_operand(weights, dy), weights, bounded(x_shape, w.shape(), params), dx);
   }
   return dx;
 }

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "tensor/checks.h"
+#include "tensor/operands.h"
 #include "tensor/ops.h"
 
 namespace asap {
@@ -112,7 +113,7 @@ TileMlpGrads tile_mlp_backward(const Tensor& labels, const Tensor& x, const Tens
              phi.device(), " like y, got ", dy.dtype(), " on ", dy.device());
   TileMlpGrads grads{want_dx && x.defined() ? Tensor::like(x) : Tensor(), Tensor::like(phi)};
   if (dy.numel() == 0) return grads;  // an empty batch: so are they
-  kernels::tile_mlp_backward.run(phi.device(), labels, x, phi, dy, params, grads.dx, grads.dphi);
+  kernels::tile_mlp_backward.run(phi.device(), labels, x, phi, cotangent_operand(phi, dy), params, grads.dx, grads.dphi);
   return grads;
 }
 
