@@ -1,4 +1,4 @@
-// The ASAPNet generator: y = highres_stream(x, phi = lowres_stream(x)). SPEC section 2; paper figure 2.
+// The ASAPNet generator: y = highres_stream(x, phi = lowres_stream(x)). docs/asapnet.md; paper figure 2.
 // Next: lowres_stream.h, highres_stream.h.
 #pragma once
 
@@ -11,7 +11,7 @@ struct GeneratorResult {
   Variable phi;  // [N,P,H/S,W/S]
 };
 
-// State: lowres_stream.model.* as SPEC section 7 names them (and lowres_stream.z_fc.* with condition_on_z).
+// State: lowres_stream.model.* as docs/asapnet.md, checkpoint keys, names them (and lowres_stream.z_fc.* with condition_on_z).
 class Generator : public nn::Module {
  public:
   explicit Generator(const Config& config);

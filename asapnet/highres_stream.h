@@ -1,4 +1,4 @@
-// The high-res stream (SPEC section 2; paper section 3.1): every S x S tile runs its own small MLP on each of its pixels,
+// The high-res stream (docs/asapnet.md; paper section 3.1): every S x S tile runs its own small MLP on each of its pixels,
 // fed with the label channels and the pixel's position in the tile. The work is done by the op tile_mlp.
 #pragma once
 

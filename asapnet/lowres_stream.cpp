@@ -82,7 +82,7 @@ int64_t phi_channels(const Config& config) {
 LowresStream::LowresStream(const Config& config) : config_(config) {
   auto& layers = register_module<NumberedLayers>("model");
   const bool padded = config.reflection_pad || config.replicate_pad;
-  const int64_t places = padded ? 3 : 2, place = padded ? 1 : 0;  // SPEC section 7: s and q
+  const int64_t places = padded ? 3 : 2, place = padded ? 1 : 0;  // docs/asapnet.md, checkpoint keys
   const int64_t halvings = std::countr_zero(static_cast<uint64_t>(config.learned_ds_factor));
   convs_.push_back(&layers.add<ConvNormRelu>(place, config.input_channels(), config.lr_width, 1, config));
   int64_t channels = config.lr_width;

@@ -1,4 +1,4 @@
-// The low-res stream (SPEC section 2; paper section 3.2): S1 fixed downsampling by a tent filter, S2 by strided
+// The low-res stream (docs/asapnet.md; paper section 3.2): S1 fixed downsampling by a tent filter, S2 by strided
 // convolutions, lr_depth convolutions at the grid's size, and a 1x1 convolution to phi, the weights of every tile's MLP.
 // Next: highres_stream.h, generator.h.
 #pragma once

@@ -1,5 +1,5 @@
 // AsapNet: generator, discriminator, optional encoder and perceptual net with their losses, and GanStep, the two
-// optimisation steps of one training iteration (SPEC sections 4 and 5). The published four modes are forward functions
+// optimisation steps of one training iteration (docs/asapnet.md, losses and training). The published four modes are forward functions
 // here: generator, discriminator, encode, inference.
 // Next: generator.h, discriminator.h, losses.h; gan_step.cpp; train/run/trainer.h drives it.
 #pragma once
@@ -54,7 +54,7 @@ struct GeneratorLosses {
   Tensor fake;    // [N,3,H,W]
 };
 
-enum class SpectralInit { pytorch_default, xavier };  // SPEC section 5, init
+enum class SpectralInit { pytorch_default, xavier };  // docs/asapnet.md, training
 
 // What the networks read of a batch.
 struct ModelInput {

@@ -16,7 +16,7 @@
 namespace asap::asapnet {
 
 enum class SessionOutput {
-  picture,  // u8 [N,H,W,output_nc], truncated as SPEC section 6 says
+  picture,  // u8 [N,H,W,output_nc], as tensor/picture_value.h rounds
   values    // f32 [N,output_nc,H,W] in [-1,1]
 };
 

@@ -1,4 +1,4 @@
-// The low-res stream's input from class numbers (SPEC section 2): one-hot planes and the instance channel, downsampled by the
+// The low-res stream's input from class numbers (docs/asapnet.md): one-hot planes and the instance channel, downsampled by the
 // tent filter. Nothing one-hot is ever in memory. Next: conv_layer_split_k.cu, which reads the result.
 #include <cstdint>
 

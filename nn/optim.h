@@ -70,7 +70,7 @@ class Sgd : public Optimizer {
 
 // Learning rate of `epoch` (counted from 1) under each schedule, from the initial rate lr0.
 namespace schedule {
-// SPEC section 5: lr0 through epoch niter, then lr0 / niter_decay less at the end of every later epoch.
+// lr0 through epoch niter, then lr0 / niter_decay less at the end of every later epoch.
 double linear_decay(double lr0, int64_t epoch, int64_t niter, int64_t niter_decay);
 double step(double lr0, int64_t epoch, int64_t step_size, double factor);  // times factor every step_size epochs
 double exponential(double lr0, int64_t epoch, double factor);              // times factor every epoch

@@ -102,7 +102,7 @@ using NormBackwardFn = void(const Tensor& x, const Tensor& gamma, const Tensor& 
 using Conv2dInstanceNormFn = void(const Tensor& x, const Tensor& w, const Tensor& gamma, const Tensor& beta,
                                   const Conv2dParams&, const NormParams&, Tensor& y);
 
-// Spectral norm (Miyato et al. 2018; SPEC section 3): y = w / sigma, sigma = u^T W v, W [M,K] being w [M,...] as a matrix.
+// Spectral norm (Miyato et al. 2018): y = w / sigma, sigma = u^T W v, W [M,K] being w [M,...] as a matrix.
 // First, in place, one step of power iteration if asked for: v = W^T u / max(|W^T u|, eps), u = W v / max(|W v|, eps).
 struct SpectralNormParams {
   bool power_iteration = true;
@@ -138,7 +138,7 @@ enum class ResizeMode { nearest, bilinear, bilinear_align_corners };
 using Resize2dForwardFn = void(const Tensor& x, ResizeMode, Tensor& y);
 using Resize2dBackwardFn = void(const Tensor& dy, ResizeMode, Tensor& dx);
 
-// ---- ASAPNet's per-tile MLP (SPEC section 2, high-res stream) -----------------------------------------------------
+// ---- ASAPNet's per-tile MLP (docs/asapnet.md, high-res stream) ---------------------------------------------------
 // Every tile x tile square of the picture runs its own MLP, whose weights are one column of phi [B,P,H/tile,W/tile]. A pixel's
 // inputs: one-hot planes of its label (labels u8 or i32 [B,H,W] or undefined; outside 0..classes-1: all zeros), x's channels
 // (x [B,C,H,W] or undefined; one of the two is defined), then 4*log2(tile) sinusoids (for f = tile, tile/2, .., 2: cos, sin of
@@ -149,13 +149,13 @@ struct TileMlpParams {
   double slope = 0.01;
   int64_t classes = 0;  // of labels
 };
-// y floating [B,out,H,W] in [-1,1], or u8 [B,H,W,out] = trunc(clip((v + 1) / 2 * 255)), 0 for a NaN (SPEC section 6).
+// y floating [B,out,H,W] in [-1,1], or u8 [B,H,W,out] = trunc(clip((v + 1) / 2 * 255)), 0 for a NaN.
 using TileMlpForwardFn = void(const Tensor& labels, const Tensor& x, const Tensor& phi, const TileMlpParams&, Tensor& y);
 // dx only where defined; recomputes the hidden layers from labels, x and phi.
 using TileMlpBackwardFn = void(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& dy,
                                const TileMlpParams&, Tensor& dx, Tensor& dphi);
 
-// Label maps as a picture: one-hot planes, then the instance channel, downsampled by the tent filter of SPEC section 2 (factor
+// Label maps as a picture: one-hot planes, then the instance channel, downsampled by the tent filter of docs/asapnet.md (factor
 // 1: as they are). labels u8 or i32 [N,H,W], a label outside 0..classes-1 gives all zeros; instance floating [N,1,H,W] or
 // undefined; y floating [N,classes(+1),H/factor,W/factor].
 struct LabelPlanesParams {

@@ -1,5 +1,5 @@
 // Checked front of ASAPNet's per-tile MLP: sizes, grid and phi must fit together before a kernel runs.
-// Declared in ops.h; the kernels are cpu/tile_mlp*.cpp. Source: SPEC of the high-res stream, ASAPNet (CVPR 2021), section 3.
+// Declared in ops.h; the kernels are cpu/tile_mlp*.cpp. Source: ASAPNet (CVPR 2021), section 3.
 #include <bit>
 
 #include "tensor/checks.h"

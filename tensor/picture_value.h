@@ -5,7 +5,7 @@
 
 namespace asap {
 
-// v in [-1,1] -> (v + 1) / 2 * 255, clipped, the fraction cut off (SPEC section 6); a NaN becomes 0.
+// v in [-1,1] -> (v + 1) / 2 * 255, clipped, the fraction cut off; a NaN becomes 0.
 template <class T>
 [[gnu::always_inline]] constexpr uint8_t picture_value(T v) {
   const T scaled = (v + 1) / 2 * 255;

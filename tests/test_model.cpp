@@ -69,7 +69,7 @@ TEST_CASE("the presets have the published sizes") {
     const char* name;
     int64_t tile, fixed, mlp_in, phi, generator, discriminator;
   };
-  // SPEC section 1.
+  // docs/asapnet.md, configuration.
   for (const Row& row : {Row{"facades256", 16, 1, 29, 14595, 81744963, 5554306}, Row{"facades512", 32, 2, 33, 14851, 82007363, 5554306},
                          Row{"facades1024", 64, 4, 37, 15107, 82269763, 5554306},
                          Row{"cityscapes256", 16, 1, 51, 16003, 83201411, 5601410},
