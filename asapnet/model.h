@@ -1,6 +1,6 @@
 // AsapNet: generator, discriminator, optional encoder and perceptual net with their losses, and GanStep, the two
-// optimisation steps of one training iteration (docs/asapnet.md, losses and training). The published four modes are forward functions
-// here: generator, discriminator, encode, inference.
+// optimisation steps of one training iteration (docs/asapnet.md, losses and training). The published four modes are
+// forward functions here: generator, discriminator, encode, inference.
 // Next: generator.h, discriminator.h, losses.h; gan_step.cpp; train/run/trainer.h drives it.
 #pragma once
 

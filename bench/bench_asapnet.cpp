@@ -1,5 +1,5 @@
-// Times the whole model: inference and its two streams, and a training iteration (G step + D step, docs/asapnet.md, training), with
-// the names that peers/bench_torch.py prints for PyTorch. Batch 1, random weights, VGG-19 of torchvision's widths.
+// Times the whole model: inference and its two streams, and a training iteration (G step + D step), with the names that
+// peers/bench_torch.py prints for PyTorch. Batch 1, random weights, VGG-19 of torchvision's widths.
 // Each row: median and spread over the repetitions, peak memory of our allocator and of the process.
 // --device=cuda: the same on the card, and larger, in batches of 8, in tf32 and bf16.
 //   bench_asapnet --benchmark_filter=inference/facades512 --benchmark_repetitions=9

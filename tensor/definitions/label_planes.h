@@ -7,8 +7,8 @@
 
 namespace asap::definitions {
 
-// Weight of tap i < 2*factor of the tent filter [1,3,..,3,1] / (2 factor^2) (docs/asapnet.md, fixed downsampling): exact in every type. factor 1
-// has one tap, which is not asked for.
+// Weight of tap i < 2*factor of the tent filter [1,3,..,3,1] / (2 factor^2) (docs/asapnet.md, fixed downsampling): exact in
+// every type. factor 1 has one tap, which is not asked for.
 template <class T = double>
 ASAP_HOST_DEVICE T tent_weight(int64_t i, int64_t factor) {
   const int64_t rank = i < factor ? i : 2 * factor - 1 - i;
