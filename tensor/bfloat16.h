@@ -1,5 +1,5 @@
-// bf16: float32 with the lower 16 bits of the significand cut off. A storage type: arithmetic converts to float.
-// Used by packed weights and activations of inference (asapnet/session.h); next: dtype.h.
+// bf16: float32 with the lower 16 bits of the significand cut off. Arithmetic converts to float; sums of
+// bf16 numbers are carried in float or better and rounded once. Next: dtype.h.
 #pragma once
 
 #include <bit>

@@ -2,7 +2,8 @@
 // float32 unless a caller asks for less, for the life of a ScopedPrecision on this thread:
 //   tf32   operands rounded to 10 bits of significand, sums in f32 (about 3e-4 of the result)
 //   bf16   operands rounded to 7 bits of significand, sums in f32 (about 3e-3 of the result)
-// A less exact precision is a permission: a device without a fitting variant computes more exactly.
+// A less exact precision is a permission: a device without a fitting variant computes more exactly. With bf16, the model's
+// training on the CPU also keeps activations in bf16 (activation_dtype in asapnet/lowres_stream.h).
 // Variants that round their operands end in _tf32 or _bf16 and take nothing unless the precision allows it.
 #pragma once
 

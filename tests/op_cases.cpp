@@ -71,6 +71,12 @@ std::vector<double> host_values(const Tensor& x) {
 
 }  // namespace
 
+OpCase timed(const std::string& name, std::vector<OpInput> inputs, KernelSlotBase& slot, double flops,
+             std::function<Variable(const std::vector<Variable>&)> run) {
+  for (OpInput& input : inputs) input.differentiable = false;
+  return {.name = name, .inputs = std::move(inputs), .run = std::move(run), .slots = {&slot}, .large = true, .flops = flops};
+}
+
 const std::vector<OpCase>& op_cases() {
   static const std::vector<OpCase> all = [] {
     std::vector<OpCase> rows;

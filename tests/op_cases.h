@@ -97,6 +97,10 @@ struct OpCase {
   double bytes = 0;  // memory traffic; 0 means every input read and the output written once
 };
 
+// A large row: times one kernel; nothing is differentiable.
+OpCase timed(const std::string& name, std::vector<OpInput> inputs, KernelSlotBase& slot, double flops,
+             std::function<Variable(const std::vector<Variable>&)> run);
+
 const std::vector<OpCase>& op_cases();
 
 std::vector<OpCase> elementwise_cases();

@@ -13,12 +13,6 @@ struct Row {
   Params params;
 };
 
-OpCase large(const std::string& name, std::vector<OpInput> inputs, KernelSlotBase& slot, double flops,
-             std::function<Variable(const Inputs&)> run) {
-  for (OpInput& input : inputs) input.differentiable = false;
-  return {.name = name, .inputs = std::move(inputs), .run = std::move(run), .slots = {&slot}, .large = true, .flops = flops};
-}
-
 }  // namespace
 
 std::vector<OpCase> pad_cases() {
@@ -44,9 +38,9 @@ std::vector<OpCase> pad_cases() {
   }
   const Pad2dParams one{PadMode::reflect, 1, 1, 1, 1};
   const Shape x{1, 64, 256, 256}, y = pad2d_shape(x, one);
-  rows.push_back(large("pad2d/reflect_1_64x256x256/forward", {normal(x)}, kernels::pad2d_forward, 0,
+  rows.push_back(timed("pad2d/reflect_1_64x256x256/forward", {normal(x)}, kernels::pad2d_forward, 0,
                        [one](const Inputs& in) { return Variable(pad2d(in[0].value(), one)); }));
-  rows.push_back(large("pad2d/reflect_1_64x256x256/backward", {normal(y)}, kernels::pad2d_backward, 0,
+  rows.push_back(timed("pad2d/reflect_1_64x256x256/backward", {normal(y)}, kernels::pad2d_backward, 0,
                        [one, x](const Inputs& in) { return Variable(pad2d_backward(in[0].value(), x, one)); }));
   return rows;
 }

@@ -13,12 +13,6 @@ struct Row {
   Params params;
 };
 
-OpCase large(const std::string& name, std::vector<OpInput> inputs, KernelSlotBase& slot, double flops,
-             std::function<Variable(const Inputs&)> run) {
-  for (OpInput& input : inputs) input.differentiable = false;
-  return {.name = name, .inputs = std::move(inputs), .run = std::move(run), .slots = {&slot}, .large = true, .flops = flops};
-}
-
 }  // namespace
 
 std::vector<OpCase> pool_cases() {
@@ -62,11 +56,11 @@ std::vector<OpCase> pool_cases() {
   const Pool2dParams three{3, 2, 1, false}, two{2, 2, 0};
   const Shape x{1, 16, 512, 512}, y = pool2d_shape(x, three), features{1, 64, 256, 256};
   const double adds = 9.0 * static_cast<double>(y.numel());
-  rows.push_back(large("avg_pool2d/3_2_1_16x512x512/forward", {normal(x)}, kernels::avg_pool2d_forward, adds,
+  rows.push_back(timed("avg_pool2d/3_2_1_16x512x512/forward", {normal(x)}, kernels::avg_pool2d_forward, adds,
                        [three](const Inputs& in) { return Variable(avg_pool2d(in[0].value(), three)); }));
-  rows.push_back(large("avg_pool2d/3_2_1_16x512x512/backward", {normal(y)}, kernels::avg_pool2d_backward, adds,
+  rows.push_back(timed("avg_pool2d/3_2_1_16x512x512/backward", {normal(y)}, kernels::avg_pool2d_backward, adds,
                        [three, x](const Inputs& in) { return Variable(avg_pool2d_backward(in[0].value(), x, three)); }));
-  rows.push_back(large("max_pool2d/2_2_64x256x256/forward", {normal(features)}, kernels::max_pool2d_forward, 0,
+  rows.push_back(timed("max_pool2d/2_2_64x256x256/forward", {normal(features)}, kernels::max_pool2d_forward, 0,
                        [two](const Inputs& in) { return Variable(max_pool2d(in[0].value(), two).y); }));
   return rows;
 }

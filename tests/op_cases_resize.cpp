@@ -2,17 +2,8 @@
 #include "tests/op_cases.h"
 
 namespace asap::tests {
-namespace {
 
 using Inputs = std::vector<Variable>;
-
-OpCase large(const std::string& name, std::vector<OpInput> inputs, KernelSlotBase& slot, double flops,
-             std::function<Variable(const Inputs&)> run) {
-  for (OpInput& input : inputs) input.differentiable = false;
-  return {.name = name, .inputs = std::move(inputs), .run = std::move(run), .slots = {&slot}, .large = true, .flops = flops};
-}
-
-}  // namespace
 
 std::vector<OpCase> resize_cases() {
   struct Resize {
@@ -37,9 +28,9 @@ std::vector<OpCase> resize_cases() {
   }
   const Shape x{1, 64, 128, 128}, y{1, 64, 256, 256};
   const double flops = 6.0 * static_cast<double>(y.numel());  // three linear interpolations of two operations
-  rows.push_back(large("resize2d/bilinear_64x128_to_256/forward", {normal(x)}, kernels::resize2d_forward, flops,
+  rows.push_back(timed("resize2d/bilinear_64x128_to_256/forward", {normal(x)}, kernels::resize2d_forward, flops,
                        [](const Inputs& in) { return Variable(resize2d(in[0].value(), 256, ResizeMode::bilinear)); }));
-  rows.push_back(large("resize2d/bilinear_64x128_to_256/backward", {normal(y)}, kernels::resize2d_backward, flops,
+  rows.push_back(timed("resize2d/bilinear_64x128_to_256/backward", {normal(y)}, kernels::resize2d_backward, flops,
                        [x](const Inputs& in) { return Variable(resize2d_backward(in[0].value(), x, ResizeMode::bilinear)); }));
   return rows;
 }

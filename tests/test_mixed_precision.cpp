@@ -8,6 +8,7 @@
 #include "tests/support/tiny_run.h"
 
 using namespace asap;
+using tests::error_of;
 using tests::ran;
 
 namespace {
@@ -23,15 +24,6 @@ void keep_off_kinks(const Variable& bias) {
   std::vector<float> values;
   for (int64_t i = 0; i < bias.numel(); ++i) values.push_back(i % 2 == 0 ? 6.0f : -6.0f);
   Tensor(bias.value()).copy_from(Tensor::from(values, bias.shape()));
-}
-
-std::string error_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 }  // namespace
