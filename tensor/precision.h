@@ -9,6 +9,8 @@
 
 #include <string>
 
+#include "tensor/scoped.h"
+
 namespace asap {
 
 enum class Precision { f32, tf32, bf16 };
@@ -17,19 +19,13 @@ const char* name(Precision precision);
 Precision parse_precision(const std::string& text);  // throws naming the three
 
 // The precision of the running thread.
-Precision current_precision();
+inline constinit thread_local Precision precision_of_thread = Precision::f32;
+inline Precision current_precision() { return precision_of_thread; }
 // Whether products may be computed as `wanted`: the current precision is `wanted` or less exact.
 inline bool precision_allows(Precision wanted) { return current_precision() >= wanted; }
 
-class ScopedPrecision {
- public:
-  explicit ScopedPrecision(Precision precision);
-  ~ScopedPrecision();
-  ScopedPrecision(const ScopedPrecision&) = delete;
-  ScopedPrecision& operator=(const ScopedPrecision&) = delete;
-
- private:
-  Precision before_;
+struct ScopedPrecision : Scoped<Precision> {
+  explicit ScopedPrecision(Precision precision) : Scoped(precision_of_thread, precision) {}
 };
 
 }  // namespace asap
