@@ -44,7 +44,6 @@ class FencedDevice final : public DeviceBackend {
     ++counted.from_host;
     copy(host, device, bytes);
   }
-  void copy_within(const void* from, void* to, size_t bytes) override { copy(from, to, bytes); }
   void synchronize() override { ++counted.synchronized; }
 
   // Kernels call kernels: the outermost opens and closes.
