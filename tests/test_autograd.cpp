@@ -5,12 +5,12 @@
 #include <cmath>
 #include <string>
 
-#include "autograd/gradcheck.h"
 #include "autograd/ops.h"
+#include "tests/gradcheck.h"
 #include "tests/support/skip.h"
 
 using namespace asap;
-using tests::ran;
+using namespace asap::tests;
 
 namespace {
 

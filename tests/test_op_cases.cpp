@@ -17,10 +17,10 @@
 #include <regex>
 #include <set>
 
-#include "autograd/gradcheck.h"
 #include "cuda/context.h"
 #include "cuda/peak.h"
 #include "cuda/yardsticks/yardsticks.h"
+#include "tests/gradcheck.h"
 #include "tests/op_cases.h"
 #include "tests/support/skip.h"
 
