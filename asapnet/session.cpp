@@ -15,6 +15,11 @@ void check_labels(const Tensor& labels, int64_t classes) {
              " at column ", at % width, ", row ", at / width % height, " of label map ", at / (width * height));
 }
 
+void copy_to_device(const Tensor& packed, Tensor& place) {
+  backend(place.device()).copy_from_host(packed.raw(), place.raw(), place.bytes());
+  place.bump_version();
+}
+
 void on_host(const char* what, const Tensor& x, const Shape& shape) {
   ASAP_CHECK(x.defined(), "session: expected ", what, " ", shape, ", came none");
   ASAP_CHECK(x.device() == Device::cpu, "session: expected ", what, " in host memory, came a tensor on ", x.device());
@@ -74,9 +79,7 @@ void InferenceSession::take_weights(const Generator& generator) {
 void InferenceSession::load_f32(const char* what, const Tensor& given, Tensor& place) {
   on_host(what, given, place.shape());
   ASAP_CHECK(given.dtype() == DType::f32, "session: expected ", what, " to be f32, came ", given.dtype());
-  const Tensor packed = given.contiguous();
-  backend(options_.device).copy_from_host(packed.raw(), place.raw(), place.bytes());
-  place.bump_version();
+  copy_to_device(given.contiguous(), place);
 }
 
 void InferenceSession::load_labels(const Tensor& given) {
@@ -85,9 +88,7 @@ void InferenceSession::load_labels(const Tensor& given) {
              "session: expected labels to be u8 or i32, came ", given.dtype());
   const Tensor packed = given.contiguous();
   check_labels(packed, config_.label_channels());
-  const Tensor converted = packed.to(labels_.dtype());
-  backend(options_.device).copy_from_host(converted.raw(), labels_.raw(), labels_.bytes());
-  labels_.bump_version();
+  copy_to_device(packed.to(labels_.dtype()), labels_);
 }
 
 void InferenceSession::load(const SessionInput& input) {
@@ -106,9 +107,9 @@ void InferenceSession::forward() {
   // The CPU computes in f32 whatever is allowed: it has no faster kernels for less.
   const ScopedPrecision precision(options_.device == Device::cpu ? Precision::f32 : options_.precision);
   const Tensor labels = config_.no_one_hot ? Tensor() : labels_;
-  const Variable z = z_given_ ? Variable(z_) : Variable();
-  Variable x = instance_.defined() ? Variable(instance_) : Variable();
-  if (config_.no_one_hot) x = instance_.defined() ? Variable(cat({labels_, instance_}, 1)) : Variable(labels_);
+  const Variable z = z_given_ ? z_ : Tensor();
+  Tensor x = instance_;
+  if (config_.no_one_hot) x = x.defined() ? cat({labels_, x}, 1) : labels_;
   result_.copy_from(options_.output == SessionOutput::picture ? generator_.picture(labels, x, z)
                                                               : generator_.forward(labels, x, z).y.value());
 }
