@@ -1,5 +1,6 @@
-// Reductions and softmax beside their gradients. `dims` empty means all dimensions. Declared in ops.h.
+// Reductions beside their gradients, and softmax made of them. `dims` empty means all dimensions. Declared in ops.h.
 #include "autograd/ops.h"
+#include "tensor/checks.h"
 
 namespace asap {
 namespace {
@@ -7,6 +8,15 @@ namespace {
 // The cotangent of a reduction spread over the reduced dimensions of x: a view with stride 0 there.
 Tensor spread(const Tensor& dy, const Shape& x_shape, const std::vector<int>& dims) {
   return dy.contiguous().reshape(reduce_shape(x_shape, dims, true)).expand(x_shape);
+}
+
+// x less its largest value along dim, so that no exponential overflows; bf16 as f32. The result of a softmax does not depend on
+// what is subtracted: as a constant it gives the same gradient.
+Variable below_zero(const char* op, const Variable& x, int dim) {
+  checks::is_floating(op, "x", x.value());
+  const std::vector<int> dims{normalize_dim(dim, x.rank(), op)};
+  const Variable z = convert(x, sum_dtype(x.dtype()));
+  return x.numel() == 0 ? z : z - Variable(max(z.value(), dims, true));
 }
 
 }  // namespace
@@ -42,19 +52,13 @@ Variable max(const Variable& x, const std::vector<int>& dims, bool keepdim) {
 }
 
 Variable softmax(const Variable& x, int dim) {
-  Tensor y = softmax(x.value(), dim);
-  return make_result("softmax", y, {x},
-                     [dim, saved = Saved(y)](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
-                       return {softmax_backward(saved.get("softmax"), dy, dim)};
-                     });
+  const Variable e = exp(below_zero("softmax", x, dim));
+  return convert(e / sum(e, {dim}, true), x.dtype());
 }
 
 Variable log_softmax(const Variable& x, int dim) {
-  Tensor y = log_softmax(x.value(), dim);
-  return make_result("log_softmax", y, {x},
-                     [dim, saved = Saved(y)](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
-                       return {log_softmax_backward(saved.get("log_softmax"), dy, dim)};
-                     });
+  const Variable z = below_zero("log_softmax", x, dim);
+  return convert(z - log(sum(exp(z), {dim}, true)), x.dtype());
 }
 
 }  // namespace asap

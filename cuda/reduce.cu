@@ -1,6 +1,6 @@
 // Sum, mean and maximum over the middle of [outer, n, inner]. Sums are carried in double, as the CPU's: a conversion and
 // an addition for each 4 bytes read stay below what memory allows. The floor of all variants is x read once.
-// Next: lane_groups.cuh; softmax.cu.
+// Next: lane_groups.cuh.
 #include <limits>
 
 #include "cuda/common.cuh"

@@ -46,14 +46,12 @@ enum class BinaryOp { ASAP_BINARY_OPS(ASAP_ENUMERATOR) };
 using BinaryFn = void(BinaryOp, const Tensor& a, const Tensor& b, Tensor& y);
 const char* name(BinaryOp op);
 
-// ---- reductions and softmax: x seen as [outer, n, inner], reduced over the middle -------------------------------------
+// ---- reductions: x seen as [outer, n, inner], reduced over the middle -------------------------------------------------
 struct AxisParams {
   int64_t outer = 1, n = 1, inner = 1;
 };
 enum class ReduceOp { sum, mean, max };
-using ReduceFn = void(ReduceOp, const Tensor& x, const AxisParams&, Tensor& y);           // y [outer, inner]
-using SoftmaxFn = void(const Tensor& x, const AxisParams&, Tensor& y);                    // softmax, log_softmax
-using SoftmaxBackwardFn = void(const Tensor& y, const Tensor& dy, const AxisParams&, Tensor& dx);
+using ReduceFn = void(ReduceOp, const Tensor& x, const AxisParams&, Tensor& y);  // y [outer, inner]
 // y[o,j,i] = x[o, index[o,j,i], i]; index i32 [outer, m, inner]. Backward adds: equal indices accumulate.
 using GatherFn = void(const Tensor& x, const Tensor& index, const AxisParams&, Tensor& y);
 using GatherBackwardFn = void(const Tensor& dy, const Tensor& index, const AxisParams&, Tensor& dx);
@@ -196,10 +194,6 @@ inline KernelSlot<UnaryFn> unary{"unary"};
 inline KernelSlot<UnaryBackwardFn> unary_backward{"unary_backward"};
 inline KernelSlot<BinaryFn> binary{"binary"};
 inline KernelSlot<ReduceFn> reduce{"reduce"};
-inline KernelSlot<SoftmaxFn> softmax_forward{"softmax_forward"};
-inline KernelSlot<SoftmaxBackwardFn> softmax_backward{"softmax_backward"};
-inline KernelSlot<SoftmaxFn> log_softmax_forward{"log_softmax_forward"};
-inline KernelSlot<SoftmaxBackwardFn> log_softmax_backward{"log_softmax_backward"};
 inline KernelSlot<GatherFn> gather_forward{"gather_forward"};
 inline KernelSlot<GatherBackwardFn> gather_backward{"gather_backward"};
 inline KernelSlot<MatmulFn> matmul{"matmul"};

@@ -42,17 +42,13 @@ void add_into(const Tensor& x, Tensor& y);
 // Sums x over the dimensions by which `shape` was broadcast to x's shape: the gradient of expand.
 Tensor sum_to(const Tensor& x, const Shape& shape, std::optional<DType> dtype = {});
 
-// ---- reductions, softmax, indexing -----------------------------------------------------------------------------------
+// ---- reductions, indexing -----------------------------------------------------------------------------------------
 // The result is of x's dtype unless another is given: gradients of f32 parameters sum bf16.
 Tensor reduce(ReduceOp op, const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false,
               std::optional<DType> dtype = {});
 Tensor sum(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false, std::optional<DType> dtype = {});
 Tensor mean(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false);
 Tensor max(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false);
-Tensor softmax(const Tensor& x, int dim);
-Tensor softmax_backward(const Tensor& y, const Tensor& dy, int dim);
-Tensor log_softmax(const Tensor& x, int dim);
-Tensor log_softmax_backward(const Tensor& y, const Tensor& dy, int dim);
 // y[..,j,..] = x[.., index[..,j,..], ..] along dim; index i32 with x's shape except along dim. Throws for an index outside.
 Tensor gather(const Tensor& x, int dim, const Tensor& index);
 Tensor gather_backward(const Tensor& dy, int dim, const Tensor& index, const Shape& x_shape);

@@ -125,6 +125,24 @@ TEST_CASE("a saved value that was modified in place is caught by name") {
   CHECK(values(z.grad()) == Values{1, 1});
 }
 
+TEST_CASE("softmax is right for large logits and for those of -inf") {
+  ran();
+  const double inf = std::numeric_limits<double>::infinity();
+  Variable x = leaf(Values{-inf, 1e4, 1e4, -1e4});
+  const auto gradient = [&](const Variable& y) {
+    x.zero_grad();
+    y.backward(Tensor::from(Values{1, 2, 4, 8}, {4}));
+    return values(x.grad());
+  };
+  const Variable y = softmax(x, 0), log_y = log_softmax(x, -1);
+  CHECK(values(y.value()) == Values{0, 0.5, 0.5, 0});
+  CHECK(values(log_y.value()) == Values{-inf, -std::log(2.0), -std::log(2.0), -2e4 - std::log(2.0)});
+  CHECK(gradient(y) == Values{0, -0.5, 0.5, 0});
+  CHECK(gradient(log_y) == Values{1, -5.5, -3.5, 8});
+  for (const double value : values(softmax(leaf(Values{-inf, -inf}), 0).value())) CHECK(std::isnan(value));
+  CHECK(error_of([] { softmax(leaf(Values{1}), 1); }).starts_with("softmax: "));
+}
+
 TEST_CASE("spectral norm's gradient is that of its own forward, whatever later ones made of u and v") {
   ran();
   Variable w = leaf(Shape{3, 2, 2});

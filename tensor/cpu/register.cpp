@@ -10,7 +10,6 @@ void register_kernels() {
   register_random();
   register_elementwise();
   register_reduce();
-  register_softmax();
   register_gather();
   register_matmul();
   register_conv2d();

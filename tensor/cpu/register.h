@@ -8,7 +8,6 @@ void register_copy();           // copy.cpp: fill, copy
 void register_random();         // random.cpp: random_uniform
 void register_elementwise();    // elementwise.cpp: unary, unary_backward, binary
 void register_reduce();         // reduce.cpp: reduce
-void register_softmax();        // softmax.cpp: softmax and log_softmax, forward and backward
 void register_gather();         // gather.cpp: gather_forward, gather_backward
 void register_matmul();           // matmul.cpp
 void register_conv2d();         // conv2d*.cpp: conv2d_forward, conv2d_input_grad, conv2d_weight_grad

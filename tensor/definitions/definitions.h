@@ -18,7 +18,6 @@
 #include "tensor/definitions/random.h"
 #include "tensor/definitions/reduce.h"
 #include "tensor/definitions/resize.h"
-#include "tensor/definitions/softmax.h"
 #include "tensor/definitions/spectral_norm.h"
 #include "tensor/definitions/tile_mlp.h"
 
@@ -30,7 +29,6 @@ void add_all(Device device) {
   add_random<Run>(device);
   add_elementwise<Run>(device);
   add_reduce<Run>(device);
-  add_softmax<Run>(device);
   add_gather<Run>(device);
   add_matmul<Run>(device);
   add_conv2d<Run>(device);
