@@ -11,7 +11,6 @@ void register_kernels() {
   register_matmul();
   register_conv2d();
   register_norm();
-  register_spectral_norm();
   register_pad();
   register_pool();
   register_resize();

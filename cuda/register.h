@@ -11,7 +11,6 @@ void register_gather();         // gather.cu: gather_forward, gather_backward
 void register_matmul();           // matmul.cu
 void register_conv2d();         // conv2d*.cu: conv2d_forward, conv2d_input_grad, conv2d_weight_grad
 void register_norm();           // norm*.cu: instance_norm and batch_norm, forward and backward
-void register_spectral_norm();  // spectral_norm.cu: spectral_norm_forward, spectral_norm_backward
 void register_pad();            // pad.cu
 void register_pool();           // pool.cu: average and max pooling
 void register_resize();         // resize.cu

@@ -100,19 +100,6 @@ using NormBackwardFn = void(const Tensor& x, const Tensor& gamma, const Tensor& 
 using Conv2dInstanceNormFn = void(const Tensor& x, const Tensor& w, const Tensor& gamma, const Tensor& beta,
                                   const Conv2dParams&, const NormParams&, Tensor& y);
 
-// Spectral norm (Miyato et al. 2018): y = w / sigma, sigma = u^T W v, W [M,K] being w [M,...] as a matrix.
-// First, in place, one step of power iteration if asked for: v = W^T u / max(|W^T u|, eps), u = W v / max(|W v|, eps).
-struct SpectralNormParams {
-  bool power_iteration = true;
-  double eps = 1e-12;
-};
-// u [M], v [K]; sigma [1]; kept_u, kept_v: copies of the u, v that sigma was computed from.
-using SpectralNormForwardFn = void(const Tensor& w, const SpectralNormParams&, Tensor& u, Tensor& v, Tensor& y,
-                                   Tensor& sigma, Tensor& kept_u, Tensor& kept_v);
-// dw = dy / sigma - sum(dy * w) / sigma^2 u v^T: u and v are constants.
-using SpectralNormBackwardFn = void(const Tensor& w, const Tensor& u, const Tensor& v, const Tensor& sigma,
-                                    const Tensor& dy, Tensor& dw);
-
 // ---- padding, pooling, resizing -----------------------------------------------------------------------------------
 struct Pad2dParams {
   PadMode mode = PadMode::zero;
@@ -205,8 +192,6 @@ inline KernelSlot<NormBackwardFn> instance_norm_backward{"instance_norm_backward
 inline KernelSlot<Conv2dInstanceNormFn> conv2d_instance_norm{"conv2d_instance_norm"};
 inline KernelSlot<NormForwardFn> batch_norm_forward{"batch_norm_forward"};
 inline KernelSlot<NormBackwardFn> batch_norm_backward{"batch_norm_backward"};
-inline KernelSlot<SpectralNormForwardFn> spectral_norm_forward{"spectral_norm_forward", Outputs::updated};
-inline KernelSlot<SpectralNormBackwardFn> spectral_norm_backward{"spectral_norm_backward"};
 inline KernelSlot<Pad2dForwardFn> pad2d_forward{"pad2d_forward"};
 inline KernelSlot<Pad2dBackwardFn> pad2d_backward{"pad2d_backward"};
 inline KernelSlot<AvgPool2dForwardFn> avg_pool2d_forward{"avg_pool2d_forward"};

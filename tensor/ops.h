@@ -86,12 +86,6 @@ Tensor conv2d_instance_norm(const Tensor& x, const Tensor& w, const Tensor& gamm
 NormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params = {});
 NormGrads batch_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                               const Tensor& rstd, const Tensor& dy, const NormParams& params);
-struct SpectralNormResult {
-  Tensor y, sigma, u, v;  // u, v: copies of those that sigma was computed from
-};
-// w [M,...]; u [M] and v [numel / M] are written by a power iteration, which bumps their versions.
-SpectralNormResult spectral_norm(const Tensor& w, const SpectralNormParams& params, Tensor& u, Tensor& v);
-Tensor spectral_norm_backward(const Tensor& w, const Tensor& u, const Tensor& v, const Tensor& sigma, const Tensor& dy);
 
 // ---- padding, pooling, resizing ----------------------------------------------------------------------------------------
 Tensor pad2d(const Tensor& x, const Pad2dParams& params);

@@ -1,4 +1,4 @@
-// Checked instance, batch and spectral normalisation. Declared in ops.h; definitions/norm.h and spectral_norm.h.
+// Checked instance and batch normalisation. Declared in ops.h; definitions/norm.h.
 #include "tensor/operands.h"
 #include "tensor/ops.h"
 
@@ -49,15 +49,6 @@ NormGrads backward(const KernelSlot<NormBackwardFn>& slot, const char* op, const
   return grads;
 }
 
-void check_spectral_norm(const char* op, const Tensor& w, const Tensor& u, const Tensor& v) {
-  checks::is_floating(op, "w", w);
-  ASAP_CHECK(w.dtype() != DType::bf16, op, ": expected w to be f32 or f64, got bf16");
-  ASAP_CHECK(w.rank() >= 2 && w.numel() > 0, op, ": expected w [M,...] with elements, got shape ", w.shape());
-  for (const Tensor* t : {&u, &v}) checks::alike(op, w, *t);
-  checks::has_shape(op, "u", u, {w.size(0)});
-  checks::has_shape(op, "v", v, {w.numel() / w.size(0)});
-}
-
 }  // namespace
 
 NormResult instance_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params) {
@@ -82,30 +73,6 @@ NormGrads batch_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor
   check_norm("batch_norm_backward", x, gamma, beta);
   return backward(kernels::batch_norm_backward, "batch_norm_backward", {x.size(1)}, x, gamma, beta, mean, rstd, dy,
                   params);
-}
-
-SpectralNormResult spectral_norm(const Tensor& w, const SpectralNormParams& params, Tensor& u, Tensor& v) {
-  check_spectral_norm("spectral_norm", w, u, v);
-  ASAP_CHECK(u.is_contiguous() && v.is_contiguous(), "spectral_norm: expected u and v to be contiguous");
-  SpectralNormResult result{Tensor::like(w), Tensor::like(w, {1}), Tensor::like(u), Tensor::like(v)};
-  kernels::spectral_norm_forward.run(w.device(), w, params, u, v, result.y, result.sigma, result.u,
-                                     result.v);
-  if (params.power_iteration) {
-    u.bump_version();
-    v.bump_version();
-  }
-  return result;
-}
-
-Tensor spectral_norm_backward(const Tensor& w, const Tensor& u, const Tensor& v, const Tensor& sigma,
-                              const Tensor& dy) {
-  check_spectral_norm("spectral_norm_backward", w, u, v);
-  for (const Tensor* t : {&sigma, &dy}) checks::alike("spectral_norm_backward", w, *t);
-  checks::has_shape("spectral_norm_backward", "sigma", sigma, {1});
-  checks::has_shape("spectral_norm_backward", "dy", dy, w.shape());
-  Tensor dw = Tensor::like(w);
-  kernels::spectral_norm_backward.run(w.device(), w, u, v, sigma, cotangent_operand(w, dy), dw);
-  return dw;
 }
 
 }  // namespace asap

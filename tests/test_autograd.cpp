@@ -3,10 +3,12 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "autograd/gradcheck.h"
 #include "autograd/ops.h"
+#include "nn/spectral_norm.h"
 #include "tests/support/skip.h"
 
 using namespace asap;
@@ -153,11 +155,11 @@ TEST_CASE("spectral norm's gradient is that of its own forward, whatever later o
     y.backward(cotangent);
     return values(w.grad());
   };
-  const Variable first = spectral_norm(w, {}, u, v);
+  const Variable first = nn::spectral_norm(w, {}, u, v);
   Tensor first_u = u.clone(), first_v = v.clone();
-  const Variable second = spectral_norm(w, {}, u, v);
+  const Variable second = nn::spectral_norm(w, {}, u, v);
   CHECK(values(u) != values(first_u));
-  const Variable evaluated = spectral_norm(w, {.power_iteration = false}, first_u, first_v);
+  const Variable evaluated = nn::spectral_norm(w, {.power_iteration = false}, first_u, first_v);
   const Values wanted = gradient(evaluated), found = gradient(first);
   for (size_t i = 0; i < wanted.size(); ++i) CHECK(found[i] == doctest::Approx(wanted[i]).epsilon(1e-12));
   CHECK(gradient(second) != found);

@@ -15,7 +15,6 @@ void register_kernels() {
   register_conv2d();
   register_norm();
   register_conv2d_instance_norm();
-  register_spectral_norm();
   register_pad();
   register_pool();
   register_resize();

@@ -13,7 +13,6 @@ void register_matmul();           // matmul.cpp
 void register_conv2d();         // conv2d*.cpp: conv2d_forward, conv2d_input_grad, conv2d_weight_grad
 void register_norm();           // norm.cpp: instance_norm and batch_norm, forward and backward
 void register_conv2d_instance_norm();  // conv2d_instance_norm.cpp
-void register_spectral_norm();  // spectral_norm.cpp: spectral_norm_forward, spectral_norm_backward
 void register_pad();            // pad.cpp
 void register_pool();           // pool.cpp: average and max pooling
 void register_resize();         // resize.cpp

@@ -18,7 +18,6 @@
 #include "tensor/definitions/random.h"
 #include "tensor/definitions/reduce.h"
 #include "tensor/definitions/resize.h"
-#include "tensor/definitions/spectral_norm.h"
 #include "tensor/definitions/tile_mlp.h"
 
 namespace asap::definitions {
@@ -33,7 +32,6 @@ void add_all(Device device) {
   add_matmul<Run>(device);
   add_conv2d<Run>(device);
   add_norm<Run>(device);
-  add_spectral_norm<Run>(device);
   add_pad<Run>(device);
   add_pool<Run>(device);
   add_resize<Run>(device);

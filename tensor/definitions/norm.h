@@ -1,5 +1,5 @@
 // Instance and batch norm with their activation, and the gradients (Ioffe & Szegedy 2015); instance norm of a convolution.
-// Contract: kernels.h. Next: spectral_norm.h.
+// Contract: kernels.h. Next: pad.h.
 #pragma once
 
 #include <cmath>
