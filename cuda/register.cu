@@ -7,7 +7,6 @@ void register_kernels() {
   register_copy();
   register_elementwise();
   register_reduce();
-  register_gather();
   register_matmul();
   register_conv2d();
   register_norm();

@@ -7,7 +7,6 @@ namespace asap::cuda {
 void register_copy();           // copy.cu: fill, copy
 void register_elementwise();    // elementwise.cu: unary, unary_backward, binary
 void register_reduce();         // reduce.cu: reduce
-void register_gather();         // gather.cu: gather_forward, gather_backward
 void register_matmul();           // matmul.cu
 void register_conv2d();         // conv2d*.cu: conv2d_forward, conv2d_input_grad, conv2d_weight_grad
 void register_norm();           // norm*.cu: instance_norm and batch_norm, forward and backward
