@@ -16,9 +16,9 @@ struct PixelIndex {
   __device__ __forceinline__ void operator()(int64_t index, int& plane, int& row, int& column) const {
     int rest = static_cast<int>(index);
     const int rows = w.quotient(rest);
-    column = rest - rows * static_cast<int>(w.d);
+    column = rest - rows * static_cast<int>(w.value);
     plane = h.quotient(rows);
-    row = rows - plane * static_cast<int>(h.d);
+    row = rows - plane * static_cast<int>(h.value);
   }
 };
 

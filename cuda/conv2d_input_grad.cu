@@ -105,7 +105,7 @@ struct PhasePixels {
   __device__ __forceinline__ void begin(int part) {
     const int phase_h = phases.phase_h(part), phase_w = phases.phase_w(part);
     by_windows_w = Divider(phases.w.windows(phase_w, 0).windows);
-    by_windows = Divider(phases.h.windows(phase_h, 0).windows * static_cast<int>(by_windows_w.d));
+    by_windows = Divider(phases.h.windows(phase_h, 0).windows * static_cast<int>(by_windows_w.value));
     data += static_cast<int64_t>(phases.group(part)) * phases.cg * plane() + phase_h * phases.w.size + phase_w;
   }
   __device__ __forceinline__ int row(int c) const { return c * plane(); }

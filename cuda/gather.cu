@@ -1,10 +1,10 @@
 // gather along the middle of [outer, n, inner], and its gradient. Indices are checked by the op, not here.
-// Next: strided.cuh for Divisor.
+// Next: divisor.cuh.
 #include <limits>
 
 #include "cuda/common.cuh"
+#include "cuda/divisor.cuh"
 #include "cuda/register.h"
-#include "cuda/strided.cuh"
 
 namespace asap::cuda {
 namespace {

@@ -3,9 +3,9 @@
 #include <cstdint>
 
 #include "cuda/common.cuh"
+#include "cuda/divisor.cuh"
 #include "cuda/hopper.cuh"
 #include "cuda/register.h"
-#include "cuda/strided.cuh"
 #include "tensor/definitions/label_planes.h"
 
 namespace asap::cuda {

@@ -16,6 +16,7 @@
 // Next: matmul.cu for the plainest operands, conv2d_operands.cuh for the windows.
 #pragma once
 
+#include "cuda/divisor.cuh"
 #include "cuda/epilogue.cuh"
 #include "cuda/matmul_product.cuh"
 #include "tensor/precision.h"
@@ -33,25 +34,7 @@ struct Place {
 constexpr uint32_t kRow = 1u << 30, kDepth = 1u << 31, kOutside = ~0u;
 constexpr int kMostTaps = 15;  // of a window's height and width: 15 bits each
 
-// n / d for 0 <= n < 2^31 by a multiplication (Granlund & Montgomery, PLDI 1994, figure 4.1).
-struct Divider {
-  uint32_t d = 1, multiplier = 1, shift = 0;
-  Divider() = default;
-  __host__ __device__ explicit Divider(int divisor) : d(static_cast<uint32_t>(divisor)) {
-    while ((uint64_t{1} << shift) < d) ++shift;
-    multiplier = static_cast<uint32_t>((((uint64_t{1} << shift) - d) << 32) / d + 1);
-  }
-  __device__ __forceinline__ int quotient(int n) const {
-    const auto u = static_cast<uint32_t>(n);
-    return static_cast<int>((__umulhi(u, multiplier) + u) >> shift);
-  }
-  // n becomes its remainder.
-  __device__ __forceinline__ int divide(int& n) const {
-    const int q = quotient(n);
-    n -= q * static_cast<int>(d);
-    return q;
-  }
-};
+using Divider = Divisor;
 
 // ---- the plan ---------------------------------------------------------------------------------------------------------
 
