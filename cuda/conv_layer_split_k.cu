@@ -196,7 +196,7 @@ void convolve_then_norm(const Tensor& x, const Tensor& w, const Tensor& gamma, c
                         const Conv2dParams& p, const NormParams& norm_params, Tensor& y) {
   Tensor h = Tensor::like(y), mean = Tensor::like(y, {y.size(0), y.size(1)}), rstd = Tensor::like(mean);
   kernels::conv2d_forward.run(Device::cuda, x, w, Tensor(), p, h);
-  kernels::instance_norm_forward.run(Device::cuda, h, gamma, beta, norm_params, y, mean, rstd);
+  kernels::norm_forward.run(Device::cuda, h, gamma, beta, norm_params, y, mean, rstd);
 }
 
 }  // namespace

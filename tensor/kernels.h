@@ -88,9 +88,9 @@ struct NormParams {
   double eps = 1e-5;
   double activation_slope = 1;  // 1: none; 0: ReLU; between: LeakyReLU
 };
-// Instance norm: over H*W of each (n,c). x, y [N,C,H,W] (any number of trailing dimensions); gamma, beta [C] or
-// undefined; mean, rstd [N,C].  Batch norm: over N*H*W of each c; mean, rstd [C]. All but x, y and their gradients are
-// sum_dtype(x.dtype()).
+// The shape of mean and rstd says what shares a mean: [N,C], instance norm, the H*W elements of each (n,c); [C], batch norm,
+// the N*H*W elements of each c. x, y [N,C,H,W] (any number of trailing dimensions); y may be x itself. gamma, beta [C] or
+// undefined. All but x, y and their gradients are sum_dtype(x.dtype()).
 using NormForwardFn = void(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams&, Tensor& y,
                            Tensor& mean, Tensor& rstd);
 // dgamma, dbeta are written only where defined; the sign under the activation is recomputed from x.
@@ -181,11 +181,6 @@ using AdamBeginFn = void(const Tensor& losses, const AdamParams&, Tensor& state)
 // m[i] is undefined where beta1 = 0: it would be the gradient.
 using AdamFn = void(std::span<const Tensor> grads, const AdamParams&, const Tensor& state, std::span<Tensor> params,
                     std::span<Tensor> m, std::span<Tensor> v);
-struct SgdParams {
-  double lr = 1e-2, momentum = 0, weight_decay = 0;
-  bool nesterov = false;
-};
-using SgdFn = void(const Tensor& grad, const SgdParams&, Tensor& param, Tensor& velocity);  // velocity undefined without momentum
 
 namespace kernels {
 inline KernelSlot<FillFn> fill{"fill", Outputs::updated};
@@ -206,11 +201,9 @@ inline KernelSlot<MatmulFn> matmul{"matmul"};
 inline KernelSlot<Conv2dForwardFn> conv2d_forward{"conv2d_forward"};
 inline KernelSlot<Conv2dInputGradFn> conv2d_input_grad{"conv2d_input_grad"};
 inline KernelSlot<Conv2dWeightGradFn> conv2d_weight_grad{"conv2d_weight_grad"};
-inline KernelSlot<NormForwardFn> instance_norm_forward{"instance_norm_forward"};
-inline KernelSlot<NormBackwardFn> instance_norm_backward{"instance_norm_backward"};
+inline KernelSlot<NormForwardFn> norm_forward{"norm_forward"};
+inline KernelSlot<NormBackwardFn> norm_backward{"norm_backward"};
 inline KernelSlot<Conv2dInstanceNormFn> conv2d_instance_norm{"conv2d_instance_norm"};
-inline KernelSlot<NormForwardFn> batch_norm_forward{"batch_norm_forward"};
-inline KernelSlot<NormBackwardFn> batch_norm_backward{"batch_norm_backward"};
 inline KernelSlot<SpectralNormForwardFn> spectral_norm_forward{"spectral_norm_forward", Outputs::updated};
 inline KernelSlot<SpectralNormBackwardFn> spectral_norm_backward{"spectral_norm_backward"};
 inline KernelSlot<Pad2dForwardFn> pad2d_forward{"pad2d_forward"};
@@ -226,7 +219,6 @@ inline KernelSlot<TileMlpBackwardFn> tile_mlp_backward{"tile_mlp_backward"};
 inline KernelSlot<LabelPlanesFn> label_planes{"label_planes"};
 inline KernelSlot<AdamBeginFn> adam_begin{"adam_begin", Outputs::updated};
 inline KernelSlot<AdamFn> adam{"adam", Outputs::updated};
-inline KernelSlot<SgdFn> sgd{"sgd", Outputs::updated};
 }  // namespace kernels
 
 }  // namespace asap

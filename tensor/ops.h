@@ -143,6 +143,11 @@ void adam_begin(const Tensor& losses, const AdamParams& params, Tensor& state);
 // dtype and device, no parameter may be listed twice. With beta1 = 0, m is not looked at.
 void adam_step(std::span<const Tensor> grads, const AdamParams& params, const Tensor& state, std::span<Tensor> values,
                std::span<Tensor> m, std::span<Tensor> v);
+struct SgdParams {
+  double lr = 1e-2, momentum = 0, weight_decay = 0;
+  bool nesterov = false;
+};
+// PyTorch's form: velocity = momentum * velocity + g. velocity may be undefined without momentum.
 void sgd_step(const Tensor& grad, const SgdParams& params, Tensor& param, Tensor& velocity);
 
 }  // namespace asap

@@ -16,23 +16,31 @@ void check_norm(const char* op, const Tensor& x, const Tensor& gamma, const Tens
   }
 }
 
-NormResult forward(const KernelSlot<NormForwardFn>& slot, const char* op, const Shape& statistics, const Tensor& x,
-                   const Tensor& gamma, const Tensor& beta, const NormParams& params) {
-  const auto statistic = [&] { return Tensor::empty(statistics, sum_dtype(x.dtype()), x.device()); };
-  NormResult result{Tensor::like(x), statistic(), statistic()};
-  ASAP_CHECK(x.numel() > 0 || statistics.numel() == 0, op, ": ", x.shape(), " has no elements to take a mean of");
-  if (x.numel() > 0) slot.run(x.device(), x, gamma, beta, params, result.y, result.mean, result.rstd);
+// [C]: a mean of the whole batch, else [N,C].
+Shape statistics_shape(const Tensor& x, bool whole_batch) {
+  return whole_batch ? Shape{x.size(1)} : Shape{x.size(0), x.size(1)};
+}
+
+NormResult forward(const char* op, bool whole_batch, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                   const NormParams& params) {
+  check_norm(op, x, gamma, beta);
+  const Tensor mean = Tensor::empty(statistics_shape(x, whole_batch), sum_dtype(x.dtype()), x.device());
+  NormResult result{Tensor::like(x), mean, Tensor::like(mean)};
+  ASAP_CHECK(x.numel() > 0 || mean.numel() == 0, op, ": ", x.shape(), " has no elements to take a mean of");
+  if (x.numel() > 0) {
+    kernels::norm_forward.run(x.device(), x, gamma, beta, params, result.y, result.mean, result.rstd);
+  }
   return result;
 }
 
-NormGrads backward(const KernelSlot<NormBackwardFn>& slot, const char* op, const Shape& statistics, const Tensor& x,
-                   const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& rstd, const Tensor& dy,
-                   const NormParams& params) {
+NormGrads backward(const char* op, bool whole_batch, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                   const Tensor& mean, const Tensor& rstd, const Tensor& dy, const NormParams& params) {
+  check_norm(op, x, gamma, beta);
   checks::alike(op, x, dy);
   checks::has_shape(op, "dy", dy, x.shape());
   for (const auto& [what, statistic] : {std::pair("mean", mean), std::pair("rstd", rstd)}) {
     checks::has_sum_dtype(op, what, x, statistic);
-    checks::has_shape(op, what, statistic, statistics);
+    checks::has_shape(op, what, statistic, statistics_shape(x, whole_batch));
   }
   NormGrads grads{.dx = Tensor::like(x), .dgamma = {}, .dbeta = {}};
   if (gamma.defined()) {
@@ -40,8 +48,8 @@ NormGrads backward(const KernelSlot<NormBackwardFn>& slot, const char* op, const
     grads.dbeta = Tensor::like(beta);
   }
   if (x.numel() > 0) {
-    slot.run(x.device(), x, gamma, beta, mean, rstd, cotangent_operand(x, dy), params, grads.dx, grads.dgamma,
-             grads.dbeta);
+    kernels::norm_backward.run(x.device(), x, gamma, beta, mean, rstd, cotangent_operand(x, dy), params, grads.dx,
+                               grads.dgamma, grads.dbeta);
   } else if (gamma.defined()) {
     grads.dgamma.fill(0);
     grads.dbeta.fill(0);
@@ -61,27 +69,21 @@ void check_spectral_norm(const char* op, const Tensor& w, const Tensor& u, const
 }  // namespace
 
 NormResult instance_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params) {
-  check_norm("instance_norm", x, gamma, beta);
-  return forward(kernels::instance_norm_forward, "instance_norm", {x.size(0), x.size(1)}, x, gamma, beta, params);
+  return forward("instance_norm", false, x, gamma, beta, params);
 }
 
 NormGrads instance_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                                  const Tensor& rstd, const Tensor& dy, const NormParams& params) {
-  check_norm("instance_norm_backward", x, gamma, beta);
-  return backward(kernels::instance_norm_backward, "instance_norm_backward", {x.size(0), x.size(1)}, x, gamma, beta,
-                  mean, rstd, dy, params);
+  return backward("instance_norm_backward", false, x, gamma, beta, mean, rstd, dy, params);
 }
 
 NormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params) {
-  check_norm("batch_norm", x, gamma, beta);
-  return forward(kernels::batch_norm_forward, "batch_norm", {x.size(1)}, x, gamma, beta, params);
+  return forward("batch_norm", true, x, gamma, beta, params);
 }
 
 NormGrads batch_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                               const Tensor& rstd, const Tensor& dy, const NormParams& params) {
-  check_norm("batch_norm_backward", x, gamma, beta);
-  return backward(kernels::batch_norm_backward, "batch_norm_backward", {x.size(1)}, x, gamma, beta, mean, rstd, dy,
-                  params);
+  return backward("batch_norm_backward", true, x, gamma, beta, mean, rstd, dy, params);
 }
 
 SpectralNormResult spectral_norm(const Tensor& w, const SpectralNormParams& params, Tensor& u, Tensor& v) {
