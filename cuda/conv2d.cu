@@ -4,24 +4,15 @@
 
 #include "cuda/conv2d_operands.cuh"
 #include "cuda/register.h"
+#include "tensor/ops.h"
 
 namespace asap::cuda {
 namespace {
 
-// x or dx, w or dw, y or dy.
-bool is_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
-  constexpr int64_t kMost = int64_t{1} << 31;  // pixels are counted in 32 bits
-  return x.dtype() == DType::f32 && x.numel() < kMost && y.numel() < kMost && p.groups == x.size(1) &&
-         p.groups == w.size(0);
-}
-
 // x with its padding written out, and the parameters that then remain.
 Tensor with_border(const Tensor& x, const Conv2dParams& p) {
   const auto [h, w] = p.padding;
-  Tensor padded = Tensor::like(x, {x.size(0), x.size(1), x.size(2) + 2 * h, x.size(3) + 2 * w});
-  kernels::pad2d_forward.run(Device::cuda, x, {.mode = p.pad_mode, .left = w, .right = w, .top = h, .bottom = h},
-                             padded);
-  return padded;
+  return pad2d(x, {.mode = p.pad_mode, .left = w, .right = w, .top = h, .bottom = h});
 }
 Conv2dParams without_border(Conv2dParams p) {
   p.padding = 0;
@@ -76,19 +67,6 @@ bool takes_implicit_gemm(const Tensor& x, const Tensor& w, const Conv2dParams& p
 }
 
 void register_conv2d() {
-  auto& forward = kernels::conv2d_forward;
-  forward.add(Device::cuda, "depthwise", conv2d_forward_depthwise,
-              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) {
-                return is_depthwise(x, w, p, y);
-              });
-  auto& input_grad = kernels::conv2d_input_grad;
-  input_grad.add(
-      Device::cuda, "depthwise", conv2d_input_grad_depthwise,
-      [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return is_depthwise(dx, w, p, dy); });
-  auto& weight_grad = kernels::conv2d_weight_grad;
-  weight_grad.add(
-      Device::cuda, "depthwise", conv2d_weight_grad_depthwise,
-      [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) { return is_depthwise(x, dw, p, dy); });
   for (const Precision precision : {Precision::bf16, Precision::tf32, Precision::f32}) {
     for (const bool split : {true, false}) {
       add_forward(precision, split);

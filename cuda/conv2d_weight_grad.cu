@@ -1,7 +1,7 @@
 // Convolution's weight gradient as a matrix product: dw [O, C*KH*KW] = dy [O, pixels] times the windows of x, turned:
 // [pixels, C*KH*KW]. A short matrix with a very long inner dimension, all pixels of all pictures, which is therefore split over
 // blocks; the partial sums are added in a fixed order.
-// Floor: the operations of the forward pass, or one reading of x, dy and one writing of dw. Next: conv2d_depthwise.cu.
+// Floor: the operations of the forward pass, or one reading of x, dy and one writing of dw. Next: pool.cu.
 #include "cuda/conv2d_operands.cuh"
 
 namespace asap::cuda {

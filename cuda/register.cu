@@ -13,9 +13,7 @@ void register_kernels() {
   register_conv2d();
   register_norm();
   register_spectral_norm();
-  register_pad();
   register_pool();
-  register_resize();
   register_tile_mlp();
   register_label_planes();
   register_conv_layer();

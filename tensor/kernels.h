@@ -115,14 +115,7 @@ using SpectralNormForwardFn = void(const Tensor& w, const SpectralNormParams&, T
 using SpectralNormBackwardFn = void(const Tensor& w, const Tensor& u, const Tensor& v, const Tensor& sigma,
                                     const Tensor& dy, Tensor& dw);
 
-// ---- padding, pooling, resizing -----------------------------------------------------------------------------------
-struct Pad2dParams {
-  PadMode mode = PadMode::zero;
-  int64_t left = 0, right = 0, top = 0, bottom = 0;
-};
-using Pad2dForwardFn = void(const Tensor& x, const Pad2dParams&, Tensor& y);
-using Pad2dBackwardFn = void(const Tensor& dy, const Pad2dParams&, Tensor& dx);
-
+// ---- pooling, resizing --------------------------------------------------------------------------------------------
 struct Pool2dParams {
   Size2 kernel = 2, stride = 2, padding = 0;
   bool count_include_pad = true;  // average only: whether padding counts in the divisor
@@ -213,8 +206,6 @@ inline KernelSlot<NormForwardFn> batch_norm_forward{"batch_norm_forward"};
 inline KernelSlot<NormBackwardFn> batch_norm_backward{"batch_norm_backward"};
 inline KernelSlot<SpectralNormForwardFn> spectral_norm_forward{"spectral_norm_forward", Outputs::updated};
 inline KernelSlot<SpectralNormBackwardFn> spectral_norm_backward{"spectral_norm_backward"};
-inline KernelSlot<Pad2dForwardFn> pad2d_forward{"pad2d_forward"};
-inline KernelSlot<Pad2dBackwardFn> pad2d_backward{"pad2d_backward"};
 inline KernelSlot<AvgPool2dForwardFn> avg_pool2d_forward{"avg_pool2d_forward"};
 inline KernelSlot<AvgPool2dBackwardFn> avg_pool2d_backward{"avg_pool2d_backward"};
 inline KernelSlot<MaxPool2dForwardFn> max_pool2d_forward{"max_pool2d_forward"};

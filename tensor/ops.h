@@ -12,6 +12,11 @@
 
 namespace asap {
 
+struct Pad2dParams {
+  PadMode mode = PadMode::zero;
+  int64_t left = 0, right = 0, top = 0, bottom = 0;
+};
+
 // ---- shape functions: one per op, used by the op, the tests and the benchmarks ----------------------------------------
 Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dParams&);
 Shape matmul_shape(const Shape& a, const Shape& b);

@@ -17,9 +17,7 @@ void register_kernels() {
   register_norm();
   register_conv2d_instance_norm();
   register_spectral_norm();
-  register_pad();
   register_pool();
-  register_resize();
   register_tile_mlp();
   register_label_planes();
   register_optim();

@@ -15,9 +15,7 @@ void register_conv2d();         // conv2d*.cpp: conv2d_forward, conv2d_input_gra
 void register_norm();           // norm.cpp: instance_norm and batch_norm, forward and backward
 void register_conv2d_instance_norm();  // conv2d_instance_norm.cpp
 void register_spectral_norm();  // spectral_norm.cpp: spectral_norm_forward, spectral_norm_backward
-void register_pad();            // pad.cpp
 void register_pool();           // pool.cpp: average and max pooling
-void register_resize();         // resize.cpp
 void register_tile_mlp();       // tile_mlp*.cpp
 void register_label_planes();      // label_planes.cpp
 void register_optim();          // optim.cpp: adam_begin, adam, sgd

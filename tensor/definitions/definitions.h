@@ -13,7 +13,6 @@
 #include "tensor/definitions/matmul.h"
 #include "tensor/definitions/norm.h"
 #include "tensor/definitions/optim.h"
-#include "tensor/definitions/pad.h"
 #include "tensor/definitions/pool.h"
 #include "tensor/definitions/random.h"
 #include "tensor/definitions/reduce.h"
@@ -36,7 +35,6 @@ void add_all(Device device) {
   add_conv2d<Run>(device);
   add_norm<Run>(device);
   add_spectral_norm<Run>(device);
-  add_pad<Run>(device);
   add_pool<Run>(device);
   add_resize<Run>(device);
   add_tile_mlp<Run>(device);

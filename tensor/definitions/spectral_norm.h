@@ -1,4 +1,4 @@
-// Spectral norm: a weight divided by an estimate of its largest singular value. Contract: kernels.h. Next: pad.h.
+// Spectral norm: a weight divided by an estimate of its largest singular value. Contract: kernels.h. Next: pool.h.
 #pragma once
 
 #include <cmath>
