@@ -1,5 +1,5 @@
 // The low-res stream's input from class numbers (docs/asapnet.md): one-hot planes and the instance channel, downsampled by the
-// tent filter. Nothing one-hot is ever in memory. Next: conv_layer_split_k.cu, which reads the result.
+// tent filter. Nothing one-hot is ever in memory. Next: conv2d_channels_last.cu, which reads the result.
 #include <cstdint>
 
 #include "cuda/common.cuh"

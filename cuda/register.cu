@@ -18,7 +18,7 @@ void register_kernels() {
   register_resize();
   register_tile_mlp();
   register_label_planes();
-  register_conv_layer();
+  register_conv2d_channels_last();
   register_optim();
   register_naive();
 }

@@ -18,7 +18,7 @@ void register_pool();           // pool.cu: average and max pooling
 void register_resize();         // resize.cu
 void register_tile_mlp();       // tile_mlp*.cu: tile_mlp_forward, tile_mlp_backward
 void register_label_planes();   // label_planes.cu
-void register_conv_layer();     // conv_layer*.cu: channels last, conv2d_forward and conv2d_instance_norm
+void register_conv2d_channels_last();  // conv2d_channels_last*.cu, conv2d_instance_norm*.cu: those two slots
 void register_optim();          // optim.cu: adam_begin, adam, sgd
 void register_naive();          // naive.cu: the definitions, last
 

@@ -1,9 +1,9 @@
-// What follows the split convolution of conv_layer_split_k.cuh: the splits' sums are added in order, then instance norm, or
+// What follows the split convolution of conv2d_channels_last_split_k.cuh: the splits' sums are added in order, then instance norm, or
 // bias, then activation and conversion to y. Bound by memory, which mostly is the second-level cache: a layer of the
-// 16 x 16 grid leaves 8 MiB of sums behind. Next: conv_layer_split_k.cu, which chooses between these kernels.
+// 16 x 16 grid leaves 8 MiB of sums behind. Next: conv2d_channels_last.cu, which chooses between these kernels.
 #pragma once
 
-#include "cuda/conv_layer_tile.cuh"
+#include "cuda/conv2d_channels_last_tile.cuh"
 #include "cuda/hopper.cuh"
 
 namespace asap::cuda {
@@ -76,9 +76,9 @@ constexpr int kLargestPlane = 1024;  // pixels
 // pixel, kPasses of them. All loads of four splits are on their way before the first is added: pixels and channels that are
 // not there read others' sums instead of branching.
 template <int kThreads, int kPasses, class Y>
-__global__ void __launch_bounds__(kThreads) plane_norm_kernel(const float* sums, int splits, int pictures, int pixels,
-                                                              int pitch, int outputs, int y_pitch, NormArguments norm,
-                                                              Y* y) {
+__global__ void __launch_bounds__(kThreads)
+    plane_norm_kernel(const float* sums, int splits, int pictures, int pixels, int pitch, int outputs, int y_pitch,
+                      NormArguments norm, Y* y) {
   constexpr int kRows = kThreads / kPlaneFours;
   let_next_kernel_start();
   const int o = (static_cast<int>(blockIdx.x) * kPlaneFours + static_cast<int>(threadIdx.x) % kPlaneFours) * 4;

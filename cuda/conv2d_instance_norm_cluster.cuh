@@ -10,11 +10,11 @@
 // is the block's window of the padded picture, kept without swizzle: chunk by chunk of 8 channels, pixel by pixel. Eight pixels
 // of a row are then one core matrix wherever it begins, so that another tap is another start address. A product of 64 pixels
 // takes 8 columns of 8 rows of the picture: its core matrices lie one row apart.
-// Next: hopper.cuh for wgmma and clusters; conv_layer_cluster.cu, which launches.
+// Next: hopper.cuh for wgmma and clusters; conv2d_instance_norm_cluster.cu, which launches.
 #pragma once
 
-#include "cuda/conv_layer_norm.cuh"
-#include "cuda/conv_layer_tile.cuh"
+#include "cuda/conv2d_channels_last_tile.cuh"
+#include "cuda/conv2d_instance_norm.cuh"
 #include "cuda/hopper.cuh"
 
 namespace asap::cuda {
@@ -34,7 +34,7 @@ struct ClusterWindow {
   int width;        // pixels of a row of the window
   int chunk_bytes;  // from one chunk of channels to the next
   int slices;       // of a block's channels: 1 or 2
-  ClusterWindow(const ConvLayerShape& s)
+  ClusterWindow(const ChannelsLastSizes& s)
       : width(s.out_width + s.side - 1), slices(s.channels / kClusterBlocks / kSliceChannels) {
     const int bytes = (kClusterRows + s.side - 1) * width * kChunkBytes;
     chunk_bytes = (bytes + 127) / 128 * 128 + kChunkBytes;  // neighbouring chunks of a pixel fall on different banks
@@ -51,7 +51,7 @@ template <int kProducts>
 constexpr int kClusterPitch = kClusterPixels<kProducts> + 4;  // of sums: the lanes of a store meet no bank twice
 
 template <int kProducts>
-size_t cluster_shared_bytes(const ConvLayerShape& s) {
+size_t cluster_shared_bytes(const ChannelsLastSizes& s) {
   constexpr size_t kBehind = 256;  // columns that are not there are read as well, behind the last row
   const size_t operands = size_t{kClusterStages<kProducts>} * kClusterStageBytes + ClusterWindow(s).bytes() + kBehind;
   const size_t sums = size_t{kClusterOutputs} * kClusterPitch<kProducts> * sizeof(float);
@@ -62,7 +62,8 @@ size_t cluster_shared_bytes(const ConvLayerShape& s) {
 // `thread % 8` of row `thread / 8` of a step, 64 of them that of row 64 + thread / 8 too.
 class ClusterWeights {
  public:
-  __device__ __forceinline__ ClusterWeights(const bf16* w, const ConvLayerShape& s, int first_output, int first_channel)
+  __device__ __forceinline__ ClusterWeights(const bf16* w, const ChannelsLastSizes& s, int first_output,
+                                            int first_channel)
       : tap_bytes_(s.w_pitch * 2), taps_(s.side * s.side) {
     const int thread = static_cast<int>(threadIdx.x), row = thread / kStepChunks;
     rows_ = min(kClusterOutputs, s.outputs - first_output);
@@ -106,7 +107,7 @@ class ClusterWeights {
 };
 
 // Starts the copies of one slice of the window, [chunk][pixel]: a warp takes a row, 4 pixels at a time.
-__device__ __forceinline__ void copy_window(const bf16* x, const ConvLayerShape& s, const ClusterWindow& window,
+__device__ __forceinline__ void copy_window(const bf16* x, const ChannelsLastSizes& s, const ClusterWindow& window,
                                             int first_channel, char* to) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp, chunk = lane % kSliceChunks;
   const char* from = reinterpret_cast<const char*>(x) + first_channel * 2 + chunk * kChunkBytes;
@@ -141,7 +142,7 @@ __device__ __forceinline__ void store_sums(const float (&sums)[kProducts][kClust
 // A block's 9 outputs of all pixels, one in each of its first 9 warps: the pieces' sums added in the order of the blocks, normed,
 // activated. `sums`: shared, as store_sums leaves them in every block of the cluster; `out`: shared, [pixel][9].
 template <int kProducts>
-__device__ __forceinline__ void finish_output(float* sums, const ConvLayerShape& s, int first_output,
+__device__ __forceinline__ void finish_output(float* sums, const ChannelsLastSizes& s, int first_output,
                                               const NormArguments& norm, bf16* out) {
   constexpr int kFours = kClusterPixels<kProducts> / 4 / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp, own = static_cast<int>(threadIdx.x) / kWarp;
@@ -173,8 +174,7 @@ __device__ __forceinline__ void finish_output(float* sums, const ConvLayerShape&
     if (is_there(i)) squares += sum_of_four(add_squares({}, h[i], {mean, mean, mean, mean}));
   }
   const int channel = min(first_output + output, s.outputs - 1);
-  const float factor = norm.gamma[channel] / sqrtf(warp_reduce(squares) * share + norm.eps),
-              shift = norm.beta[channel];
+  const float factor = norm.gamma[channel] / sqrtf(warp_reduce(squares) * share + norm.eps), shift = norm.beta[channel];
 #pragma unroll
   for (int i = 0; i < kFours; ++i) {
     if (!is_there(i)) continue;
@@ -198,7 +198,7 @@ __device__ __forceinline__ void wait_for_sums(float (&sums)[2][kCount]) {
 // Blocks (pieces of K, tiles of outputs, pictures), a cluster along x.
 template <int kProducts>
 __global__ void __launch_bounds__(kClusterThreads, 1)
-    conv_cluster_kernel(const bf16* x, const bf16* w, ConvLayerShape s, ClusterWindow window, NormArguments norm,
+    conv_cluster_kernel(const bf16* x, const bf16* w, ChannelsLastSizes s, ClusterWindow window, NormArguments norm,
                         bf16* y) {
   constexpr int kStages = kClusterStages<kProducts>, kAhead = kStages - 2;
   char* stages = aligned_shared<char>();

@@ -1,8 +1,8 @@
 // The variants for channels-last pictures that fill a card at batch 1: plans the split of K, launches the convolution of
-// conv_layer_split_k.cuh or conv_layer_wgmma.cuh and what conv_layer_norm.cuh does with its sums.
-#include "cuda/conv_layer_norm.cuh"
-#include "cuda/conv_layer_split_k.cuh"
-#include "cuda/conv_layer_wgmma.cuh"
+// conv2d_channels_last_split_k.cuh or conv2d_channels_last_wgmma.cuh and what conv2d_instance_norm.cuh does with its sums.
+#include "cuda/conv2d_channels_last_split_k.cuh"
+#include "cuda/conv2d_channels_last_wgmma.cuh"
+#include "cuda/conv2d_instance_norm.cuh"
 #include "cuda/register.h"
 
 namespace asap::cuda {
@@ -16,15 +16,15 @@ using LeastTile = ConvTile<64, 64, 4, 32>;
 
 struct Tiles {
   int64_t pixels, outputs;  // of a tile
-  int64_t of_picture(const ConvLayerShape& s) const { return ceil_div(s.pixels(), pixels); }
-  int64_t count(const ConvLayerShape& s) const { return s.pictures * of_picture(s) * ceil_div(s.outputs, outputs); }
+  int64_t of_picture(const ChannelsLastSizes& s) const { return ceil_div(s.pixels(), pixels); }
+  int64_t count(const ChannelsLastSizes& s) const { return s.pictures * of_picture(s) * ceil_div(s.outputs, outputs); }
 };
 template <class Tile>
 constexpr Tiles kTiles{Tile::kPixels, Tile::kOutputs};
 
 // A function of sizes and card alone, so that equal inputs give equal bits on one card. Splits fill the multiprocessors once:
 // another round of blocks would wait for the first, and each split costs a pass over the sums. least_steps: of a split.
-int64_t splits_of(const ConvLayerShape& s, const Tiles& tiles, int64_t steps, int64_t least_steps, bool norm) {
+int64_t splits_of(const ChannelsLastSizes& s, const Tiles& tiles, int64_t steps, int64_t least_steps, bool norm) {
   if (norm && s.pixels() > kLargestPlane) return 1;
   return std::max<int64_t>(std::min(card().multiprocessors / tiles.count(s), steps / least_steps), 1);
 }
@@ -33,7 +33,7 @@ constexpr int64_t kLeastSteps = 2;  // the pipeline's filling should not be all 
 
 // The first whose blocks are three for every four multiprocessors; of 128 outputs or 256 pixels only where the layer has more
 // than half as many.
-Tiles split_k_tiles(const ConvLayerShape& s, int64_t steps, bool norm) {
+Tiles split_k_tiles(const ChannelsLastSizes& s, int64_t steps, bool norm) {
   const auto fits = [&](const Tiles& t) {
     const bool fills_tile = 2 * s.outputs > t.outputs && (t.pixels <= MediumTile::kPixels || s.pixels() >= t.pixels);
     return fills_tile && 4 * t.count(s) * splits_of(s, t, steps, kLeastSteps, norm) >= 3 * card().multiprocessors;
@@ -45,7 +45,7 @@ Tiles split_k_tiles(const ConvLayerShape& s, int64_t steps, bool norm) {
   return fits(kTiles<SmallTile>) ? kTiles<SmallTile> : kTiles<LeastTile>;
 }
 
-SplitKPlan plan_splits(const ConvLayerShape& s, const Tiles& tiles, int64_t steps, int64_t least_steps, bool norm) {
+SplitKPlan plan_splits(const ChannelsLastSizes& s, const Tiles& tiles, int64_t steps, int64_t least_steps, bool norm) {
   const int64_t splits = splits_of(s, tiles, steps, least_steps, norm);
   return {.tile_pixels = static_cast<int>(tiles.pixels),
           .tile_outputs = static_cast<int>(tiles.outputs),
@@ -60,19 +60,19 @@ SplitKPlan plan_splits(const ConvLayerShape& s, const Tiles& tiles, int64_t step
 struct Scratch {
   Tensor sums, statistics;
 };
-Scratch split_k_scratch(const ConvLayerShape& s, const SplitKPlan& plan) {
+Scratch split_k_scratch(const ChannelsLastSizes& s, const SplitKPlan& plan) {
   const int64_t row = int64_t{s.pictures} * plan.pitch;
   return {plan.writes_y ? Tensor() : scratch(plan.splits * row * s.pixels()),
           plan.writes_statistics ? scratch(2 * row * plan.pixel_tiles) : Tensor()};
 }
 
-dim3 blocks_of(const ConvLayerShape& s, const SplitKPlan& plan) {
+dim3 blocks_of(const ChannelsLastSizes& s, const SplitKPlan& plan) {
   return {static_cast<unsigned>(s.pictures * plan.pixel_tiles),
           static_cast<unsigned>(ceil_div(s.outputs, plan.tile_outputs)), static_cast<unsigned>(plan.splits)};
 }
 
 template <int kThreads, int kPasses, class T>
-void launch_plane_norm(const float* sums, const ConvLayerShape& s, const SplitKPlan& plan, const NormArguments& norm,
+void launch_plane_norm(const float* sums, const ChannelsLastSizes& s, const SplitKPlan& plan, const NormArguments& norm,
                        T* y) {
   const dim3 blocks(static_cast<unsigned>(ceil_div(s.outputs, 4 * kPlaneFours)), static_cast<unsigned>(s.pictures));
   launch(plane_norm_kernel<kThreads, kPasses, T>, Launch(blocks, kThreads).overlapping(), sums, plan.splits, s.pictures,
@@ -80,7 +80,7 @@ void launch_plane_norm(const float* sums, const ConvLayerShape& s, const SplitKP
 }
 
 template <class T>
-void finish_with_norm(const SplitKResult<T>& result, const ConvLayerShape& s, const SplitKPlan& plan,
+void finish_with_norm(const SplitKResult<T>& result, const ChannelsLastSizes& s, const SplitKPlan& plan,
                       const NormArguments& norm) {
   if (!plan.writes_statistics) {
     return s.pixels() <= kLargestPlane / 4   ? launch_plane_norm<512, 1>(result.sums, s, plan, norm, result.y)
@@ -96,14 +96,14 @@ void finish_with_norm(const SplitKResult<T>& result, const ConvLayerShape& s, co
 }
 
 template <class T>
-void finish_with_bias(const SplitKResult<T>& result, const ConvLayerShape& s, const SplitKPlan& plan) {
+void finish_with_bias(const SplitKResult<T>& result, const ChannelsLastSizes& s, const SplitKPlan& plan) {
   const int64_t rows = int64_t{s.pictures} * s.pixels();
   launch(sum_with_bias_kernel<T>, Launch(blocks_for(rows * plan.pitch / 4), kBlock).overlapping(), result.sums,
          plan.splits, rows, plan.pitch, s.outputs, s.y_pitch, result.epilogue, result.y);
 }
 
 template <class T>
-int64_t steps_of(const ConvLayerShape& s) {
+int64_t steps_of(const ChannelsLastSizes& s) {
   return ceil_div(int64_t{s.side} * s.side * s.w_pitch * static_cast<int64_t>(sizeof(T)), kStepBytes);
 }
 
@@ -111,7 +111,7 @@ int64_t steps_of(const ConvLayerShape& s) {
 template <class T, bool kFma>
 void run_split_k(const Tensor& x, const Tensor& w, const Conv2dParams& p, const NormArguments* norm,
                  const Epilogue<float>& epilogue, Tensor& y) {
-  const ConvLayerShape s = conv_layer_shape(x, w, p, y);
+  const ChannelsLastSizes s = channels_last_sizes(x, w, p, y);
   const int64_t steps = steps_of<T>(s);
   const SplitKPlan plan = plan_splits(s, split_k_tiles(s, steps, norm), steps, kLeastSteps, norm);
   const Scratch scratch = split_k_scratch(s, plan);
@@ -136,7 +136,7 @@ void run_split_k(const Tensor& x, const Tensor& w, const Conv2dParams& p, const 
 }
 
 void run_wgmma(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
-  const ConvLayerShape s = conv_layer_shape(x, w, p, y);
+  const ChannelsLastSizes s = channels_last_sizes(x, w, p, y);
   const int64_t steps = steps_of<bf16>(s);
   const SplitKPlan plan = plan_splits(s, kTiles<WideTile>, steps, steps, false);  // one split
   const Launch shape(blocks_of(s, plan), WideTile::kThreads, wide_shared_bytes(s));
@@ -157,7 +157,7 @@ bool takes_split_k(const Tensor& x, const Tensor& w, const Conv2dParams& p, cons
 }
 bool takes_wgmma(const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) {
   return card_has_wgmma() && x.dtype() == DType::bf16 && takes_split_k(x, w, p, y) &&
-         wide_shared_bytes(conv_layer_shape(x, w, p, y)) <= card().shared_bytes;
+         wide_shared_bytes(channels_last_sizes(x, w, p, y)) <= card().shared_bytes;
 }
 
 constexpr Takes kPixels{.strided = true, .bf16 = true};
@@ -168,7 +168,7 @@ void add(const std::string& suffix) {
   const auto takes = [=](const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
     return x.dtype() == dtype_of<T> && (std::is_same_v<T, bf16> || kFma || precision_allows(Precision::tf32)) &&
            takes_split_k(x, w, p, y) &&
-           split_k_shared_bytes<MediumTile>(conv_layer_shape(x, w, p, y)) <= card().shared_bytes;
+           split_k_shared_bytes<MediumTile>(channels_last_sizes(x, w, p, y)) <= card().shared_bytes;
   };
   kernels::conv2d_instance_norm.add(
       Device::cuda, "split_k" + suffix,
@@ -201,8 +201,8 @@ void convolve_then_norm(const Tensor& x, const Tensor& w, const Tensor& gamma, c
 
 }  // namespace
 
-void register_conv_layer() {
-  add_conv_layer_cluster();
+void register_conv2d_channels_last() {
+  add_conv2d_instance_norm_cluster();
   kernels::conv2d_forward.add(Device::cuda, "channels_last_wgmma_bf16", run_wgmma, takes_wgmma, kPixels);
   add<bf16, false>("_bf16");
   add<float, false>("_tf32");

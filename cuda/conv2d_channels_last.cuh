@@ -1,6 +1,6 @@
 // What the convolutions of channels-last pictures share: sizes as kernels take them and stores of four channels. They are
 // variants of conv2d_forward and, with the norm behind them, of conv2d_instance_norm.
-// Used by conv_layer*.cu. Next: conv_layer_split_k.cuh.
+// Used by conv2d_channels_last*.cu and conv2d_instance_norm*.cu. Next: conv2d_channels_last_split_k.cuh.
 #pragma once
 
 #include "cuda/epilogue.cuh"
@@ -12,7 +12,7 @@ namespace asap::cuda {
 
 // x has `pictures` x height x width pixels, y pictures x out_height x out_width. Pitches are elements from one pixel to the
 // next; what lies behind its channels is nobody's. K runs over w's pitch, with zeros behind the channels.
-struct ConvLayerShape {
+struct ChannelsLastSizes {
   int pictures, height, width, channels, x_pitch;
   int outputs, side, w_pitch, stride, pad;
   int out_height, out_width, y_pitch;
@@ -36,7 +36,7 @@ inline bool takes_pixels(const Tensor& x, const Tensor& w, const Conv2dParams& p
          w.size(2) == w.size(3) && has_pixels(x) && has_pixels(w) && has_pixels(y);
 }
 
-inline ConvLayerShape conv_layer_shape(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
+inline ChannelsLastSizes channels_last_sizes(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
   const auto i = [](int64_t v) { return static_cast<int>(v); };
   return {.pictures = i(x.size(0)),
           .height = i(x.size(2)),
@@ -62,6 +62,6 @@ __device__ __forceinline__ void store_four(float4 v, bf16* y) {
 
 __device__ __forceinline__ float activate(float v, float slope) { return v > 0 ? v : slope * v; }
 
-void add_conv_layer_cluster();  // conv_layer_cluster.cu; called by register_conv_layer
+void add_conv2d_instance_norm_cluster();  // conv2d_instance_norm_cluster.cu; called by register_conv2d_channels_last
 
 }  // namespace asap::cuda

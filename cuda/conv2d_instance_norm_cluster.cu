@@ -1,12 +1,13 @@
-// The variant cluster_bf16 of conv2d_instance_norm: which layers it takes, and its launch. Next: conv_layer_cluster.cuh, the
+// The variant cluster_bf16 of conv2d_instance_norm: which layers it takes, and its launch. Next: conv2d_instance_norm_cluster.cuh, the
 // kernel.
-#include "cuda/conv_layer_cluster.cuh"
+#include "cuda/conv2d_instance_norm_cluster.cuh"
 
 namespace asap::cuda {
 namespace {
 
 template <int kProducts>
-void launch_cluster(const Tensor& x, const Tensor& w, const ConvLayerShape& s, const NormArguments& norm, Tensor& y) {
+void launch_cluster(const Tensor& x, const Tensor& w, const ChannelsLastSizes& s, const NormArguments& norm,
+                    Tensor& y) {
   const dim3 blocks(kClusterBlocks, static_cast<unsigned>(ceil_div(s.outputs, kClusterOutputs)),
                     static_cast<unsigned>(s.pictures));
   launch(conv_cluster_kernel<kProducts>,
@@ -15,11 +16,11 @@ void launch_cluster(const Tensor& x, const Tensor& w, const ConvLayerShape& s, c
 }
 
 // How many products of 8 columns each warpgroup has side by side.
-int products_of(const ConvLayerShape& s) { return s.out_width <= 2 * kClusterSide ? 1 : 2; }
+int products_of(const ChannelsLastSizes& s) { return s.out_width <= 2 * kClusterSide ? 1 : 2; }
 
 void run_cluster(const Tensor& x, const Tensor& w, const Tensor& gamma, const Tensor& beta, const Conv2dParams& p,
                  const NormParams& norm_params, Tensor& y) {
-  const ConvLayerShape s = conv_layer_shape(x, w, p, y);
+  const ChannelsLastSizes s = channels_last_sizes(x, w, p, y);
   const NormArguments norm(gamma, beta, norm_params);
   products_of(s) == 1 ? launch_cluster<1>(x, w, s, norm, y) : launch_cluster<2>(x, w, s, norm, y);
 }
@@ -29,7 +30,7 @@ void run_cluster(const Tensor& x, const Tensor& w, const Tensor& gamma, const Te
 bool takes_cluster(const Tensor& x, const Tensor& w, const Tensor&, const Tensor&, const Conv2dParams& p,
                    const NormParams&, Tensor& y) {
   if (x.dtype() != DType::bf16 || !card_has_wgmma() || !takes_pixels(x, w, p, y)) return false;
-  const ConvLayerShape s = conv_layer_shape(x, w, p, y);
+  const ChannelsLastSizes s = channels_last_sizes(x, w, p, y);
   constexpr int kPiece = kSliceChannels * kClusterBlocks, kLeastSide = 3;
   constexpr int64_t kOffsets = INT32_MAX, kGrid = 65535;
   return s.stride == 1 && (s.channels == kPiece || s.channels == 2 * kPiece) && s.side >= kLeastSide &&
@@ -41,7 +42,7 @@ bool takes_cluster(const Tensor& x, const Tensor& w, const Tensor&, const Tensor
 
 }  // namespace
 
-void add_conv_layer_cluster() {
+void add_conv2d_instance_norm_cluster() {
   kernels::conv2d_instance_norm.add(Device::cuda, "cluster_bf16", run_cluster, takes_cluster,
                                     {.strided = true, .bf16 = true});
 }

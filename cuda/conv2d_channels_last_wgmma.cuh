@@ -6,10 +6,10 @@
 //
 // D[output][pixel] = W[output][k] X[pixel][k]: 128 outputs by 256 pixels, 64 outputs for each of two warpgroups. StepLoader
 // leaves both operands in wgmma's 128-byte swizzle as it is.
-// Next: conv_layer_split_k.cu, which launches.
+// Next: conv2d_channels_last.cu, which launches.
 #pragma once
 
-#include "cuda/conv_layer_split_k.cuh"
+#include "cuda/conv2d_channels_last_split_k.cuh"
 
 namespace asap::cuda {
 
@@ -18,13 +18,13 @@ constexpr int kWideStages = 4, kWideStageBytes = kSplitStageBytes<WideTile>;
 constexpr int kWidePitch =
     WideTile::kOutputs + 8;  // of results, by pixels: neither their stores nor loads meet a bank twice
 
-inline size_t wide_shared_bytes(const ConvLayerShape& s) {
+inline size_t wide_shared_bytes(const ChannelsLastSizes& s) {
   return size_t{kWideStages} * kWideStageBytes + step_table_bytes<WideTile>(s);
 }
 
 // y = act(sum + bias); the plan has one split.
 __global__ void __launch_bounds__(WideTile::kThreads, 1)
-    wide_kernel(const bf16* x, const bf16* w, ConvLayerShape s, SplitKPlan plan, Epilogue<float> epilogue, bf16* y) {
+    wide_kernel(const bf16* x, const bf16* w, ChannelsLastSizes s, SplitKPlan plan, Epilogue<float> epilogue, bf16* y) {
   constexpr int kAhead = kWideStages - 2, kGroupOutputs = 64;
   static_assert(WideTile::kPixels * kWidePitch * sizeof(bf16) <= kWideStages * kWideStageBytes);
   let_next_kernel_start();

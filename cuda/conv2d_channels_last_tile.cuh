@@ -1,10 +1,10 @@
 // A block's tile of the convolution of a layer as a matrix product, y[pixel][output] = sum over k of pixels[pixel][k]
 // weights[output][k], k = (tap, channel): its warps, one step's products, and where the sums go. Channels last, both operands
 // run along k, so that one 16-byte cp.async moves 8 bf16 or 4 f32 of either.
-// Used by conv_layer_split_k.cuh, which gathers the pixels for every tap.
+// Used by conv2d_channels_last_split_k.cuh, which gathers the pixels for every tap.
 #pragma once
 
-#include "cuda/conv_layer.cuh"
+#include "cuda/conv2d_channels_last.cuh"
 
 namespace asap::cuda {
 
@@ -239,7 +239,7 @@ __device__ __forceinline__ void write_statistics(float* tile, int rows, int firs
 // Everything passes through shared memory, so that neighbouring threads write neighbouring outputs.
 template <class Tile, class T>
 __device__ __forceinline__ void write_results(const float (&sums)[Tile::kRows][Tile::kFragments][4],
-                                              const TilePlace<Tile>& place, const ConvLayerShape& s,
+                                              const TilePlace<Tile>& place, const ChannelsLastSizes& s,
                                               const SplitKPlan& plan, const SplitKResult<T>& result) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   float* tile = dynamic_shared<float>();
