@@ -11,14 +11,12 @@ namespace {
 
 // A pixel's index in [planes, h, w] taken apart.
 struct PixelIndex {
-  Divider h, w;
+  Divisor h, w;
   PixelIndex(int height, int width) : h(height), w(width) {}
   __device__ __forceinline__ void operator()(int64_t index, int& plane, int& row, int& column) const {
-    int rest = static_cast<int>(index);
-    const int rows = w.quotient(rest);
-    column = rest - rows * static_cast<int>(w.d);
-    plane = h.quotient(rows);
-    row = rows - plane * static_cast<int>(h.d);
+    column = static_cast<int>(index);
+    row = divide(w, column);
+    plane = divide(h, row);
   }
 };
 
