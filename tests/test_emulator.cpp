@@ -8,10 +8,10 @@
 #include <random>
 #include <thread>
 
+#include "bench/yardsticks/peak.h"
 #include "cuda/common.cuh"
 #include "cuda/hopper.cuh"
 #include "cuda/mma.cuh"
-#include "cuda/peak.h"
 #include "tests/support/skip.h"
 
 using namespace asap;

@@ -18,9 +18,8 @@
 #include <set>
 
 #include "autograd/gradcheck.h"
+#include "bench/yardsticks/yardsticks.h"
 #include "cuda/context.h"
-#include "cuda/peak.h"
-#include "cuda/yardsticks/yardsticks.h"
 #include "tests/op_cases.h"
 #include "tests/support/skip.h"
 
@@ -255,8 +254,6 @@ TEST_CASE("gradients match central differences") {
 TEST_CASE("every kernel in cuda/ was launched by the cases above") {
   ran();
   if (!cuda::is_emulated() || !wanted_rows().empty()) return;
-  cuda::measure_card_peak();  // whose kernels are no slot's, nor is the next
-  cuda::flush_cache();
   const auto kernels = cuda::launched_kernels();
   int found = 0;
   for (const auto& entry : std::filesystem::directory_iterator(source_folder() + "/cuda")) {
