@@ -22,7 +22,7 @@ struct Operands;
 template <>
 struct Operands<Precision::tf32> {
   static constexpr int kDepth = 8;
-  static constexpr int kResident = 3;  // blocks of a multiprocessor: 168 registers a thread
+  static constexpr int kResident = 2;  // blocks of a multiprocessor: up to 255 registers a thread
   __device__ static __forceinline__ void round(const float (&v)[2][2], uint32_t (&a)[4]) {
     a[0] = to_tf32(v[0][0]), a[1] = to_tf32(v[1][0]), a[2] = to_tf32(v[0][1]), a[3] = to_tf32(v[1][1]);
   }
@@ -56,7 +56,7 @@ struct Operands<Precision::bf16> {
 // Operand A as in tf32, but not rounded; of operand B lane (g, t) keeps row g, in the columns that lane t has of D.
 template <>
 struct Operands<Precision::f32> {
-  static constexpr int kDepth = 8, kResident = 2;  // up to 255 registers
+  static constexpr int kDepth = 8, kResident = 2;
   __device__ static __forceinline__ void round(const float (&v)[2][2], uint32_t (&a)[4]) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) a[i] = __float_as_uint(v[i % 2][i / 2]);
