@@ -16,7 +16,7 @@ class PatchDiscriminator : public nn::Module {
   ScaleOutputs forward(const Variable& x);
 
  private:
-  std::vector<nn::Layer*> layers_;
+  std::vector<nn::Sequential*> layers_;
 };
 
 class Discriminator : public nn::Module {

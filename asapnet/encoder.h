@@ -19,7 +19,7 @@ class Encoder : public nn::Module {
   EncoderResult forward(const Variable& image);
 
  private:
-  std::vector<nn::Layer*> layers_;
+  std::vector<nn::Sequential*> layers_;  // each: conv 3x3 stride 2 -> instance norm -> LeakyReLU
   nn::Linear* to_mu_;
   nn::Linear* to_logvar_;
 };

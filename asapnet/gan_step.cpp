@@ -34,10 +34,6 @@ auto tensors_of(SomeBatch& batch) {
   return std::array{&batch.labels, &batch.instance, &batch.image};
 }
 
-void append(const nn::NamedVariables& more, std::vector<Variable>& variables) {
-  for (const auto& [name, variable] : more) variables.push_back(variable);
-}
-
 }  // namespace
 
 OptimizerConfig OptimizerConfig::defaults(bool no_ttur) {
@@ -60,10 +56,8 @@ GanStep::GanStep(AsapNet& model, const OptimizerConfig& config, uint64_t noise_s
   generator_.forward = [this](const Batch& batch) { return model_.generator_losses(batch, noise_).losses; };
   discriminator_.optimizer = std::make_unique<nn::Adam>(model.discriminator().named_parameters(), options);
   discriminator_.forward = [this](const Batch& batch) { return model_.discriminator_losses(batch, noise_); };
-  for (const nn::Module* network :
-       {static_cast<nn::Module*>(&model.generator()), static_cast<nn::Module*>(&model.discriminator())}) {
-    append(network->named_parameters(), weights_);
-    append(network->named_buffers(), weights_);
+  for (const nn::Module* network : std::initializer_list<nn::Module*>{&model.generator(), &model.discriminator()}) {
+    for (const auto& [name, variable] : network->named_state()) weights_.push_back(variable);
   }
   set_lr(config.lr);
 }

@@ -9,10 +9,6 @@ namespace asap::asapnet {
 
 TileMlpParams mlp_params(const Config& config);
 
-// The sinusoids the MLP sees: [1, 4*log2(tile), H, W]; for f = tile, tile/2, .., 2: cos, sin of 2pi X/f, cos, sin of
-// 2pi Y/f, X and Y pixel column and row modulo f. tile_mlp computes them itself; this is for looking and testing.
-Tensor positional_encoding(int64_t height, int64_t width, int64_t tile);
-
 // What the MLPs see of x: of all input channels, or of the instance channel beside labels. Undefined where nothing is left.
 Variable highres_input(const Tensor& labels, const Variable& x, const Config& config);
 // labels [N,H,W] or undefined; x beside them the instance channel, else all input channels [N,C,H,W]; phi [N,P,H/S,W/S] ->

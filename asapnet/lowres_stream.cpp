@@ -30,22 +30,9 @@ Variable filter(const Variable& x, int64_t factor, const Tensor& along_w) {
                 {.stride = {factor, 1}, .padding = {border, 0}, .groups = channels, .pad_mode = PadMode::reflect});
 }
 
-// Holds the published Sequential's children under their published numbers: with padding layers a convolution takes three
-// places (pad, conv+norm, ReLU), without them two, and a residual-style block one.
-class NumberedLayers : public nn::Module {
- public:
-  template <class L, class... Args>
-  L& add(int64_t number, Args&&... args) {
-    return register_module<L>(std::to_string(number), std::forward<Args>(args)...);
-  }
-};
-
-// The published block: its convolution sits in a Sequential named conv_block, behind the padding layer if there is one.
-class Block : public nn::Module {
- public:
-  Block(int64_t channels, int64_t number, const Config& config)
-      : conv(register_module<NumberedLayers>("conv_block").add<ConvNormRelu>(number, channels, channels, 1, config)) {}
-  ConvNormRelu& conv;
+// The published modules' children under their published names.
+struct Children : nn::Module {
+  using Module::register_module;
 };
 
 }  // namespace
@@ -80,23 +67,29 @@ int64_t phi_channels(const Config& config) {
 }
 
 LowresStream::LowresStream(const Config& config) : config_(config) {
-  auto& layers = register_module<NumberedLayers>("model");
+  auto& layers = register_module<Children>("model");
+  // The published Sequential's numbers (docs/asapnet.md, checkpoint keys): with padding layers a convolution takes three
+  // places (pad, conv+norm, ReLU), without them two, and a residual-style block one. Its convolution sits in a conv_block,
+  // behind the padding layer if there is one.
   const bool padded = config.reflection_pad || config.replicate_pad;
-  const int64_t places = padded ? 3 : 2, place = padded ? 1 : 0;  // docs/asapnet.md, checkpoint keys
+  const int64_t places = padded ? 3 : 2, place = padded ? 1 : 0;
   const int64_t halvings = std::countr_zero(static_cast<uint64_t>(config.learned_ds_factor));
-  convs_.push_back(&layers.add<ConvNormRelu>(place, config.input_channels(), config.lr_width, 1, config));
-  int64_t channels = config.lr_width;
-  for (int64_t i = 1; i <= halvings; ++i) {
-    const int64_t out = i == halvings ? config.lr_max_width : config.lr_width;
-    convs_.push_back(&layers.add<ConvNormRelu>(places * i + place, channels, out, 2, config));
+  int64_t channels = config.input_channels();
+  for (int64_t i = 0; i <= halvings; ++i) {
+    const int64_t out = i == halvings ? config.lr_max_width : config.lr_width, stride = i == 0 ? 1 : 2;
+    const std::string number = std::to_string(places * i + place);
+    convs_.push_back(&layers.register_module<ConvNormRelu>(number, channels, out, stride, config));
     channels = out;
   }
   const int64_t first_block = places * (halvings + 1);
   for (int64_t b = 0; b < config.lr_depth; ++b) {
-    convs_.push_back(&layers.add<Block>(first_block + b, channels, place, config).conv);
+    auto& block = layers.register_module<Children>(std::to_string(first_block + b));
+    auto& conv_block = block.register_module<Children>("conv_block");
+    convs_.push_back(&conv_block.register_module<ConvNormRelu>(std::to_string(place), channels, channels, 1, config));
   }
-  to_phi_ = &layers.add<nn::Conv2d>(first_block + config.lr_depth,
-                                    nn::Conv2dOptions{.in = channels, .out = phi_channels(config), .kernel = 1});
+  to_phi_ = &layers.register_module<nn::Conv2d>(
+      std::to_string(first_block + config.lr_depth),
+      nn::Conv2dOptions{.in = channels, .out = phi_channels(config), .kernel = 1});
   if (config.condition_on_z) z_to_features_ = &register_module<nn::Linear>("z_fc", config.z_dim, channels);
 }
 
@@ -110,11 +103,7 @@ Variable LowresStream::downsample(const Variable& x) {
   return filter(x, factor, tent_);
 }
 
-Variable LowresStream::forward(const Variable& x, const Variable& z) {
-  return forward(x, z, [](const Variable&) {});
-}
-
-Variable LowresStream::forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit) {
+Variable LowresStream::forward(const Variable& x, const Variable& z, const Visit& visit) {
   return phi(downsample(x), z, visit);
 }
 
@@ -122,20 +111,23 @@ Variable LowresStream::forward(const Variable& x, const Variable& z, const std::
 Variable LowresStream::forward(const Tensor& labels, const Tensor& instance, const Variable& z) {
   const Tensor& weight = convs_.front()->weight();
   const LabelPlanesParams params{.classes = config_.label_channels(), .factor = config_.fixed_downsampling()};
-  return phi(label_planes(labels, instance, params, activation_dtype(weight), weight.layout()), z, [](const Variable&) {});
+  return phi(label_planes(labels, instance, params, activation_dtype(weight), weight.layout()), z, {});
 }
 
 // From the downsampled input.
-Variable LowresStream::phi(Variable h, const Variable& z, const std::function<void(const Variable&)>& visit) {
+Variable LowresStream::phi(Variable h, const Variable& z, const Visit& visit) {
   const Tensor& weight = convs_.front()->weight();
   h = convert(h, activation_dtype(weight), weight.layout());
-  for (ConvNormRelu* conv : convs_) visit(h = (*conv)(h));
+  for (ConvNormRelu* conv : convs_) {
+    h = (*conv)(h);
+    if (visit) visit(h);
+  }
   if (z_to_features_ && z.defined()) {
     // Behind the last instance norm, which would remove a constant added to a channel before it.
     h = h + convert(reshape((*z_to_features_)(z), {h.size(0), h.size(1), 1, 1}), h.dtype());
   }
   const Variable result = (*to_phi_)(h);
-  visit(result);
+  if (visit) visit(result);
   return result;
 }
 

@@ -34,16 +34,16 @@ class ConvNormRelu : public nn::Layer {
 class LowresStream : public nn::Module {
  public:
   explicit LowresStream(const Config& config);
+  // Gets every layer's output, the last one phi: to compare with a reference layer by layer.
+  using Visit = std::function<void(const Variable&)>;
   // x [N,C,H,W] -> phi [N,P,H/S,W/S]. z [N,z_dim] is used only with condition_on_z.
-  Variable forward(const Variable& x, const Variable& z = {});
+  Variable forward(const Variable& x, const Variable& z = {}, const Visit& visit = {});
   // The same from class numbers and the instance channel (may be undefined).
   Variable forward(const Tensor& labels, const Tensor& instance, const Variable& z);
-  // The first; hands every layer's output, the last one phi, to `visit`: to compare with a reference layer by layer.
-  Variable forward(const Variable& x, const Variable& z, const std::function<void(const Variable&)>& visit);
 
  private:
   Variable downsample(const Variable& x);
-  Variable phi(Variable h, const Variable& z, const std::function<void(const Variable&)>& visit);
+  Variable phi(Variable h, const Variable& z, const Visit& visit);
 
   Config config_;
   std::vector<ConvNormRelu*> convs_;

@@ -9,18 +9,14 @@ namespace {
 
 constexpr double kInitGain = 0.02;
 
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
 // Conv and linear weights xavier normal, biases 0; norms keep gamma 1 and beta 0, which they are built with.
 void initialize(nn::Module& module, SpectralInit spectral) {
   for (auto& [name, parameter] : module.named_parameters()) {
     Tensor value = parameter.value();
-    if (ends_with(name, "weight_orig") && spectral == SpectralInit::pytorch_default) continue;
+    if (name.ends_with("weight_orig") && spectral == SpectralInit::pytorch_default) continue;
     if (value.rank() >= 2) {
       nn::init::xavier_normal(value, kInitGain);
-    } else if (ends_with(name, "bias")) {
+    } else if (name.ends_with("bias")) {
       value.fill(0);
     }
   }
@@ -30,13 +26,6 @@ Tensor all_channels(const Config& config, const ModelInput& input, DType dtype) 
   return input.labels.defined() ? label_planes(input.labels, input.x, {.classes = config.label_channels()}, dtype)
                                 : input.x.to(dtype);
 }
-
-// The discriminator's input: the generator's input and a picture on channels.
-Variable discriminator_input(const Config& config, const ModelInput& input, const Variable& picture, DType dtype) {
-  return cat(std::vector<Variable>{all_channels(config, input, dtype), convert(picture, dtype)}, 1);
-}
-
-Variable as_variable(const Tensor& x) { return x.defined() ? Variable(x) : Variable(); }
 
 // Keeps a module's weights out of the graph for a while: no gradient is computed for them.
 class Frozen {
@@ -111,9 +100,14 @@ Variable AsapNet::generate(const Batch& batch, const ModelInput& input, RandomSt
     z = reparameterize(encoded, random_normal(shape, {.seed = noise.seed, .offset = offset}, dtype(), batch.image.device()));
     if (kld) *kld = kl_divergence(encoded);
   }
-  const GeneratorResult result = generator_->forward(input.labels, as_variable(input.x), z);
+  const GeneratorResult result = generator_->forward(input.labels, input.x, z);
   if (phi) *phi = result.phi;
   return result.y;
+}
+
+Variable AsapNet::beside(const ModelInput& input, const Variable& picture) const {
+  const DType dtype = activation_dtype(generator_->parameters().front().value());
+  return cat({Variable(all_channels(config_, input, dtype)), convert(picture, dtype)}, 1);
 }
 
 GeneratorLosses AsapNet::generator_losses(const Batch& batch, RandomStream& noise) {
@@ -126,14 +120,14 @@ GeneratorLosses AsapNet::generator_losses(const Batch& batch, RandomStream& nois
   // The published code runs one batch cat(fake, real). Every layer works picture by picture, so two passes give the same
   // numbers; the real half then records no graph, and sharing one power iteration needs evaluation mode in the second.
   const Frozen frozen(*discriminator_);
-  const auto fake_outputs = discriminator_->forward(discriminator_input(config_, input, fake, activation_dtype()));
+  const auto fake_outputs = discriminator_->forward(beside(input, fake));
   losses.add("GAN", generator_gan_loss(config_.gan_mode, fake_outputs));
   if (!config_.no_ganFeat_loss) {
     discriminator_->eval();
     std::vector<ScaleOutputs> real_outputs;
     {
       const NoGrad no_grad;
-      real_outputs = discriminator_->forward(discriminator_input(config_, input, real, activation_dtype()));
+      real_outputs = discriminator_->forward(beside(input, real));
     }
     discriminator_->train();
     losses.add("GAN_Feat", feature_matching_loss(fake_outputs, real_outputs) * config_.lambda_feat);
@@ -158,7 +152,7 @@ Losses AsapNet::discriminator_losses(const Batch& batch, RandomStream& noise) {
     fake = generate(batch, input, noise, nullptr, nullptr).value();
   }
   const int64_t count = real.size(0);
-  const Variable both = cat(std::vector<Variable>{discriminator_input(config_, input, fake, activation_dtype()), discriminator_input(config_, input, real, activation_dtype())}, 0);
+  const Variable both = cat({beside(input, fake), beside(input, real)}, 0);
   std::vector<ScaleOutputs> fake_outputs, real_outputs;
   for (const ScaleOutputs& scale : discriminator_->forward(both)) {
     const auto halves = split(scale.back(), {count, count}, 0);
@@ -183,21 +177,7 @@ EncoderResult AsapNet::encode(const Tensor& image) {
 Tensor AsapNet::inference(const Batch& batch, const Tensor& z) {
   const NoGrad no_grad;
   const ModelInput input = model_input(config_, batch, dtype());
-  return generator_->forward(input.labels, as_variable(input.x), as_variable(z)).y.value();
-}
-
-void AsapNet::to(DType dtype) {
-  generator_->to(dtype);
-  discriminator_->to(dtype);
-  if (encoder_) encoder_->to(dtype);
-  if (vgg_) vgg_->to(dtype);
-}
-
-void AsapNet::to(Device device) {
-  generator_->to(device);
-  discriminator_->to(device);
-  if (encoder_) encoder_->to(device);
-  if (vgg_) vgg_->to(device);
+  return generator_->forward(input.labels, input.x, z).y.value();
 }
 
 }  // namespace asap::asapnet

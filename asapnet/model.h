@@ -88,12 +88,19 @@ class AsapNet {
   // Mode inference: [N,output_nc,H,W] in [-1,1], without gradient. z [N,z_dim] may be undefined.
   Tensor inference(const Batch& batch, const Tensor& z = {});
 
-  void to(DType dtype);
-  void to(Device device);
+  // All networks to a DType or a Device.
+  template <class Target>
+  void to(Target target) {
+    generator_->to(target);
+    discriminator_->to(target);
+    if (encoder_) encoder_->to(target);
+    if (vgg_) vgg_->to(target);
+  }
 
  private:
   DType dtype() const { return generator_->parameters().front().dtype(); }
-  DType activation_dtype() const { return asapnet::activation_dtype(generator_->parameters().front().value()); }
+  // The discriminator's input: the generator's input and a picture on channels.
+  Variable beside(const ModelInput& input, const Variable& picture) const;
   Variable generate(const Batch& batch, const ModelInput& input, RandomStream& noise, Variable* phi, Variable* kld);
 
   Config config_;

@@ -11,21 +11,26 @@ namespace {
 // The first label outside 0..classes-1, with its place.
 void check_labels(const Tensor& labels, int64_t classes) {
   const int64_t at = first_label_outside(labels, classes), height = labels.size(1), width = labels.size(2);
-  ASAP_CHECK(at < 0, "session: expected labels 0..", classes - 1, ", came ", labels.reshape({-1}).select(0, at).item(),
+  ASAP_CHECK(at < 0, "session: expected labels 0..", classes - 1, ", got ", labels.reshape({-1}).select(0, at).item(),
              " at column ", at % width, ", row ", at / width % height, " of label map ", at / (width * height));
 }
 
+void copy_to_device(const Tensor& packed, Tensor& place) {
+  backend(place.device()).copy_from_host(packed.raw(), place.raw(), place.bytes());
+  place.bump_version();
+}
+
 void on_host(const char* what, const Tensor& x, const Shape& shape) {
-  ASAP_CHECK(x.defined(), "session: expected ", what, " ", shape, ", came none");
-  ASAP_CHECK(x.device() == Device::cpu, "session: expected ", what, " in host memory, came a tensor on ", x.device());
-  ASAP_CHECK(x.shape() == shape, "session: expected ", what, " ", shape, ", came ", x.shape());
+  ASAP_CHECK(x.defined(), "session: expected ", what, " ", shape, ", got none");
+  ASAP_CHECK(x.device() == Device::cpu, "session: expected ", what, " in host memory, got a tensor on ", x.device());
+  ASAP_CHECK(x.shape() == shape, "session: expected ", what, " ", shape, ", got ", x.shape());
 }
 
 }  // namespace
 
 InferenceSession::InferenceSession(const Generator& generator, const SessionOptions& options)
     : config_(generator.config()), options_(options), generator_((nn::init::Blank(), config_)) {
-  ASAP_CHECK(options.batch >= 1, "session: expected a batch of at least 1, came ", options.batch);
+  ASAP_CHECK(options.batch >= 1, "session: expected a batch of at least 1, got ", options.batch);
   config_.check_size(options.height, options.width, "session");
   const Shape values{options.batch, config_.output_nc, options.height, options.width};
   const bool picture = options.output == SessionOutput::picture;
@@ -54,12 +59,11 @@ Tensor InferenceSession::buffer(const Shape& shape, DType dtype) {
   return x;
 }
 
-// On a card, weights of convolutions are copied to the form that its kernels want. What is used as it is stays the given
-// generator's.
+// Weights of convolutions are copied where the precision or a card's kernels want another form. What is used as it is stays the
+// given generator's.
 void InferenceSession::take_weights(const Generator& generator) {
-  const bool on_cpu = options_.device == Device::cpu;
-  const Layout layout = on_cpu ? Layout::row_major : Layout::channels_last;
-  const DType dtype = !on_cpu && options_.precision == Precision::bf16 ? DType::bf16 : DType::f32;
+  const Layout layout = options_.device == Device::cpu ? Layout::row_major : Layout::channels_last;
+  const DType dtype = options_.precision == Precision::bf16 ? DType::bf16 : DType::f32;
   const nn::NamedVariables given = generator.named_parameters();
   nn::NamedVariables own = generator_.named_parameters();
   for (size_t i = 0; i < own.size(); ++i) {
@@ -73,21 +77,17 @@ void InferenceSession::take_weights(const Generator& generator) {
 
 void InferenceSession::load_f32(const char* what, const Tensor& given, Tensor& place) {
   on_host(what, given, place.shape());
-  ASAP_CHECK(given.dtype() == DType::f32, "session: expected ", what, " to be f32, came ", given.dtype());
-  const Tensor packed = given.contiguous();
-  backend(options_.device).copy_from_host(packed.raw(), place.raw(), place.bytes());
-  place.bump_version();
+  ASAP_CHECK(given.dtype() == DType::f32, "session: expected ", what, " to be f32, got ", given.dtype());
+  copy_to_device(given.contiguous(), place);
 }
 
 void InferenceSession::load_labels(const Tensor& given) {
   on_host("labels", given, labels_.shape());
   ASAP_CHECK(given.dtype() == DType::u8 || given.dtype() == DType::i32,
-             "session: expected labels to be u8 or i32, came ", given.dtype());
+             "session: expected labels to be u8 or i32, got ", given.dtype());
   const Tensor packed = given.contiguous();
   check_labels(packed, config_.label_channels());
-  const Tensor converted = packed.to(labels_.dtype());
-  backend(options_.device).copy_from_host(converted.raw(), labels_.raw(), labels_.bytes());
-  labels_.bump_version();
+  copy_to_device(packed.to(labels_.dtype()), labels_);
 }
 
 void InferenceSession::load(const SessionInput& input) {
@@ -103,12 +103,11 @@ void InferenceSession::load(const SessionInput& input) {
 
 void InferenceSession::forward() {
   const NoGrad no_grad;
-  // The CPU computes in f32 whatever is allowed: it has no faster kernels for less.
-  const ScopedPrecision precision(options_.device == Device::cpu ? Precision::f32 : options_.precision);
+  const ScopedPrecision precision(options_.precision);
   const Tensor labels = config_.no_one_hot ? Tensor() : labels_;
-  const Variable z = z_given_ ? Variable(z_) : Variable();
-  Variable x = instance_.defined() ? Variable(instance_) : Variable();
-  if (config_.no_one_hot) x = instance_.defined() ? Variable(cat({labels_, instance_}, 1)) : Variable(labels_);
+  const Variable z = z_given_ ? z_ : Tensor();
+  Tensor x = instance_;
+  if (config_.no_one_hot) x = x.defined() ? cat({labels_, x}, 1) : labels_;
   result_.copy_from(options_.output == SessionOutput::picture ? generator_.picture(labels, x, z)
                                                               : generator_.forward(labels, x, z).y.value());
 }

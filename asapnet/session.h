@@ -1,7 +1,7 @@
-// InferenceSession: label maps of one size to pictures: Generator::forward without gradients, with checks of what comes in. On
-// CUDA the weights of its convolutions are channels-last copies, in bf16 if the precision is bf16, and the work is recorded
-// as a graph at construction, with memory of its own; on the CPU the weights are the given generator's and everything is
-// float32 whatever the precision (it is a permission, tensor/precision.h).
+// InferenceSession: label maps of one size to pictures: Generator::forward without gradients, with checks of what comes in. With
+// the precision bf16, weights of convolutions and activations are bf16. On CUDA the weights of convolutions are channels-last
+// copies, and the work is recorded as a graph at construction, with memory of its own; on the CPU what needs no rounding is
+// the given generator's.
 // Sessions of several threads may run at once on the CPU, each thread with its own; a card takes one thread at a time.
 // Next: generator.h for what is computed.
 #pragma once

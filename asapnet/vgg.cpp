@@ -78,19 +78,4 @@ std::array<Variable, Vgg19::kFeatures> Vgg19::forward(const Variable& x) const {
   return features;
 }
 
-template <class Target>
-void Vgg19::move(Target target) {
-  const auto convert = [&](Variable& v) {
-    if (v.defined()) v.set_value(v.value().to(target));
-  };
-  for (Conv& conv : convs_) convert(conv.weight), convert(conv.bias);
-  for (Conv& conv : aux_) convert(conv.weight), convert(conv.bias);
-  for (Tensor* t : {&scale_, &shift_}) {
-    if (t->defined()) *t = t->to(target);
-  }
-}
-
-void Vgg19::to(DType dtype) { move(dtype); }
-void Vgg19::to(Device device) { move(device); }
-
 }  // namespace asap::asapnet

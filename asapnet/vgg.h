@@ -24,8 +24,9 @@ class Vgg19 {
   std::array<Variable, kFeatures> forward(const Variable& x) const;
 
   bool has_aux() const { return aux_[0].weight.defined(); }
-  void to(DType dtype);
-  void to(Device device);
+  // To a DType or a Device.
+  template <class Target>
+  void to(Target target);
   // Where the first weights are: another place after to().
   const void* memory() const { return convs_[0].weight.value().raw(); }
 
@@ -33,12 +34,21 @@ class Vgg19 {
   struct Conv {
     Variable weight, bias;
   };
-  template <class Target>
-  void move(Target target);
-
   std::vector<Conv> convs_;  // the 13 convolutions in order
   std::array<Conv, kFeatures> aux_;
   Tensor scale_, shift_;  // [1,3,1,1]: x * scale + shift is the normalised input; undefined without normalisation
 };
+
+template <class Target>
+void Vgg19::to(Target target) {
+  const auto move = [target](Variable& v) {
+    if (v.defined()) v.set_value(v.value().to(target));
+  };
+  for (Conv& conv : convs_) move(conv.weight), move(conv.bias);
+  for (Conv& conv : aux_) move(conv.weight), move(conv.bias);
+  for (Tensor* t : {&scale_, &shift_}) {
+    if (t->defined()) *t = t->to(target);
+  }
+}
 
 }  // namespace asap::asapnet

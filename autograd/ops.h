@@ -81,8 +81,6 @@ struct BatchNormResult {
   Tensor mean, rstd;  // of this batch, [C], without gradient: for running statistics
 };
 BatchNormResult batch_norm(const Variable& x, const Variable& gamma, const Variable& beta, const NormParams& params = {});
-// w / (u^T W v), u and v being constants that a power iteration renews first (tensor/ops.h).
-Variable spectral_norm(const Variable& w, const SpectralNormParams& params, Tensor& u, Tensor& v);
 
 // ---- padding, pooling, resizing (ops_pad.cpp, ops_pool.cpp, ops_resize.cpp) -------------------------------------------------------
 Variable pad2d(const Variable& x, const Pad2dParams& params);

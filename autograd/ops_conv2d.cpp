@@ -8,7 +8,7 @@ namespace asap {
 // dx needs w, dw needs x, dbias needs neither: a frozen w neither keeps x alive nor costs a weight gradient. An activation
 // is undone first, from y alone; neither the sums before it nor the padded picture are kept.
 Variable conv2d(const Variable& x, const Variable& w, const Variable& bias, const Conv2dParams& params) {
-  const Tensor weights = product_operand(x, w);
+  const Tensor weights = w.operand_beside(x);
   const Tensor y = conv2d(x.value(), weights, bias.defined() ? bias.value() : Tensor(), params);
   const Saved saved_x(w.requires_grad() ? x.value() : Tensor());
   const Saved saved_w(x.requires_grad() ? weights : Tensor());

@@ -9,7 +9,7 @@ Variable conv2d_instance_norm(const Variable& x, const Variable& w, const Variab
   if (grad_enabled() && (x.requires_grad() || w.requires_grad() || gamma.requires_grad() || beta.requires_grad())) {
     return instance_norm(conv2d(x, w, {}, conv_params), gamma, beta, norm_params);
   }
-  return conv2d_instance_norm(x.value(), w.value(), gamma.value(), beta.value(), conv_params, norm_params);
+  return conv2d_instance_norm(x.value(), w.operand_beside(x), gamma.value(), beta.value(), conv_params, norm_params);
 }
 
 }  // namespace asap

@@ -5,13 +5,25 @@
 namespace asap {
 namespace {
 
+Tensor scaled(const Tensor& x, double scale) { return scale == 1 ? x : affine(x, scale, 0); }
+
 // Keeps y where the derivative is known from it, so that x can be freed.
 Variable unary_op(UnaryOp op, const Variable& x, const UnaryParams& params = {}) {
   Tensor y = unary(op, x.value(), params);
-  return make_result(name(op), y, {x},
-                     [op, params, saved = Saved(saves_output(op) ? y : x.value())](
-                         const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
-                       return {unary_backward(op, saved.get(name(op)), dy, params)};
+  return make_result(name(op), y, x,
+                     [op, params, saved = Saved(saves_output(op) ? y : x.value())](const Tensor& dy) {
+                       return unary_backward(op, saved.get(name(op)), dy, params);
+                     });
+}
+
+// a + sign * b.
+Variable sum_op(BinaryOp op, double sign, const Variable& a, const Variable& b) {
+  return make_result(name(op), binary(op, a.value(), b.value()), {a, b},
+                     [sign, a_shape = a.shape(), b_shape = b.shape()](const Tensor& dy, std::span<const bool> needs) {
+                       std::vector<Tensor> grads(2);
+                       if (needs[0]) grads[0] = sum_to(dy, a_shape);
+                       if (needs[1]) grads[1] = scaled(sum_to(dy, b_shape), sign);
+                       return grads;
                      });
 }
 
@@ -32,25 +44,8 @@ Variable select_op(BinaryOp op, BinaryOp wins, const Variable& a, const Variable
 
 }  // namespace
 
-Variable add(const Variable& a, const Variable& b) {
-  return make_result("add", add(a.value(), b.value()), {a, b},
-                     [a_shape = a.shape(), b_shape = b.shape()](const Tensor& dy, std::span<const bool> needs) {
-                       std::vector<Tensor> grads(2);
-                       if (needs[0]) grads[0] = sum_to(dy, a_shape);
-                       if (needs[1]) grads[1] = sum_to(dy, b_shape);
-                       return grads;
-                     });
-}
-
-Variable sub(const Variable& a, const Variable& b) {
-  return make_result("sub", sub(a.value(), b.value()), {a, b},
-                     [a_shape = a.shape(), b_shape = b.shape()](const Tensor& dy, std::span<const bool> needs) {
-                       std::vector<Tensor> grads(2);
-                       if (needs[0]) grads[0] = sum_to(dy, a_shape);
-                       if (needs[1]) grads[1] = affine(sum_to(dy, b_shape), -1, 0);
-                       return grads;
-                     });
-}
+Variable add(const Variable& a, const Variable& b) { return sum_op(BinaryOp::add, 1, a, b); }
+Variable sub(const Variable& a, const Variable& b) { return sum_op(BinaryOp::sub, -1, a, b); }
 
 Variable mul(const Variable& a, const Variable& b) {
   return make_result("mul", mul(a.value(), b.value()), {a, b},
@@ -86,10 +81,8 @@ Variable minimum(const Variable& a, const Variable& b) { return select_op(Binary
 
 // Linear in x: nothing to save.
 Variable affine(const Variable& x, double scale, double shift) {
-  return make_result("affine", affine(x.value(), scale, shift), {x},
-                     [scale](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
-                       return {scale == 1 ? dy : affine(dy, scale, 0)};
-                     });
+  return make_result("affine", affine(x.value(), scale, shift), x,
+                     [scale](const Tensor& dy) { return scaled(dy, scale); });
 }
 
 Variable leaky_relu(const Variable& x, double slope) {

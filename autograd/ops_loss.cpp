@@ -1,5 +1,4 @@
-// Losses: means over all elements, beside their gradients. l1 and mse keep one tensor, the difference, and compute one
-// gradient when the other side is a constant. Declared in ops.h.
+// Losses: means over all elements, composed of other ops where their gradient is good enough. Declared in ops.h.
 #include "autograd/ops.h"
 
 namespace asap {
@@ -10,40 +9,30 @@ void check_same_shape(const char* op, const Variable& a, const Variable& b) {
   ASAP_CHECK(a.numel() > 0, op, ": ", a.shape(), " has no elements to take a mean of");
 }
 
-// Of bf16 in f32.
-Tensor mean_of(const Tensor& x) { return reduce(ReduceOp::mean, x, {}, false, sum_dtype(x.dtype())); }
-
 double reciprocal(int64_t n) { return 1.0 / static_cast<double>(n); }
 
-// The gradients of a loss of a - b, from da.
-std::vector<Tensor> gradients_of_difference(const Tensor& da, std::span<const bool> needs) {
-  return {da, needs[1] ? affine(da, -1, 0) : Tensor()};
+// The mean over all elements, of bf16 in f32.
+Tensor mean_of(const Tensor& x) { return reduce(ReduceOp::mean, x, {}, false, sum_dtype(x.dtype())); }
+Variable mean_of(const Variable& x) {
+  return make_result("mean", mean_of(x.value()), x, [x_shape = x.shape(), x_dtype = x.dtype()](const Tensor& dy) {
+    return affine(dy, reciprocal(x_shape.numel()), 0).to(x_dtype).expand(x_shape);
+  });
 }
 
 }  // namespace
 
 Variable l1_loss(const Variable& a, const Variable& b) {
   check_same_shape("l1_loss", a, b);
-  const Tensor difference = sub(a.value(), b.value());
-  return make_result("l1_loss", mean_of(unary(UnaryOp::abs, difference)), {a, b},
-                     [saved = Saved(difference)](const Tensor& dy, std::span<const bool> needs) {
-                       const Tensor sign = unary(UnaryOp::sign, saved.get("l1_loss"));
-                       return gradients_of_difference(mul(sign, affine(dy, reciprocal(sign.numel()), 0).to(sign.dtype())), needs);
-                     });
+  return mean_of(abs(a - b));
 }
 
 Variable mse_loss(const Variable& a, const Variable& b) {
   check_same_shape("mse_loss", a, b);
-  const Tensor difference = sub(a.value(), b.value());
-  return make_result("mse_loss", mean_of(unary(UnaryOp::square, difference)), {a, b},
-                     [saved = Saved(difference)](const Tensor& dy, std::span<const bool> needs) {
-                       const Tensor& d = saved.get("mse_loss");
-                       return gradients_of_difference(mul(d, affine(dy, 2 * reciprocal(d.numel()), 0).to(d.dtype())), needs);
-                     });
+  return mean_of(square(a - b));
 }
 
 // -t log s(x) - (1-t) log(1-s(x)) = max(x,0) - x t + softplus(-|x|): no term overflows, and for a confident right
-// answer the first two cancel exactly. d/dx = s(x) - t, d/dt = -x.
+// answer the first two cancel exactly. d/dx = s(x) - t, d/dt = -x; the terms' own gradients would miss it at 0.
 Variable bce_with_logits(const Variable& logits, const Variable& target) {
   check_same_shape("bce_with_logits", logits, target);
   const Tensor& x = logits.value();

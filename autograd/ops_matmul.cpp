@@ -7,7 +7,7 @@ namespace asap {
 // y = A B with A = op(a), B = op(b): dA = dy B^T and dB = A^T dy, transposed once more where op is a transposition.
 // A batch of 1 was broadcast: its gradient is the sum over the batch. b's may be f32 where all else is bf16.
 Variable matmul(const Variable& a, const Variable& b, bool transpose_a, bool transpose_b) {
-  const Tensor operand = product_operand(a, b);
+  const Tensor operand = b.operand_beside(a);
   return make_result("matmul", matmul(a.value(), operand, transpose_a, transpose_b), {a, b},
                      [saved_a = Saved(b.requires_grad() ? a.value() : Tensor()),
                       saved_b = Saved(a.requires_grad() ? operand : Tensor()), a_shape = a.shape(),

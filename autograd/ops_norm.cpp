@@ -1,4 +1,4 @@
-// Instance and batch norm, with their fused activation, and spectral norm, beside their gradients. Declared in ops.h.
+// Instance and batch norm, with their fused activation, beside their gradients. Declared in ops.h.
 #include "autograd/ops.h"
 
 namespace asap {
@@ -32,16 +32,6 @@ Variable instance_norm(const Variable& x, const Variable& gamma, const Variable&
 BatchNormResult batch_norm(const Variable& x, const Variable& gamma, const Variable& beta, const NormParams& params) {
   const NormResult result = batch_norm(x.value(), value_or_undefined(gamma), value_or_undefined(beta), params);
   return {record_norm("batch_norm", batch_norm_backward, result, x, gamma, beta, params), result.mean, result.rstd};
-}
-
-// Keeps its own u and v: the next forward may write the caller's before this one's backward has run.
-Variable spectral_norm(const Variable& w, const SpectralNormParams& params, Tensor& u, Tensor& v) {
-  const SpectralNormResult result = spectral_norm(w.value(), params, u, v);
-  return make_result("spectral_norm", result.y, {w},
-                     [saved_w = Saved(w.value()), kept_u = result.u, kept_v = result.v, sigma = result.sigma](
-                         const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
-                       return {spectral_norm_backward(saved_w.get("spectral_norm"), kept_u, kept_v, sigma, dy)};
-                     });
 }
 
 }  // namespace asap

@@ -8,10 +8,8 @@ namespace asap {
 namespace {
 
 Variable reshaped(const Variable& x, const Tensor& y) {
-  return make_result("reshape", y, {x},
-                     [x_shape = x.shape()](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
-                       return {dy.contiguous().reshape(x_shape)};
-                     });
+  return make_result("reshape", y, x,
+                     [x_shape = x.shape()](const Tensor& dy) { return dy.contiguous().reshape(x_shape); });
 }
 
 }  // namespace
@@ -25,10 +23,7 @@ Variable convert(const Variable& x, DType dtype) { return convert(x, dtype, x.va
 Variable convert(const Variable& x, DType dtype, Layout layout) {
   const Tensor y = x.value().to(dtype).to(layout);
   if (y.shares_storage(x.value())) return x;
-  return make_result("convert", y, {x},
-                     [from = x.dtype()](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
-                       return {dy.to(from)};
-                     });
+  return make_result("convert", y, x, [from = x.dtype()](const Tensor& dy) { return dy.to(from); });
 }
 
 Variable permute(const Variable& x, const std::vector<int>& dims) {
@@ -37,28 +32,22 @@ Variable permute(const Variable& x, const std::vector<int>& dims) {
   for (size_t d = 0; d < dims.size(); ++d) {
     inverse[static_cast<size_t>(normalize_dim(dims[d], x.rank(), "permute"))] = static_cast<int>(d);
   }
-  return make_result("permute", y, {x},
-                     [inverse](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
-                       return {dy.permute(inverse)};
-                     });
+  return make_result("permute", y, x, [inverse](const Tensor& dy) { return dy.permute(inverse); });
 }
 
 Variable transpose(const Variable& x, int d0, int d1) {
-  return make_result("transpose", x.value().transpose(d0, d1), {x},
-                     [d0, d1](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
-                       return {dy.transpose(d0, d1)};
-                     });
+  return make_result("transpose", x.value().transpose(d0, d1), x,
+                     [d0, d1](const Tensor& dy) { return dy.transpose(d0, d1); });
 }
 
 // Elements that the slice left out have gradient zero.
 Variable slice(const Variable& x, int dim, int64_t start, int64_t end, int64_t step) {
-  return make_result("slice", x.value().slice(dim, start, end, step), {x},
-                     [dim, start, end, step, x_shape = x.shape(), layout = x.value().layout()](
-                         const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
+  return make_result("slice", x.value().slice(dim, start, end, step), x,
+                     [dim, start, end, step, x_shape = x.shape(), layout = x.value().layout()](const Tensor& dy) {
                        Tensor dx = Tensor::empty(x_shape, dy.dtype(), dy.device(), layout);
                        dx.fill(0);
                        dx.slice(dim, start, end, step).copy_from(dy);
-                       return {dx};
+                       return dx;
                      });
 }
 
@@ -81,10 +70,8 @@ std::vector<Variable> split(const Variable& x, const std::vector<int64_t>& sizes
 }
 
 Variable expand(const Variable& x, const Shape& shape) {
-  return make_result("expand", x.value().expand(shape), {x},
-                     [x_shape = x.shape()](const Tensor& dy, std::span<const bool>) -> std::vector<Tensor> {
-                       return {sum_to(dy, x_shape)};
-                     });
+  return make_result("expand", x.value().expand(shape), x,
+                     [x_shape = x.shape()](const Tensor& dy) { return sum_to(dy, x_shape); });
 }
 
 Variable cat(const std::vector<Variable>& xs, int dim) {

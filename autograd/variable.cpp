@@ -6,6 +6,8 @@
 #include <memory>
 #include <unordered_set>
 
+#include "tensor/operands.h"
+
 namespace asap {
 
 // Where a gradient goes: to the node that made the input, or to a leaf. Neither set: no gradient is needed.
@@ -29,8 +31,8 @@ struct Node {
 
 struct VariableImpl {
   Tensor value, grad;
-  Tensor converted;  // what value_as made of the value when that had this version
-  uint64_t converted_version = 0;
+  Tensor rounded;  // what operand_beside made of the value when that had this version
+  uint64_t rounded_version = 0;
   bool requires_grad = false;  // leaves
   std::shared_ptr<Node> node;  // null for leaves
 };
@@ -54,7 +56,6 @@ Node::~Node() {
 
 namespace {
 
-thread_local bool grad_enabled_flag = true;
 std::atomic<uint64_t> next_sequence{1};
 
 void accumulate(Tensor grad, Tensor& into) {
@@ -117,10 +118,6 @@ void check_defined(const Variable& variable) { ASAP_CHECK(variable.defined(), "V
 
 }  // namespace
 
-bool grad_enabled() { return grad_enabled_flag; }
-NoGrad::NoGrad() : before_(grad_enabled_flag) { grad_enabled_flag = false; }
-NoGrad::~NoGrad() { grad_enabled_flag = before_; }
-
 const Tensor& Saved::get(const char* op) const {
   ASAP_CHECK(tensor_.version() == version_, "backward: a tensor of shape ", tensor_.shape(), " that ", op,
              " saved was modified in place since (version ", version_, ", now ", tensor_.version(),
@@ -128,7 +125,9 @@ const Tensor& Saved::get(const char* op) const {
   return tensor_;
 }
 
-Variable::Variable(Tensor value, bool requires_grad) : impl_(std::make_shared<VariableImpl>()) {
+Variable::Variable(Tensor value, bool requires_grad) {
+  if (!value.defined()) return;
+  impl_ = std::make_shared<VariableImpl>();
   ASAP_CHECK(!requires_grad || is_floating(value.dtype()), "Variable: only floating tensors have gradients, got ",
              value.dtype());
   impl_->value = std::move(value);
@@ -139,20 +138,15 @@ const Tensor& Variable::value() const {
   check_defined(*this);
   return impl_->value;
 }
-Tensor Variable::value_as(DType dtype, Layout layout) const {
-  if (value().dtype() == dtype && value().layout() == layout) return value();
-  Tensor& kept = impl_->converted;
-  if (!is_leaf()) return value().to(dtype).to(layout);
-  const bool fits = kept.defined() && kept.dtype() == dtype && kept.layout() == layout;
-  if (!fits || impl_->converted_version != value().version()) {
-    kept = value().to(dtype).to(layout);
-    impl_->converted_version = value().version();
+Tensor Variable::operand_beside(const Variable& x) const {
+  if (!is_rounded(x.value(), value())) return value();
+  if (!is_leaf()) return rounded(x.value(), value());
+  Tensor& kept = impl_->rounded;
+  if (!kept.defined() || kept.layout() != x.value().layout() || impl_->rounded_version != value().version()) {
+    kept = rounded(x.value(), value());
+    impl_->rounded_version = value().version();
   }
   return kept;
-}
-Tensor product_operand(const Variable& x, const Variable& w) {
-  const bool rounds = x.dtype() == DType::bf16 && w.dtype() == DType::f32;
-  return rounds ? w.value_as(DType::bf16, x.value().layout()) : w.value();
 }
 bool Variable::requires_grad() const { return defined() && (impl_->requires_grad || impl_->node); }
 bool Variable::is_leaf() const { return !impl_ || !impl_->node; }
@@ -166,7 +160,7 @@ void Variable::set_requires_grad(bool on) {
 void Variable::set_value(Tensor value) {
   ASAP_CHECK(defined() && is_leaf(), "set_value: expected a leaf");
   impl_->value = std::move(value);
-  impl_->grad = impl_->converted = Tensor();
+  impl_->grad = impl_->rounded = Tensor();
 }
 
 const Tensor& Variable::grad() const {
@@ -206,7 +200,7 @@ void Variable::backward(const Tensor& cotangent) const {
 
 Variable make_result(const char* op, Tensor value, const std::vector<Variable>& inputs, BackwardFn backward) {
   Variable result(std::move(value));
-  const bool needed = grad_enabled_flag && std::any_of(inputs.begin(), inputs.end(),
+  const bool needed = grad_enabled() && std::any_of(inputs.begin(), inputs.end(),
                                                        [](const Variable& v) { return v.requires_grad(); });
   if (!needed) return result;
   auto node = std::make_shared<Node>();
@@ -224,6 +218,13 @@ Variable make_result(const char* op, Tensor value, const std::vector<Variable>& 
   }
   result.impl_->node = std::move(node);
   return result;
+}
+
+Variable make_result(const char* op, Tensor value, const Variable& input, GradientFn gradient) {
+  return make_result(op, std::move(value), std::vector{input},
+                     [gradient = std::move(gradient)](const Tensor& dy, std::span<const bool>) {
+                       return std::vector{gradient(dy)};
+                     });
 }
 
 Variable custom_op(const char* op, const std::vector<Variable>& inputs, const CustomForward& forward,

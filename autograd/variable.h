@@ -2,7 +2,7 @@
 // Calling an op of autograd/ops.h computes the value at once and, if an input needs a gradient, records a Node with a
 // closure that maps the output's cotangent to the inputs' gradients. backward() runs the nodes newest first.
 // One output a node; no second derivatives; a graph can be run once and is freed as it runs.
-// Next: ops.h; ops_conv2d.cpp for an op beside its gradient; gradcheck.h.
+// Next: ops.h; ops_conv2d.cpp for an op beside its gradient.
 #pragma once
 
 #include <functional>
@@ -12,12 +12,16 @@
 #include <vector>
 
 #include "tensor/ops.h"
+#include "tensor/scoped.h"
 
 namespace asap {
 
 // Pure: returns one gradient per input, in order; may leave those undefined whose `needs` is false, and computes
 // nothing for them. A gradient may be a view, strided or shared: the engine never writes into one that is not its own.
 using BackwardFn = std::function<std::vector<Tensor>(const Tensor& grad_out, std::span<const bool> needs)>;
+
+// The same for an op of one input, whose gradient is always needed.
+using GradientFn = std::function<Tensor(const Tensor& grad_out)>;
 
 struct Node;
 struct VariableImpl;
@@ -37,9 +41,9 @@ class Variable {
   DType dtype() const { return value().dtype(); }
   Device device() const { return value().device(); }
   double item() const { return value().item(); }
-  // The value in another floating type and layout. A leaf keeps it until its value changes, so that training in mixed precision
-  // rounds each weight once a step.
-  Tensor value_as(DType dtype, Layout layout) const;
+  // The value as a product with x takes it (tensor/operands.h). A leaf keeps what it rounded until its value changes, so
+  // that training in mixed precision rounds each weight once a step.
+  Tensor operand_beside(const Variable& x) const;
 
   // Whether gradients flow to or through this variable.
   bool requires_grad() const;
@@ -69,21 +73,14 @@ class Variable {
 
 // Records an op: `value` computed from `inputs`. With gradients off, or no input needing one, records nothing.
 Variable make_result(const char* op, Tensor value, const std::vector<Variable>& inputs, BackwardFn backward);
-
-// w as a product with x takes it: an f32 w beside a bf16 x is rounded and laid out as x is (tensor/operands.h).
-Tensor product_operand(const Variable& x, const Variable& w);
+// The same for an op of one input.
+Variable make_result(const char* op, Tensor value, const Variable& input, GradientFn gradient);
 
 // Gradients are recorded on this thread unless a NoGrad lives.
-bool grad_enabled();
-class NoGrad {
- public:
-  NoGrad();
-  ~NoGrad();
-  NoGrad(const NoGrad&) = delete;
-  NoGrad& operator=(const NoGrad&) = delete;
-
- private:
-  bool before_;
+inline constinit thread_local bool records_gradients = true;
+inline bool grad_enabled() { return records_gradients; }
+struct NoGrad : Scoped<bool> {
+  NoGrad() : Scoped(records_gradients, false) {}
 };
 
 // A tensor kept for the backward pass. get() throws if its storage was written to since: the classic error of

@@ -11,7 +11,7 @@
 #include <string>
 
 #include "bench/op_timing.h"
-#include "cuda/yardsticks/yardsticks.h"
+#include "bench/yardsticks/yardsticks.h"
 #include "tensor/threads.h"
 
 namespace {

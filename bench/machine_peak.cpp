@@ -11,8 +11,8 @@
 #include <exception>
 #include <utility>
 
+#include "bench/yardsticks/peak.h"
 #include "cuda/context.h"
-#include "cuda/peak.h"
 #include "tensor/error.h"
 #include "tensor/tensor.h"
 #include "tensor/threads.h"

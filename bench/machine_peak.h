@@ -26,7 +26,7 @@ struct MachinePeak {
 
 // About two seconds; the best rates seen, since other load only ever makes a machine look slower.
 MachinePeak measure_machine_peak();
-// The card's (cuda/peak.h). asap::Error without one.
+// The card's (bench/yardsticks/peak.h). asap::Error without one.
 MachinePeak measure_card_peak();
 
 }  // namespace asap::bench

@@ -7,8 +7,8 @@
 #include <chrono>
 #include <map>
 
+#include "bench/yardsticks/peak.h"
 #include "cuda/context.h"
-#include "cuda/peak.h"
 #include "tensor/precision.h"
 
 namespace asap::bench {

@@ -6,10 +6,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <numeric>
 
 #include "cuda/common.cuh"
-#include "tensor/storage.h"
+#include "tensor/caching_allocator.h"
 
 namespace asap::cuda {
 namespace {
@@ -60,15 +59,10 @@ class StagingRing {
   size_t next_ = 0;
 };
 
-// What work() of one graph, or of several that share it, allocates.
-struct GraphMemory {
-  std::vector<CachingAllocator::Block> blocks;
-  ~GraphMemory() { caching_allocator(Device::cuda).release_private(blocks); }
-};
-
 class CapturedGraph final : public DeviceGraph {
  public:
-  CapturedGraph(cudaGraph_t graph, std::shared_ptr<GraphMemory> memory) : graph_(graph), memory_(std::move(memory)) {
+  CapturedGraph(cudaGraph_t graph, std::shared_ptr<CachingAllocator> memory)
+      : graph_(graph), memory_(std::move(memory)) {
     ASAP_CUDA_CHECK(cudaGraphInstantiate(&executable_, graph_, 0));
   }
   ~CapturedGraph() override {
@@ -77,16 +71,13 @@ class CapturedGraph final : public DeviceGraph {
     cudaGraphDestroy(graph_);
   }
   void replay() override { ASAP_CUDA_CHECK(cudaGraphLaunch(executable_, stream())); }
-  size_t bytes() const override {
-    return std::accumulate(memory_->blocks.begin(), memory_->blocks.end(), size_t{0},
-                           [](size_t sum, const CachingAllocator::Block& block) { return sum + block.bytes; });
-  }
-  const std::shared_ptr<GraphMemory>& memory() const { return memory_; }
+  size_t bytes() const override { return memory_->use().cached; }
+  const std::shared_ptr<CachingAllocator>& memory() const { return memory_; }
 
  private:
   cudaGraph_t graph_;
   cudaGraphExec_t executable_ = nullptr;
-  std::shared_ptr<GraphMemory> memory_;
+  std::shared_ptr<CachingAllocator> memory_;  // what work() of this graph, or of several that share it, allocates
 };
 
 class CudaBackend final : public DeviceBackend {
@@ -115,9 +106,6 @@ class CudaBackend final : public DeviceBackend {
     const std::lock_guard lock(staging_mutex_);
     staging_.upload(host, device, bytes);
   }
-  void copy_within(const void* from, void* to, size_t bytes) override {
-    if (bytes > 0) ASAP_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream()));
-  }
   void synchronize() override { ASAP_CUDA_CHECK(cudaStreamSynchronize(stream())); }
   bool page_lock(void* host, size_t bytes) override {
     const cudaError_t error = cudaHostRegister(host, bytes, cudaHostRegisterDefault);
@@ -129,13 +117,14 @@ class CudaBackend final : public DeviceBackend {
 
   // Once for real: so the allocator holds every block that the capture will ask for, since cudaMalloc cannot be captured.
   std::unique_ptr<DeviceGraph> capture(const std::function<void()>& work, const DeviceGraph* beside) override {
-    CachingAllocator& allocator = caching_allocator(Device::cuda);
-    const auto memory = beside ? static_cast<const CapturedGraph*>(beside)->memory() : std::make_shared<GraphMemory>();
-    allocator.begin_private(memory->blocks);
+    auto memory = std::make_shared<CachingAllocator>(Device::cuda, caching_allocator(Device::cuda).get());
+    if (beside) memory = static_cast<const CapturedGraph*>(beside)->memory();
+    const size_t in_use = memory->use().current;
     cudaGraph_t graph = nullptr;
     bool capturing = false;
     std::exception_ptr error;  // what went wrong first
     try {
+      const ScopedAllocator scope(Device::cuda, memory);
       work();
       ASAP_CUDA_CHECK(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeRelaxed));
       capturing = true;
@@ -147,9 +136,7 @@ class CudaBackend final : public DeviceBackend {
       if (capturing) cudaStreamEndCapture(stream(), &graph);
       cudaGetLastError();
     }
-    auto [blocks, in_use] = allocator.end_private();
-    memory->blocks = std::move(blocks);
-    if (!error && in_use > 0) {
+    if (!error && memory->use().current > in_use) {
       error = std::make_exception_ptr(Error("memory: a tensor made while a graph was captured outlives the capture"));
     }
     if (error) {

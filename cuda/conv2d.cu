@@ -1,5 +1,5 @@
 // Registers the convolution kernels of the card, fastest first: less exact ones, where the precision allows them, before more
-// exact ones; split-K, where a card would stand mostly empty, before one piece. Next: conv2d_forward.cu.
+// exact ones. Next: conv2d_forward.cu.
 #include "cuda/conv2d.h"
 
 #include "cuda/conv2d_operands.cuh"
@@ -8,93 +8,35 @@
 namespace asap::cuda {
 namespace {
 
-// x or dx, w or dw, y or dy.
-bool is_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
-  constexpr int64_t kMost = int64_t{1} << 31;  // pixels are counted in 32 bits
-  return x.dtype() == DType::f32 && x.numel() < kMost && y.numel() < kMost && p.groups == x.size(1) &&
-         p.groups == w.size(0);
-}
-
-// x with its padding written out, and the parameters that then remain.
-Tensor with_border(const Tensor& x, const Conv2dParams& p) {
-  const auto [h, w] = p.padding;
-  Tensor padded = Tensor::like(x, {x.size(0), x.size(1), x.size(2) + 2 * h, x.size(3) + 2 * w});
-  kernels::pad2d_forward.run(Device::cuda, x, {.mode = p.pad_mode, .left = w, .right = w, .top = h, .bottom = h},
-                             padded);
-  return padded;
-}
-Conv2dParams without_border(Conv2dParams p) {
-  p.padding = 0;
-  return p;
-}
-
-void add_forward(Precision precision, bool split) {
-  kernels::conv2d_forward.add(
-      Device::cuda, variant_name(split ? "split_k" : "implicit_gemm", precision),
-      [=](const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
-        if (folds(conv2d_sizes(x, w, p, y))) return conv2d_forward_implicit_gemm(precision, split, x, w, bias, p, y);
-        conv2d_forward_implicit_gemm(precision, split, with_border(x, p), w, bias, without_border(p), y);
-      },
-      [=](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) {
-        return precision_allows(precision) && takes_implicit_gemm(x, w, p, y) &&
-               (!split || splits_conv2d_forward(precision, x, w, p, y));
-      });
-}
-
-void add_input_grad(Precision precision, bool split) {
-  kernels::conv2d_input_grad.add(
-      Device::cuda, variant_name(split ? "split_k" : "implicit_gemm", precision),
-      [=](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
-        conv2d_input_grad_implicit_gemm(precision, split, dy, w, p, dx);
-      },
-      [=](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
-        return precision_allows(precision) && takes_implicit_gemm(dx, w, p, dy) &&
-               (!split || splits_conv2d_input_grad(precision, dy, w, p, dx));
-      });
-}
-
-void add_weight_grad(Precision precision) {
-  kernels::conv2d_weight_grad.add(
-      Device::cuda, variant_name("implicit_gemm", precision),
-      [=](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
-        if (folds(conv2d_sizes(x, dw, p, dy))) return conv2d_weight_grad_implicit_gemm(precision, x, dy, p, dw);
-        conv2d_weight_grad_implicit_gemm(precision, with_border(x, p), dy, without_border(p), dw);
-      },
-      [=](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
-        return precision_allows(precision) && takes_implicit_gemm(x, dw, p, dy);
-      });
-}
-
-}  // namespace
-
+// Whether offsets fit 32 bits, and windows the masks of a Place.
 bool takes_implicit_gemm(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
   constexpr int64_t kMost = int64_t{1} << 31, kMostParts = 65535;  // offsets; blocks in z
   const int64_t padded = x.size(0) * x.size(1) * (x.size(2) + 2 * p.padding.h) * (x.size(3) + 2 * p.padding.w);
   return x.dtype() == DType::f32 && padded < kMost && w.numel() < kMost && y.numel() < kMost &&
          w.size(2) <= kMostTaps && w.size(3) <= kMostTaps && p.groups * p.stride.h * p.stride.w <= kMostParts &&
-         x.size(0) <= kMostParts;
+         x.size(0) <= kMostParts && folds(conv2d_sizes(x, w, p, y));
 }
 
+}  // namespace
+
 void register_conv2d() {
-  auto& forward = kernels::conv2d_forward;
-  forward.add(Device::cuda, "depthwise", conv2d_forward_depthwise,
-              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) {
-                return is_depthwise(x, w, p, y);
-              });
-  auto& input_grad = kernels::conv2d_input_grad;
-  input_grad.add(
-      Device::cuda, "depthwise", conv2d_input_grad_depthwise,
-      [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return is_depthwise(dx, w, p, dy); });
-  auto& weight_grad = kernels::conv2d_weight_grad;
-  weight_grad.add(
-      Device::cuda, "depthwise", conv2d_weight_grad_depthwise,
-      [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) { return is_depthwise(x, dw, p, dy); });
+  using T = const Tensor&;
+  using P = const Conv2dParams&;
+  const auto add = [](const std::string& name, auto forward, auto input_grad, auto weight_grad, auto takes) {
+    kernels::conv2d_forward.add(Device::cuda, name, forward,
+                                [=](T x, T w, T, P p, Tensor& y) { return takes(x, w, p, y); });
+    kernels::conv2d_input_grad.add(Device::cuda, name, input_grad,
+                                   [=](T dy, T w, P p, Tensor& dx) { return takes(dx, w, p, dy); });
+    kernels::conv2d_weight_grad.add(Device::cuda, name, weight_grad,
+                                    [=](T x, T dy, P p, Tensor& dw) { return takes(x, dw, p, dy); });
+  };
   for (const Precision precision : {Precision::bf16, Precision::tf32, Precision::f32}) {
-    for (const bool split : {true, false}) {
-      add_forward(precision, split);
-      add_input_grad(precision, split);
-    }
-    add_weight_grad(precision);
+    add(
+        variant_name("implicit_gemm", precision),
+        [=](T x, T w, T bias, P p, Tensor& y) { conv2d_forward_implicit_gemm(precision, x, w, bias, p, y); },
+        [=](T dy, T w, P p, Tensor& dx) { conv2d_input_grad_implicit_gemm(precision, dy, w, p, dx); },
+        [=](T x, T dy, P p, Tensor& dw) { conv2d_weight_grad_implicit_gemm(precision, x, dy, p, dw); },
+        [=](T x, T w, P p, T y) { return precision_allows(precision) && takes_implicit_gemm(x, w, p, y); });
   }
 }
 

@@ -1,6 +1,5 @@
-// Variants of the three convolution kernels on the card beside the definition: conv2d_depthwise.cu, and as
-// matrix products conv2d_forward.cu, conv2d_input_grad.cu and conv2d_weight_grad.cu. Registered in order of speed by
-// conv2d.cu. Shapes as in tensor/kernels.h: x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW].
+// Variants of the three convolution kernels on the card beside the definition, as matrix products: conv2d_forward.cu,
+// conv2d_input_grad.cu and conv2d_weight_grad.cu. Registered in order of speed by conv2d.cu. Shapes as in tensor/kernels.h: x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW].
 #pragma once
 
 #include "tensor/kernels.h"
@@ -40,22 +39,10 @@ inline Conv2dSizes conv2d_sizes(const Tensor& x, const Tensor& w, const Conv2dPa
           .pad_mode = p.pad_mode};
 }
 
-// As matrix products, in a precision. may_split: K may be cut over blocks; the weight gradient decides for itself.
-void conv2d_forward_implicit_gemm(Precision, bool may_split, const Tensor& x, const Tensor& w, const Tensor& bias,
-                                  const Conv2dParams&, Tensor& y);
-void conv2d_input_grad_implicit_gemm(Precision, bool may_split, const Tensor& dy, const Tensor& w, const Conv2dParams&,
-                                     Tensor& dx);
+// As matrix products, in a precision.
+void conv2d_forward_implicit_gemm(Precision, const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&,
+                                  Tensor& y);
+void conv2d_input_grad_implicit_gemm(Precision, const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_implicit_gemm(Precision, const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
-// Whether these tensors fit the 32-bit offsets and the windows of the three above. The two that read x take every padding
-// mode, but one that is no correction of an offset (conv2d_operands.cuh) only with the border written out, by pad2d_forward.
-bool takes_implicit_gemm(const Tensor& x, const Tensor& w, const Conv2dParams&, const Tensor& y);
-// Whether K would be split.
-bool splits_conv2d_forward(Precision, const Tensor& x, const Tensor& w, const Conv2dParams&, const Tensor& y);
-bool splits_conv2d_input_grad(Precision, const Tensor& dy, const Tensor& w, const Conv2dParams&, const Tensor& dx);
-
-// Only f32 and where groups == C == O.
-void conv2d_forward_depthwise(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
-void conv2d_input_grad_depthwise(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
-void conv2d_weight_grad_depthwise(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
 }  // namespace asap::cuda

@@ -29,18 +29,18 @@ struct WindowAxis {
 struct WindowGrid {
   WindowAxis h, w;
   int picture_step;  // elements from one picture to the next
-  Divider windows, windows_w, taps, taps_w;
+  Divisor windows, windows_w, taps, taps_w;
 
-  __host__ __device__ WindowGrid(const WindowAxis& rows, const WindowAxis& columns, int step)
-      : h(rows), w(columns), picture_step(step) {}
-  __host__ __device__ void count_windows() {
-    windows = Divider(h.windows * w.windows);
-    windows_w = Divider(w.windows);
-  }
-  __host__ __device__ void count_taps() {
-    taps = Divider(h.taps * w.taps);
-    taps_w = Divider(w.taps);
-  }
+  WindowGrid() = default;
+  WindowGrid(const WindowAxis& rows, const WindowAxis& columns, int step)
+      : h(rows),
+        w(columns),
+        picture_step(step),
+        windows(std::max(1, h.windows * w.windows)),
+        windows_w(std::max(1, w.windows)),
+        taps(std::max(1, h.taps * w.taps)),
+        taps_w(std::max(1, w.taps)) {}
+
   __device__ __forceinline__ Place window(int i) const {
     const int picture = windows.divide(i), row = windows_w.divide(i), column = i;
     return {picture * picture_step + (h.first + row * h.stride) * w.size + w.first + column * w.stride,
@@ -52,17 +52,6 @@ struct WindowGrid {
             kDepth | 1u << row | 1u << (kMostTaps + column)};
   }
 };
-
-// The windows of the forward pass.
-inline WindowGrid forward_windows(const Conv2dSizes& s) {
-  WindowGrid grid(
-      {.size = s.h, .windows = s.oh, .taps = s.kh, .stride = s.stride_h, .first = -s.padding_h, .step = s.dilation_h},
-      {.size = s.w, .windows = s.ow, .taps = s.kw, .stride = s.stride_w, .first = -s.padding_w, .step = s.dilation_w},
-      s.c * s.h * s.w);
-  grid.count_windows();
-  grid.count_taps();
-  return grid;
-}
 
 // Reflected or replicated padding of one pixel, as a correction of the offset at which a tap falls off: the first tap of an axis
 // does so at its low end only, the last at its high end, and what they read instead lies so many elements further in.
@@ -78,49 +67,53 @@ struct BorderFold {
     return true;
   }
 };
-// Whether it is that. Else only zero padding.
+// Whether the padding is that, or zeros.
 inline bool folds(const Conv2dSizes& s) {
   const auto one = [](int padding, int kernel) { return padding == 0 || (padding == 1 && kernel > 1); };
   return s.pad_mode == PadMode::zero || (one(s.padding_h, s.kh) && one(s.padding_w, s.kw));
 }
-inline BorderFold border_fold(const Conv2dSizes& s) {
-  if (s.pad_mode == PadMode::zero) return {};
-  const int pixels = s.pad_mode == PadMode::reflect ? 2 : 1;
-  return {.row = pixels * s.w, .column = pixels};
-}
 
-// B of the forward pass: columns are windows, k their elements. Neighbouring windows lie side by side in memory.
+// Columns are windows, k their elements. Neighbouring windows lie side by side in memory.
 struct Windows {
   const float* data;
+  int64_t part_step;
   int rows, depth;
-  int64_t group_step;
   WindowGrid grid;
-  BorderFold fold;
   static constexpr bool along_k = false;
   static constexpr int vector = 1;
-  __device__ __forceinline__ void begin(int group) { data += group * group_step; }
   __device__ __forceinline__ Place row(int r) const { return grid.window(r); }
   __device__ __forceinline__ Place k(int k) const { return grid.element(k); }
 };
 
-// Pictures as a matrix of channels against the pixels of all pictures: y of the forward pass, dy of the weight gradient.
-struct ChannelRows {
-  int pixels, picture_step;  // of a channel; elements from one picture to the next
-  Divider by_pixels;
-  __device__ __forceinline__ int row(int channel) const { return channel * pixels; }
-  __device__ __forceinline__ int column(int pixel) const {
-    const int picture = by_pixels.divide(pixel);
-    return picture * picture_step + pixel;
-  }
+// Of the forward pass, with its padding.
+struct PaddedWindows : Windows {
+  BorderFold fold;
 };
-inline ChannelRows output_channels(const Conv2dSizes& s) {
-  return {.pixels = s.oh * s.ow, .picture_step = s.o * s.oh * s.ow, .by_pixels = Divider(s.oh * s.ow)};
+inline PaddedWindows padded_windows(const Tensor& x, const Conv2dSizes& s) {
+  const WindowGrid grid(
+      {.size = s.h, .windows = s.oh, .taps = s.kh, .stride = s.stride_h, .first = -s.padding_h, .step = s.dilation_h},
+      {.size = s.w, .windows = s.ow, .taps = s.kw, .stride = s.stride_w, .first = -s.padding_w, .step = s.dilation_w},
+      s.c * s.h * s.w);
+  const int pixels = s.pad_mode == PadMode::zero ? 0 : s.pad_mode == PadMode::reflect ? 2 : 1;
+  return {{.data = x.data<float>(),
+           .part_step = int64_t{s.cg} * s.h * s.w,
+           .rows = s.n * s.oh * s.ow,
+           .depth = s.cg * s.kh * s.kw,
+           .grid = grid},
+          {.row = pixels * s.w, .column = pixels}};
 }
 
-// A 1x1 window that steps over nothing.
+// A 1x1 window that steps over nothing: a plain matrix product, which copies pixels four at a time.
 inline bool is_pointwise(const Conv2dSizes& s) {
   return s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 && s.padding_h == 0 && s.padding_w == 0 &&
          s.groups == 1;
+}
+// y[n] = op(w) x[n] for such.
+inline void pointwise_product(Precision precision, const Tensor& x, const Tensor& w, bool transpose,
+                              const Epilogue<float>& epilogue, Tensor& y) {
+  const auto planes = [](const Tensor& t) { return t.reshape({t.size(0), t.size(1), t.size(2) * t.size(3)}); };
+  Tensor to = planes(y);
+  matrix_product(precision, w.reshape({1, w.size(0), w.size(1)}), planes(x), {.transpose_a = transpose}, epilogue, to);
 }
 
 }  // namespace asap::cuda

@@ -1,155 +1,59 @@
 // fill and copy: any strides, any pair of dtypes. Both are bound by memory alone: every element read and written once.
-// `vectorized` moves 16 bytes a thread where the tensors are contiguous; `strided` as many bytes as lie side by side in
-// both; `transposed` goes through shared memory where they have different innermost dimensions. Next: elementwise.cu.
+// `vectorized` moves 16 bytes at a time where as many lie side by side in both; `transposed` goes through shared memory where
+// they have different innermost dimensions. Next: strided.cuh, elementwise.cu.
 #include <array>
 #include <optional>
 
 #include "cuda/common.cuh"
-#include "cuda/mma.cuh"
 #include "cuda/register.h"
 #include "cuda/strided.cuh"
 
 namespace asap::cuda {
 namespace {
 
-// C++'s static_cast, with bf16 on either side.
-template <class To, class From>
-__device__ __forceinline__ To convert(From x) {
-  if constexpr (std::is_same_v<To, From>) {
-    return x;
-  } else if constexpr (std::is_same_v<From, bf16>) {
-    return static_cast<To>(to_float(x));
-  } else if constexpr (std::is_same_v<To, bf16>) {
-    return to_bf16(static_cast<float>(x));
-  } else {
-    return static_cast<To>(x);
-  }
-}
-
-// ---- vectorized: contiguous memory ----------------------------------------------------------------------------------
-
-bool is_aligned(const Tensor& x) { return reinterpret_cast<uintptr_t>(x.raw()) % 16 == 0; }
-
-__global__ void copy_16_bytes_kernel(const uint4* x, int64_t bytes, uint4* y) {
-  const int64_t whole = bytes / 16;
-  for_each_index(whole, [&](int64_t i) { y[i] = x[i]; });
-  for_each_index(bytes % 16, [&](int64_t i) {
-    reinterpret_cast<uint8_t*>(y + whole)[i] = reinterpret_cast<const uint8_t*>(x + whole)[i];
-  });
-}
-
-void copy_vectorized(const Tensor& x, Tensor& y) {
-  const auto bytes = static_cast<int64_t>(x.bytes());
-  launch(copy_16_bytes_kernel, {blocks_for(bytes, 16), kBlock}, static_cast<const uint4*>(x.raw()), bytes,
-         static_cast<uint4*>(y.raw()));
-}
-
-bool is_plain_copy(const Tensor& x, const Tensor& y) {
-  return x.dtype() == y.dtype() && x.is_contiguous() && y.is_contiguous() && is_aligned(x) && is_aligned(y);
-}
-
-// Whether y's elements lie without gaps, in any order.
-bool is_dense(const Tensor& y) {
-  if (y.is_contiguous() || !FastIndex<1>::fits({&y})) return y.is_contiguous();
-  const FastIndex<1> index({&y});
-  return index.rank == 1 && index.strides[0][0] == 1;
-}
+// ---- vectorized -------------------------------------------------------------------------------------------------------
 
 template <class T>
-__global__ void fill_16_bytes_kernel(Vector<T, 16 / sizeof(T)> values, int64_t count, T* y) {
-  constexpr int kWidth = 16 / sizeof(T);
-  for_each_index(count / kWidth, [&](int64_t i) { reinterpret_cast<Vector<T, kWidth>*>(y)[i] = values; });
-  for_each_index(count % kWidth, [&](int64_t i) { y[count / kWidth * kWidth + i] = values.v[0]; });
-}
+struct Constant {
+  T value;
+  __device__ T operator()() const { return value; }
+};
+struct Same {
+  template <class T>
+  __device__ T operator()(T x) const {
+    return x;
+  }
+};
 
 void fill_vectorized(double value, Tensor& y) {
   dispatch_all(y.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    constexpr int kWidth = 16 / sizeof(T);
-    Vector<T, kWidth> values;
-    std::fill_n(values.v, kWidth, static_cast<T>(value));
-    launch(fill_16_bytes_kernel<T>, {blocks_for(y.numel(), kWidth), kBlock}, values, y.numel(), y.data<T>());
+    map<T, T>(Constant<T>{static_cast<T>(value)}, std::array<const Tensor*, 1>{&y}, y);
   });
 }
 
-// ---- strided --------------------------------------------------------------------------------------------------------
-
-// Copies of one dtype: Unit is as much as lies side by side and aligned in both tensors, whatever it holds.
-template <class Unit>
-constexpr int kBatch = std::min<int>(16 / sizeof(Unit), 4);
-
-template <class Unit>
-__global__ void copy_units_kernel(const char* x, int element_bytes, FastIndex<2> index, char* y) {
-  Unit units[kBatch<Unit>];
-  int to[kBatch<Unit>];
-  const auto load = [&](unsigned b, unsigned i) {
-    int offset[2];
-    index.offsets(i, offset);
-    units[b] = *reinterpret_cast<const Unit*>(x + int64_t{offset[0]} * element_bytes);
-    to[b] = offset[1];
-  };
-  const auto store = [&](unsigned b) { *reinterpret_cast<Unit*>(y + int64_t{to[b]} * element_bytes) = units[b]; };
-  for_each_batch<kBatch<Unit>>(index.count, load, store);
-}
-
-template <int Width, class From, class To>
-__global__ void convert_kernel(const From* x, FastIndex<2> index, To* y) {
-  for_each_index(index.count, [&](int64_t i) {
-    int offset[2];
-    index.offsets(static_cast<unsigned>(i), offset);
-    const auto in = *reinterpret_cast<const Vector<From, Width>*>(x + offset[0]);
-    Vector<To, Width> out;
-#pragma unroll
-    for (int j = 0; j < Width; ++j) out.v[j] = convert<To>(in.v[j]);
-    *reinterpret_cast<Vector<To, Width>*>(y + offset[1]) = out;
-  });
-}
-
-// Whether steps of `by` elements are the whole copy, none of them one value repeated.
-bool takes_width(const FastIndex<2>& index, int by, const Tensor& x, const Tensor& y) {
-  return by == 1 || (index.elements % by == 0 && index.can_widen(by, {&x, &y}) && !index.repeats(0));
-}
-
-template <class Unit>
-bool copy_units(const Tensor& x, FastIndex<2> index, Tensor& y) {
-  const int element_bytes = static_cast<int>(size_of(x.dtype())), by = static_cast<int>(sizeof(Unit)) / element_bytes;
-  if (by == 0 || !takes_width(index, by, x, y)) return false;
-  if (by > 1) index.widen(by);
-  launch(copy_units_kernel<Unit>, {blocks_for(index.count, kBatch<Unit>), kBlock}, static_cast<const char*>(x.raw()),
-         element_bytes, index, static_cast<char*>(y.raw()));
-  return true;
-}
-
-// Calls f(From{}, To{}) for the pairs of different dtypes that the fast variants know; returns false for others.
+// Calls f(From{}, To{}) for the dtypes that the fast variants take; returns false for others. Where nothing is converted, an
+// element is so many bytes, whatever they mean.
 template <class F>
-bool dispatch_pair(DType from, DType to, const F& f) {
+bool dispatch_copy(const Tensor& x, const Tensor& y, const F& f) {
+  const DType from = x.dtype(), to = y.dtype();
+  if (from == to && size_of(from) == 1) return f(uint8_t{}, uint8_t{}), true;
+  if (from == to && size_of(from) == 2) return f(uint16_t{}, uint16_t{}), true;
+  if (from == to && size_of(from) == 4) return f(uint32_t{}, uint32_t{}), true;
+  if (from == to && size_of(from) == 8) return f(uint64_t{}, uint64_t{}), true;
   if (from == DType::f32 && to == DType::bf16) return f(float{}, bf16{}), true;
   if (from == DType::bf16 && to == DType::f32) return f(bf16{}, float{}), true;
   if (from == DType::u8 && to == DType::f32) return f(uint8_t{}, float{}), true;
   if (from == DType::f32 && to == DType::u8) return f(float{}, uint8_t{}), true;
   return false;
 }
-bool is_fast_pair(const Tensor& x, const Tensor& y) {
-  return x.dtype() == y.dtype() || dispatch_pair(x.dtype(), y.dtype(), [](auto, auto) {});
+bool is_fast(const Tensor& x, const Tensor& y) {
+  return dispatch_copy(x, y, [](auto, auto) {}) && FastIndex<2>::fits({&x, &y});
 }
 
-void copy_strided(const Tensor& x, Tensor& y) {
-  FastIndex<2> index({&x, &y});
-  if (x.dtype() == y.dtype()) {
-    copy_units<uint4>(x, index, y) || copy_units<uint2>(x, index, y) || copy_units<uint32_t>(x, index, y) ||
-        copy_units<uint16_t>(x, index, y) || copy_units<uint8_t>(x, index, y);
-    return;
-  }
-  dispatch_pair(x.dtype(), y.dtype(), [&](auto from, auto to) {
-    using From = decltype(from);
-    using To = decltype(to);
-    constexpr int kWidth = 4;
-    if (takes_width(index, kWidth, x, y)) {
-      index.widen(kWidth);
-      launch(convert_kernel<kWidth, From, To>, {blocks_for(index.count), kBlock}, x.data<From>(), index, y.data<To>());
-    } else {
-      launch(convert_kernel<1, From, To>, {blocks_for(index.count), kBlock}, x.data<From>(), index, y.data<To>());
-    }
+void copy_vectorized(const Tensor& x, Tensor& y) {
+  dispatch_copy(x, y, [&](auto from, auto to) {
+    map<decltype(from), decltype(to)>(Same{}, std::array<const Tensor*, 2>{&x, &y}, y);
   });
 }
 
@@ -201,7 +105,8 @@ __global__ void transpose_kernel(const From* x, Transposition t, int tiles, To* 
     t.others.offsets(other, offset);
 #pragma unroll
     for (int c = ty; c < kTile; c += kTileRows) {
-      if (i + tx < t.rows && j + c < t.columns) tile[c][tx] = convert<To>(x[offset[0] + i + tx + (j + c) * t.x_stride]);
+      if (i + tx < t.rows && j + c < t.columns)
+        tile[c][tx] = To(computed(x[offset[0] + i + tx + (j + c) * t.x_stride]));
     }
     __syncthreads();
 #pragma unroll
@@ -215,38 +120,25 @@ __global__ void transpose_kernel(const From* x, Transposition t, int tiles, To* 
 void copy_transposed(const Tensor& x, Tensor& y) {
   const Transposition t = *as_transposition(x, y);
   const Launch shape{blocks_for(int64_t{t.tiles()} * kTile * kTileRows), {kTile, kTileRows}};
-  const auto run = [&](auto from, auto to) {
+  dispatch_copy(x, y, [&](auto from, auto to) {
     using From = decltype(from);
     using To = decltype(to);
     launch(transpose_kernel<From, To>, shape, static_cast<const From*>(x.raw()), t, t.tiles(),
            static_cast<To*>(y.raw()));
-  };
-  if (x.dtype() != y.dtype()) {
-    dispatch_pair(x.dtype(), y.dtype(), run);
-    return;
-  }
-  switch (size_of(x.dtype())) {  // whatever it holds
-    case 1: return run(uint8_t{}, uint8_t{});
-    case 2: return run(uint16_t{}, uint16_t{});
-    case 4: return run(uint32_t{}, uint32_t{});
-    case 8: return run(uint2{}, uint2{});
-    default: fail("copy: unknown size of ", x.dtype());
-  }
+  });
 }
 
 }  // namespace
 
 void register_copy() {
-  kernels::fill.add(Device::cuda, "vectorized", fill_vectorized,
-                    [](double, const Tensor& y) { return is_dense(y) && is_aligned(y); },
-                    {.strided = true, .bf16 = true});
-  kernels::copy.add(Device::cuda, "vectorized", copy_vectorized, is_plain_copy, {.bf16 = true});
-  kernels::copy.add(Device::cuda, "transposed", copy_transposed, [](const Tensor& x, const Tensor& y) {
-    return is_fast_pair(x, y) && FastIndex<2>::fits({&x, &y}) && as_transposition(x, y).has_value();
-  }, {.strided = true, .bf16 = true});
-  kernels::copy.add(Device::cuda, "strided", copy_strided, [](const Tensor& x, const Tensor& y) {
-    return is_fast_pair(x, y) && FastIndex<2>::fits({&x, &y});
-  }, {.strided = true, .bf16 = true});
+  constexpr Takes kAny{.strided = true, .bf16 = true};
+  kernels::fill.add(
+      Device::cuda, "vectorized", fill_vectorized, [](double, const Tensor& y) { return FastIndex<1>::fits({&y}); },
+      kAny);
+  kernels::copy.add(
+      Device::cuda, "transposed", copy_transposed,
+      [](const Tensor& x, const Tensor& y) { return is_fast(x, y) && as_transposition(x, y).has_value(); }, kAny);
+  kernels::copy.add(Device::cuda, "vectorized", copy_vectorized, is_fast, kAny);
 }
 
 }  // namespace asap::cuda

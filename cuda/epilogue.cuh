@@ -1,4 +1,4 @@
-// What a convolution makes of a sum where it stores it, on every path: naive, depthwise, matmul_tiled.cuh and the sum of its
+// What a convolution makes of a sum where it stores it, on every path: naive, matmul_tiled.cuh and the sum of its
 // partial sums. Next: conv2d.h.
 #pragma once
 

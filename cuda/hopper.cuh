@@ -31,16 +31,11 @@ namespace asap::cuda {
 // all blocks of the cluster must come to its barriers. A block must not touch another's shared memory before a barrier
 // has shown that that block runs, and must not end while others may touch its own.
 
-// This block's number in its cluster, and the number of its blocks; 0 and 1 of a kernel without clusters.
+// This block's number in its cluster; 0 of a kernel without clusters.
 __device__ __forceinline__ int cluster_rank() {
   int rank = 0;
   ASAP_ON_90(asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank)), rank = emulate::cluster_rank());
   return rank;
-}
-__device__ __forceinline__ int cluster_size() {
-  int size = 1;
-  ASAP_ON_90(asm("mov.u32 %0, %%cluster_nctarank;" : "=r"(size)), size = emulate::cluster_size());
-  return size;
 }
 
 // The two halves of a barrier. What was written before arriving is seen after waiting, shared memory of all blocks included.

@@ -1,11 +1,11 @@
 // The low-res stream's input from class numbers (docs/asapnet.md): one-hot planes and the instance channel, downsampled by the
-// tent filter. Nothing one-hot is ever in memory. Next: conv_layer_split_k.cu, which reads the result.
+// tent filter. Nothing one-hot is ever in memory. Next: conv2d_channels_last.cu, which reads the result.
 #include <cstdint>
 
 #include "cuda/common.cuh"
+#include "cuda/divisor.cuh"
 #include "cuda/hopper.cuh"
 #include "cuda/register.h"
-#include "cuda/strided.cuh"
 #include "tensor/definitions/label_planes.h"
 
 namespace asap::cuda {

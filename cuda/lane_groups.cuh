@@ -1,5 +1,5 @@
 // Rows of contiguous memory, each worked on by a group of neighbouring lanes: as many lanes as the row can feed, so that
-// short rows do not leave most of a warp idle. Used by reduce.cu and softmax.cu.
+// short rows do not leave most of a warp idle. Used by reduce.cu.
 #pragma once
 
 #include "cuda/common.cuh"

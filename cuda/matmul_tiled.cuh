@@ -5,19 +5,19 @@
 // An operand is any struct that says where its element (row, k) lies, as the sum of a place for the row and one for the k
 // (rows of A run along M, rows of B along N). So a picture can be read as the matrix of its windows, and no column matrix
 // is written:
-//   const float* data; int rows, depth;       // after begin
-//   void begin(int part);                     // moves to one of several products of a launch: batch, group, phase
+//   const float* data; int rows, depth;
+//   int64_t part_step;                        // elements to the next of the launch's parts: products of a batch, groups
 //   Place row(int r) const, k(int k) const;   // for r < rows, k < depth
 //   along_k                                   // whether neighbours in memory are neighbours in k, or in rows
 //   vector                                    // 4 if runs of four along that lie in 16 aligned bytes, else 1
 //   fold                                      // optional: where to read instead of counting a border element as zero
-// along_k and vector may be constexpr. A result likewise: data, vector, begin(part), int row(m), column(n); and
-// with `epilogue` (epilogue.cuh), whose channels are the rows, sums are stored as that makes of them.
+// along_k and vector may be constexpr.
 // Next: matmul.cu for the plainest operands, conv2d_operands.cuh for the windows.
 #pragma once
 
 #include "cuda/epilogue.cuh"
 #include "cuda/matmul_product.cuh"
+#include "cuda/strided.cuh"
 #include "tensor/precision.h"
 
 namespace asap::cuda {
@@ -33,24 +33,42 @@ struct Place {
 constexpr uint32_t kRow = 1u << 30, kDepth = 1u << 31, kOutside = ~0u;
 constexpr int kMostTaps = 15;  // of a window's height and width: 15 bits each
 
-// n / d for 0 <= n < 2^31 by a multiplication (Granlund & Montgomery, PLDI 1994, figure 4.1).
-struct Divider {
-  uint32_t d = 1, multiplier = 1, shift = 0;
-  Divider() = default;
-  __host__ __device__ explicit Divider(int divisor) : d(static_cast<uint32_t>(divisor)) {
-    while ((uint64_t{1} << shift) < d) ++shift;
-    multiplier = static_cast<uint32_t>((((uint64_t{1} << shift) - d) << 32) / d + 1);
+// A matrix in memory: one of the two steps is 1.
+struct Matrix {
+  const float* data;
+  int64_t part_step;
+  int rows, depth;
+  int row_step, k_step;
+  bool along_k;
+  int vector;
+  __device__ __forceinline__ Place row(int r) const { return {r * row_step, kRow}; }
+  __device__ __forceinline__ Place k(int k) const { return {k * k_step, kDepth}; }
+};
+Matrix matrix(const float* data, int64_t rows, int64_t depth, bool k_outermost, int64_t part_step);
+
+// Where sums go: the rows of C are channels, its columns the pixels of all pictures, line by line. Of a matrix all columns are one
+// line.
+struct TileResult {
+  int64_t first = 0, part_step = 0;  // elements: to the first pixel, and from one part to the next
+  int row_step = 0;
+  int vector = 1;                             // 4 if runs of four columns lie in 16 bytes, else 1
+  int bias_step = 0;                          // of the epilogue's channels, from one part to the next
+  Divisor picture{kEndless}, line{kEndless};  // columns of each
+  int picture_step = 0, line_step = 0, column_step = 1;
+  Epilogue<float> epilogue{};
+  static constexpr int64_t kEndless = int64_t{1} << 31;
+  __device__ __forceinline__ int column(int n) const {
+    const int p = picture.divide(n), l = line.divide(n);
+    return p * picture_step + l * line_step + n * column_step;
   }
-  __device__ __forceinline__ int quotient(int n) const {
-    const auto u = static_cast<uint32_t>(n);
-    return static_cast<int>((__umulhi(u, multiplier) + u) >> shift);
-  }
-  // n becomes its remainder.
-  __device__ __forceinline__ int divide(int& n) const {
-    const int q = quotient(n);
-    n -= q * static_cast<int>(d);
-    return q;
-  }
+};
+
+// One product of several in a launch.
+template <class A, class B>
+struct TileProduct {
+  A a;
+  B b;
+  TileResult y;
 };
 
 // ---- the plan ---------------------------------------------------------------------------------------------------------
@@ -61,8 +79,8 @@ struct TilePlan {
   int tiles_m = 1, tiles_n = 1;
   int splits = 1;  // of K; each makes its own partial sums
 };
-// `parts` products of m x n x k in one launch. With may_split, K is cut into as many pieces as fill the card once.
-TilePlan plan_tiles(Precision, int64_t m, int64_t n, int64_t k, int64_t parts, bool may_split);
+// `products` of m x n x k, none larger, side by side: K is cut into as many pieces as fill the card once.
+TilePlan plan_tiles(Precision, int64_t m, int64_t n, int64_t k, int64_t products);
 
 // y[i] = partials[0][i] + partials[1][i] + ..: in this order, so that equal inputs give equal bits. The epilogue's channels
 // are y's second dimension.
@@ -72,11 +90,11 @@ void sum_partials(const Tensor& partials, int splits, const Epilogue<float>& epi
 
 constexpr int kStages = 4;
 
-template <class A, class B, class Result>
+template <class A, class B, int kProducts>
 struct TileProblem {
-  A a;
-  B b;
-  Result y;
+  TileProduct<A, B> products[kProducts] = {};
+  int count = 0;  // of them
+  float* y;
   int tiles_m, splits;
   int64_t split_step;  // floats from one split's partial sums to the next's
 };
@@ -87,15 +105,14 @@ struct alignas(128) TileRing {
   float b[kStages][kTileDepth * Product::kPitchB];
 };
 
-template <class Product, class A, class B, class Result>
+template <class Product, class A, class B>
 struct TileShared : TileRing<Product> {
   static constexpr int kRing = kStages * kTileDepth;
   Place a_places[Product::kRows > kRing ? Product::kRows : kRing];
   Place b_places[Product::kColumns > kRing ? Product::kColumns : kRing];
-  // The operands of the block's part. All threads share them, and the registers are for sums.
-  A operand_a;
-  B operand_b;
-  Result result;
+  // Of the block. All threads share it, and the registers are for sums.
+  TileProduct<A, B> product;
+  float* y;
 };
 
 // Moves tiles of one operand, Rows x kTileDepth, into shared memory. Where its memory runs along k, a thread stays with one
@@ -233,11 +250,12 @@ class TileCopy {
   Place own_[kMostOwned];
 };
 
-// Writes the block's sums, a run of columns at a time.
-template <class Product, class Result>
-__device__ __forceinline__ void store_tile(const Product& product, const Result y, int first_m, int rows, int first_n,
-                                           int columns) {
+// Writes the block's sums, a run of columns at a time. y is shared memory, read anew at each use: the sums need the registers.
+template <class Product>
+__device__ __forceinline__ void store_tile(const Product& product, const TileResult& y, float* to, int first_m,
+                                           int rows, int first_n, int columns) {
   constexpr int kRun = Product::kRun;
+  using Run = Vector<float, kRun>;
 #pragma unroll
   for (int j = 0; j < Product::kRunCount; ++j) {
     const int n = first_n + Product::column(j);
@@ -248,48 +266,44 @@ __device__ __forceinline__ void store_tile(const Product& product, const Result 
     for (int i = 0; i < Product::kRowCount; ++i) {
       const int m = first_m + Product::row(i);
       if (m >= rows || n >= columns) continue;
-      float values[kRun];
+      Run run;
 #pragma unroll
-      for (int c = 0; c < kRun; ++c) {
-        values[c] = product.values(i, j)[c];
-        if constexpr (requires { y.epilogue; }) values[c] = y.epilogue(m, values[c]);
-      }
-      float* to = y.data + y.row(m);
+      for (int c = 0; c < kRun; ++c) run.v[c] = y.epilogue(m, product.values(i, j)[c]);
+      float* row = to + m * y.row_step;
       if (y.vector == 4 && n + kRun <= columns) {
-        if constexpr (kRun == 4)
-          *reinterpret_cast<float4*>(to + column[0]) = make_float4(values[0], values[1], values[2], values[3]);
-        if constexpr (kRun == 2) *reinterpret_cast<float2*>(to + column[0]) = make_float2(values[0], values[1]);
+        *reinterpret_cast<Run*>(row + column[0]) = run;
       } else {
 #pragma unroll
         for (int c = 0; c < kRun; ++c) {
-          if (n + c < columns) to[column[c]] = values[c];
+          if (n + c < columns) row[column[c]] = run.v[c];
         }
       }
     }
   }
 }
 
-template <class Product, class A, class B, class Result>
+// Blocks (tiles, 1, products of each part, each split).
+template <class Product, class A, class B, int kProducts>
 __global__ void __launch_bounds__(Product::kThreads, Product::kBlocksEach)
-    tiled_matmul_kernel(TileProblem<A, B, Result> p) {
-  auto& shared = *dynamic_shared<TileShared<Product, A, B, Result>>();
-  const int part = static_cast<int>(blockIdx.z) / p.splits, split = static_cast<int>(blockIdx.z) % p.splits;
+    tiled_matmul_kernel(TileProblem<A, B, kProducts> p) {
+  auto& shared = *dynamic_shared<TileShared<Product, A, B>>();
+  const int product_number = static_cast<int>(blockIdx.z) / p.splits, split = static_cast<int>(blockIdx.z) % p.splits;
   if (threadIdx.x == 0) {
-    shared.operand_a = p.a;
-    shared.operand_b = p.b;
-    shared.result = p.y;
-    shared.operand_a.begin(part);
-    shared.operand_b.begin(part);
-    shared.result.begin(part);
-    shared.result.data += split * p.split_step;
+    const int part = kProducts == 1 ? product_number : product_number / p.count;
+    auto& own = shared.product;
+    own = p.products[kProducts == 1 ? 0 : product_number % p.count];
+    own.a.data += part * own.a.part_step;
+    own.b.data += part * own.b.part_step;
+    if (own.y.epilogue.bias) own.y.epilogue.bias += part * own.y.bias_step;
+    shared.y = p.y + split * p.split_step + own.y.first + part * own.y.part_step;
   }
   __syncthreads();
-  const A& a = shared.operand_a;
-  const B& b = shared.operand_b;
+  const A& a = shared.product.a;
+  const B& b = shared.product.b;
   // Neighbouring blocks share columns: pixels, of which there are more than there are weights.
   const int first_m = static_cast<int>(blockIdx.x) % p.tiles_m * Product::kRows;
   const int first_n = static_cast<int>(blockIdx.x) / p.tiles_m * Product::kColumns;
-  if (first_m >= a.rows || first_n >= b.rows) return;  // the whole block: this part is smaller than the largest
+  if (first_m >= a.rows || first_n >= b.rows) return;  // the whole block: this product is smaller than the largest
 
   TileCopy<A, Product::kRows, Product::kThreads, true, Product::kPitchA> copy_a(a, first_m, shared.a_places);
   TileCopy<B, Product::kColumns, Product::kThreads, false, Product::kPitchB> copy_b(b, first_n, shared.b_places);
@@ -321,7 +335,7 @@ __global__ void __launch_bounds__(Product::kThreads, Product::kBlocksEach)
     copy_b.prepare(tile + kStages, slot);
     product.add(shared.a[slot], shared.b[slot]);
   }
-  store_tile(product, shared.result, first_m, a.rows, first_n, b.rows);
+  store_tile(product, shared.product.y, shared.y, first_m, a.rows, first_n, b.rows);
 }
 
 // ---- what the variants share ------------------------------------------------------------------------------------------
@@ -339,44 +353,54 @@ void with_product(Precision precision, TileSize size, const F& f) {
   using Large = WarpGrid<128, 128, 2, 4>;
   using Medium = WarpGrid<64, 128, 1, 4>;
   using Small = WarpGrid<16, 128, 1, 4>;
-  const auto by_size = [&](auto large, auto medium, auto small) {
-    if (size == TileSize::large) f(large);
-    if (size == TileSize::medium) f(medium);
-    if (size == TileSize::small) f(small);
+  const auto by_size = [&]<class L, class M, class S>() {
+    size == TileSize::large    ? f(std::type_identity<L>{})
+    : size == TileSize::medium ? f(std::type_identity<M>{})
+                               : f(std::type_identity<S>{});
   };
   switch (precision) {
     case Precision::f32:
-      return by_size(std::type_identity<SimtProduct<WarpGrid<128, 128, 4, 2>, 4>>{},
-                     std::type_identity<SimtProduct<WarpGrid<64, 128, 2, 2>, 4>>{},
-                     std::type_identity<SimtProduct<WarpGrid<8, 256, 1, 4>, 2>>{});
+      return by_size
+          .template operator()<SimtProduct<WarpGrid<128, 128, 4, 2>, 4>, SimtProduct<WarpGrid<64, 128, 2, 2>, 4>,
+                               SimtProduct<WarpGrid<8, 256, 1, 4>, 2>>();
     case Precision::tf32:
-      return by_size(std::type_identity<Tf32Product<Large>>{}, std::type_identity<Tf32Product<Medium>>{},
-                     std::type_identity<Tf32Product<Small>>{});
+      return by_size.template operator()<Tf32Product<Large>, Tf32Product<Medium>, Tf32Product<Small>>();
     case Precision::bf16:
-      return by_size(std::type_identity<Bf16Product<Large>>{}, std::type_identity<Bf16Product<Medium>>{},
-                     std::type_identity<Bf16Product<Small>>{});
+      return by_size.template operator()<Bf16Product<Large>, Bf16Product<Medium>, Bf16Product<Small>>();
   }
 }
 
-// `parts` products into `y`, of which `result` says the places. Splits go through partial sums, each laid out as y is.
-template <class A, class B, class Result>
-void tiled_matmul(Precision precision, const TilePlan& plan, int64_t parts, const A& a, const B& b, Result result,
-               Tensor& y) {
-  Epilogue<float> epilogue;
-  Tensor partials;
-  if (plan.splits > 1) {
-    if constexpr (requires { result.epilogue; }) epilogue = std::exchange(result.epilogue, {});
-    partials = scratch(plan.splits * y.numel());
-    result.data = partials.data<float>();
-    if (y.numel() % 4 != 0) result.vector = 1;
+// The products into `y`, each for all parts. Splits go through partial sums, each laid out as y is. kProducts: in one launch.
+template <int kProducts = 1, class A, class B>
+void tiled_matmul(Precision precision, int64_t parts, std::vector<TileProduct<A, B>> products, Tensor& y) {
+  int m = 0, n = 0, k = 0;
+  for (const auto& p : products) m = std::max(m, p.a.rows), n = std::max(n, p.b.rows), k = std::max(k, p.a.depth);
+  const TilePlan plan = plan_tiles(precision, m, n, k, parts * static_cast<int64_t>(products.size()));
+  const Tensor partials = plan.splits > 1 ? scratch(plan.splits * y.numel()) : Tensor();
+  const Epilogue<float> epilogue = products[0].y.epilogue;
+  for (auto& p : products) {
+    if (plan.splits > 1) p.y.epilogue = {};
+    if (!is_aligned(y.raw())) p.y.vector = 1;
   }
-  const TileProblem<A, B, Result> problem{a, b, result, plan.tiles_m, plan.splits, y.numel()};
-  const dim3 blocks(static_cast<unsigned>(plan.tiles_m * plan.tiles_n), 1, static_cast<unsigned>(parts * plan.splits));
-  with_product(precision, plan.size, [&]<class Product>(std::type_identity<Product>) {
-    launch(tiled_matmul_kernel<Product, A, B, Result>,
-           {blocks, Product::kThreads, sizeof(TileShared<Product, A, B, Result>)}, problem);
-  });
+  TileProblem<A, B, kProducts> problem{.y = static_cast<float*>(plan.splits > 1 ? partials.raw() : y.raw()),
+                                       .tiles_m = plan.tiles_m,
+                                       .splits = plan.splits,
+                                       .split_step = y.numel()};
+  for (size_t first = 0; first < products.size(); first += kProducts) {
+    problem.count = static_cast<int>(std::min<size_t>(kProducts, products.size() - first));
+    std::copy_n(products.begin() + static_cast<int64_t>(first), problem.count, problem.products);
+    const dim3 blocks(static_cast<unsigned>(plan.tiles_m * plan.tiles_n), 1,
+                      static_cast<unsigned>(parts * problem.count * plan.splits));
+    with_product(precision, plan.size, [&]<class Product>(std::type_identity<Product>) {
+      launch(tiled_matmul_kernel<Product, A, B, kProducts>,
+             {blocks, Product::kThreads, sizeof(TileShared<Product, A, B>)}, problem);
+    });
+  }
   if (plan.splits > 1) sum_partials(partials, plan.splits, epilogue, y);
 }
+
+// y[i] = op(a[i]) op(b[i]) of float32 tensors, as in MatmulParams, then the epilogue: a channel a row. In matmul.cu.
+void matrix_product(Precision precision, const Tensor& a, const Tensor& b, const MatmulParams& p,
+                    const Epilogue<float>& epilogue, Tensor& y);
 
 }  // namespace asap::cuda

@@ -170,28 +170,6 @@ __device__ __forceinline__ void load_matrices(uint32_t (&r)[4], const void* row)
 #endif
 }
 
-// The same, each matrix transposed: the lane gets elements (2(l % 4), l / 4) and (2(l % 4) + 1, l / 4).
-__device__ __forceinline__ void load_matrices_transposed(uint32_t (&r)[4], const void* row) {
-#if defined(ASAP_CUDA_EMULATE)
-  const auto* payloads = emulate::exchange(kAllLanes, &row, sizeof row);
-  const int l = static_cast<int>(emulate::this_thread().linear) % kWarp;
-  for (int i = 0; i < 4; ++i) {
-    uint16_t pair[2];
-    for (int j = 0; j < 2; ++j) {
-      const auto* source =
-          static_cast<const char*>(emulate::lane_value<const void*>(payloads, 8 * i + 2 * (l % 4) + j));
-      std::memcpy(&pair[j], source + 2 * (l / 4), 2);
-    }
-    r[i] = uint32_t{pair[0]} | uint32_t{pair[1]} << 16;
-  }
-#else
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(row))
-               : "memory");
-#endif
-}
-
 // ---- asynchronous copies from global to shared memory ---------------------------------------------------------------
 
 // Copies Bytes (4, 8 or 16; both addresses aligned to as much) without passing through registers: the first `there` of them,

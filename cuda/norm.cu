@@ -1,36 +1,14 @@
-// Instance and batch norm with a fused LeakyReLU: forward, and the registration of both directions. The gradient is
-// norm_backward.cu, what both share norm.cuh.
-// Variants: `warp` and `block` hold a whole plane in registers, so that x is read once; `split` spreads a group over many
-// blocks, which read x twice. Variances are sums of (x - mean)^2, never E[x^2] - E[x]^2.
+// Instance and batch norm with a fused LeakyReLU, and their gradients. With xhat = (x - mean) * rstd and u = act'(.) * dy:
+//   dx = gamma * rstd * (u - mean(u) - xhat * mean(u * xhat)),  dgamma = sum(u * xhat),  dbeta = sum(u)
+// `plane` holds a plane in registers, so that everything is read once; `split` spreads a group over many blocks, which read
+// twice: the second time from the last chunk to the first, since what was read last is still in the cache. Variances are sums of
+// (x - mean)^2, never E[x^2] - E[x]^2. Sums are in an order that the sizes alone decide.  Next: norm.cuh.
 #include <cstdint>
 
 #include "cuda/norm.cuh"
 #include "cuda/register.h"
 
 namespace asap::cuda {
-
-Groups instance_groups(const Tensor& x) {
-  const int64_t planes = x.size(0) * x.size(1);
-  return {planes, 1, x.numel() / planes, x.size(1)};
-}
-Groups batch_groups(const Tensor& x) { return {x.size(1), x.size(0), x.numel() / (x.size(0) * x.size(1)), x.size(1)}; }
-
-bool is_vectorizable(const Groups& groups, std::initializer_list<const Tensor*> tensors) {
-  const auto offset = [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.raw()) % 16; };
-  const Tensor& first = **tensors.begin();
-  for (const Tensor* t : tensors) {
-    if (t->dtype() != DType::f32 || offset(*t) != offset(first)) return false;
-  }
-  return groups.size() <= INT32_MAX && groups.count * groups.segments <= INT32_MAX;
-}
-
-Chunks chunks_of(const Groups& groups) {
-  constexpr int64_t kLarge = 4 * kBlock * kChunkVectors;
-  const int64_t large = groups.count * groups.segments * ceil_div(groups.length, kLarge);
-  const int64_t size = large >= 2 * card().multiprocessors ? kLarge : kLarge / 4;  // smaller ones to keep every SM busy
-  return {static_cast<int>(size), static_cast<int>(ceil_div(groups.length, size)), groups};
-}
-
 namespace {
 
 struct ForwardArguments {
@@ -38,27 +16,31 @@ struct ForwardArguments {
   float eps, slope;
   float *y, *mean, *rstd;
 };
+struct BackwardArguments {
+  const float *x, *gamma, *beta, *mean, *rstd, *dy;
+  float slope;
+  float *dx, *dgamma, *dbeta;
+};
 
 __device__ __forceinline__ float activate(float v, float slope) { return v > 0 ? v : slope * v; }
 
-// ---- warp, block: one read and one write of every element, 8 bytes an element in all --------------------------------
+// ---- forward, plane: one read and one write of every element, 8 bytes an element in all -----------------------------
 
-// Sum, then squares of the differences, then the result, all from registers. share: 1 / length.
+// Sum, then squares of the differences, then the result, all from registers. share: 1 / elements of a plane.
 template <int Threads, int Vectors>
-__global__ void __launch_bounds__(Threads == kWarp ? 4 * kWarp : Threads, Threads <= 512 && Vectors <= 8 ? 2 : 1)
-    norm_plane_kernel(ForwardArguments a, Groups groups, float share) {
+__global__ void __launch_bounds__(kPlaneBlock<Threads>, 2)
+    norm_plane_kernel(ForwardArguments a, NormGroups groups, float share) {
   const int rank = static_cast<int>(threadIdx.x) % Threads;
   const int64_t plane = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / Threads;
   if (Threads == kWarp && plane >= groups.count) return;  // a whole warp, and there are no barriers
-  const float* x = a.x + plane * groups.length;
-  const Run run(x, static_cast<int>(groups.length));
+  const float* x = a.x + plane * groups.plane;
+  const Run run(x, static_cast<int>(groups.plane));
   Registers<Threads, Vectors> r;
   r.load(x, run, rank);
   float sum = 0, squares = 0;
   r.for_each(run, rank, [&](float& v) { sum += v; });
   const float mean = sum_over<Threads>(sum) * share;
-  const ScaleShift parameters(a.gamma, a.beta,
-                                     groups.channel(plane));  // on their way while the squares are added up
+  const ScaleShift parameters(a.gamma, a.beta, groups, plane);  // on their way while the squares are added up
   r.for_each(run, rank, [&](float& v) {
     v -= mean;
     squares += v * v;
@@ -67,44 +49,28 @@ __global__ void __launch_bounds__(Threads == kWarp ? 4 * kWarp : Threads, Thread
   if (rank == 0) a.mean[plane] = mean, a.rstd[plane] = rstd;
   const auto affine = parameters.affine(mean, rstd);
   r.for_each(run, rank, [&](float& v) { v = activate(affine.of_difference(v), a.slope); });
-  r.store(a.y + plane * groups.length, run, rank);
+  r.store(a.y + plane * groups.plane, run, rank);
 }
 
-template <int Threads, int Vectors>
-void run_planes(const ForwardArguments& a, const Groups& groups) {
-  constexpr int kThreads = Threads == kWarp ? 4 * kWarp : Threads;
-  const auto blocks = static_cast<unsigned>(ceil_div(groups.count * Threads, kThreads));
-  launch(norm_plane_kernel<Threads, Vectors>, {blocks, kThreads}, a, groups, 1 / static_cast<float>(groups.length));
+void forward_plane(const ForwardArguments& a, const NormGroups& groups) {
+  with_registers(groups.plane, [&]<int Threads, int Vectors>() {
+    const auto blocks = static_cast<unsigned>(ceil_div(groups.count * Threads, kPlaneBlock<Threads>));
+    launch(norm_plane_kernel<Threads, Vectors>, {blocks, kPlaneBlock<Threads>}, a, groups,
+           1 / static_cast<float>(groups.plane));
+  });
 }
 
-constexpr int64_t kWarpPlane = Registers<kWarp, 4>::kCapacity;  // 512
-constexpr int64_t kBlockPlane = Registers<512, 16>::kCapacity;  // 32768: half of a multiprocessor's registers
-
-void forward_warp(const ForwardArguments& a, const Groups& groups) {
-  groups.length <= Registers<kWarp, 2>::kCapacity ? run_planes<kWarp, 2>(a, groups) : run_planes<kWarp, 4>(a, groups);
-}
-void forward_block(const ForwardArguments& a, const Groups& groups) {
-  const int64_t n = groups.length;
-  if (n <= Registers<256, 1>::kCapacity) return run_planes<256, 1>(a, groups);
-  if (n <= Registers<256, 2>::kCapacity) return run_planes<256, 2>(a, groups);
-  if (n <= Registers<256, 5>::kCapacity) return run_planes<256, 5>(a, groups);    // 64 x 64 .. 71 x 71
-  if (n <= Registers<512, 8>::kCapacity) return run_planes<512, 8>(a, groups);    // 128 x 128
-  if (n <= Registers<1024, 5>::kCapacity) return run_planes<1024, 5>(a, groups);  // 143 x 143
-  run_planes<512, 16>(a, groups);
-}
-
-// ---- split: 12 bytes an element where x exceeds the second-level cache, else 8 from memory and 4 from there ---------
+// ---- forward, split: 12 bytes an element where x exceeds the second-level cache, else 8 from memory and 4 from there --
 
 struct Moments {
   float mean, squares;  // of the differences from the mean
 };
 
-template <int Vectors>
 __global__ void __launch_bounds__(kBlock) norm_chunk_kernel(const float* x, Chunks chunks, Moments* moments) {
   const int rank = static_cast<int>(threadIdx.x);
   const float* from = x + chunks.start(static_cast<int>(blockIdx.x));
   const Run run(from, chunks.length(static_cast<int>(blockIdx.x)));
-  Registers<kBlock, Vectors> r;
+  Registers<kBlock, Chunks::kVectors> r;
   r.load(from, run, rank);
   float sum = 0, squares = 0;
   r.for_each(run, rank, [&](float& v) { sum += v; });
@@ -131,16 +97,14 @@ __device__ Moments merge(const Moments* moments, const Chunks& chunks, int g) {
   return {first + shift, block_reduce(squares, 0.0f)};
 }
 
-// Chunks from the last to the first: what the first kernel read last is still in the cache.
-template <int Vectors>
 __global__ void __launch_bounds__(kBlock, 4)
     norm_apply_kernel(ForwardArguments a, Chunks chunks, const Moments* moments) {
-  const int rank = static_cast<int>(threadIdx.x);
-  const int64_t chunk = static_cast<int64_t>(gridDim.x) - 1 - blockIdx.x, g = chunks.group(chunk),
-                start = chunks.start(chunk);
-  const ScaleShift parameters(a.gamma, a.beta, chunks.groups.channel(g));
+  const int rank = static_cast<int>(threadIdx.x), chunk = static_cast<int>(gridDim.x - 1 - blockIdx.x),
+            g = chunks.group(chunk);
+  const int64_t start = chunks.start(chunk);
+  const ScaleShift parameters(a.gamma, a.beta, chunks.groups, g);
   const Run run(a.x + start, chunks.length(chunk));
-  Registers<kBlock, Vectors> r;
+  Registers<kBlock, Chunks::kVectors> r;
   r.load(a.x + start, run, rank);
   const Moments total = merge(moments, chunks, g);
   const float rstd = rsqrtf(total.squares / static_cast<float>(chunks.groups.size()) + a.eps);
@@ -150,27 +114,155 @@ __global__ void __launch_bounds__(kBlock, 4)
   r.store(a.y + start, run, rank);
 }
 
-template <int Vectors>
-void run_chunks(const ForwardArguments& a, const Chunks& chunks) {
+void forward_split(const ForwardArguments& a, const NormGroups& groups) {
+  const Chunks chunks(groups);
   Tensor workspace = scratch(2 * chunks.count());
   auto* moments = reinterpret_cast<Moments*>(workspace.data<float>());
   const auto blocks = static_cast<unsigned>(chunks.count());
-  launch(norm_chunk_kernel<Vectors>, {blocks, kBlock}, a.x, chunks, moments);
-  launch(norm_apply_kernel<Vectors>, {blocks, kBlock}, a, chunks, moments);
+  launch(norm_chunk_kernel, {blocks, kBlock}, a.x, chunks, moments);
+  launch(norm_apply_kernel, {blocks, kBlock}, a, chunks, moments);
 }
-void forward_split(const ForwardArguments& a, const Groups& groups) {
-  const Chunks chunks = chunks_of(groups);
-  chunks.size == 4 * kBlock* kChunkVectors ? run_chunks<kChunkVectors>(a, chunks)
-                                           : run_chunks<kChunkVectors / 4>(a, chunks);
+
+// ---- backward, plane: x and dy read once, dx written once: 12 bytes an element --------------------------------------
+
+struct Sums {
+  float u, u_xhat;
+};
+template <int Threads>
+__device__ __forceinline__ Sums sum_both(const Sums& sums) {
+  return {sum_over<Threads>(sums.u), sum_over<Threads>(sums.u_xhat)};
+}
+
+// x and dy of a run in registers, turned into xhat and u, then into dx. A group's sums lie at [0][g] and [1][g].
+template <int Threads, int Vectors>
+struct Gradient {
+  Registers<Threads, Vectors> xhat, u;
+
+  // Returns this thread's share of the sums.
+  __device__ __forceinline__ Sums load(const BackwardArguments& a, int64_t start, const Run& run, int rank,
+                                       const Affine& affine, float rstd) {
+    xhat.load(a.x + start, run, rank);
+    u.load(a.dy + start, run, rank);
+    Sums sums{0, 0};
+    xhat.for_each(run, rank, u, [&](float& value, float& grad) {
+      if (!(affine(value) > 0)) grad *= a.slope;
+      value = (value - affine.mean) * rstd;
+      sums.u += grad;
+      sums.u_xhat += grad * value;
+    });
+    return sums;
+  }
+  __device__ __forceinline__ void store(const Sums& mean, float scale, const Run& run, int rank, float* dx) {
+    u.for_each(run, rank, xhat,
+               [&](float& grad, float& value) { grad = scale * (grad - mean.u - value * mean.u_xhat); });
+    u.store(dx, run, rank);
+  }
+};
+
+template <int Threads, int Vectors>
+__global__ void __launch_bounds__(kPlaneBlock<Threads>)
+    norm_backward_plane_kernel(BackwardArguments a, NormGroups groups, float share, float* sums) {
+  const int rank = static_cast<int>(threadIdx.x) % Threads;
+  const int64_t plane = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / Threads;
+  if (Threads == kWarp && plane >= groups.count) return;  // a whole warp, and there are no barriers
+  const int64_t start = plane * groups.plane;
+  const float rstd = a.rstd[plane];
+  const auto affine = ScaleShift(a.gamma, a.beta, groups, plane).affine(a.mean[plane], rstd);
+  const Run run(a.x + start, static_cast<int>(groups.plane));
+  Gradient<Threads, Vectors> gradient;
+  const Sums total = sum_both<Threads>(gradient.load(a, start, run, rank, affine, rstd));
+  if (rank == 0) sums[plane] = total.u, sums[groups.count + plane] = total.u_xhat;
+  gradient.store({total.u * share, total.u_xhat * share}, affine.scale, run, rank, a.dx + start);
+}
+
+// The sum over the groups of each channel, in their order.
+__global__ void norm_parameters_kernel(const float* sums, NormGroups groups, float* dgamma, float* dbeta) {
+  for_each_index(groups.channels, [=](int64_t c) {
+    Sums sum{0, 0};
+    for (int64_t g = c; g < groups.count; g += groups.channels) sum.u += sums[g], sum.u_xhat += sums[groups.count + g];
+    dbeta[c] = sum.u, dgamma[c] = sum.u_xhat;
+  });
+}
+void add_up_parameters(const BackwardArguments& a, const NormGroups& groups, const float* sums) {
+  if (!a.dgamma) return;
+  launch(norm_parameters_kernel, {blocks_for(groups.channels), kBlock}, sums, groups, a.dgamma, a.dbeta);
+}
+
+void backward_plane(const BackwardArguments& a, const NormGroups& groups) {
+  Tensor sums = scratch(2 * groups.count);
+  with_registers(groups.plane, [&]<int Threads, int Vectors>() {
+    const auto blocks = static_cast<unsigned>(ceil_div(groups.count * Threads, kPlaneBlock<Threads>));
+    launch(norm_backward_plane_kernel<Threads, Vectors>, {blocks, kPlaneBlock<Threads>}, a, groups,
+           1 / static_cast<float>(groups.plane), sums.data<float>());
+  });
+  add_up_parameters(a, groups, sums.data<float>());
+}
+
+// ---- backward, split: 12 bytes an element, and 8 more where x and dy exceed the second-level cache ------------------
+
+__global__ void __launch_bounds__(kBlock)
+    norm_backward_chunk_kernel(BackwardArguments a, Chunks chunks, Sums* partial) {
+  const int rank = static_cast<int>(threadIdx.x), chunk = static_cast<int>(blockIdx.x), g = chunks.group(chunk);
+  const int64_t start = chunks.start(chunk);
+  const float rstd = a.rstd[g];
+  const auto affine = ScaleShift(a.gamma, a.beta, chunks.groups, g).affine(a.mean[g], rstd);
+  const Run run(a.x + start, chunks.length(chunk));
+  Gradient<kBlock, Chunks::kVectors> gradient;
+  const Sums sums = sum_both<kBlock>(gradient.load(a, start, run, rank, affine, rstd));
+  if (rank == 0) partial[chunk] = sums;
+}
+
+__global__ void __launch_bounds__(kBlock)
+    norm_backward_apply_kernel(BackwardArguments a, Chunks chunks, const Sums* partial, float* sums) {
+  const int rank = static_cast<int>(threadIdx.x), chunk = static_cast<int>(gridDim.x - 1 - blockIdx.x),
+            g = chunks.group(chunk);
+  const int64_t start = chunks.start(chunk);
+  const float rstd = a.rstd[g], size = static_cast<float>(chunks.groups.size());
+  const auto affine = ScaleShift(a.gamma, a.beta, chunks.groups, g).affine(a.mean[g], rstd);
+  const Run run(a.x + start, chunks.length(chunk));
+  Gradient<kBlock, Chunks::kVectors> gradient;
+  gradient.load(a, start, run, rank, affine, rstd);
+  Sums total{0, 0};
+  for (int k = rank; k < chunks.per_group(); k += kBlock) {
+    const Sums& part = partial[chunks.of_group(g, k)];
+    total.u += part.u, total.u_xhat += part.u_xhat;
+  }
+  total = sum_both<kBlock>(total);
+  if (rank == 0 && chunk == chunks.of_group(g, 0)) sums[g] = total.u, sums[chunks.groups.count + g] = total.u_xhat;
+  gradient.store({total.u / size, total.u_xhat / size}, affine.scale, run, rank, a.dx + start);
+}
+
+void backward_split(const BackwardArguments& a, const NormGroups& groups) {
+  const Chunks chunks(groups);
+  Tensor workspace = scratch(2 * chunks.count()), sums = scratch(2 * groups.count);
+  auto* partial = reinterpret_cast<Sums*>(workspace.data<float>());
+  const auto blocks = static_cast<unsigned>(chunks.count());
+  launch(norm_backward_chunk_kernel, {blocks, kBlock}, a, chunks, partial);
+  launch(norm_backward_apply_kernel, {blocks, kBlock}, a, chunks, partial, sums.data<float>());
+  add_up_parameters(a, groups, sums.data<float>());
 }
 
 // ---- registration -----------------------------------------------------------------------------------------------------
 
-using MakeGroups = Groups (*)(const Tensor&);
+const float* data_or_null(const Tensor& x) { return x.defined() ? x.data<float>() : nullptr; }
+float* data_or_null(Tensor& x) { return x.defined() ? x.data<float>() : nullptr; }
 
-void add_forward(KernelSlot<NormForwardFn>& slot, const char* variant, MakeGroups make,
-                 void (*run)(const ForwardArguments&, const Groups&), bool (*takes)(const Groups&)) {
-  slot.add(
+// f32, all at the same distance from a 16-byte boundary, and counted in 31 bits.
+bool takes_split(const NormGroups& groups, std::initializer_list<const Tensor*> tensors) {
+  const auto offset = [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.raw()) % 16; };
+  for (const Tensor* t : tensors) {
+    if (t->dtype() != DType::f32 || offset(*t) != offset(**tensors.begin())) return false;
+  }
+  return groups.size() <= INT32_MAX && groups.count * groups.planes <= INT32_MAX;
+}
+bool takes_plane(const NormGroups& groups, std::initializer_list<const Tensor*> tensors) {
+  return takes_split(groups, tensors) && groups.planes == 1 && groups.plane <= kLargestPlane;
+}
+
+using Takes = bool (*)(const NormGroups&, std::initializer_list<const Tensor*>);
+
+void add_forward(const char* variant, void (*run)(const ForwardArguments&, const NormGroups&), Takes takes) {
+  kernels::norm_forward.add(
       Device::cuda, variant,
       [=](const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& p, Tensor& y, Tensor& mean,
           Tensor& rstd) {
@@ -182,15 +274,14 @@ void add_forward(KernelSlot<NormForwardFn>& slot, const char* variant, MakeGroup
              .y = y.data<float>(),
              .mean = mean.data<float>(),
              .rstd = rstd.data<float>()},
-            make(x));
+            NormGroups(x, mean));
       },
-      [=](const Tensor& x, const Tensor&, const Tensor&, const NormParams&, Tensor& y, Tensor&, Tensor&) {
-        return is_vectorizable(make(x), {&x, &y}) && takes(make(x));
+      [=](const Tensor& x, const Tensor&, const Tensor&, const NormParams&, Tensor& y, Tensor& mean, Tensor&) {
+        return takes(NormGroups(x, mean), {&x, &y});
       });
 }
-void add_backward(KernelSlot<NormBackwardFn>& slot, const char* variant, MakeGroups make,
-                  void (*run)(const BackwardArguments&, const Groups&), bool (*takes)(const Groups&)) {
-  slot.add(
+void add_backward(const char* variant, void (*run)(const BackwardArguments&, const NormGroups&), Takes takes) {
+  kernels::norm_backward.add(
       Device::cuda, variant,
       [=](const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& rstd,
           const Tensor& dy, const NormParams& p, Tensor& dx, Tensor& dgamma, Tensor& dbeta) {
@@ -204,40 +295,21 @@ void add_backward(KernelSlot<NormBackwardFn>& slot, const char* variant, MakeGro
              .dx = dx.data<float>(),
              .dgamma = data_or_null(dgamma),
              .dbeta = data_or_null(dbeta)},
-            make(x));
+            NormGroups(x, mean));
       },
-      [=](const Tensor& x, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor& dy,
+      [=](const Tensor& x, const Tensor&, const Tensor&, const Tensor& mean, const Tensor&, const Tensor& dy,
           const NormParams&, Tensor& dx, Tensor&, Tensor&) {
-        return is_vectorizable(make(x), {&x, &dy, &dx}) && takes(make(x));
+        return takes(NormGroups(x, mean), {&x, &dy, &dx});
       });
-}
-
-// Planes too few to occupy the card are better split, unless splitting would cost more than it saves.
-bool fills_card(const Groups& groups) {
-  constexpr int64_t kAlwaysOneBlock = 4096;
-  return 4 * groups.count >= card().multiprocessors || groups.length <= kAlwaysOneBlock;
 }
 
 }  // namespace
 
 void register_norm() {
-  const auto in_warp = [](const Groups& g) { return g.length <= kWarpPlane; };
-  const auto any = [](const Groups&) { return true; };
-  const auto long_runs = [](const Groups& g) { return g.length >= kBlock; };
-
-  auto& forward = kernels::instance_norm_forward;
-  add_forward(forward, "warp", instance_groups, forward_warp, in_warp);
-  add_forward(forward, "block", instance_groups, forward_block,
-              [](const Groups& g) { return g.length <= kBlockPlane && fills_card(g); });
-  add_forward(forward, "split", instance_groups, forward_split, any);
-  auto& backward = kernels::instance_norm_backward;
-  add_backward(backward, "warp", instance_groups, norm_backward_warp, in_warp);
-  add_backward(backward, "block", instance_groups, norm_backward_block,
-               [](const Groups& g) { return g.length <= kBlockPlaneBackward && fills_card(g); });
-  add_backward(backward, "split", instance_groups, norm_backward_split, any);
-
-  add_forward(kernels::batch_norm_forward, "split", batch_groups, forward_split, long_runs);
-  add_backward(kernels::batch_norm_backward, "split", batch_groups, norm_backward_split, long_runs);
+  add_forward("plane", forward_plane, takes_plane);
+  add_forward("split", forward_split, takes_split);
+  add_backward("plane", backward_plane, takes_plane);
+  add_backward("split", backward_split, takes_split);
 }
 
 }  // namespace asap::cuda

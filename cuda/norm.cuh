@@ -1,27 +1,15 @@
-// What the normalisation kernels share: which elements a group is made of, and the expression that forward and backward
-// both evaluate. Variants: norm.cu (forward), norm_backward.cu.
+// What the kernels of norm.cu are made of: runs of elements held in registers, and the expression that forward and backward
+// both evaluate.
 #pragma once
 
 #include <initializer_list>
 
 #include "cuda/common.cuh"
+#include "tensor/definitions/norm.h"
 
 namespace asap::cuda {
 
-// Group g, the elements that share a mean, consists of `segments` runs of `length` elements: one plane of one picture, or a
-// channel's planes in all pictures. Run s of group g starts at (s * count + g) * length; its channel is g % channels.
-struct Groups {
-  int64_t count, segments, length, channels;
-  __host__ __device__ int64_t size() const { return segments * length; }
-  __device__ int channel(int64_t g) const {
-    return static_cast<int>(static_cast<uint32_t>(g) % static_cast<uint32_t>(channels));
-  }
-};
-Groups instance_groups(const Tensor& x);
-Groups batch_groups(const Tensor& x);
-
-inline const float* data_or_null(const Tensor& x) { return x.defined() ? x.data<float>() : nullptr; }
-inline float* data_or_null(Tensor& x) { return x.defined() ? x.data<float>() : nullptr; }
+using definitions::NormGroups;
 
 // v = (x - mean) * scale + shift; y = v > 0 ? v : slope * v. The fused multiply-add is spelt out: forward and backward must
 // agree on v's sign to the last bit.
@@ -30,19 +18,19 @@ struct Affine {
   __device__ float operator()(float x) const { return of_difference(x - mean); }
   __device__ float of_difference(float d) const { return std::fma(d, scale, shift); }
 };
-// gamma and beta of one channel.
+// gamma and beta of group g.
 struct ScaleShift {
   float scale, shift;
-  __device__ ScaleShift(const float* gamma, const float* beta, int channel)
-      : scale(gamma ? gamma[channel] : 1.0f), shift(beta ? beta[channel] : 0.0f) {}
+  __device__ ScaleShift(const float* gamma, const float* beta, const NormGroups& groups, int64_t g) {
+    const auto channel = static_cast<uint32_t>(g) % static_cast<uint32_t>(groups.channels);
+    scale = gamma ? gamma[channel] : 1.0f, shift = beta ? beta[channel] : 0.0f;
+  }
   __device__ Affine affine(float mean, float rstd) const { return {mean, scale * rstd, shift}; }
 };
 
-// ---- what the variants share: a run of elements held in registers ------------------------------------------
-
-// A run is read 16 bytes at a time from its first 16-byte boundary on, whatever its address: planes of odd sizes, as the
-// discriminator's, start anywhere. `head` elements lie before the boundary, and with those behind the last whole vector they
-// are the run's extras, at most 6.
+// A run of elements is read 16 bytes at a time from its first 16-byte boundary on, whatever its address: planes of odd sizes,
+// as the discriminator's, start anywhere. `head` elements lie before the boundary, and with those behind the last whole vector
+// they are the run's extras, at most 6.
 struct Run {
   int length, head, vectors;
   __device__ Run(const float* x, int n)
@@ -94,7 +82,7 @@ struct Registers {
   }
 };
 
-// The sum over the `Threads` threads of a plane: a warp or a block.
+// The sum over the `Threads` threads of a run: a warp or a block.
 template <int Threads>
 __device__ __forceinline__ float sum_over(float value) {
   if constexpr (Threads == kWarp) {
@@ -104,38 +92,46 @@ __device__ __forceinline__ float sum_over(float value) {
   }
 }
 
-// Runs cut into chunks for one block each, and the numbers that the block of chunk c of run r leaves at [r][c]. A group's
-// are added up by every block that needs the total, always in the same order.
+// ---- plane: a whole plane in the registers of a warp or a block -----------------------------------------------------
+
+constexpr int64_t kLargestPlane = Registers<512, 9>::kCapacity;  // 18432
+
+// Calls f.operator()<Threads, Vectors>() with those that hold a plane of n elements.
+template <class F>
+void with_registers(int64_t n, const F& f) {
+  if (n <= Registers<kWarp, 2>::kCapacity) return f.template operator()<kWarp, 2>();  // 16 x 16
+  if (n <= Registers<kWarp, 4>::kCapacity) return f.template operator()<kWarp, 4>();
+  if (n <= Registers<256, 1>::kCapacity) return f.template operator()<256, 1>();  // 32 x 32
+  if (n <= Registers<256, 2>::kCapacity) return f.template operator()<256, 2>();
+  if (n <= Registers<256, 5>::kCapacity) return f.template operator()<256, 5>();  // 64 x 64 .. 71 x 71
+  f.template operator()<512, 9>();                                                // 128 x 128 .. 135 x 135
+}
+
+// Threads of a block: four planes of a warp each, or one.
+template <int Threads>
+constexpr int kPlaneBlock = Threads == kWarp ? 4 * kWarp : Threads;
+
+// ---- split: planes cut into chunks for a block each -----------------------------------------------------------------
+
+// The numbers that the block of chunk c of plane p leaves at [p][c]. A group's are added up by every block that needs the total,
+// always in the same order.
 struct Chunks {
-  int size, per_run;
-  Groups groups;
-  int count() const { return static_cast<int>(groups.count * groups.segments) * per_run; }
-  __device__ int group(int chunk) const { return chunk / per_run % static_cast<int>(groups.count); }
-  __device__ int64_t start(int chunk) const { return chunk / per_run * groups.length + chunk % per_run * size; }
-  __device__ int length(int chunk) const { return min(size, static_cast<int>(groups.length) - chunk % per_run * size); }
+  static constexpr int kVectors = 4, kSize = Registers<kBlock, kVectors>::kCapacity;  // 4096 elements
+  NormGroups groups;
+  int per_plane;
+
+  explicit Chunks(const NormGroups& g) : groups(g), per_plane(static_cast<int>(ceil_div(g.plane, kSize))) {}
+  int count() const { return static_cast<int>(groups.count * groups.planes) * per_plane; }
+  __device__ int group(int chunk) const { return chunk / per_plane % static_cast<int>(groups.count); }
+  __device__ int64_t start(int chunk) const { return chunk / per_plane * groups.plane + chunk % per_plane * kSize; }
+  __device__ int length(int chunk) const {
+    return min(kSize, static_cast<int>(groups.plane) - chunk % per_plane * kSize);
+  }
   // Number k of the chunks of group g.
   __device__ int of_group(int g, int k) const {
-    return (k / per_run * static_cast<int>(groups.count) + g) * per_run + k % per_run;
+    return (k / per_plane * static_cast<int>(groups.count) + g) * per_plane + k % per_plane;
   }
-  __device__ int per_group() const { return static_cast<int>(groups.segments) * per_run; }
+  __device__ int per_group() const { return static_cast<int>(groups.planes) * per_plane; }
 };
-
-constexpr int kChunkVectors = 8;  // float4s a thread of a large chunk, 8192 elements; small ones have a quarter
-Chunks chunks_of(const Groups& groups);
-
-// Whether the variants take these tensors: f32, and all at the same distance from a 16-byte boundary.
-bool is_vectorizable(const Groups& groups, std::initializer_list<const Tensor*> tensors);
-
-// ---- variants ---------------------------------------------------------------------------------------------------------
-
-struct BackwardArguments {
-  const float *x, *gamma, *beta, *mean, *rstd, *dy;
-  float slope;
-  float *dx, *dgamma, *dbeta;
-};
-void norm_backward_warp(const BackwardArguments& arguments, const Groups& groups);
-void norm_backward_block(const BackwardArguments& arguments, const Groups& groups);
-void norm_backward_split(const BackwardArguments& arguments, const Groups& groups);
-constexpr int64_t kBlockPlaneBackward = Registers<512, 9>::kCapacity;  // 18432: x and dy of 129 x 129 fit
 
 }  // namespace asap::cuda

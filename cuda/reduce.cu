@@ -1,6 +1,6 @@
 // Sum, mean and maximum over the middle of [outer, n, inner]. Sums are carried in double, as the CPU's: a conversion and
 // an addition for each 4 bytes read stay below what memory allows. The floor of all variants is x read once.
-// Next: lane_groups.cuh; softmax.cu.
+// Next: lane_groups.cuh.
 #include <limits>
 
 #include "cuda/common.cuh"
@@ -65,19 +65,9 @@ __global__ void reduce_rows_kernel(const float* x, Sizes p, int lanes, double sc
   });
 }
 
-// columns: a thread an output; neighbouring threads read neighbouring columns.
-template <class Op>
-__global__ void reduce_columns_kernel(const float* x, Sizes p, double scale, float* y) {
-  for_each_index(p.outer * p.inner, [&](int64_t k) {
-    const int o = static_cast<int>(k) / p.inner, i = static_cast<int>(k) - o * p.inner;
-    const float* from = x + o * p.n * p.inner + i;
-    y[k] = finish<Op>(combine_run<Op>(Op::kNeutral, 0, p.n, 1, [&](int j) { return from[j * p.inner]; }), scale);
-  });
-}
-
-// two_stage: few outputs of many values each. The axis is cut into pieces, a block each, whose partial results
-// [outer, pieces, inner] are reduced by the same kernel in a second launch. A block has `width` columns side by side and
-// kBlock / width rows, and reads its piece row after row.
+// two_stage: the axis is cut into pieces, a block each, whose partial results [outer, pieces, inner] are reduced by the same
+// kernel in a second launch, unless one piece is all. A block has `width` columns side by side and kBlock / width rows, and reads
+// its piece row after row.
 struct Pieces {
   int count, rows;    // pieces of the axis, and rows of a piece
   int strips, width;  // strips of columns, and columns of a strip
@@ -162,13 +152,6 @@ void reduce_rows(ReduceOp op, const Tensor& x, const AxisParams& p, Tensor& y) {
   });
 }
 
-void reduce_columns(ReduceOp op, const Tensor& x, const AxisParams& p, Tensor& y) {
-  dispatch_op(op, p, [&](auto op_tag, double scale) {
-    launch(reduce_columns_kernel<decltype(op_tag)>, {blocks_for(y.numel()), kBlock}, x.data<float>(), sizes_of(p),
-           scale, y.data<float>());
-  });
-}
-
 void reduce_two_stage(ReduceOp op, const Tensor& x, const AxisParams& p, Tensor& y) {
   dispatch_op(op, p,
               [&](auto op_tag, double scale) { reduce_two_stage_as<decltype(op_tag)>(x, sizes_of(p), scale, y); });
@@ -178,17 +161,11 @@ bool suits_rows(ReduceOp, const Tensor& x, const AxisParams& p, const Tensor&) {
   constexpr int64_t kLongest = 1024;
   return can_count(x) && p.inner == 1 && p.n <= kLongest;
 }
-// Short columns, or so many that one thread for each fills the card.
-bool suits_columns(ReduceOp, const Tensor& x, const AxisParams& p, const Tensor& y) {
-  constexpr int64_t kShort = 32, kThreadsEach = 1024;
-  return can_count(x) && p.inner > 1 && (p.n <= kShort || y.numel() >= kThreadsEach * card().multiprocessors);
-}
 
 }  // namespace
 
 void register_reduce() {
   kernels::reduce.add(Device::cuda, "rows", reduce_rows, suits_rows);
-  kernels::reduce.add(Device::cuda, "columns", reduce_columns, suits_columns);
   kernels::reduce.add(Device::cuda, "two_stage", reduce_two_stage,
                       [](ReduceOp, const Tensor& x, const AxisParams&, const Tensor&) { return can_count(x); });
 }

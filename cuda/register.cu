@@ -7,18 +7,13 @@ void register_kernels() {
   register_copy();
   register_elementwise();
   register_reduce();
-  register_softmax();
-  register_gather();
   register_matmul();
   register_conv2d();
   register_norm();
-  register_spectral_norm();
-  register_pad();
   register_pool();
-  register_resize();
   register_tile_mlp();
   register_label_planes();
-  register_conv_layer();
+  register_conv2d_channels_last();
   register_optim();
   register_naive();
 }

@@ -7,19 +7,14 @@ namespace asap::cuda {
 void register_copy();           // copy.cu: fill, copy
 void register_elementwise();    // elementwise.cu: unary, unary_backward, binary
 void register_reduce();         // reduce.cu: reduce
-void register_softmax();        // softmax.cu: softmax and log_softmax, forward and backward
-void register_gather();         // gather.cu: gather_forward, gather_backward
 void register_matmul();           // matmul.cu
 void register_conv2d();         // conv2d*.cu: conv2d_forward, conv2d_input_grad, conv2d_weight_grad
-void register_norm();           // norm*.cu: instance_norm and batch_norm, forward and backward
-void register_spectral_norm();  // spectral_norm.cu: spectral_norm_forward, spectral_norm_backward
-void register_pad();            // pad.cu
+void register_norm();           // norm.cu
 void register_pool();           // pool.cu: average and max pooling
-void register_resize();         // resize.cu
 void register_tile_mlp();       // tile_mlp*.cu: tile_mlp_forward, tile_mlp_backward
 void register_label_planes();   // label_planes.cu
-void register_conv_layer();     // conv_layer*.cu: channels last, conv2d_forward and conv2d_instance_norm
-void register_optim();          // optim.cu: adam_begin, adam, sgd
+void register_conv2d_channels_last();  // conv2d_channels_last*.cu, conv2d_instance_norm*.cu: those two slots
+void register_optim();          // optim.cu: adam
 void register_naive();          // naive.cu: the definitions, last
 
 }  // namespace asap::cuda

@@ -1,28 +1,17 @@
 // Walking strided tensors on the card: a by-value copy of a shape with the strides of up to three tensors, dimensions that
-// run on merged. It counts in 32 bits, divides by multiplying, and takes several neighbours at a time. Used by copy.cu and
-// elementwise.cu.
+// run on merged. It counts in 32 bits, divides by multiplying, and takes several neighbours at a time. `map` is the kernel over
+// it of copy.cu and elementwise.cu.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <limits>
 #include <numeric>
+#include <utility>
 
-#include "cuda/common.cuh"
+#include "cuda/divisor.cuh"
 
 namespace asap::cuda {
-
-// Quotients of 0 <= n < 2^31 by a divisor that is fixed: a multiplication and a shift (Granlund and Montgomery 1994).
-struct Divisor {
-  unsigned value = 1, multiplier = 1, shift = 0;
-
-  Divisor() = default;
-  explicit Divisor(int64_t divisor) : value(static_cast<unsigned>(divisor)) {
-    while ((uint64_t{1} << shift) < value) ++shift;
-    multiplier = static_cast<unsigned>((((uint64_t{1} << shift) - value) << 32) / value + 1);
-  }
-  __device__ __forceinline__ unsigned quotient(unsigned n) const { return (__umulhi(n, multiplier) + n) >> shift; }
-};
 
 // Width elements that are read or written at once.
 template <class T, int Width>
@@ -129,18 +118,84 @@ struct FastIndex {
   }
 };
 
-// The calling thread's share of steps 0..count-1, Batch at a time, so that their loads are under way together: load(b, i)
-// for b < Batch, then store(b). Behind the end a batch loads its first step again and does not store it.
-template <int Batch, class Load, class Store>
-__device__ __forceinline__ void for_each_batch(int count, Load&& load, Store&& store) {
-  const unsigned n = static_cast<unsigned>(count), step = gridDim.x * blockDim.x;
-  for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += Batch * step) {
+// ---- map: y = f(x0, ..) over tensors of one shape ---------------------------------------------------------------------
+// Bound by memory: the floor is every input read and y written once. Broadcast operands are read again from cache.
+
+// What f gets of an element: the element, of bf16 as float.
+template <class T>
+__device__ __forceinline__ T computed(T x) {
+  return x;
+}
+__device__ __forceinline__ float computed(bf16 x) { return x; }
+
+template <class F, class T, size_t... K>
+__device__ __forceinline__ auto apply(const F& f, [[maybe_unused]] const T* x, std::index_sequence<K...>) {
+  return f(computed(x[K])...);
+}
+
+// Steps of Width elements, or four single ones at once, so that their loads are under way together; behind the end the first one
+// is loaded again and not stored. y may be one of the inputs: a thread reads its elements before it writes them.
+template <int Width, class From, class To, int Inputs, class F>
+__global__ void map_kernel(F f, std::array<const From*, Inputs> sources, FastIndex<Inputs + 1> index, To* y) {
+  constexpr int kBatch = Width > 1 ? 1 : 4, kHeld = Inputs > 0 ? Inputs : 1;
+  constexpr auto kEach = std::make_index_sequence<Inputs>();
+  const unsigned count = static_cast<unsigned>(index.count), step = gridDim.x * blockDim.x;
+  for (unsigned first = blockIdx.x * blockDim.x + threadIdx.x; first < count; first += kBatch * step) {
+    Vector<From, Width> in[kBatch][kHeld];
+    int to[kBatch];
 #pragma unroll
-    for (unsigned b = 0; b < Batch; ++b) load(b, i + b * step < n ? i + b * step : i);
+    for (unsigned b = 0; b < kBatch; ++b) {
+      int offset[Inputs + 1];
+      index.offsets(first + b * step < count ? first + b * step : first, offset);
 #pragma unroll
-    for (unsigned b = 0; b < Batch; ++b) {
-      if (i + b * step < n) store(b);
+      for (int k = 0; k < Inputs; ++k) {
+        const From* x = sources[k] + offset[k];
+        if (Width > 1 && index.repeats(k)) {
+          const From value = *x;
+          for (From& v : in[b][k].v) v = value;
+        } else {
+          in[b][k] = *reinterpret_cast<const Vector<From, Width>*>(x);
+        }
+      }
+      to[b] = offset[Inputs];
     }
+#pragma unroll
+    for (unsigned b = 0; b < kBatch; ++b) {
+      if (first + b * step >= count) continue;
+      Vector<To, Width> out;
+#pragma unroll
+      for (int j = 0; j < Width; ++j) {
+        From x[kHeld];
+        for (int k = 0; k < Inputs; ++k) x[k] = in[b][k].v[j];
+        out.v[j] = static_cast<To>(apply(f, x, kEach));
+      }
+      *reinterpret_cast<Vector<To, Width>*>(y + to[b]) = out;
+    }
+  }
+  if (Width == 1) return;
+  for_each_index(index.tail(), [&](int64_t i) {
+    int offset[Inputs + 1];
+    index.tail_offsets(static_cast<int>(i), offset);
+    From x[kHeld];
+    for (int k = 0; k < Inputs; ++k) x[k] = sources[k][offset[k]];
+    y[offset[Inputs]] = static_cast<To>(apply(f, x, kEach));
+  });
+}
+
+// tensors: the inputs, whose elements are From, then y, of To. FastIndex::fits must have been asked.
+template <class From, class To, class F, size_t Tensors>
+void map(const F& f, const std::array<const Tensor*, Tensors>& tensors, Tensor& y) {
+  constexpr int kInputs = static_cast<int>(Tensors) - 1, kWidth = 16 / std::max(sizeof(From), sizeof(To));
+  FastIndex<kInputs + 1> index(tensors);
+  std::array<const From*, kInputs> sources;
+  std::transform(tensors.begin(), tensors.end() - 1, sources.begin(),
+                 [](const Tensor* x) { return static_cast<const From*>(x->raw()); });
+  auto* to = static_cast<To*>(y.raw());
+  if (index.can_widen(kWidth, tensors)) {
+    index.widen(kWidth);
+    launch(map_kernel<kWidth, From, To, kInputs, F>, {blocks_for(index.count), kBlock}, f, sources, index, to);
+  } else {
+    launch(map_kernel<1, From, To, kInputs, F>, {blocks_for(index.count, 4), kBlock}, f, sources, index, to);
   }
 }
 

@@ -1,7 +1,6 @@
 // Stands in for the CUDA backend when it is not built: registers nothing, so that asking for Device::cuda throws an
 // Error that says how to get it. Keeps #ifdefs out of the rest of the library.
 #include "cuda/context.h"
-#include "cuda/peak.h"
 #include "tensor/backend.h"
 
 namespace asap {
@@ -25,7 +24,5 @@ Timer::Timer() { fail_unavailable(); }
 Timer::~Timer() = default;
 void Timer::start() {}
 double Timer::stop() { return 0; }
-CardPeak measure_card_peak() { fail_unavailable(); }
-void flush_cache() { fail_unavailable(); }
 
 }  // namespace asap::cuda

@@ -11,7 +11,7 @@ bool in_rows(const Tensor& x, DType dtype) { return x.dtype() == dtype && x.is_c
 
 bool takes_tile_mlp(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& y) {
   return (!labels.defined() || labels.is_contiguous()) && (!x.defined() || in_rows(x, DType::f32)) &&
-         phi.dtype() != DType::f64 && (phi.is_contiguous() || phi.is_channels_last()) &&
+         phi.dtype() != DType::f64 &&
          (in_rows(y, DType::f32) || in_rows(y, DType::u8));
 }
 
@@ -31,7 +31,6 @@ void add_tile_mlp_forward(const char* variant,
 
 void register_tile_mlp() {
   add_tile_mlp_wgmma();
-  add_tile_mlp_mma();
   add_tile_mlp_fused();
   add_tile_mlp_backward();
 }

@@ -1,11 +1,14 @@
-// What the CUDA variants of the per-tile MLP share: where sizes and layers lie, phi in either layout, a pixel's inputs.
+// What the CUDA variants of the per-tile MLP share: where sizes and layers lie, a tile's numbers, a pixel's inputs and outputs.
 // Sits between ../tensor/definitions/tile_mlp.h and tile_mlp_*.cu.
 #pragma once
 
 #include "cuda/common.cuh"
 #include "cuda/mma.cuh"
+#include "tensor/picture_value.h"
 
 namespace asap::cuda {
+
+constexpr int kHidden = 64, kOutputs = 8;  // channels that the kernels compute: of hidden layers and of the last, both at most
 
 // One linear layer; bias and weight are the first of its channels in phi (weight row-major (in, out)).
 struct TileMlpLayer {
@@ -45,23 +48,26 @@ struct TileMlpSizes {
   __host__ __device__ int64_t plane() const { return static_cast<int64_t>(height) * width; }
 };
 
-// phi [B,P,H/tile,W/tile], row-major or channels-last.
-template <class T>
-struct PhiView {
-  T* first;
-  int cells;
-  int64_t batch_stride, cell_stride, step;  // step: from a tile's number to its next one
+// Calls f(numbers, pitch) with phi's tiles in f32 or bf16, each one's numbers side by side and `pitch` from the next one's: channels
+// last, to which row-major phi, where they lie a picture's tiles apart, is brought first.
+template <class F>
+void with_tiles(const Tensor& phi, const F& f) {
+  const Tensor tiles = phi.to(Layout::channels_last);
+  const int64_t pitch = pixel_stride(tiles);
+  tiles.dtype() == DType::bf16 ? f(tiles.data<bf16>(), pitch) : f(tiles.data<float>(), pitch);
+}
 
-  template <class AnyTensor>
-  explicit PhiView(AnyTensor& phi) : first(phi.template data<std::remove_const_t<T>>()) {
-    const bool by_tile = phi.layout() == Layout::channels_last;
-    cells = static_cast<int>(phi.size(2) * phi.size(3));
-    cell_stride = by_tile ? pixel_stride(phi) : 1;
-    step = by_tile ? 1 : cells;
-    batch_stride = by_tile ? cells * cell_stride : phi.size(1) * cells;
+// Of a tile's numbers those of a layer; zeros where it has none.
+template <class Weight>
+struct LayerNumbers {
+  const Weight* numbers;
+  TileMlpLayer layer;
+  __device__ __forceinline__ float bias(int column) const {
+    return column < layer.out ? static_cast<float>(numbers[layer.bias + column]) : 0.0f;
   }
-  __device__ __forceinline__ T* numbers(int tile) const {
-    return first + tile / cells * batch_stride + tile % cells * cell_stride;
+  __device__ __forceinline__ float weight(int row, int column) const {
+    const bool has = row < layer.in && column < layer.out;
+    return has ? static_cast<float>(numbers[layer.weight + row * layer.out + column]) : 0.0f;
   }
 };
 
@@ -98,6 +104,46 @@ struct MlpInput {
   }
 };
 
+// A tile: its picture and where its pixels lie.
+struct MlpTile {
+  int b, top, left;
+  __device__ __forceinline__ MlpTile(int tile, const TileMlpSizes& s) : b(tile / s.cells) {
+    const int cell = tile % s.cells;
+    top = cell / s.grid_w << s.log_side;
+    left = cell % s.grid_w << s.log_side;
+  }
+  __device__ __forceinline__ MlpTile(int picture, int row, int column, const TileMlpSizes& s)
+      : b(picture), top(row << s.log_side), left(column << s.log_side) {}
+  // A pixel of the picture's plane; q counts the tile's pixels row by row.
+  __device__ __forceinline__ int pixel(int q, const TileMlpSizes& s) const {
+    return (top + (q >> s.log_side)) * s.width + left + (q & (s.side - 1));
+  }
+};
+
+// To 1e-6 of 1, far below the rounding of the operands.
+__device__ __forceinline__ float quick_tanh(float x) { return 1.0f - __fdividef(2.0f, __expf(2.0f * x) + 1.0f); }
+
+// y [B,out,H,W], or a picture [B,H,W,out].
+struct MlpOutput {
+  float* values;
+  uint8_t* picture;
+
+  explicit MlpOutput(Tensor& y)
+      : values(y.dtype() == DType::f32 ? y.data<float>() : nullptr),
+        picture(y.dtype() == DType::u8 ? y.data<uint8_t>() : nullptr) {}
+  __device__ __forceinline__ void write(int b, int channel, int pixel, float value, const TileMlpSizes& s) const {
+    if (picture) {
+      picture[(b * s.plane() + pixel) * s.out + channel] = picture_value(value);
+    } else {
+      values[(static_cast<int64_t>(b) * s.out + channel) * s.plane() + pixel] = value;
+    }
+  }
+};
+
+// Whether a fused kernel holds such an MLP.
+inline bool has_fused_sizes(const TileMlpSizes& s) {
+  return s.batch > 0 && s.depth >= 2 && s.hidden <= kHidden && s.out <= kOutputs;
+}
 // What the fused kernels read and write: labels, f32 pictures in rows, phi in f32 or bf16.
 bool takes_tile_mlp(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& y);
 // Adds a variant of tile_mlp_forward for such tensors of sizes that fit.
@@ -107,8 +153,7 @@ void add_tile_mlp_forward(const char* variant,
 
 // Each adds the variants of a file to the slots; called by register_tile_mlp.
 void add_tile_mlp_wgmma();     // tile_mlp_wgmma.cu: wgmma_bf16
-void add_tile_mlp_mma();       // tile_mlp_mma.cu: fused_bf16, fused_tf32
-void add_tile_mlp_fused();     // tile_mlp_fused.cu: fused
+void add_tile_mlp_fused();     // tile_mlp_fused.cu: fused_bf16, fused_tf32, fused
 void add_tile_mlp_backward();  // tile_mlp_backward.cu: fused_tf32, fused
 
 }  // namespace asap::cuda

@@ -4,9 +4,10 @@
 // (16 of every layer in each of 256 threads) and are written once: no atomics, one order of sums. A class number takes part in
 // no product: it names a row of the first layer's weights, read from memory, and of its gradient, in shared memory.
 // Floors (facades 512): 23 GFLOP, 0.34 ms at 67 TFLOP/s f32, 46 us in tf32; x, phi, dy and dphi together 46 MB, 14 us.
-// Next: tile_mlp_products.cuh, the three products of a layer; tile_mlp_pack.cuh.
-#include "cuda/tile_mlp_pack.cuh"
+// Next: tile_mlp_products.cuh, the three products of a layer.
+#include "cuda/tile_mlp.cuh"
 #include "cuda/tile_mlp_products.cuh"
+#include "tensor/ops.h"
 #include "tensor/precision.h"
 
 namespace asap::cuda {
@@ -42,26 +43,25 @@ struct BackwardPlan {
 
 __device__ __forceinline__ int thread() { return static_cast<int>(threadIdx.x); }
 
-// Weights of the wide layers to rows of `stride`, with zeros behind the inputs, those of classes left out; the last layer as
-// it is packed.
-__device__ __forceinline__ void load_weights(const float* from, const TileMlpSizes& s, const PackedMlp& packed,
-                                             const BackwardPlan& plan, float* shared) {
+// Weights of the wide layers to rows of `stride`, those of classes left out, and of the last layer to rows of kOutputs: with zeros
+// behind inputs and channels.
+template <class Math, class Weight>
+__device__ __forceinline__ void load_weights(const Weight* numbers, const TileMlpSizes& s, const BackwardPlan& plan,
+                                             float* shared) {
   for (int l = 0; l < plan.wide; ++l) {
-    const float* layer = from + packed.offset(l);
-    const float* weights = layer + (1 + (l == 0 ? s.classes : 0)) * kHidden;
-    const int rows = l == 0 ? plan.inputs : kHidden;
-    if (thread() < kHidden / 4) copy_async<16>(shared + plan.biases + l * kHidden + 4 * thread(), layer + 4 * thread());
-    for (int i = thread(); i < rows * kHidden / 4; i += kThreads) {
-      copy_async<16>(shared + (plan.weight_row(l) + i / 16) * plan.stride + i % 16 * 4, weights + 4 * i);
+    const LayerNumbers<Weight> from{numbers, s.layer(l)};
+    const int skipped = l == 0 ? s.classes : 0, rows = l == 0 ? plan.padded_inputs : kHidden;
+    if (thread() < kHidden) shared[plan.biases + l * kHidden + thread()] = from.bias(thread());
+#pragma unroll 4
+    for (int i = thread(); i < rows * kHidden; i += kThreads) {
+      const int row = i / kHidden, column = i % kHidden;
+      shared[(plan.weight_row(l) + row) * plan.stride + column] = Math::round(from.weight(skipped + row, column));
     }
   }
-  for (int i = thread(); i < packed.last / 4; i += kThreads)
-    copy_async<16>(shared + plan.last + 4 * i, from + packed.offset(plan.wide) + 4 * i);
-  copy_commit();
-  for (int i = thread(); i < (plan.padded_inputs - plan.inputs) * kHidden; i += kThreads) {
-    shared[(plan.inputs + i / kHidden) * plan.stride + i % kHidden] = 0;
-  }
-  copy_wait<0>();
+  const LayerNumbers<Weight> last{numbers, s.layer(plan.wide)};
+  if (thread() < kOutputs) shared[plan.last + thread()] = last.bias(thread());
+  for (int i = thread(); i < kHidden * kOutputs; i += kThreads)
+    shared[plan.last + kOutputs + i] = Math::round(last.weight(i / kOutputs, i % kOutputs));
 }
 
 // The products' input for 64 pixels, [padded_inputs][kPixels], and their classes; a pixel that the tile has not gets the values
@@ -181,11 +181,11 @@ __device__ __forceinline__ float sum_of_parts(float value, int parts, float* sha
   return sum;
 }
 
-// Block (tile, part). partial [parts][tiles][packed.words]: the part's sums in the order of PackFormat::f32.
-template <class Math>
+// Block (tile, part). partial [parts][tiles][numbers]: the part's sums in phi's order.
+template <class Math, class Weight>
 __global__ void __launch_bounds__(kThreads, 1)
-    backward_kernel(MlpInput input, const float* weights, const float* dy, TileMlpSizes s, PackedMlp packed,
-                    BackwardPlan plan, int chunks, float* dx, float* partial) {
+    backward_kernel(MlpInput input, const Weight* phi, int64_t pitch, const float* dy, TileMlpSizes s, BackwardPlan plan,
+                    int chunks, float* dx, float* partial, int numbers) {
   float* shared = dynamic_shared<float>();
   float* z = shared + plan.activations;
   const float* last = shared + plan.last;
@@ -193,8 +193,9 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int tile = static_cast<int>(blockIdx.x);
   const auto layer = [&](int l) { return z + plan.row(l) * Math::kStride; };
   const auto layer_weights = [&](int l) { return shared + plan.weight_row(l) * Math::kStride; };
-  const float* own = weights + static_cast<int64_t>(tile) * packed.words;
-  load_weights(own, s, packed, plan, shared);
+  const Weight* own = phi + tile * pitch;
+  const float slope = static_cast<float>(s.slope);
+  load_weights<Math>(own, s, plan, shared);
   int* labels = reinterpret_cast<int*>(shared + plan.labels);
   float* class_grads = shared + plan.class_grads;
   const bool has_class_grads =
@@ -215,9 +216,9 @@ __global__ void __launch_bounds__(kThreads, 1)
       const auto start = [&](int channel, int pixel) {
         const float bias = shared[plan.biases + l * kHidden + channel];
         if (l > 0 || labels[pixel] >= s.classes) return bias;
-        return bias + own[(1 + labels[pixel]) * kHidden + channel];
+        return bias + Math::round(LayerNumbers<Weight>{own, s.layer(0)}.weight(labels[pixel], channel));
       };
-      Math::forward(layer(l), layer_weights(l), start, l == 0 ? plan.padded_inputs : kHidden, packed.slope,
+      Math::forward(layer(l), layer_weights(l), start, l == 0 ? plan.padded_inputs : kHidden, slope,
                     layer(l + 1));
       __syncthreads();
     }
@@ -225,7 +226,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     __syncthreads();
     last_grads.add(layer(plan.wide), last_dz, Math::kStride, s.out);
     __syncthreads();
-    last_input_grad<Math>(last_dz, last, s.out, packed.slope, layer(plan.wide));
+    last_input_grad<Math>(last_dz, last, s.out, slope, layer(plan.wide));
     __syncthreads();
 #pragma unroll
     for (int l = kMostWide - 1; l >= 0; --l) {
@@ -235,7 +236,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       if (l == 0 && has_class_grads) add_class_grads(layer(1), Math::kStride, labels, class_grads);
       __syncthreads();
       if (l > 0 || dx) {
-        Math::input_grad(layer(l + 1), layer_weights(l), l > 0 ? kHidden : s.x_channels(), l > 0 ? packed.slope : 1.0f,
+        Math::input_grad(layer(l + 1), layer_weights(l), l > 0 ? kHidden : s.x_channels(), l > 0 ? slope : 1.0f,
                          layer(l));
         __syncthreads();
       }
@@ -251,44 +252,48 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
   }
 
-  float* to = partial + (static_cast<int64_t>(blockIdx.y) * gridDim.x + tile) * packed.words;
+  float* to = partial + (static_cast<int64_t>(blockIdx.y) * gridDim.x + tile) * numbers;
+  const auto write = [&](const TileMlpLayer& of, int row, int column, float sum) {
+    if (row < of.in && column < of.out) to[of.weight + row * of.out + column] = sum;
+  };
 #pragma unroll
   for (int l = 0; l < kMostWide; ++l) {
     if (l >= plan.wide) continue;
+    const TileMlpLayer of = s.layer(l);
     const float bias = sum_of_parts(db[l], kThreads / kHidden, z);
-    if (thread() < kHidden) to[packed.offset(l) + thread()] = bias;
+    if (thread() < of.out) to[of.bias + thread()] = bias;
 #pragma unroll
     for (int i = 0; i < 16; ++i) {
       const auto [row, column] = Math::element(i);
-      if (row < (l == 0 ? plan.inputs : kHidden))
-        to[packed.offset(l) + (1 + (l == 0 ? s.classes : 0) + row) * kHidden + column] = dw[l][i];
+      write(of, (l == 0 ? s.classes : 0) + row, column, dw[l][i]);
     }
   }
   for (int c = 0; has_class_grads && c < s.classes; ++c)
-    to[(1 + c) * kHidden + thread()] = class_grads[c * kHidden + thread()];
-  float* to_last = to + packed.offset(plan.wide);
+    write(s.layer(0), c, thread(), class_grads[c * kHidden + thread()]);
+  const TileMlpLayer of_last = s.layer(plan.wide);
   const float bias = sum_of_parts(last_grads.bias, kThreads / kOutputs, z);
-  if (thread() < kOutputs) to_last[thread()] = bias;
-  for (int i = 0; i < 2; ++i) {
-    to_last[kOutputs + thread() % kHidden * kOutputs + thread() / kHidden + 4 * i] = last_grads.weights[i];
-  }
+  if (thread() < of_last.out) to[of_last.bias + thread()] = bias;
+  for (int i = 0; i < 2; ++i)
+    write(of_last, thread() % kHidden, thread() / kHidden + 4 * i, last_grads.weights[i]);
 }
 
 template <class Math>
 void backward(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& dy, const TileMlpParams& params,
               Tensor& dx, Tensor& dphi) {
   const TileMlpSizes s(labels, x, params);
-  const PackedMlp packed(s, Math::kFormat);
   const BackwardPlan plan(s, Math::kStride);
-  const Tensor weights = pack_phi(phi, s, Math::kFormat);
   const int tiles = s.batch * s.cells, chunks = static_cast<int>(ceil_div(s.side * s.side, kPixels));
   const int parts =
       std::clamp(card().multiprocessors / tiles, 1, chunks);  // one block runs on a multiprocessor at a time
-  Tensor partial = scratch(static_cast<int64_t>(parts) * tiles * packed.words);
+  Tensor partial = Tensor::empty({parts, s.batch, phi.size(2), phi.size(3), phi.size(1)}, DType::f32, Device::cuda);
   const dim3 blocks(static_cast<unsigned>(tiles), static_cast<unsigned>(parts));
-  launch(backward_kernel<Math>, {blocks, kThreads, plan.bytes()}, MlpInput(labels, x), weights.data<float>(),
-         dy.data<float>(), s, packed, plan, chunks, dx.defined() ? dx.data<float>() : nullptr, partial.data<float>());
-  unpack_grads(partial, parts, s, dphi);
+  with_tiles(phi, [&]<class Weight>(const Weight* numbers, int64_t pitch) {
+    launch(backward_kernel<Math, Weight>, {blocks, kThreads, plan.bytes()}, MlpInput(labels, x), numbers, pitch,
+           dy.data<float>(), s, plan, chunks, dx.defined() ? dx.data<float>() : nullptr, partial.data<float>(),
+           static_cast<int>(phi.size(1)));
+  });
+  const Tensor grads = parts == 1 ? partial.select(0, 0) : sum(partial, {0});
+  kernels::copy.run(Device::cuda, grads.permute({0, 3, 1, 2}), dphi);
 }
 
 template <class Math>
@@ -301,7 +306,7 @@ void add(const char* variant, Precision precision) {
                                      return false;
                                    const TileMlpSizes s(labels, x, params);
                                    const BackwardPlan plan(s, Math::kStride);
-                                   return packs(s) && plan.inputs <= kHidden && plan.wide <= kMostWide &&
+                                   return has_fused_sizes(s) && plan.inputs <= kHidden && plan.wide <= kMostWide &&
                                           plan.bytes() <= card().shared_bytes;
                                  },
                                  {.strided = true, .bf16 = true});

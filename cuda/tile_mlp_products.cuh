@@ -3,7 +3,7 @@
 // activations and their gradients [channel][pixel], weights [in][out]. Used by tile_mlp_backward.cu.
 #pragma once
 
-#include "cuda/tile_mlp_pack.cuh"
+#include "cuda/tile_mlp.cuh"
 
 namespace asap::cuda::products {
 
@@ -21,7 +21,6 @@ __device__ __forceinline__ void load_four(const float* from, float (&to)[4]) {
 // A thread has 4 x 4 results. Two loads of 16 bytes feed 16 multiply-adds. Neighbouring lanes read either neighbouring numbers
 // or neighbouring rows, which the stride puts 4 banks apart.
 struct Simt {
-  static constexpr PackFormat kFormat = PackFormat::f32;
   static constexpr int kStride = kPixels + 4;
   __device__ static __forceinline__ float round(float x) { return x; }
 
@@ -127,7 +126,6 @@ struct Simt {
 // A warp has 2 x 2 blocks of 16 x 8 results. All that is stored is rounded to tf32, so that operands are used as they are.
 // The stride puts rows 8 banks apart: only the weights of input_grad meet twice in a bank.
 struct Tf32 {
-  static constexpr PackFormat kFormat = PackFormat::tf32_rows;
   static constexpr int kStride = kPixels + 8;
   __device__ static __forceinline__ float round(float x) { return __uint_as_float(to_tf32(x)); }
 

@@ -1,12 +1,12 @@
 // The per-tile MLP in one kernel on the tensor cores of compute capability 9.0 (wgmma), operands in bf16, sums in f32. A
 // warpgroup takes 64 pixels through all layers in registers: the sums of a layer, activated and rounded in place, are operand A of
-// the next one. Operand B are the rows of the weights as they lie in phi, copied to swizzled rows of shared memory: phi in bf16,
-// tile by tile, is read as it is; any other is packed to that first.
+// the next one. Operand B are the rows of the weights as they lie in phi, copied to swizzled rows of shared memory: phi in bf16
+// and channels last is read as it is; any other is copied to that first.
 // Costs (facades 512): 17,000 cycles of a multiprocessor's tensor cores, 9 us; about 590 instructions a thread for 64 pixels, 19,000
 // of a scheduler beside them: six warpgroups on a multiprocessor, each at another place, keep both busy.
-// Next: hopper.cuh, where operands lie; tile_mlp_pack.cuh; tile_mlp_mma.cu, the same for older cards.
+// Next: hopper.cuh, where operands lie; tile_mlp.cuh; tile_mlp_fused.cu, the same for all cards.
 #include "cuda/hopper.cuh"
-#include "cuda/tile_mlp_pack.cuh"
+#include "cuda/tile_mlp.cuh"
 #include "tensor/precision.h"
 
 namespace asap::cuda {
@@ -270,23 +270,24 @@ void run(const MlpInput& input, const bf16* phi, int64_t tile_numbers, const Til
 
 int first_steps(const TileMlpSizes& s) { return s.inputs <= 3 * kStep ? 3 : 4; }
 
-void run(const MlpInput& input, const Tensor& phi, const TileMlpSizes& sizes, Tensor& y) {
-  TileMlpSizes s = sizes;
-  s.hidden = kHidden;
-  const auto run_on = [&](const bf16* numbers, int64_t tile_numbers) {
-    first_steps(s) == 3 ? run<3>(input, numbers, tile_numbers, s, y) : run<4>(input, numbers, tile_numbers, s, y);
+void run(const MlpInput& input, const Tensor& phi, const TileMlpSizes& s, Tensor& y) {
+  const auto lies_in_chunks = [](const Tensor& t) {
+    return t.dtype() == DType::bf16 && t.is_channels_last() && pixel_stride(t) % kPixelAlignment == 0 &&
+           reinterpret_cast<uintptr_t>(t.raw()) % kChunk == 0;
   };
-  if (phi.dtype() == DType::bf16 && phi.layout() == Layout::channels_last && sizes.hidden == kHidden &&
-      pixel_stride(phi) % kPixelAlignment == 0 && reinterpret_cast<uintptr_t>(phi.raw()) % kChunk == 0) {
-    run_on(phi.data<bf16>(), pixel_stride(phi));
-  } else {
-    const Tensor packed = pack_phi(phi, sizes, PackFormat::bf16_rows);
-    run_on(reinterpret_cast<const bf16*>(packed.data<float>()), 2 * packed.size(1));
+  Tensor tiles = phi;
+  if (!lies_in_chunks(phi)) {
+    tiles = Tensor::empty(phi.shape(), DType::bf16, Device::cuda, Layout::channels_last);
+    kernels::copy.run(Device::cuda, phi, tiles);
   }
+  const auto* numbers = tiles.data<bf16>();
+  first_steps(s) == 3 ? run<3>(input, numbers, pixel_stride(tiles), s, y)
+                      : run<4>(input, numbers, pixel_stride(tiles), s, y);
 }
 
 bool fits(const TileMlpSizes& s) {
-  return card_has_wgmma() && precision_allows(Precision::bf16) && packs(s) && s.inputs <= kHidden &&
+  return card_has_wgmma() && precision_allows(Precision::bf16) && has_fused_sizes(s) && s.hidden == kHidden &&
+         s.inputs <= kHidden &&
          s.log_side <= kPeriods && s.slope >= 0 && s.slope <= 1 &&
          static_cast<size_t>(SharedMlp(s.depth, first_steps(s)).end) <= card().shared_bytes;
 }

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <cmath>
-#include <utility>
 
 namespace asap::nn {
 
@@ -19,9 +18,6 @@ void manual_seed(uint64_t seed) {
   last_seed = seed;
   default_random() = {.seed = seed, .offset = 0};
 }
-
-SeededRandom::SeededRandom(uint64_t seed) : before_(default_random()) { default_random() = {.seed = seed, .offset = 0}; }
-SeededRandom::~SeededRandom() { default_random() = before_; }
 
 namespace init {
 namespace {
@@ -63,12 +59,6 @@ void fan_in_uniform(Tensor& w, int64_t fan_in, RandomStream& random) {
   const double bound = fan_in > 0 ? 1 / std::sqrt(static_cast<double>(fan_in)) : 0;
   uniform(w, -bound, bound, random);
 }
-
-namespace {
-thread_local bool blank = false;
-}
-Blank::Blank() : before_(std::exchange(blank, true)) {}
-Blank::~Blank() { blank = before_; }
 
 Tensor default_weight(const Shape& shape, int64_t fan_in) {
   if (blank) return Tensor::zeros({}).expand(shape);

@@ -4,6 +4,7 @@
 
 #include "tensor/ops.h"
 #include "tensor/random.h"
+#include "tensor/scoped.h"
 
 namespace asap::nn {
 
@@ -14,15 +15,8 @@ void manual_seed(uint64_t seed);
 
 // While it lives, layers that this thread makes draw from a stream of their own instead: the default one goes on behind it
 // as if nothing had been drawn.
-class SeededRandom {
- public:
-  explicit SeededRandom(uint64_t seed);
-  ~SeededRandom();
-  SeededRandom(const SeededRandom&) = delete;
-  SeededRandom& operator=(const SeededRandom&) = delete;
-
- private:
-  RandomStream before_;
+struct SeededRandom : Scoped<RandomStream> {
+  explicit SeededRandom(uint64_t seed) : Scoped(default_random(), {.seed = seed, .offset = 0}) {}
 };
 
 namespace init {
@@ -38,15 +32,9 @@ void fan_in_uniform(Tensor& w, int64_t fan_in, RandomStream& random = default_ra
 
 // While one lives, layers that are made on this thread draw nothing and hold zeros that take no memory: for a module that is
 // given another's weights at once.
-class Blank {
- public:
-  Blank();
-  ~Blank();
-  Blank(const Blank&) = delete;
-  Blank& operator=(const Blank&) = delete;
-
- private:
-  bool before_;
+inline constinit thread_local bool blank = false;
+struct Blank : Scoped<bool> {
+  Blank() : Scoped(blank, true) {}
 };
 // A layer's weight or bias: new and fan_in_uniform, unless a Blank lives.
 Tensor default_weight(const Shape& shape, int64_t fan_in);

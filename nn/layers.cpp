@@ -65,17 +65,19 @@ Variable BatchNorm2d::forward(const Variable& x) {
   return y;
 }
 
-Variable Upsample::forward(const Variable& x) {
-  ASAP_CHECK(x.rank() == 4 && factor_ > 0, "Upsample: expected [N,C,H,W] and a positive factor, got ", x.shape(), " and ",
-             factor_);
-  return resize2d(x, {multiply_sizes(x.size(2), factor_, "Upsample"), multiply_sizes(x.size(3), factor_, "Upsample")},
-                  mode_);
-}
+Upsample::Upsample(int64_t factor, ResizeMode mode)
+    : Function([=](const Variable& x) {
+        ASAP_CHECK(x.rank() == 4 && factor > 0, "Upsample: expected [N,C,H,W] and a positive factor, got ", x.shape(),
+                   " and ", factor);
+        const Size2 size{multiply_sizes(x.size(2), factor, "Upsample"), multiply_sizes(x.size(3), factor, "Upsample")};
+        return resize2d(x, size, mode);
+      }) {}
 
 // Not numel / N: a batch may be empty.
-Variable Flatten::forward(const Variable& x) {
-  ASAP_CHECK(x.rank() >= 1, "Flatten: expected [N,...], got ", x.shape());
-  return reshape(x, Shape{x.size(0), Shape(x.shape().begin() + 1, x.shape().end()).numel()});
-}
+Flatten::Flatten()
+    : Function([](const Variable& x) {
+        ASAP_CHECK(x.rank() >= 1, "Flatten: expected [N,...], got ", x.shape());
+        return reshape(x, Shape{x.size(0), Shape(x.shape().begin() + 1, x.shape().end()).numel()});
+      }) {}
 
 }  // namespace asap::nn

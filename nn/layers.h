@@ -2,6 +2,9 @@
 // caller initialises them otherwise (init.h). Next: spectral_norm.h.
 #pragma once
 
+#include <functional>
+#include <utility>
+
 #include "nn/module.h"
 
 namespace asap::nn {
@@ -72,64 +75,44 @@ class BatchNorm2d : public Layer {
   double momentum_, eps_;
 };
 
-class ReLU : public Layer {
+// A layer without state.
+class Function : public Layer {
  public:
-  Variable forward(const Variable& x) override { return relu(x); }
-};
-class LeakyReLU : public Layer {
- public:
-  explicit LeakyReLU(double slope = 0.01) : slope_(slope) {}
-  Variable forward(const Variable& x) override { return leaky_relu(x, slope_); }
+  explicit Function(std::function<Variable(const Variable&)> function) : function_(std::move(function)) {}
+  Variable forward(const Variable& x) override { return function_(x); }
 
  private:
-  double slope_;
+  std::function<Variable(const Variable&)> function_;
 };
-class Tanh : public Layer {
- public:
-  Variable forward(const Variable& x) override { return tanh(x); }
-};
-class Sigmoid : public Layer {
- public:
-  Variable forward(const Variable& x) override { return sigmoid(x); }
-};
-class MaxPool2d : public Layer {
- public:
-  explicit MaxPool2d(const Pool2dParams& params) : params_(params) {}
-  Variable forward(const Variable& x) override { return max_pool2d(x, params_); }
 
- private:
-  Pool2dParams params_;
+struct ReLU : Function {
+  ReLU() : Function([](const Variable& x) { return relu(x); }) {}
 };
-class AvgPool2d : public Layer {
- public:
-  explicit AvgPool2d(const Pool2dParams& params) : params_(params) {}
-  Variable forward(const Variable& x) override { return avg_pool2d(x, params_); }
-
- private:
-  Pool2dParams params_;
+struct LeakyReLU : Function {
+  explicit LeakyReLU(double slope = 0.01) : Function([=](const Variable& x) { return leaky_relu(x, slope); }) {}
 };
-class Pad2d : public Layer {
- public:
-  explicit Pad2d(const Pad2dParams& params) : params_(params) {}
-  Variable forward(const Variable& x) override { return pad2d(x, params_); }
-
- private:
-  Pad2dParams params_;
+struct Tanh : Function {
+  Tanh() : Function([](const Variable& x) { return tanh(x); }) {}
+};
+struct Sigmoid : Function {
+  Sigmoid() : Function([](const Variable& x) { return sigmoid(x); }) {}
+};
+struct MaxPool2d : Function {
+  explicit MaxPool2d(const Pool2dParams& params) : Function([=](const Variable& x) { return max_pool2d(x, params); }) {}
+};
+struct AvgPool2d : Function {
+  explicit AvgPool2d(const Pool2dParams& params) : Function([=](const Variable& x) { return avg_pool2d(x, params); }) {}
+};
+struct Pad2d : Function {
+  explicit Pad2d(const Pad2dParams& params) : Function([=](const Variable& x) { return pad2d(x, params); }) {}
 };
 // Multiplies height and width by a whole factor.
-class Upsample : public Layer {
- public:
-  explicit Upsample(int64_t factor, ResizeMode mode = ResizeMode::nearest) : factor_(factor), mode_(mode) {}
-  Variable forward(const Variable& x) override;
-
- private:
-  int64_t factor_;
-  ResizeMode mode_;
+struct Upsample : Function {
+  explicit Upsample(int64_t factor, ResizeMode mode = ResizeMode::nearest);
 };
 // [N, ...] -> [N, rest]
-class Flatten : public Layer {
- public:
-  Variable forward(const Variable& x) override;
+struct Flatten : Function {
+  Flatten();
 };
 
 }  // namespace asap::nn

@@ -52,24 +52,13 @@ std::string Module::path() const {
   return above.empty() ? name_ : above + "." + name_;
 }
 
-void Module::collect(const std::string& prefix, bool parameters, bool buffers, NamedVariables& out) const {
-  auto take = [&](const NamedVariables& list) {
-    for (const auto& [name, variable] : list) out.emplace_back(prefix + name, variable);
-  };
-  if (parameters) take(parameters_);
-  if (buffers) take(buffers_);
-  for (const auto& [name, child] : children_) child->collect(prefix + name + ".", parameters, buffers, out);
-}
-
-NamedVariables Module::named_parameters() const {
+NamedVariables Module::collect(bool parameters, bool buffers) const {
   NamedVariables all;
-  collect("", true, false, all);
-  return all;
-}
-
-NamedVariables Module::named_buffers() const {
-  NamedVariables all;
-  collect("", false, true, all);
+  if (parameters) all = parameters_;
+  if (buffers) all.insert(all.end(), buffers_.begin(), buffers_.end());
+  for (const auto& [name, child] : children_) {
+    for (auto& [below, variable] : child->collect(parameters, buffers)) all.emplace_back(name + "." + below, variable);
+  }
   return all;
 }
 
@@ -86,21 +75,17 @@ int64_t Module::parameter_count() const {
 }
 
 StateDict Module::state_dict() const {
-  NamedVariables all;
-  collect("", true, true, all);
   StateDict state;
-  for (const auto& [name, variable] : all) state.set(name, variable.value());
+  for (const auto& [name, variable] : named_state()) state.set(name, variable.value());
   return state;
 }
 
 void Module::check_state(const std::vector<StateKey>& state, const std::string& source) const {
-  NamedVariables all;
-  collect("", true, true, all);
   std::unordered_map<std::string, const StateKey*> found;
   for (const StateKey& key : state) found[key.name] = &key;
   std::unordered_set<std::string> expected;
   std::string problems;
-  for (const auto& [name, variable] : all) {
+  for (const auto& [name, variable] : named_state()) {
     expected.insert(name);
     const auto place = found.find(name);
     if (place == found.end()) {
@@ -128,9 +113,7 @@ void Module::load_state_dict(const StateDict& state, const std::string& source) 
     keys.push_back({name, {tensor.shape().begin(), tensor.shape().end()}, is_floating(tensor.dtype())});
   }
   check_state(keys, source);
-  NamedVariables all;
-  collect("", true, true, all);
-  for (auto& [name, variable] : all) {
+  for (auto& [name, variable] : named_state()) {
     Tensor value = variable.value();  // shares the parameter's memory
     const Tensor* found = state.find(name);
     value.copy_from(found ? *found : Tensor::zeros(variable.shape(), variable.dtype()));
@@ -143,26 +126,20 @@ void Module::train(bool on) {
 }
 
 void Module::zero_grad() {
-  for (auto& [name, parameter] : parameters_) parameter.zero_grad();
-  for (auto& [name, child] : children_) child->zero_grad();
+  for (auto& [name, parameter] : named_parameters()) parameter.zero_grad();
 }
 
 void Module::set_requires_grad(bool on) {
-  for (auto& [name, parameter] : parameters_) parameter.set_requires_grad(on);
-  for (auto& [name, child] : children_) child->set_requires_grad(on);
+  for (auto& [name, parameter] : named_parameters()) parameter.set_requires_grad(on);
 }
 
 void Module::to(Device device) {
-  NamedVariables all;
-  collect("", true, true, all);
-  for (auto& [name, variable] : all) variable.set_value(variable.value().to(device));
+  for (auto& [name, variable] : named_state()) variable.set_value(variable.value().to(device));
 }
 
 void Module::to(DType dtype) {
   ASAP_CHECK(is_floating(dtype), "Module::to: expected a floating type, got ", dtype);
-  NamedVariables all;
-  collect("", true, true, all);
-  for (auto& [name, variable] : all) {
+  for (auto& [name, variable] : named_state()) {
     if (is_floating(variable.dtype())) variable.set_value(variable.value().to(dtype));
   }
 }

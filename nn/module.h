@@ -30,8 +30,9 @@ class Module {
   Module& operator=(const Module&) = delete;
 
   // A module's own come first, then its children's, prefixed with the child's name.
-  NamedVariables named_parameters() const;
-  NamedVariables named_buffers() const;
+  NamedVariables named_parameters() const { return collect(true, false); }
+  NamedVariables named_buffers() const { return collect(false, true); }
+  NamedVariables named_state() const { return collect(true, true); }  // both
   std::vector<Variable> parameters() const;
   int64_t parameter_count() const;
 
@@ -74,7 +75,7 @@ class Module {
  private:
   void adopt(const std::string& name, std::unique_ptr<Module> child);
   void check_name(const std::string& name) const;
-  void collect(const std::string& prefix, bool parameters, bool buffers, NamedVariables& out) const;
+  NamedVariables collect(bool parameters, bool buffers) const;
 
   NamedVariables parameters_, buffers_;
   std::vector<std::pair<std::string, std::unique_ptr<Module>>> children_;

@@ -5,59 +5,72 @@
 #include <cmath>
 #include <map>
 #include <numbers>
+#include <unordered_set>
 
 #include "nn/file_io.h"
 
 namespace asap::nn {
-namespace {
 
-// Reads the state tensors NAME.suffix into `out`, one per parameter, undefined where absent.
-void load_moments(const StateDict& state, const NamedVariables& parameters, const std::string& suffix,
-                  const std::string& source, std::vector<Tensor>& out) {
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    const auto& [name, parameter] = parameters[i];
-    const Tensor* found = state.find(name + suffix);
-    out[i] = Tensor();
-    if (!found) continue;
-    ASAP_CHECK(found->shape() == parameter.shape(), source, ": ", name, suffix, " is ", found->shape(),
-               ", the parameter is ", parameter.shape());
-    out[i] = Tensor::like(parameter.value());
-    out[i].copy_from(*found);
-  }
+Optimizer::Optimizer(NamedVariables parameters, double lr, std::vector<Moments> moments)
+    : parameters_(std::move(parameters)), lr_(lr), moments_(std::move(moments)) {
+  for (Moments& kind : moments_) kind.values.resize(parameters_.size());
 }
 
-// Every key must belong to a parameter, so that state of another model is refused.
-void check_keys(const StateDict& state, const NamedVariables& parameters, const std::vector<std::string>& suffixes,
-                const std::string& source) {
-  std::string unexpected;
-  for (const auto& [key, tensor] : state) {
-    if (key == "step") continue;
-    const bool known = std::any_of(parameters.begin(), parameters.end(), [&](const auto& parameter) {
-      return std::any_of(suffixes.begin(), suffixes.end(),
-                         [&](const std::string& suffix) { return key == parameter.first + suffix; });
-    });
-    if (!known) unexpected += " " + printable(key);
-  }
-  ASAP_CHECK(unexpected.empty(), source, ": unexpected keys:", unexpected);
+Tensor& Optimizer::moment(Moments& moments, size_t i) {
+  Tensor& moment = moments.values[i];
+  const Tensor& value = parameters_[i].second.value();
+  if (moments.used && !moment.defined()) moment = Tensor::zeros(value.shape(), value.dtype(), value.device());
+  return moment;
 }
-
-}  // namespace
 
 void Optimizer::zero_grad() {
   for (auto& [name, parameter] : parameters_) parameter.zero_grad();
 }
 
+StateDict Optimizer::state_dict() const {
+  StateDict state;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    for (const Moments& moments : moments_) {
+      if (moments.values[i].defined()) state.set(parameters_[i].first + moments.suffix, moments.values[i]);
+    }
+  }
+  return state;
+}
+
+// Every key must belong to a parameter, so that state of another model is refused.
+void Optimizer::load_state_dict(const StateDict& state, const std::string& source) {
+  std::unordered_set<std::string> known{"step"};
+  for (const auto& [name, parameter] : parameters_) {
+    for (const Moments& moments : moments_) known.insert(name + moments.suffix);
+  }
+  std::string unexpected;
+  for (const auto& [key, tensor] : state) {
+    if (!known.contains(key)) unexpected += " " + printable(key);
+  }
+  ASAP_CHECK(unexpected.empty(), source, ": unexpected keys:", unexpected);
+  for (Moments& moments : moments_) {
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      const auto& [name, parameter] = parameters_[i];
+      const Tensor* found = state.find(name + moments.suffix);
+      moments.values[i] = Tensor();
+      if (!found || !moments.used) continue;
+      ASAP_CHECK(found->shape() == parameter.shape(), source, ": ", name, moments.suffix, " is ", found->shape(),
+                 ", the parameter is ", parameter.shape());
+      moments.values[i] = Tensor::like(parameter.value());
+      moments.values[i].copy_from(*found);
+    }
+  }
+}
+
 Adam::Adam(NamedVariables parameters, const AdamOptions& options)
-    : Optimizer(std::move(parameters)),
-      options_(options),
+    : Optimizer(std::move(parameters), options.lr,
+                {{.suffix = ".exp_avg", .used = options.beta1 != 0}, {.suffix = ".exp_avg_sq"}}),
       params_{.beta1 = options.beta1, .beta2 = options.beta2, .eps = options.eps, .weight_decay = options.weight_decay},
-      m_(parameters_.size()),
-      v_(parameters_.size()),
       state_(adam_state(options.lr)) {}
 
 void Adam::set_lr(double lr) {
-  if (lr == options_.lr) return;
-  options_.lr = lr;
+  if (lr == lr_) return;
+  lr_ = lr;
   state_.slice(0, 0, 1).fill(lr);
 }
 
@@ -70,16 +83,11 @@ void Adam::step_if_finite(const Tensor& losses) {
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Variable& parameter = parameters_[i].second;
     if (!parameter.grad().defined()) continue;
-    const Tensor& value = parameter.value();
-    for (Tensor* moment : {&m_[i], &v_[i]}) {
-      if (moment->defined() || (moment == &m_[i] && options_.beta1 == 0)) continue;
-      *moment = Tensor::zeros(value.shape(), value.dtype(), value.device());
-    }
-    Group& group = groups[value.dtype()];
+    Group& group = groups[parameter.dtype()];
     group.grads.push_back(parameter.grad());
-    group.values.push_back(value);
-    group.m.push_back(m_[i]);
-    group.v.push_back(v_[i]);
+    group.values.push_back(parameter.value());
+    group.m.push_back(moment(moments_[0], i));
+    group.v.push_back(moment(moments_[1], i));
   }
   if (!groups.empty()) state_ = state_.to(groups.begin()->second.values[0].device());
   adam_begin(losses, params_, state_);
@@ -89,48 +97,29 @@ void Adam::step_if_finite(const Tensor& losses) {
 StateDict Adam::state_dict() const {
   StateDict state;
   state.set("step", Tensor::from<int32_t>({static_cast<int32_t>(state_.select(0, 1).item())}, {}));
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    if (m_[i].defined()) state.set(parameters_[i].first + ".exp_avg", m_[i]);
-    if (v_[i].defined()) state.set(parameters_[i].first + ".exp_avg_sq", v_[i]);
-  }
+  for (const auto& [key, moment] : Optimizer::state_dict()) state.set(key, moment);
   return state;
 }
 
 void Adam::load_state_dict(const StateDict& state, const std::string& source) {
-  check_keys(state, parameters_, {".exp_avg", ".exp_avg_sq"}, source);
+  Optimizer::load_state_dict(state, source);
   const Tensor* step = state.find("step");
   ASAP_CHECK(step, source, ": the key 'step' is missing");
-  state_ = adam_state(options_.lr, static_cast<int64_t>(step->item()));
-  if (options_.beta1 != 0) load_moments(state, parameters_, ".exp_avg", source, m_);
-  load_moments(state, parameters_, ".exp_avg_sq", source, v_);
+  state_ = adam_state(lr_, static_cast<int64_t>(step->item()));
 }
 
 Sgd::Sgd(NamedVariables parameters, const SgdOptions& options)
-    : Optimizer(std::move(parameters)), options_(options), velocity_(parameters_.size()) {}
+    : Optimizer(std::move(parameters), options.lr, {{.suffix = ".momentum_buffer", .used = options.momentum != 0}}),
+      options_(options) {}
 
 void Sgd::step() {
+  options_.lr = lr_;
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Variable& parameter = parameters_[i].second;
     if (!parameter.grad().defined()) continue;
     Tensor value = parameter.value();
-    if (options_.momentum != 0 && !velocity_[i].defined()) {
-      velocity_[i] = Tensor::zeros(value.shape(), value.dtype(), value.device());
-    }
-    sgd_step(parameter.grad(), options_, value, velocity_[i]);
+    sgd_step(parameter.grad(), options_, value, moment(moments_[0], i));
   }
-}
-
-StateDict Sgd::state_dict() const {
-  StateDict state;
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    if (velocity_[i].defined()) state.set(parameters_[i].first + ".momentum_buffer", velocity_[i]);
-  }
-  return state;
-}
-
-void Sgd::load_state_dict(const StateDict& state, const std::string& source) {
-  check_keys(state, parameters_, {".momentum_buffer"}, source);
-  load_moments(state, parameters_, ".momentum_buffer", source, velocity_);
 }
 
 namespace schedule {
@@ -143,10 +132,6 @@ double linear_decay(double lr0, int64_t epoch, int64_t niter, int64_t niter_deca
 
 double step(double lr0, int64_t epoch, int64_t step_size, double factor) {
   return lr0 * std::pow(factor, static_cast<double>((epoch - 1) / step_size));
-}
-
-double exponential(double lr0, int64_t epoch, double factor) {
-  return lr0 * std::pow(factor, static_cast<double>(epoch - 1));
 }
 
 double cosine(double lr0, int64_t epoch, int64_t epochs, double lr_end) {

@@ -8,20 +8,31 @@ namespace asap::nn {
 
 class Optimizer {
  public:
-  explicit Optimizer(NamedVariables parameters) : parameters_(std::move(parameters)) {}
   virtual ~Optimizer() = default;
   // Parameters without a gradient are left alone.
   virtual void step() = 0;
-  // "NAME.STATE" per parameter that has stepped, and "step" (i32). Shares memory with the optimiser.
-  virtual StateDict state_dict() const = 0;
+  // "NAME.STATE" per parameter that has stepped, and Adam's "step" (i32). Shares memory with the optimiser.
+  virtual StateDict state_dict() const;
   // Throws naming the keys that do not fit the parameters.
-  virtual void load_state_dict(const StateDict& state, const std::string& source = "optimizer state") = 0;
+  virtual void load_state_dict(const StateDict& state, const std::string& source = "optimizer state");
   void zero_grad();
-  virtual void set_lr(double lr) = 0;
-  virtual double lr() const = 0;
+  virtual void set_lr(double lr) { lr_ = lr; }
+  double lr() const { return lr_; }
 
  protected:
+  // A tensor for each parameter, undefined until its first gradient. Unused ones stay so: their keys are read and dropped.
+  struct Moments {
+    std::string suffix;  // of their keys
+    bool used = true;
+    std::vector<Tensor> values = {};
+  };
+  Optimizer(NamedVariables parameters, double lr, std::vector<Moments> moments);
+  // That of parameter i, zeros if it is its first; undefined if unused.
+  Tensor& moment(Moments& moments, size_t i);
+
   NamedVariables parameters_;
+  double lr_;
+  std::vector<Moments> moments_;
 };
 
 // Options: what an optimiser is made with. Params (tensor/kernels.h): what its kernel is told at each step.
@@ -40,15 +51,12 @@ class Adam : public Optimizer {
   StateDict state_dict() const override;
   void load_state_dict(const StateDict& state, const std::string& source) override;
   void set_lr(double lr) override;
-  double lr() const override { return options_.lr; }
   // AdamState (tensor/kernels.h): on the CPU until the first step, then where the parameters lie; other memory after
   // load_state_dict.
   const Tensor& state() const { return state_; }
 
  private:
-  AdamOptions options_;
   AdamParams params_;
-  std::vector<Tensor> m_, v_;  // undefined until the parameter's first gradient; m_ always with beta1 = 0
   Tensor state_;
 };
 
@@ -58,22 +66,16 @@ class Sgd : public Optimizer {
  public:
   Sgd(NamedVariables parameters, const SgdOptions& options);
   void step() override;
-  StateDict state_dict() const override;
-  void load_state_dict(const StateDict& state, const std::string& source) override;
-  void set_lr(double lr) override { options_.lr = lr; }
-  double lr() const override { return options_.lr; }
 
  private:
   SgdOptions options_;
-  std::vector<Tensor> velocity_;
 };
 
 // Learning rate of `epoch` (counted from 1) under each schedule, from the initial rate lr0.
 namespace schedule {
 // lr0 through epoch niter, then lr0 / niter_decay less at the end of every later epoch.
 double linear_decay(double lr0, int64_t epoch, int64_t niter, int64_t niter_decay);
-double step(double lr0, int64_t epoch, int64_t step_size, double factor);  // times factor every step_size epochs
-double exponential(double lr0, int64_t epoch, double factor);              // times factor every epoch
+double step(double lr0, int64_t epoch, int64_t step_size, double factor);     // times factor every step_size epochs
 double cosine(double lr0, int64_t epoch, int64_t epochs, double lr_end = 0);  // Loshchilov & Hutter 2017, one period
 }  // namespace schedule
 

@@ -1,18 +1,51 @@
 // Spectrally normalised convolution. Declared in spectral_norm.h.
 #include "nn/spectral_norm.h"
 
+#include <limits>
+
 #include "nn/init.h"
+#include "tensor/checks.h"
 
 namespace asap::nn {
 namespace {
 
+// x / max(|x|, eps)
+Tensor normalized(const Tensor& x, double eps) {
+  const Tensor norm = unary(UnaryOp::sqrt, sum(mul(x, x)));
+  return div(x, unary(UnaryOp::clamp, norm, {.a = eps, .b = std::numeric_limits<double>::infinity()}));
+}
+
 Tensor random_direction(int64_t size) {
   Tensor x = Tensor::empty({size});
   init::normal(x, 0, 1);
-  return div(x, unary(UnaryOp::sqrt, sum(mul(x, x))));
+  return normalized(x, 0);
+}
+
+void check_spectral_norm(const Tensor& w, const Tensor& u, const Tensor& v) {
+  checks::is_floating("spectral_norm", "w", w);
+  ASAP_CHECK(w.dtype() != DType::bf16, "spectral_norm: expected w to be f32 or f64, got bf16");
+  ASAP_CHECK(w.rank() >= 2 && w.numel() > 0, "spectral_norm: expected w [M,...] with elements, got shape ", w.shape());
+  for (const Tensor* t : {&u, &v}) checks::alike("spectral_norm", w, *t);
+  checks::has_shape("spectral_norm", "u", u, {w.size(0)});
+  checks::has_shape("spectral_norm", "v", v, {w.numel() / w.size(0)});
 }
 
 }  // namespace
+
+// The graph holds columns of its own: the next forward may write u and v before this one's backward has run.
+Variable spectral_norm(const Variable& w, const SpectralNormParams& params, Tensor& u, Tensor& v) {
+  check_spectral_norm(w.value(), u, v);
+  const Variable matrix = reshape(w, {w.size(0), -1});
+  const bool renew = params.power_iteration;
+  const Tensor right = renew ? normalized(matmul(matrix.value(), u.unsqueeze(1), true), params.eps) : v.clone().unsqueeze(1);
+  const Variable product = matmul(matrix, right);
+  const Tensor left = renew ? normalized(product.value(), params.eps) : u.clone().unsqueeze(1);
+  if (renew) {
+    v.copy_from(right.squeeze(1));
+    u.copy_from(left.squeeze(1));
+  }
+  return w / sum(product * left);
+}
 
 SpectralConv2d::SpectralConv2d(const Conv2dOptions& options) : options_(options) {
   const Shape shape = options.weight_shape();

@@ -60,6 +60,13 @@ decltype(auto) dispatch_floating(DType dtype, const char* op, F&& f) {
   }
 }
 
+// Calls f(X{}, T{}): the C++ type behind a floating dtype, and the one to compute in, which for bf16 is float.
+template <class F>
+decltype(auto) dispatch_stored(DType dtype, const char* op, F&& f) {
+  if (dtype == DType::bf16) return f(bf16{}, float{});
+  return dispatch_floating(dtype, op, [&](auto x) { return f(x, x); });
+}
+
 // Calls f(T{}) with the C++ type behind any dtype.
 template <class F>
 decltype(auto) dispatch_all(DType dtype, F&& f) {

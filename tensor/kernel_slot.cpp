@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <exception>
 #include <iostream>
-#include <map>
 #include <mutex>
 
 #include "tensor/backend.h"
@@ -31,17 +30,9 @@ uint64_t forcings = 0;
 
 std::atomic<int64_t> repacked = 0, converted = 0;
 
-DType without_bf16(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }
-
 void count_adaptation(const Tensor& x) {
   if (x.dtype() == DType::bf16) ++converted;
   if (!x.is_contiguous()) ++repacked;
-}
-
-// What ASAP_KERNEL says of each slot. Its variant may still be to come.
-std::map<const KernelSlotBase*, std::string>& wanted_by_environment() {
-  static std::map<const KernelSlotBase*, std::string> wanted;
-  return wanted;
 }
 
 // Reads "slot=variant,slot=variant" from ASAP_KERNEL.
@@ -52,8 +43,7 @@ void force_from_environment() {
   for (std::string item; std::getline(items, item, ',');) {
     const size_t equals = item.find('=');
     ASAP_CHECK(equals != std::string::npos, "ASAP_KERNEL: expected slot=variant[,slot=variant...], got '", text, "'");
-    KernelSlotBase& slot = find_kernel_slot(item.substr(0, equals));
-    slot.force(wanted_by_environment()[&slot] = item.substr(equals + 1));
+    find_kernel_slot(item.substr(0, equals)).force(item.substr(equals + 1), true);
   }
 }
 
@@ -106,71 +96,50 @@ KernelSlotBase& find_kernel_slot(const std::string& name) {
 
 Adaptations adaptations() { return {.repacked = repacked, .converted = converted}; }
 
-Adapted<const Tensor&>::Adapted(const Tensor& x)
-    : given(x), ordinary(x.defined() ? x.contiguous().to(without_bf16(x.dtype())) : x) {}
-
-void Adapted<const Tensor&>::finish() {
-  if (given.defined()) count_adaptation(given);
+Tensor KernelSlotBase::adapted(const Tensor& x) { return x.defined() ? x.contiguous().to(sum_dtype(x.dtype())) : x; }
+Tensor KernelSlotBase::adapted(Tensor& y) {
+  return Takes{}.tensor(y) ? y : Tensor::empty(y.shape(), sum_dtype(y.dtype()), y.device());
 }
 
-Adapted<Tensor&>::Adapted(Tensor& y) : given(y), ordinary(y) {
+void KernelSlotBase::finish(const Tensor& x, const Tensor&) {
+  if (x.defined()) count_adaptation(x);
+}
+void KernelSlotBase::finish(Tensor& y, const Tensor& result) {
   if (Takes{}.tensor(y)) return;
-  ordinary = Tensor::empty(y.shape(), without_bf16(y.dtype()), y.device());
-}
-
-void Adapted<Tensor&>::finish() {
-  if (Takes{}.tensor(given)) return;
-  count_adaptation(given);
-  kernels::copy.run(given.device(), ordinary, given);
+  count_adaptation(y);
+  kernels::copy.run(y.device(), result, y);
 }
 
 uint64_t forcing_count() { return forcings; }
 
-std::vector<std::string> KernelSlotBase::variants(Device device) const {
+void KernelSlotBase::force(const std::string& variant, bool may_come) {
   ensure_kernels_registered();
-  const auto& names = names_[static_cast<int>(device)];
-  return {names.begin(), names.end()};
-}
-
-void KernelSlotBase::force(const std::string& variant) {
-  ensure_kernels_registered();
-  const auto wanted = wanted_by_environment().find(this);
-  if (!variant.empty() && (wanted == wanted_by_environment().end() || wanted->second != variant)) check_known(variant);
+  if (may_come) may_come_ = variant;
+  if (!variant.empty() && variant != may_come_) check_known(variant);
   forced_ = variant;
   ++forcings;
   warned_ = false;
 }
 
-void KernelSlotBase::add_name(Device device, std::string name) {
-  ensure_kernels_registered();  // a user's variant stands behind the built-in ones
-  auto& names = names_[static_cast<int>(device)];
-  for (const auto& known : names) {
-    ASAP_CHECK(known != name, "kernel: ", name_, " already has a variant '", name, "' on ", device);
-  }
-  names.push_back(std::move(name));
+void KernelSlotBase::check_new(Device device, const std::string& variant) const {
+  const auto names = variants(device);
+  ASAP_CHECK(std::find(names.begin(), names.end(), variant) == names.end(), "kernel: ", name_,
+             " already has a variant '", variant, "' on ", device);
 }
 
 void KernelSlotBase::check_known(const std::string& variant) const {
   std::string known;
-  for (const auto& names : names_) {
+  for (const Device device : {Device::cpu, Device::cuda}) {
+    const auto names = variants(device);
     if (std::find(names.begin(), names.end(), variant) != names.end()) return;
     for (const auto& name : names) known += " " + name;
   }
   fail("kernel: ", name_, " has no variant '", variant, "'; it has", known);
 }
 
-int KernelSlotBase::forced_index(Device device) const {
-  const auto& names = names_[static_cast<int>(device)];
-  for (size_t i = 0; i < names.size(); ++i) {
-    if (names[i] == forced_) return static_cast<int>(i);
-  }
-  check_known(forced_);
-  return -1;
-}
-
 void KernelSlotBase::fail_no_variant(Device device) const {
   std::string known;
-  for (const auto& name : names_[static_cast<int>(device)]) known += " " + name;
+  for (const auto& name : variants(device)) known += " " + name;
   fail(name_, ": no variant on ", device, " takes these arguments; registered there:", known.empty() ? " none" : known);
 }
 

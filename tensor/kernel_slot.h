@@ -16,6 +16,7 @@
 #include <functional>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -40,42 +41,20 @@ Adaptations adaptations();
 // Whether a kernel reads what its outputs held: such a call gets no copies.
 enum class Outputs { written, updated };
 
-// A kernel's argument, and the one that an adapted call gets in its place.
-template <class Arg>
-struct Adapted {
-  Arg given;
-  Arg get() { return static_cast<Arg>(given); }
-  void finish() {}
-};
-template <>
-struct Adapted<const Tensor&> {
-  explicit Adapted(const Tensor& x);
-  const Tensor& get() { return ordinary; }
-  void finish();
-  const Tensor& given;
-  Tensor ordinary;
-};
-template <>
-struct Adapted<Tensor&> {
-  explicit Adapted(Tensor& y);
-  Tensor& get() { return ordinary; }
-  void finish();
-  Tensor& given;
-  Tensor ordinary;
-};
-
-// What all slots share: name, variant names, forcing. Slots live for the whole program and list themselves.
+// What all slots share: name and forcing. Slots live for the whole program and list themselves.
 class KernelSlotBase {
  public:
   explicit KernelSlotBase(const char* name, Outputs outputs = Outputs::written);
+  virtual ~KernelSlotBase() = default;
   KernelSlotBase(const KernelSlotBase&) = delete;
   KernelSlotBase& operator=(const KernelSlotBase&) = delete;
 
   const std::string& name() const { return name_; }
   // Variant names on `device`, in the order they are tried.
-  std::vector<std::string> variants(Device device) const;
-  // Forces the variant of that name; an empty name lifts it. Throws if no device has it, unless ASAP_KERNEL names it.
-  void force(const std::string& variant);
+  virtual std::vector<std::string> variants(Device device) const = 0;
+  // Forces the variant of that name; an empty name lifts it. Throws if no device has it, unless it `may_come`: it was or is
+  // named by ASAP_KERNEL.
+  void force(const std::string& variant, bool may_come = false);
   const std::string& forced() const { return forced_; }
   // Name of the variant that ran last in this slot ("" before the first run): lets tests see what was tested.
   std::string last_variant() const {
@@ -86,23 +65,29 @@ class KernelSlotBase {
 
  protected:
   static constexpr const char* kDefinition = "naive";
-  void add_name(Device device, std::string name);
-  // Index of the forced variant on `device`, or -1. Throws if no device has it.
-  int forced_index(Device device) const;
-  [[noreturn]] void fail_no_variant(Device device) const;
-  void warn_forced_unsupported() const;
-  // Whether variant i, if there is one, is the definition.
-  bool is_definition(Device device, size_t i) const {
-    const auto& names = names_[static_cast<int>(device)];
-    return i >= names.size() || names[i] == kDefinition;
-  }
+  // Throws if the device has a variant of that name already.
+  void check_new(Device device, const std::string& variant) const;
   // Throws, naming those there are, if no device has the variant.
   void check_known(const std::string& variant) const;
+  [[noreturn]] void fail_no_variant(Device device) const;
+  void warn_forced_unsupported() const;
+
+  // What an adapted call gets in an argument's place: of an input a row-major f32 copy, for an output memory that is so.
+  // And finish() behind the call counts it, and copies an output to where it belongs.
+  static Tensor adapted(const Tensor& x);
+  static Tensor adapted(Tensor& y);
+  static void finish(const Tensor& x, const Tensor& copy);
+  static void finish(Tensor& y, const Tensor& result);
+  template <class Arg>
+  static Arg adapted(const Arg& arg) {
+    return arg;
+  }
+  template <class Arg>
+  static void finish(const Arg&, const Arg&) {}
 
   std::string name_;
   Outputs outputs_;
-  std::deque<std::string> names_[kDeviceCount];  // which stay where they are when others are added
-  std::string forced_;
+  std::string forced_, may_come_;
   mutable std::atomic<const std::string*> last_variant_ = nullptr;
   mutable std::atomic<bool> warned_ = false;
 };
@@ -129,38 +114,37 @@ class KernelSlot<void(Args...)> : public KernelSlotBase {
   // Adds a variant behind those already there: built-ins are registered fastest first, the definition last.
   // Without `supports` it takes any arguments that `takes` allows.
   void add(Device device, const std::string& variant, Run run, Supports supports = {}, Takes takes = {}) {
-    add_name(device, variant);
-    variants_[static_cast<int>(device)].push_back({std::move(run), std::move(supports), takes});
+    ensure_kernels_registered();  // a user's variant stands behind the built-in ones
+    check_new(device, variant);
+    variants_[static_cast<int>(device)].push_back({variant, std::move(run), std::move(supports), takes});
   }
   void add_definition(Device device, Run run) { add(device, kDefinition, std::move(run), {}, {.strided = true, .bf16 = true}); }
 
-  // Whether the variant takes these arguments; false if the device has no such variant.
-  bool supports(Device device, const std::string& variant, Args... args) const {
+  std::vector<std::string> variants(Device device) const override {
     ensure_kernels_registered();
-    const auto& names = names_[static_cast<int>(device)];
-    for (size_t i = 0; i < names.size(); ++i) {
-      if (names[i] == variant) return takes(variants_[static_cast<int>(device)][i], args...);
-    }
-    return false;
+    std::vector<std::string> names;
+    for (const Variant& variant : variants_[static_cast<int>(device)]) names.push_back(variant.name);
+    return names;
   }
 
   void run(Device device, Args... args) const {
     ensure_kernels_registered();
-    const auto& list = variants_[static_cast<int>(device)];
-    if (const int forced = forced_.empty() ? -1 : forced_index(device); forced >= 0) {
-      if (takes(list[static_cast<size_t>(forced)], args...)) return run_variant(device, static_cast<size_t>(forced), args...);
-      warn_forced_unsupported();
+    if (!forced_.empty()) {
+      const Variant* forced = find(device, [&](const Variant& variant) { return variant.name == forced_; });
+      if (!forced) check_known(forced_);  // on another device
+      if (forced && takes(*forced, args...)) return run_variant(*forced, args...);
+      if (forced) warn_forced_unsupported();
     }
-    const size_t first = first_that_takes(list, args...);
-    if (is_definition(device, first) && outputs_ == Outputs::written && !(is_ordinary(args) && ...)) {
-      if (run_adapted(device, args...)) return;
-    }
-    if (first == list.size()) fail_no_variant(device);
-    run_variant(device, first, args...);
+    const Variant* first = first_that_takes(device, args...);
+    const bool fast = first && first->name != kDefinition;
+    if (!fast && outputs_ == Outputs::written && !(is_ordinary(args) && ...) && run_adapted(device, args...)) return;
+    if (!first) fail_no_variant(device);
+    run_variant(*first, args...);
   }
 
  private:
   struct Variant {
+    std::string name;
     Run run;
     Supports supports;
     Takes takes;
@@ -177,32 +161,36 @@ class KernelSlot<void(Args...)> : public KernelSlotBase {
   static bool takes(const Variant& variant, Args... args) {
     return (allows(variant.takes, args) && ...) && (!variant.supports || variant.supports(args...));
   }
-  // The list's size if there is none.
-  static size_t first_that_takes(const std::vector<Variant>& list, Args... args) {
-    size_t i = 0;
-    while (i < list.size() && !takes(list[i], args...)) ++i;
-    return i;
+  // The first for which `wanted` holds, or nullptr.
+  template <class Wanted>
+  const Variant* find(Device device, const Wanted& wanted) const {
+    for (const Variant& variant : variants_[static_cast<int>(device)]) {
+      if (wanted(variant)) return &variant;
+    }
+    return nullptr;
+  }
+  const Variant* first_that_takes(Device device, Args... args) const {
+    return find(device, [&](const Variant& variant) { return takes(variant, args...); });
   }
   // On row-major f32 copies, if another variant than the definition takes those.
   bool run_adapted(Device device, Args... args) const {
-    const auto& list = variants_[static_cast<int>(device)];
-    std::tuple<Adapted<Args>...> adapted{Adapted<Args>{args}...};
+    std::tuple<std::remove_cvref_t<Args>...> copies{adapted(args)...};
     return std::apply(
-        [&](auto&... arg) {
-          const size_t i = first_that_takes(list, arg.get()...);
-          if (i == list.size() || is_definition(device, i)) return false;
-          run_variant(device, i, arg.get()...);
-          (arg.finish(), ...);
+        [&](auto&... copy) {
+          const Variant* variant = first_that_takes(device, copy...);
+          if (!variant || variant->name == kDefinition) return false;
+          run_variant(*variant, copy...);
+          (finish(args, copy), ...);
           return true;
         },
-        adapted);
+        copies);
   }
-  void run_variant(Device device, size_t i, Args... args) const {
-    last_variant_.store(&names_[static_cast<int>(device)][i], std::memory_order_relaxed);
-    variants_[static_cast<int>(device)][i].run(args...);
+  void run_variant(const Variant& variant, Args... args) const {
+    last_variant_.store(&variant.name, std::memory_order_relaxed);
+    variant.run(args...);
   }
 
-  std::vector<Variant> variants_[kDeviceCount];
+  std::deque<Variant> variants_[kDeviceCount];  // which stay where they are when others are added
 };
 
 // Forces a variant for the life of the guard.

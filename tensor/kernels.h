@@ -46,14 +46,12 @@ enum class BinaryOp { ASAP_BINARY_OPS(ASAP_ENUMERATOR) };
 using BinaryFn = void(BinaryOp, const Tensor& a, const Tensor& b, Tensor& y);
 const char* name(BinaryOp op);
 
-// ---- reductions and softmax: x seen as [outer, n, inner], reduced over the middle -------------------------------------
+// ---- reductions: x seen as [outer, n, inner], reduced over the middle -------------------------------------------------
 struct AxisParams {
   int64_t outer = 1, n = 1, inner = 1;
 };
 enum class ReduceOp { sum, mean, max };
-using ReduceFn = void(ReduceOp, const Tensor& x, const AxisParams&, Tensor& y);           // y [outer, inner]
-using SoftmaxFn = void(const Tensor& x, const AxisParams&, Tensor& y);                    // softmax, log_softmax
-using SoftmaxBackwardFn = void(const Tensor& y, const Tensor& dy, const AxisParams&, Tensor& dx);
+using ReduceFn = void(ReduceOp, const Tensor& x, const AxisParams&, Tensor& y);  // y [outer, inner]
 // y[o,j,i] = x[o, index[o,j,i], i]; index i32 [outer, m, inner]. Backward adds: equal indices accumulate.
 using GatherFn = void(const Tensor& x, const Tensor& index, const AxisParams&, Tensor& y);
 using GatherBackwardFn = void(const Tensor& dy, const Tensor& index, const AxisParams&, Tensor& dx);
@@ -88,9 +86,9 @@ struct NormParams {
   double eps = 1e-5;
   double activation_slope = 1;  // 1: none; 0: ReLU; between: LeakyReLU
 };
-// Instance norm: over H*W of each (n,c). x, y [N,C,H,W] (any number of trailing dimensions); gamma, beta [C] or
-// undefined; mean, rstd [N,C].  Batch norm: over N*H*W of each c; mean, rstd [C]. All but x, y and their gradients are
-// sum_dtype(x.dtype()).
+// The shape of mean and rstd says what shares a mean: [N,C], instance norm, the H*W elements of each (n,c); [C], batch norm,
+// the N*H*W elements of each c. x, y [N,C,H,W] (any number of trailing dimensions); y may be x itself. gamma, beta [C] or
+// undefined. All but x, y and their gradients are sum_dtype(x.dtype()).
 using NormForwardFn = void(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams&, Tensor& y,
                            Tensor& mean, Tensor& rstd);
 // dgamma, dbeta are written only where defined; the sign under the activation is recomputed from x.
@@ -102,27 +100,7 @@ using NormBackwardFn = void(const Tensor& x, const Tensor& gamma, const Tensor& 
 using Conv2dInstanceNormFn = void(const Tensor& x, const Tensor& w, const Tensor& gamma, const Tensor& beta,
                                   const Conv2dParams&, const NormParams&, Tensor& y);
 
-// Spectral norm (Miyato et al. 2018): y = w / sigma, sigma = u^T W v, W [M,K] being w [M,...] as a matrix.
-// First, in place, one step of power iteration if asked for: v = W^T u / max(|W^T u|, eps), u = W v / max(|W v|, eps).
-struct SpectralNormParams {
-  bool power_iteration = true;
-  double eps = 1e-12;
-};
-// u [M], v [K]; sigma [1]; kept_u, kept_v: copies of the u, v that sigma was computed from.
-using SpectralNormForwardFn = void(const Tensor& w, const SpectralNormParams&, Tensor& u, Tensor& v, Tensor& y,
-                                   Tensor& sigma, Tensor& kept_u, Tensor& kept_v);
-// dw = dy / sigma - sum(dy * w) / sigma^2 u v^T: u and v are constants.
-using SpectralNormBackwardFn = void(const Tensor& w, const Tensor& u, const Tensor& v, const Tensor& sigma,
-                                    const Tensor& dy, Tensor& dw);
-
-// ---- padding, pooling, resizing -----------------------------------------------------------------------------------
-struct Pad2dParams {
-  PadMode mode = PadMode::zero;
-  int64_t left = 0, right = 0, top = 0, bottom = 0;
-};
-using Pad2dForwardFn = void(const Tensor& x, const Pad2dParams&, Tensor& y);
-using Pad2dBackwardFn = void(const Tensor& dy, const Pad2dParams&, Tensor& dx);
-
+// ---- pooling, resizing --------------------------------------------------------------------------------------------
 struct Pool2dParams {
   Size2 kernel = 2, stride = 2, padding = 0;
   bool count_include_pad = true;  // average only: whether padding counts in the divisor
@@ -181,11 +159,6 @@ using AdamBeginFn = void(const Tensor& losses, const AdamParams&, Tensor& state)
 // m[i] is undefined where beta1 = 0: it would be the gradient.
 using AdamFn = void(std::span<const Tensor> grads, const AdamParams&, const Tensor& state, std::span<Tensor> params,
                     std::span<Tensor> m, std::span<Tensor> v);
-struct SgdParams {
-  double lr = 1e-2, momentum = 0, weight_decay = 0;
-  bool nesterov = false;
-};
-using SgdFn = void(const Tensor& grad, const SgdParams&, Tensor& param, Tensor& velocity);  // velocity undefined without momentum
 
 namespace kernels {
 inline KernelSlot<FillFn> fill{"fill", Outputs::updated};
@@ -196,25 +169,15 @@ inline KernelSlot<UnaryFn> unary{"unary"};
 inline KernelSlot<UnaryBackwardFn> unary_backward{"unary_backward"};
 inline KernelSlot<BinaryFn> binary{"binary"};
 inline KernelSlot<ReduceFn> reduce{"reduce"};
-inline KernelSlot<SoftmaxFn> softmax_forward{"softmax_forward"};
-inline KernelSlot<SoftmaxBackwardFn> softmax_backward{"softmax_backward"};
-inline KernelSlot<SoftmaxFn> log_softmax_forward{"log_softmax_forward"};
-inline KernelSlot<SoftmaxBackwardFn> log_softmax_backward{"log_softmax_backward"};
 inline KernelSlot<GatherFn> gather_forward{"gather_forward"};
 inline KernelSlot<GatherBackwardFn> gather_backward{"gather_backward"};
 inline KernelSlot<MatmulFn> matmul{"matmul"};
 inline KernelSlot<Conv2dForwardFn> conv2d_forward{"conv2d_forward"};
 inline KernelSlot<Conv2dInputGradFn> conv2d_input_grad{"conv2d_input_grad"};
 inline KernelSlot<Conv2dWeightGradFn> conv2d_weight_grad{"conv2d_weight_grad"};
-inline KernelSlot<NormForwardFn> instance_norm_forward{"instance_norm_forward"};
-inline KernelSlot<NormBackwardFn> instance_norm_backward{"instance_norm_backward"};
+inline KernelSlot<NormForwardFn> norm_forward{"norm_forward"};
+inline KernelSlot<NormBackwardFn> norm_backward{"norm_backward"};
 inline KernelSlot<Conv2dInstanceNormFn> conv2d_instance_norm{"conv2d_instance_norm"};
-inline KernelSlot<NormForwardFn> batch_norm_forward{"batch_norm_forward"};
-inline KernelSlot<NormBackwardFn> batch_norm_backward{"batch_norm_backward"};
-inline KernelSlot<SpectralNormForwardFn> spectral_norm_forward{"spectral_norm_forward", Outputs::updated};
-inline KernelSlot<SpectralNormBackwardFn> spectral_norm_backward{"spectral_norm_backward"};
-inline KernelSlot<Pad2dForwardFn> pad2d_forward{"pad2d_forward"};
-inline KernelSlot<Pad2dBackwardFn> pad2d_backward{"pad2d_backward"};
 inline KernelSlot<AvgPool2dForwardFn> avg_pool2d_forward{"avg_pool2d_forward"};
 inline KernelSlot<AvgPool2dBackwardFn> avg_pool2d_backward{"avg_pool2d_backward"};
 inline KernelSlot<MaxPool2dForwardFn> max_pool2d_forward{"max_pool2d_forward"};
@@ -226,7 +189,6 @@ inline KernelSlot<TileMlpBackwardFn> tile_mlp_backward{"tile_mlp_backward"};
 inline KernelSlot<LabelPlanesFn> label_planes{"label_planes"};
 inline KernelSlot<AdamBeginFn> adam_begin{"adam_begin", Outputs::updated};
 inline KernelSlot<AdamFn> adam{"adam", Outputs::updated};
-inline KernelSlot<SgdFn> sgd{"sgd", Outputs::updated};
 }  // namespace kernels
 
 }  // namespace asap

@@ -7,16 +7,20 @@
 
 namespace asap {
 
-// w of a product: of x's dtype. An f32 w beside a bf16 x is rounded, and laid out as x is.
+// Whether a product with x rounds w, and what it makes of it: x's dtype and layout.
+inline bool is_rounded(const Tensor& x, const Tensor& w) {
+  return x.dtype() == DType::bf16 && w.defined() && w.dtype() == DType::f32;
+}
+inline Tensor rounded(const Tensor& x, const Tensor& w) {
+  Tensor result = Tensor::empty(w.shape(), x.dtype(), w.device(), x.layout());
+  kernels::copy.run(w.device(), w, result);
+  return result;
+}
+
+// w of a product with x.
 inline Tensor product_operand(const char* op, const Tensor& x, const Tensor& w) {
-  if (x.dtype() != DType::bf16 || !w.defined() || w.dtype() != DType::f32) {
-    checks::alike(op, x, w);
-    return w;
-  }
-  checks::one_device(op, x, w);
-  Tensor rounded = Tensor::empty(w.shape(), x.dtype(), x.device(), x.layout());
-  kernels::copy.run(x.device(), w, rounded);
-  return rounded;
+  is_rounded(x, w) ? checks::one_device(op, x, w) : checks::alike(op, x, w);
+  return is_rounded(x, w) ? rounded(x, w) : w;
 }
 
 // dy beside x: as it lies, or, where that is in neither layout and kernels would get a copy anyway, in x's layout.

@@ -12,6 +12,11 @@
 
 namespace asap {
 
+struct Pad2dParams {
+  PadMode mode = PadMode::zero;
+  int64_t left = 0, right = 0, top = 0, bottom = 0;
+};
+
 // ---- shape functions: one per op, used by the op, the tests and the benchmarks ----------------------------------------
 Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dParams&);
 Shape matmul_shape(const Shape& a, const Shape& b);
@@ -42,17 +47,13 @@ void add_into(const Tensor& x, Tensor& y);
 // Sums x over the dimensions by which `shape` was broadcast to x's shape: the gradient of expand.
 Tensor sum_to(const Tensor& x, const Shape& shape, std::optional<DType> dtype = {});
 
-// ---- reductions, softmax, indexing -----------------------------------------------------------------------------------
+// ---- reductions, indexing -----------------------------------------------------------------------------------------
 // The result is of x's dtype unless another is given: gradients of f32 parameters sum bf16.
 Tensor reduce(ReduceOp op, const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false,
               std::optional<DType> dtype = {});
 Tensor sum(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false, std::optional<DType> dtype = {});
 Tensor mean(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false);
 Tensor max(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false);
-Tensor softmax(const Tensor& x, int dim);
-Tensor softmax_backward(const Tensor& y, const Tensor& dy, int dim);
-Tensor log_softmax(const Tensor& x, int dim);
-Tensor log_softmax_backward(const Tensor& y, const Tensor& dy, int dim);
 // y[..,j,..] = x[.., index[..,j,..], ..] along dim; index i32 with x's shape except along dim. Throws for an index outside.
 Tensor gather(const Tensor& x, int dim, const Tensor& index);
 Tensor gather_backward(const Tensor& dy, int dim, const Tensor& index, const Shape& x_shape);
@@ -90,12 +91,6 @@ Tensor conv2d_instance_norm(const Tensor& x, const Tensor& w, const Tensor& gamm
 NormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params = {});
 NormGrads batch_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                               const Tensor& rstd, const Tensor& dy, const NormParams& params);
-struct SpectralNormResult {
-  Tensor y, sigma, u, v;  // u, v: copies of those that sigma was computed from
-};
-// w [M,...]; u [M] and v [numel / M] are written by a power iteration, which bumps their versions.
-SpectralNormResult spectral_norm(const Tensor& w, const SpectralNormParams& params, Tensor& u, Tensor& v);
-Tensor spectral_norm_backward(const Tensor& w, const Tensor& u, const Tensor& v, const Tensor& sigma, const Tensor& dy);
 
 // ---- padding, pooling, resizing ----------------------------------------------------------------------------------------
 Tensor pad2d(const Tensor& x, const Pad2dParams& params);
@@ -143,6 +138,11 @@ void adam_begin(const Tensor& losses, const AdamParams& params, Tensor& state);
 // dtype and device, no parameter may be listed twice. With beta1 = 0, m is not looked at.
 void adam_step(std::span<const Tensor> grads, const AdamParams& params, const Tensor& state, std::span<Tensor> values,
                std::span<Tensor> m, std::span<Tensor> v);
+struct SgdParams {
+  double lr = 1e-2, momentum = 0, weight_decay = 0;
+  bool nesterov = false;
+};
+// PyTorch's form: velocity = momentum * velocity + g. velocity may be undefined without momentum.
 void sgd_step(const Tensor& grad, const SgdParams& params, Tensor& param, Tensor& velocity);
 
 }  // namespace asap

@@ -1,4 +1,4 @@
-// Checked instance, batch and spectral normalisation. Declared in ops.h; definitions/norm.h and spectral_norm.h.
+// Checked instance and batch normalisation. Declared in ops.h; definitions/norm.h.
 #include "tensor/operands.h"
 #include "tensor/ops.h"
 
@@ -16,23 +16,31 @@ void check_norm(const char* op, const Tensor& x, const Tensor& gamma, const Tens
   }
 }
 
-NormResult forward(const KernelSlot<NormForwardFn>& slot, const char* op, const Shape& statistics, const Tensor& x,
-                   const Tensor& gamma, const Tensor& beta, const NormParams& params) {
-  const auto statistic = [&] { return Tensor::empty(statistics, sum_dtype(x.dtype()), x.device()); };
-  NormResult result{Tensor::like(x), statistic(), statistic()};
-  ASAP_CHECK(x.numel() > 0 || statistics.numel() == 0, op, ": ", x.shape(), " has no elements to take a mean of");
-  if (x.numel() > 0) slot.run(x.device(), x, gamma, beta, params, result.y, result.mean, result.rstd);
+// [C]: a mean of the whole batch, else [N,C].
+Shape statistics_shape(const Tensor& x, bool whole_batch) {
+  return whole_batch ? Shape{x.size(1)} : Shape{x.size(0), x.size(1)};
+}
+
+NormResult forward(const char* op, bool whole_batch, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                   const NormParams& params) {
+  check_norm(op, x, gamma, beta);
+  const Tensor mean = Tensor::empty(statistics_shape(x, whole_batch), sum_dtype(x.dtype()), x.device());
+  NormResult result{Tensor::like(x), mean, Tensor::like(mean)};
+  ASAP_CHECK(x.numel() > 0 || mean.numel() == 0, op, ": ", x.shape(), " has no elements to take a mean of");
+  if (x.numel() > 0) {
+    kernels::norm_forward.run(x.device(), x, gamma, beta, params, result.y, result.mean, result.rstd);
+  }
   return result;
 }
 
-NormGrads backward(const KernelSlot<NormBackwardFn>& slot, const char* op, const Shape& statistics, const Tensor& x,
-                   const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& rstd, const Tensor& dy,
-                   const NormParams& params) {
+NormGrads backward(const char* op, bool whole_batch, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                   const Tensor& mean, const Tensor& rstd, const Tensor& dy, const NormParams& params) {
+  check_norm(op, x, gamma, beta);
   checks::alike(op, x, dy);
   checks::has_shape(op, "dy", dy, x.shape());
   for (const auto& [what, statistic] : {std::pair("mean", mean), std::pair("rstd", rstd)}) {
     checks::has_sum_dtype(op, what, x, statistic);
-    checks::has_shape(op, what, statistic, statistics);
+    checks::has_shape(op, what, statistic, statistics_shape(x, whole_batch));
   }
   NormGrads grads{.dx = Tensor::like(x), .dgamma = {}, .dbeta = {}};
   if (gamma.defined()) {
@@ -40,8 +48,8 @@ NormGrads backward(const KernelSlot<NormBackwardFn>& slot, const char* op, const
     grads.dbeta = Tensor::like(beta);
   }
   if (x.numel() > 0) {
-    slot.run(x.device(), x, gamma, beta, mean, rstd, cotangent_operand(x, dy), params, grads.dx, grads.dgamma,
-             grads.dbeta);
+    kernels::norm_backward.run(x.device(), x, gamma, beta, mean, rstd, cotangent_operand(x, dy), params, grads.dx,
+                               grads.dgamma, grads.dbeta);
   } else if (gamma.defined()) {
     grads.dgamma.fill(0);
     grads.dbeta.fill(0);
@@ -49,63 +57,24 @@ NormGrads backward(const KernelSlot<NormBackwardFn>& slot, const char* op, const
   return grads;
 }
 
-void check_spectral_norm(const char* op, const Tensor& w, const Tensor& u, const Tensor& v) {
-  checks::is_floating(op, "w", w);
-  ASAP_CHECK(w.dtype() != DType::bf16, op, ": expected w to be f32 or f64, got bf16");
-  ASAP_CHECK(w.rank() >= 2 && w.numel() > 0, op, ": expected w [M,...] with elements, got shape ", w.shape());
-  for (const Tensor* t : {&u, &v}) checks::alike(op, w, *t);
-  checks::has_shape(op, "u", u, {w.size(0)});
-  checks::has_shape(op, "v", v, {w.numel() / w.size(0)});
-}
-
 }  // namespace
 
 NormResult instance_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params) {
-  check_norm("instance_norm", x, gamma, beta);
-  return forward(kernels::instance_norm_forward, "instance_norm", {x.size(0), x.size(1)}, x, gamma, beta, params);
+  return forward("instance_norm", false, x, gamma, beta, params);
 }
 
 NormGrads instance_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                                  const Tensor& rstd, const Tensor& dy, const NormParams& params) {
-  check_norm("instance_norm_backward", x, gamma, beta);
-  return backward(kernels::instance_norm_backward, "instance_norm_backward", {x.size(0), x.size(1)}, x, gamma, beta,
-                  mean, rstd, dy, params);
+  return backward("instance_norm_backward", false, x, gamma, beta, mean, rstd, dy, params);
 }
 
 NormResult batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, const NormParams& params) {
-  check_norm("batch_norm", x, gamma, beta);
-  return forward(kernels::batch_norm_forward, "batch_norm", {x.size(1)}, x, gamma, beta, params);
+  return forward("batch_norm", true, x, gamma, beta, params);
 }
 
 NormGrads batch_norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                               const Tensor& rstd, const Tensor& dy, const NormParams& params) {
-  check_norm("batch_norm_backward", x, gamma, beta);
-  return backward(kernels::batch_norm_backward, "batch_norm_backward", {x.size(1)}, x, gamma, beta, mean, rstd, dy,
-                  params);
-}
-
-SpectralNormResult spectral_norm(const Tensor& w, const SpectralNormParams& params, Tensor& u, Tensor& v) {
-  check_spectral_norm("spectral_norm", w, u, v);
-  ASAP_CHECK(u.is_contiguous() && v.is_contiguous(), "spectral_norm: expected u and v to be contiguous");
-  SpectralNormResult result{Tensor::like(w), Tensor::like(w, {1}), Tensor::like(u), Tensor::like(v)};
-  kernels::spectral_norm_forward.run(w.device(), w, params, u, v, result.y, result.sigma, result.u,
-                                     result.v);
-  if (params.power_iteration) {
-    u.bump_version();
-    v.bump_version();
-  }
-  return result;
-}
-
-Tensor spectral_norm_backward(const Tensor& w, const Tensor& u, const Tensor& v, const Tensor& sigma,
-                              const Tensor& dy) {
-  check_spectral_norm("spectral_norm_backward", w, u, v);
-  for (const Tensor* t : {&sigma, &dy}) checks::alike("spectral_norm_backward", w, *t);
-  checks::has_shape("spectral_norm_backward", "sigma", sigma, {1});
-  checks::has_shape("spectral_norm_backward", "dy", dy, w.shape());
-  Tensor dw = Tensor::like(w);
-  kernels::spectral_norm_backward.run(w.device(), w, u, v, sigma, cotangent_operand(w, dy), dw);
-  return dw;
+  return backward("batch_norm_backward", true, x, gamma, beta, mean, rstd, dy, params);
 }
 
 }  // namespace asap

@@ -1,5 +1,6 @@
-// Checked optimiser steps. Declared in ops.h; the definitions are definitions/optim.h.
+// Checked optimiser steps. Declared in ops.h; Adam is defined in definitions/optim.h, SGD is composed here.
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -26,20 +27,10 @@ void check_step(const char* op, const Tensor& grad, const Tensor& param) {
   checks::has_shape(op, "grad", grad, param.shape());
 }
 
-// What the kernel gets of the caller's lists: the parameters that have elements, with packed gradients, which a slot that
-// updates does not see to.
-struct AdamList {
-  std::vector<Tensor> grads, values, m, v;
-  void add(const Tensor& grad, const Tensor& value, const Tensor& mean, const Tensor& square) {
-    grads.push_back(grad);
-    values.push_back(value);
-    m.push_back(mean);
-    v.push_back(square);
-  }
-};
-
 // Parameters are stepped all at once: one listed twice, or lying on another, would be written by two threads.
-void check_distinct(std::vector<Tensor> values) {
+void check_distinct(std::span<const Tensor> all) {
+  std::vector<Tensor> values;
+  std::copy_if(all.begin(), all.end(), std::back_inserter(values), [](const Tensor& x) { return x.numel() > 0; });
   std::sort(values.begin(), values.end(), [](const Tensor& a, const Tensor& b) { return a.raw() < b.raw(); });
   for (size_t i = 1; i < values.size(); ++i) {
     ASAP_CHECK(values[i - 1].raw() != values[i].raw(), "adam_step: expected every parameter once, got one twice");
@@ -84,24 +75,24 @@ void adam_step(std::span<const Tensor> grads, const AdamParams& params, const Te
   ASAP_CHECK(grads.size() == values.size() && m.size() == values.size() && v.size() == values.size(),
              "adam_step: expected equally many gradients, parameters and moments, got ", grads.size(), ", ",
              values.size(), ", ", m.size(), " and ", v.size());
-  AdamList list;
+  std::vector<Tensor> packed;  // gradients: a slot that updates gets no copies
   for (size_t i = 0; i < values.size(); ++i) {
     const std::string op = "adam_step, parameter " + std::to_string(i);
     check_step(op.c_str(), grads[i], values[i]);
     if (params.beta1 != 0) check_state(op.c_str(), "m", m[i], values[i]);
     check_state(op.c_str(), "v", v[i], values[i]);
     checks::alike(op.c_str(), values[i], values[0]);
-    if (values[i].numel() > 0) list.add(grads[i].contiguous(), values[i], m[i], v[i]);
+    packed.push_back(grads[i].contiguous());
   }
-  if (list.values.empty()) return;
-  check_distinct(list.values);
+  if (values.empty()) return;
+  check_distinct(values);
   ASAP_CHECK(values[0].device() == state.device(), "adam_step: the parameters are on ", values[0].device(),
              ", but the state on ", state.device());
-  kernels::adam.run(values[0].device(), list.grads, params, state, list.values, list.m, list.v);
-  for (size_t i = 0; i < list.values.size(); ++i) {
-    list.values[i].bump_version();
-    if (params.beta1 != 0) list.m[i].bump_version();
-    list.v[i].bump_version();
+  kernels::adam.run(values[0].device(), packed, params, state, values, m, v);
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i].bump_version();
+    if (params.beta1 != 0) m[i].bump_version();
+    v[i].bump_version();
   }
 }
 
@@ -109,10 +100,12 @@ void sgd_step(const Tensor& grad, const SgdParams& params, Tensor& param, Tensor
   check_step("sgd_step", grad, param);
   ASAP_CHECK(!params.nesterov || params.momentum != 0, "sgd_step: expected a momentum with nesterov, got 0");
   if (params.momentum != 0) check_state("sgd_step", "velocity", velocity, param);
-  if (param.numel() == 0) return;
-  kernels::sgd.run(param.device(), grad.contiguous(), params, param, velocity);
-  param.bump_version();
-  if (params.momentum != 0) velocity.bump_version();
+  Tensor step = params.weight_decay == 0 ? grad : add(grad, affine(param, params.weight_decay, 0));
+  if (params.momentum != 0) {
+    velocity.copy_from(add(affine(velocity, params.momentum, 0), step));
+    step = params.nesterov ? add(step, affine(velocity, params.momentum, 0)) : velocity;
+  }
+  param.copy_from(sub(param, affine(step, params.lr, 0)));
 }
 
 }  // namespace asap

@@ -1,4 +1,4 @@
-// Checked reductions over any dimensions; softmax and gather along one. Declared in ops.h.
+// Checked reductions over any dimensions; gather along one. Declared in ops.h.
 #include "tensor/checks.h"
 #include "tensor/ops.h"
 
@@ -49,29 +49,6 @@ struct RowMajor {
   // Dimension d as the middle.
   AxisParams axis(const Tensor& x, int d) const { return axis_params(view(x).shape(), dim(d), dim(d) + 1); }
 };
-
-Tensor along_axis(const KernelSlot<SoftmaxFn>& slot, const char* op, const Tensor& x, int dim) {
-  checks::is_floating(op, "x", x);
-  const int d = normalize_dim(dim, x.rank(), op);
-  const RowMajor as(x);
-  const Tensor y = Tensor::like(x);
-  Tensor to = as.view(y);
-  if (y.numel() > 0) slot.run(x.device(), as.view(x), as.axis(x, d), to);
-  return y;
-}
-
-Tensor along_axis_backward(const KernelSlot<SoftmaxBackwardFn>& slot, const char* op, const Tensor& y, const Tensor& dy,
-                           int dim) {
-  checks::is_floating(op, "y", y);
-  checks::alike(op, y, dy);
-  checks::has_shape(op, "dy", dy, y.shape());
-  const int d = normalize_dim(dim, y.rank(), op);
-  const RowMajor as(y);
-  const Tensor dx = Tensor::like(y);
-  Tensor to = as.view(dx);
-  if (dx.numel() > 0) slot.run(y.device(), as.view(y), as.view(dy), as.axis(y, d), to);
-  return dx;
-}
 
 // index has x's shape except along `dim`, and is i32 within x. Only the cpu's indices are read here: a look at another
 // device's would wait for it.
@@ -138,15 +115,6 @@ Tensor mean(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
 }
 Tensor max(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
   return reduce(ReduceOp::max, x, dims, keepdim);
-}
-
-Tensor softmax(const Tensor& x, int dim) { return along_axis(kernels::softmax_forward, "softmax", x, dim); }
-Tensor log_softmax(const Tensor& x, int dim) { return along_axis(kernels::log_softmax_forward, "log_softmax", x, dim); }
-Tensor softmax_backward(const Tensor& y, const Tensor& dy, int dim) {
-  return along_axis_backward(kernels::softmax_backward, "softmax_backward", y, dy, dim);
-}
-Tensor log_softmax_backward(const Tensor& y, const Tensor& dy, int dim) {
-  return along_axis_backward(kernels::log_softmax_backward, "log_softmax_backward", y, dy, dim);
 }
 
 Tensor gather(const Tensor& x, int dim, const Tensor& index) {

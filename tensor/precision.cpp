@@ -1,14 +1,9 @@
-// The running thread's precision. Declared in precision.h.
+// The names of precisions. Declared in precision.h.
 #include "tensor/precision.h"
 
 #include "tensor/error.h"
 
 namespace asap {
-namespace {
-
-thread_local Precision precision_of_thread = Precision::f32;
-
-}  // namespace
 
 const char* name(Precision precision) {
   constexpr const char* names[] = {"f32", "tf32", "bf16"};
@@ -19,14 +14,7 @@ Precision parse_precision(const std::string& text) {
   for (const Precision precision : {Precision::f32, Precision::tf32, Precision::bf16}) {
     if (text == name(precision)) return precision;
   }
-  fail("precision: expected f32, tf32 or bf16, came '", text, "'");
+  fail("precision: expected f32, tf32 or bf16, got '", text, "'");
 }
-
-Precision current_precision() { return precision_of_thread; }
-
-ScopedPrecision::ScopedPrecision(Precision precision) : before_(precision_of_thread) {
-  precision_of_thread = precision;
-}
-ScopedPrecision::~ScopedPrecision() { precision_of_thread = before_; }
 
 }  // namespace asap

@@ -35,7 +35,6 @@ struct Shape {
   void erase(int d);
 
   bool operator==(const Shape& other) const;
-  bool operator!=(const Shape& other) const { return !(*this == other); }
   std::string str() const;  // "(2,3,4)"
 
  private:

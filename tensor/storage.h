@@ -1,6 +1,6 @@
-// Storage: one block of memory on one device, shared by every tensor that views it, and the caching allocators
-// behind it. A version counts in-place writes, so autograd can tell when a saved value was overwritten.
-// Next: tensor.h.
+// Storage: one block of memory on one device, shared by every tensor that views it, and the allocators behind
+// it. A version counts in-place writes, so autograd can tell when a saved value was overwritten.
+// Next: caching_allocator.h for where the memory comes from; tensor.h.
 #pragma once
 
 #include <cstddef>
@@ -8,9 +8,9 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "tensor/dtype.h"
+#include "tensor/scoped.h"
 
 namespace asap {
 
@@ -47,7 +47,6 @@ class DeviceBackend {
   virtual void copy_to_host(const void* device, void* host, size_t bytes) = 0;
   // In order with the queued work, without waiting for it; the host memory may be written again on return.
   virtual void copy_from_host(const void* host, void* device, size_t bytes) = 0;
-  virtual void copy_within(const void* from, void* to, size_t bytes) = 0;
   // Waits for all queued work.
   virtual void synchronize() = 0;
   // Page-locks host memory, so that copies from and to it are the device's own work and need no buffer between. False where
@@ -81,50 +80,28 @@ void reset_peak_memory(Device device);
 // Gives cached blocks back to the system.
 void release_cached_memory(Device device);
 
-// Blocks for Storage come from here: freed blocks are kept and reused, since fresh pages cost more than a
-// pass over them. Sizes are rounded so that equal work finds equal blocks. Thread-safe.
-class CachingAllocator {
+// Where storages get their memory. Thread-safe.
+class Allocator {
  public:
-  explicit CachingAllocator(Device device);
-  ~CachingAllocator();
   struct Block {
     void* memory = nullptr;
-    size_t bytes = 0;  // the rounded size
+    size_t bytes = 0;  // at least those asked for
   };
-  Block allocate(size_t bytes);
-  void deallocate(Block block) noexcept;
-  MemoryUse use() const;
-  void reset_peak();
-  void release_cached() noexcept;
-
-  // Between the two calls (one pair at a time), blocks that are allocated and freed stay apart from all others, to be used
-  // by nothing but a captured graph; end_private() hands over those that are free by then and counts the others, which stay
-  // their tensors'. The caller gives them back with release_private(), or lends them to the next pair, which hands them over
-  // again with those that it took more.
-  struct PrivateBlocks {
-    std::vector<Block> free;
-    size_t in_use = 0;
-  };
-  void begin_private(const std::vector<Block>& lent = {});
-  PrivateBlocks end_private();
-  void release_private(const std::vector<Block>& blocks) noexcept;
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  virtual ~Allocator() = default;
+  virtual Block allocate(size_t bytes) = 0;
+  virtual void deallocate(Block block) noexcept = 0;
 };
-CachingAllocator& caching_allocator(Device device);
 
-// A test aid, per process: while on, new storages start as NaN (bytes 0xFF) and end in guard bytes, so that a kernel that
-// leaves an output unwritten or writes past its end is found out.
-void set_poison_new_memory(bool on);
-// How many poisoned storages were freed with their guard bytes overwritten.
-int64_t overwritten_guards();
+// While it lives, this thread's new storages on the device come from `allocator`, which lives as long as they do: so a
+// graph's memory stays apart from all other, and a test sees what kernels write.
+struct ScopedAllocator : Scoped<std::shared_ptr<Allocator>> {
+  ScopedAllocator(Device device, std::shared_ptr<Allocator> allocator);
+};
 
 class Storage {
  public:
   Storage(size_t bytes, Device device);
-  ~Storage();
+  ~Storage() { allocator_->deallocate(block_); }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
@@ -135,11 +112,11 @@ class Storage {
   void bump_version() { ++version_; }
 
  private:
-  CachingAllocator::Block block_;
+  std::shared_ptr<Allocator> allocator_;
+  Allocator::Block block_;
   size_t bytes_;
   Device device_;
   uint64_t version_ = 0;
-  bool guarded_ = false;
 };
 
 }  // namespace asap

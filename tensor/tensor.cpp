@@ -5,7 +5,12 @@
 
 namespace asap {
 
-Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
+Tensor Tensor::empty(const Shape& shape, DType dtype, Device device, Layout layout) {
+  if (layout == Layout::channels_last && shape.rank() == 4) {
+    const int64_t aligned = add_sizes(shape[1], kPixelAlignment - 1, "Tensor") / kPixelAlignment * kPixelAlignment;
+    const Tensor pixels = empty({shape[0], shape[2], shape[3], shape[1] == 1 ? 1 : aligned}, dtype, device);
+    return pixels.slice(3, 0, shape[1]).permute({0, 3, 1, 2});
+  }
   Tensor t;
   t.shape_ = shape;
   t.dtype_ = dtype;
@@ -14,13 +19,6 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   t.strides_ = contiguous_strides(shape);
   t.storage_ = std::make_shared<Storage>(static_cast<size_t>(shape.numel() * element), device);
   return t;
-}
-
-Tensor Tensor::empty(const Shape& shape, DType dtype, Device device, Layout layout) {
-  if (layout == Layout::row_major || shape.rank() != 4) return empty(shape, dtype, device);
-  const int64_t aligned = add_sizes(shape[1], kPixelAlignment - 1, "Tensor") / kPixelAlignment * kPixelAlignment;
-  const Tensor pixels = empty({shape[0], shape[2], shape[3], shape[1] == 1 ? 1 : aligned}, dtype, device);
-  return pixels.slice(3, 0, shape[1]).permute({0, 3, 1, 2});
 }
 
 Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device) {
@@ -244,11 +242,9 @@ void Tensor::check_writable(const char* op) const {
   }
 }
 
-Tensor Tensor::host_contiguous() const { return contiguous().to(Device::cpu); }
-
 double Tensor::item() const {
   ASAP_CHECK(numel() == 1, "item: expected one element, got shape ", shape_);
-  const Tensor host = host_contiguous();
+  const Tensor host = contiguous().to(Device::cpu);
   return dispatch_all(dtype_, [&](auto tag) { return static_cast<double>(*host.data<decltype(tag)>()); });
 }
 

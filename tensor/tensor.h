@@ -24,8 +24,8 @@ class Tensor {
   Tensor() = default;  // undefined: defined() is false, everything else throws
 
   // Uninitialised memory.
-  static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
-  static Tensor empty(const Shape& shape, DType dtype, Device device, Layout layout);
+  static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu,
+                      Layout layout = Layout::row_major);
   static Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = Device::cpu);
   static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
   static Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = Device::cpu);
@@ -110,7 +110,6 @@ class Tensor {
   std::pair<int64_t, int64_t> span() const;
   void check_dtype(DType wanted) const;
   Tensor view(const Shape& shape, const Shape& strides, int64_t offset) const;
-  Tensor host_contiguous() const;
 
   std::shared_ptr<Storage> storage_;
   Shape shape_, strides_;
@@ -129,12 +128,8 @@ Tensor Tensor::from(const std::vector<T>& values, const Shape& shape, Device dev
 
 template <class T>
 std::vector<T> Tensor::to_vector() const {
-  check_dtype(dtype_of<T>);
-  std::vector<T> values(static_cast<size_t>(numel()));
-  const Tensor packed = host_contiguous();
-  const T* first = packed.data<T>();
-  values.assign(first, first + numel());
-  return values;
+  const Tensor packed = contiguous().to(Device::cpu);
+  return {packed.data<T>(), packed.data<T>() + numel()};
 }
 
 }  // namespace asap

@@ -2,11 +2,18 @@
 #include "tests/op_cases.h"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cmath>
 #include <iostream>
 #include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <random>
 #include <utility>
+
+#include "tensor/caching_allocator.h"
 
 namespace asap::tests {
 namespace {
@@ -172,6 +179,48 @@ NaiveEverywhere::~NaiveEverywhere() {
 
 QuietErrors::QuietErrors() : before_(std::cerr.rdbuf(nowhere_.rdbuf())) {}
 QuietErrors::~QuietErrors() { std::cerr.rdbuf(before_); }
+
+namespace {
+
+std::atomic<int64_t> overwritten{0};
+
+// Blocks of the device's own allocator, kGuardBytes longer than asked for.
+class PoisonedAllocator final : public Allocator {
+ public:
+  explicit PoisonedAllocator(Device device) : device_(device) {}
+  Block allocate(size_t bytes) override {
+    const Block block = caching_allocator(device_)->allocate(bytes + kGuardBytes);
+    std::vector<unsigned char> content(bytes + kGuardBytes, 0xFF);
+    std::fill_n(content.begin() + static_cast<std::ptrdiff_t>(bytes), kGuardBytes, kGuard);
+    backend(device_).copy_from_host(content.data(), block.memory, content.size());
+    const std::lock_guard lock(mutex_);
+    asked_[block.memory] = bytes;
+    return block;
+  }
+  void deallocate(Block block) noexcept override {
+    {
+      const std::lock_guard lock(mutex_);
+      std::array<unsigned char, kGuardBytes> guard;
+      backend(device_).copy_to_host(static_cast<char*>(block.memory) + asked_[block.memory], guard.data(), kGuardBytes);
+      if (std::any_of(guard.begin(), guard.end(), [](unsigned char byte) { return byte != kGuard; })) ++overwritten;
+    }
+    caching_allocator(device_)->deallocate(block);
+  }
+
+ private:
+  static constexpr size_t kGuardBytes = 64;
+  static constexpr unsigned char kGuard = 0xA5;
+  Device device_;
+  std::mutex mutex_;
+  std::map<void*, size_t> asked_;  // bytes
+};
+
+}  // namespace
+
+PoisonedMemory::PoisonedMemory()
+    : cpu_(Device::cpu, std::make_shared<PoisonedAllocator>(Device::cpu)),
+      cuda_(Device::cuda, std::make_shared<PoisonedAllocator>(Device::cuda)) {}
+int64_t overwritten_guards() { return overwritten; }
 
 Precision precision_of(const std::string& variant) {
   if (variant.ends_with("_tf32")) return Precision::tf32;

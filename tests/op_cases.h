@@ -160,14 +160,17 @@ class QuietErrors {
 // What a variant's name says of its products: f32 unless it ends in _tf32 or _bf16.
 Precision precision_of(const std::string& variant);
 
-// New memory is full of NaN for its life.
+// For its life, memory that this thread asks for is full of NaN and ends in guard bytes: a kernel that leaves an output
+// unwritten or writes past its end is found out.
 class PoisonedMemory {
  public:
-  PoisonedMemory() { set_poison_new_memory(true); }
-  ~PoisonedMemory() { set_poison_new_memory(false); }
-  PoisonedMemory(const PoisonedMemory&) = delete;
-  PoisonedMemory& operator=(const PoisonedMemory&) = delete;
+  PoisonedMemory();
+
+ private:
+  ScopedAllocator cpu_, cuda_;
 };
+// How many blocks of poisoned memory were freed with their guard bytes overwritten.
+int64_t overwritten_guards();
 
 // What a row's results in a dtype may differ by at a precision.
 double tolerance_at(const OpCase& row, DType dtype, Precision precision);

@@ -73,7 +73,7 @@ OpCase gradient_case(const LayerRow& r) {
   row.name += "_gradients";
   for (OpInput& input : row.inputs) input.differentiable = true;
   row.slots = {&kernels::conv2d_forward, &kernels::conv2d_input_grad, &kernels::conv2d_weight_grad,
-               &kernels::instance_norm_forward, &kernels::instance_norm_backward};
+               &kernels::norm_forward, &kernels::norm_backward};
   row.run = [r](const Inputs& in) { return conv2d_instance_norm(in[0], in[1], in[2], in[3], r.conv, r.norm); };
   return row;
 }
@@ -130,7 +130,7 @@ void add_with_norm(std::vector<OpCase>& rows) {
     }
   }
   OpCase one_row = norm_case({"1x1_one_row", {2, 5, 1, 7}, {3, 5, 1, 1}, {}, kRelu}, Layout::row_major);
-  one_row.slots = {&kernels::conv2d_forward, &kernels::instance_norm_forward};
+  one_row.slots = {&kernels::conv2d_forward, &kernels::norm_forward};
   rows.push_back(one_row);
   rows.push_back(gradient_case({"3x3_zero", {2, 3, 5, 7}, {4, 3, 3, 3}, kPad1, kLeaky}));
   rows.push_back(gradient_case({"3x3_reflect_s2", {2, 4, 6, 10}, {5, 4, 3, 3}, kPad1ReflectStride2, kRelu}));

@@ -113,7 +113,7 @@ OpCase sgd_case(const char* name, const SgdParams& params) {
   return {.name = str("sgd/", name),
           .inputs = {constant(normal(kShape)), constant(normal(kShape)), constant(normal(kShape))},
           .run = [params](const Inputs& in) { return run_sgd(in, params); },
-          .slots = {&kernels::sgd},
+          .slots = {&kernels::binary},
           .not_bf16 = kF32};
 }
 

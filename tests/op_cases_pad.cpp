@@ -34,14 +34,8 @@ std::vector<OpCase> pad_cases() {
            {"replicate_parallel", {2, 3, 129, 131}, {PadMode::replicate, 1, 2, 3, 4}}}) {
     rows.push_back({.name = str("pad2d/", r.name), .inputs = {normal(r.x)},
                     .run = [p = r.params](const Inputs& in) { return pad2d(in[0], p); },
-                    .slots = {&kernels::pad2d_forward, &kernels::pad2d_backward}});
+                    .slots = {&kernels::copy}});
   }
-  const Pad2dParams one{PadMode::reflect, 1, 1, 1, 1};
-  const Shape x{1, 64, 256, 256}, y = pad2d_shape(x, one);
-  rows.push_back(timed("pad2d/reflect_1_64x256x256/forward", {normal(x)}, kernels::pad2d_forward, 0,
-                       [one](const Inputs& in) { return Variable(pad2d(in[0].value(), one)); }));
-  rows.push_back(timed("pad2d/reflect_1_64x256x256/backward", {normal(y)}, kernels::pad2d_backward, 0,
-                       [one, x](const Inputs& in) { return Variable(pad2d_backward(in[0].value(), x, one)); }));
   return rows;
 }
 

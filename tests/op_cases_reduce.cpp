@@ -1,4 +1,4 @@
-// Rows of op_cases.h: reductions, softmax.
+// Rows of op_cases.h: reductions; softmax, which is composed of them and has no kernel of its own.
 #include "tests/op_cases.h"
 
 namespace asap::tests {
@@ -72,47 +72,31 @@ std::vector<OpCase> softmaxes() {
                                 {"long", normal({3, 1031}), 1},        {"wide", normal({2, 5, 301}), 1},
                                 {"rows_parallel", normal({701, 101}), 1}, {"channels_parallel", normal({2, 35, 37, 41}), 1}};
   std::vector<OpCase> rows;
+  auto row = [&rows](const std::string& name, std::vector<OpInput> inputs, std::function<Variable(const Inputs&)> run) {
+    rows.push_back({.name = name, .inputs = std::move(inputs), .run = std::move(run)});
+  };
   for (const Row& r : shapes) {
-    rows.push_back({.name = str("softmax/", r.name), .inputs = {r.input},
-                    .run = [dim = r.dim](const Inputs& in) { return softmax(in[0], dim); },
-                    .slots = {&kernels::softmax_forward, &kernels::softmax_backward}});
-    rows.push_back({.name = str("log_softmax/", r.name), .inputs = {r.input},
-                    .run = [dim = r.dim](const Inputs& in) { return log_softmax(in[0], dim); },
-                    .slots = {&kernels::log_softmax_forward, &kernels::log_softmax_backward}});
+    row(str("softmax/", r.name), {r.input}, [dim = r.dim](const Inputs& in) { return softmax(in[0], dim); });
+    row(str("log_softmax/", r.name), {r.input}, [dim = r.dim](const Inputs& in) { return log_softmax(in[0], dim); });
   }
   for (const int dim : {0, 1, 3}) {
-    rows.push_back({.name = str("softmax/channels_last_", dim), .inputs = {normal({2, 8, 3, 5})},
-                    .run = [dim](const Inputs& in) {
-                      return softmax(channels_last(in[0]), dim) * log_softmax(channels_last(in[0]), dim);
-                    },
-                    .slots = {&kernels::softmax_forward, &kernels::softmax_backward, &kernels::log_softmax_forward,
-                              &kernels::log_softmax_backward}});
+    row(str("softmax/channels_last_", dim), {normal({2, 8, 3, 5})}, [dim](const Inputs& in) {
+      return softmax(channels_last(in[0]), dim) * log_softmax(channels_last(in[0]), dim);
+    });
   }
-  const std::vector<OpInput> halves{compact(normal({3, 7, 5})), compact(normal({3, 7, 5}))};
-  rows.push_back({.name = "softmax/bf16", .inputs = halves,
-                  .run = [](const Inputs& in) {
-                    const Tensor y = softmax(in[0].value(), 1);
-                    return Variable(add(y, softmax_backward(y, in[1].value(), 1)));
-                  },
-                  .slots = {&kernels::softmax_forward, &kernels::softmax_backward}, .tolerance = kBf16Roundings});
-  rows.push_back({.name = "log_softmax/bf16", .inputs = halves,
-                  .run = [](const Inputs& in) {
-                    const Tensor y = log_softmax(in[0].value(), 1);
-                    return Variable(add(y, log_softmax_backward(y, in[1].value(), 1)));
-                  },
-                  .slots = {&kernels::log_softmax_forward, &kernels::log_softmax_backward}, .tolerance = kBf16Roundings});
   // exp of a logit would overflow. Forward only: the true gradient is some 1e-15, below the rounding of its terms.
-  const OpInput large_logits = constant(normal({4, 9}, 100));
-  rows.push_back({.name = "softmax/large_logits", .inputs = {large_logits},
-                  .run = [](const Inputs& in) { return softmax(in[0], 1); }, .slots = {&kernels::softmax_forward}});
+  const OpInput large_logits = constant(normal({4, 9}, 1e4)), halves = compact(normal({3, 7, 5}));
+  for (const auto& [name, f] : {std::pair("softmax", &softmax), {"log_softmax", &log_softmax}}) {
+    const auto run = [f = f](const Inputs& in) { return f(in[0], 1); };
+    row(str(name, "/large_logits"), {large_logits}, run);
+    row(str(name, "/bf16"), {halves}, run);
+    rows.back().tolerance = kBf16Rounding;
+  }
   // Logits of -inf, as masks make them; some threads see no others. Forward only, since the differences are not finite.
   for (const Shape& shape : {Shape{200, 9}, Shape{2, 1031}}) {
-    rows.push_back({.name = str("softmax/masked_", shape[1]), .inputs = {constant(normal(shape)), constant(ties(shape))},
-                    .run = [](const Inputs& in) { return softmax(in[0] + log(in[1] + 1.0), 1); },
-                    .slots = {&kernels::softmax_forward}});
+    row(str("softmax/masked_", shape[1]), {constant(normal(shape)), constant(ties(shape))},
+        [](const Inputs& in) { return softmax(in[0] + log(in[1] + 1.0), 1); });
   }
-  rows.push_back({.name = "log_softmax/large_logits", .inputs = {large_logits},
-                  .run = [](const Inputs& in) { return log_softmax(in[0], 1); }, .slots = {&kernels::log_softmax_forward}});
   return rows;
 }
 
@@ -133,9 +117,6 @@ std::vector<OpCase> reduce_cases() {
                        [](const Inputs& in) { return Variable(mean(in[0].value())); }));
   rows.push_back(large("reduce/sum_channels_64x256x256", {normal({2, 64, 256, 256})}, kernels::reduce, 1,
                        [](const Inputs& in) { return Variable(sum(in[0].value(), {0, 2, 3})); }));
-  // max, subtract, exp, add, divide
-  rows.push_back(large("softmax/channels_35x256x512", {normal({1, 35, 256, 512})}, kernels::softmax_forward, 5,
-                       [](const Inputs& in) { return Variable(softmax(in[0].value(), 1)); }));
   return rows;
 }
 

@@ -3,14 +3,16 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 #include <string>
 
-#include "autograd/gradcheck.h"
 #include "autograd/ops.h"
+#include "nn/spectral_norm.h"
+#include "tests/gradcheck.h"
 #include "tests/support/skip.h"
 
 using namespace asap;
-using tests::ran;
+using namespace asap::tests;
 
 namespace {
 
@@ -125,6 +127,24 @@ TEST_CASE("a saved value that was modified in place is caught by name") {
   CHECK(values(z.grad()) == Values{1, 1});
 }
 
+TEST_CASE("softmax is right for large logits and for those of -inf") {
+  ran();
+  const double inf = std::numeric_limits<double>::infinity();
+  Variable x = leaf(Values{-inf, 1e4, 1e4, -1e4});
+  const auto gradient = [&](const Variable& y) {
+    x.zero_grad();
+    y.backward(Tensor::from(Values{1, 2, 4, 8}, {4}));
+    return values(x.grad());
+  };
+  const Variable y = softmax(x, 0), log_y = log_softmax(x, -1);
+  CHECK(values(y.value()) == Values{0, 0.5, 0.5, 0});
+  CHECK(values(log_y.value()) == Values{-inf, -std::log(2.0), -std::log(2.0), -2e4 - std::log(2.0)});
+  CHECK(gradient(y) == Values{0, -0.5, 0.5, 0});
+  CHECK(gradient(log_y) == Values{1, -5.5, -3.5, 8});
+  for (const double value : values(softmax(leaf(Values{-inf, -inf}), 0).value())) CHECK(std::isnan(value));
+  CHECK(error_of([] { softmax(leaf(Values{1}), 1); }).starts_with("softmax: "));
+}
+
 TEST_CASE("spectral norm's gradient is that of its own forward, whatever later ones made of u and v") {
   ran();
   Variable w = leaf(Shape{3, 2, 2});
@@ -135,11 +155,11 @@ TEST_CASE("spectral norm's gradient is that of its own forward, whatever later o
     y.backward(cotangent);
     return values(w.grad());
   };
-  const Variable first = spectral_norm(w, {}, u, v);
+  const Variable first = nn::spectral_norm(w, {}, u, v);
   Tensor first_u = u.clone(), first_v = v.clone();
-  const Variable second = spectral_norm(w, {}, u, v);
+  const Variable second = nn::spectral_norm(w, {}, u, v);
   CHECK(values(u) != values(first_u));
-  const Variable evaluated = spectral_norm(w, {.power_iteration = false}, first_u, first_v);
+  const Variable evaluated = nn::spectral_norm(w, {.power_iteration = false}, first_u, first_v);
   const Values wanted = gradient(evaluated), found = gradient(first);
   for (size_t i = 0; i < wanted.size(); ++i) CHECK(found[i] == doctest::Approx(wanted[i]).epsilon(1e-12));
   CHECK(gradient(second) != found);

@@ -8,10 +8,10 @@
 #include <random>
 #include <thread>
 
+#include "bench/yardsticks/peak.h"
 #include "cuda/common.cuh"
 #include "cuda/hopper.cuh"
 #include "cuda/mma.cuh"
-#include "cuda/peak.h"
 #include "tests/support/skip.h"
 
 using namespace asap;
@@ -113,17 +113,17 @@ void product_tf32(const float* a, const float* b, float* d) {
   for (int i = 0; i < 4; ++i) d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = rd[i];
 }
 
-// One warp: D = A B with A [16,16] and B [16,8] row-major in shared memory, read by ldmatrix.
+// One warp: D = A B with A [16,16] row-major and B [16,8] column by column in shared memory, read by ldmatrix.
 void product_bf16(const float* a, const float* b, float* d) {
   auto* sa = dynamic_shared<bf16>();
   bf16* sb = sa + 256;
   const int lane = threadIdx.x, g = lane / 4, t = lane % 4;
   for (int i = lane; i < 256; i += 32) sa[i] = to_bf16(a[i]);
-  for (int i = lane; i < 128; i += 32) sb[i] = to_bf16(b[i]);
+  for (int i = lane; i < 128; i += 32) sb[i % 8 * 16 + i / 8] = to_bf16(b[i]);
   __syncwarp();
   uint32_t ra[4], rb[4];
   load_matrices(ra, &sa[lane % 16 * 16 + lane / 16 * 8]);
-  load_matrices_transposed(rb, &sb[lane % 16 * 8]);
+  load_matrices(rb, &sb[lane % 8 * 16 + lane / 8 % 2 * 8]);
   const uint32_t first[2] = {rb[0], rb[1]};
   float rd[4] = {};
   mma_bf16(rd, ra, first);
@@ -152,7 +152,7 @@ void sum_clusters(const float* x, float* y, Without without) {
   if (threadIdx.x == 0) *sum = own;
   if (without != Without::first_barrier) cluster_barrier();
   float total = 0;
-  for (int rank = 0; rank < cluster_size(); ++rank) total += *of_block(sum, rank);
+  for (int rank = 0; rank < emulate::cluster_size(); ++rank) total += *of_block(sum, rank);
   if (without != Without::last_barrier) {
     cluster_arrive();
     cluster_wait();
@@ -163,7 +163,7 @@ void sum_clusters(const float* x, float* y, Without without) {
 void send_right(const float* x, float* y, bool early) {
   auto* place = dynamic_shared<float>();
   if (!early) cluster_barrier();
-  *of_block(place, (cluster_rank() + 1) % cluster_size()) = x[blockIdx.x];
+  *of_block(place, (cluster_rank() + 1) % emulate::cluster_size()) = x[blockIdx.x];
   cluster_barrier();
   y[blockIdx.x] = *place;
 }

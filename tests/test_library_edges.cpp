@@ -44,7 +44,7 @@ bool near(const Tensor& x, const Doubles& expected) {
 
 // Read by the first use of a slot, before the variants that it names are there. A child has its own.
 const char* const child = std::getenv("ASAP_EDGES_CHILD");
-const bool environment_is_set = child || setenv("ASAP_KERNEL", "sgd=mine,label_planes=missing", 1) == 0;
+const bool environment_is_set = child || setenv("ASAP_KERNEL", "adam_begin=mine,label_planes=missing", 1) == 0;
 
 // This program again with other variables, for one test case. Exit status.
 int run_child(const std::string& variables, const std::string& test_case) {
@@ -393,22 +393,19 @@ TEST_CASE("ASAP_KERNEL names a variant that is added later") {
   if (child) return;
   tests::ran();
   CHECK(environment_is_set);
-  Tensor x = Tensor::ones({2});
-  const Tensor none;
-  const std::string missing = "kernel: sgd has no variant 'mine'; it has";
-  Tensor velocity;
-  CHECK(says([&] { sgd_step(x, {}, x, velocity); }, missing));
-  { const ForcedVariant naive(kernels::sgd, "naive"); }  // whose end goes back to it
-  CHECK(kernels::sgd.forced() == "mine");
-  kernels::sgd.add(Device::cpu, "mine", [](const Tensor&, const SgdParams&, Tensor& param, Tensor&) { param.fill(7); });
-  sgd_step(x, {}, x, velocity);
-  CHECK(floats(x) == Floats{7, 7});
+  Tensor state = adam_state(1);
+  CHECK(says([&] { adam_begin({}, {}, state); }, "kernel: adam_begin has no variant 'mine'; it has"));
+  { const ForcedVariant naive(kernels::adam_begin, "naive"); }  // whose end goes back to it
+  CHECK(kernels::adam_begin.forced() == "mine");
+  kernels::adam_begin.add(Device::cpu, "mine", [](const Tensor&, const AdamParams&, Tensor& begun) { begun.fill(7); });
+  adam_begin({}, {}, state);
+  CHECK(state.select(0, 0).item() == 7);
   CHECK(says(
       [&] {
         one_hot(Tensor::zeros({1, 2, 2}, DType::i32), 2);
       },
       "kernel: label_planes has no variant 'missing'; it has"));
-  CHECK(says([&] { kernels::sgd.force("else"); }, "kernel: sgd has no variant 'else'; it has"));
+  CHECK(says([&] { kernels::adam_begin.force("else"); }, "kernel: adam_begin has no variant 'else'; it has"));
   kernels::label_planes.force("");
 }
 

@@ -5,6 +5,7 @@
 
 #include "asapnet/session.h"
 #include "nn/layers.h"
+#include "nn/spectral_norm.h"
 #include "tests/support/tiny_run.h"
 
 using namespace asap;
@@ -110,7 +111,7 @@ TEST_CASE("what may stand beside bf16") {
   CHECK(error_of([&] { instance_norm(x, rounded, two); }) ==
         "instance_norm: expected gamma to be f32 beside x of bf16, got bf16");
   Tensor u = Tensor::ones({1}, DType::bf16), v = Tensor::ones({32}, DType::bf16);
-  CHECK(error_of([&] { spectral_norm(x, {}, u, v); }) == "spectral_norm: expected w to be f32 or f64, got bf16");
+  CHECK(error_of([&] { nn::spectral_norm(x, {}, u, v); }) == "spectral_norm: expected w to be f32 or f64, got bf16");
 }
 
 namespace {

@@ -17,10 +17,9 @@
 #include <regex>
 #include <set>
 
-#include "autograd/gradcheck.h"
+#include "bench/yardsticks/yardsticks.h"
 #include "cuda/context.h"
-#include "cuda/peak.h"
-#include "cuda/yardsticks/yardsticks.h"
+#include "tests/gradcheck.h"
 #include "tests/op_cases.h"
 #include "tests/support/skip.h"
 
@@ -72,7 +71,7 @@ void check_layouts_and_bf16(const OpCase& row, const std::vector<Tensor>& expect
   constexpr int64_t kLongest = 3000;
   if (device == Device::cuda && cuda::is_emulated() && numbers(row) > kLongest) return;
   const auto check = [&](const char* what, const Setting& setting, const std::vector<Tensor>& reference) {
-    INFO(what, " in ", setting.dtype, setting.layout == Layout::channels_last ? ", channels-last" : "");
+    INFO(str(what, " in ", setting.dtype, setting.layout == Layout::channels_last ? ", channels-last" : ""));
     const PoisonedMemory poisoned;
     const std::vector<Tensor> results = evaluate(row, setting, device);
     const double difference = relative_difference(results, reference);
@@ -132,7 +131,7 @@ TEST_CASE("every kernel slot has a row in the table and a naive variant") {
     INFO(slot->name());
     CHECK_MESSAGE(covered.count(slot) == 1, "no small row of op_cases exercises this kernel");
     for (const Device device : devices()) {
-      INFO(device);
+      INFO(str(device));
       const auto variants = slot->variants(device);
       CHECK(std::find(variants.begin(), variants.end(), "naive") != variants.end());
     }
@@ -194,7 +193,7 @@ TEST_CASE("every variant of every kernel gives what naive gives") {
           for (const DType dtype : {DType::f32, DType::f64}) {
             const VariantCheck check = check_variant(row, expected, *slot, variant, dtype, device);
             const std::string name = variant_name(*slot, device, variant);
-            INFO(name, " in ", dtype, ": difference ", check.difference, ", tolerance ", check.tolerance);
+            INFO(str(name, " in ", dtype, ": difference ", check.difference, ", tolerance ", check.tolerance));
             CHECK(check.passed());
             if (variant == "naive" && device == Device::cpu)
               CHECK_MESSAGE(check.ran, "the row never calls this kernel");
@@ -223,7 +222,7 @@ TEST_CASE("random numbers do not depend on the device") {
   if (test_device() == Device::cpu) return;
   ran();
   for (const DType dtype : {DType::f32, DType::f64}) {
-    INFO(dtype);
+    INFO(str(dtype));
     // The second one's bounds are so close that most values round to the upper one.
     for (const RandomParams& params : {RandomParams{.seed = 7, .offset = 1ull << 33, .a = -1, .b = 3},
                                        RandomParams{.seed = 1ull << 40, .a = 1, .b = 1.0000001}}) {
@@ -255,8 +254,6 @@ TEST_CASE("gradients match central differences") {
 TEST_CASE("every kernel in cuda/ was launched by the cases above") {
   ran();
   if (!cuda::is_emulated() || !wanted_rows().empty()) return;
-  cuda::measure_card_peak();  // whose kernels are no slot's, nor is the next
-  cuda::flush_cache();
   const auto kernels = cuda::launched_kernels();
   int found = 0;
   for (const auto& entry : std::filesystem::directory_iterator(source_folder() + "/cuda")) {
@@ -278,5 +275,5 @@ TEST_CASE("every kernel in cuda/ was launched by the cases above") {
                     file, ": nothing launched ", name);
     }
   }
-  CHECK(found > 60);
+  CHECK(found > 20);  // the pattern finds them
 }

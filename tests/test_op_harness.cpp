@@ -109,7 +109,7 @@ TEST_CASE("where only the definition takes a call as it lies, a fast variant run
   slot.add(Device::cpu, "fast", double_packed, [](const Tensor& x, Tensor&) { return x.dtype() == DType::f32; });
   slot.add_definition(Device::cpu, double_any);
   const auto check = [](DType dtype, Layout x, Layout y, const char* variant, const Adaptations& adapted) {
-    INFO(dtype, x == kLast ? " last" : " rows", y == kLast ? " last" : " rows");
+    INFO(str(dtype, x == kLast ? " last" : " rows", y == kLast ? " last" : " rows"));
     const Call result = call(slot, dtype, x, y);
     CHECK(result.variant == variant);
     CHECK(result.adapted.repacked == adapted.repacked);
@@ -135,7 +135,7 @@ TEST_CASE("a variant that takes strides or bf16 gets tensors as they lie") {
   narrow.add(Device::cpu, "fast", double_any, {}, {.bf16 = true});
   for (Slot* slot : {&strided, &narrow}) slot->add_definition(Device::cpu, double_any);
   const auto check = [](const Slot& slot, DType dtype, Layout layout, const Adaptations& adapted) {
-    INFO(slot.name(), " ", dtype, layout == kLast ? " last" : " rows");
+    INFO(str(slot.name(), " ", dtype, layout == kLast ? " last" : " rows"));
     const Call result = call(slot, dtype, layout, layout);
     CHECK(result.variant == "fast");
     CHECK(result.adapted == adapted);

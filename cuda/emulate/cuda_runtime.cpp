@@ -148,18 +148,6 @@ void submit(const LaunchShape& shape, std::function<void()> thread) {
 
 }  // namespace asap::emulate
 
-unsigned __ballot_sync(unsigned mask, int predicate) {
-  const int vote = predicate != 0;
-  const auto* payloads = asap::emulate::exchange(mask, &vote, sizeof vote);
-  const unsigned first = asap::emulate::this_thread().linear / 32 * 32;
-  unsigned result = 0;
-  for (unsigned lane = 0; lane < 32 && first + lane < blockDim.count(); ++lane) {
-    if (asap::emulate::lane_value<int>(payloads, static_cast<int>(lane))) result |= 1u << lane;
-  }
-  return result;
-}
-int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, !predicate) == 0; }
-
 const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
     case cudaSuccess: return "no error";
@@ -218,11 +206,6 @@ cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned) {
   page_locked[*memory] = bytes;
   return cudaSuccess;
 }
-cudaError_t cudaFreeHost(void* memory) {
-  if (const cudaError_t error = cudaHostUnregister(memory); error != cudaSuccess) return error;
-  std::free(memory);
-  return cudaSuccess;
-}
 // Whole pages are registered: memory beside another's on one page cannot be.
 cudaError_t cudaHostRegister(void* memory, size_t bytes, unsigned) {
   const PageRange pages(memory, bytes);
@@ -252,20 +235,8 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
     staged =
         std::make_shared<std::vector<char>>(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
   }
-  submit_work([=] {
-    const asap::emulate::DeviceAccess access;
-    std::memcpy(to, staged ? staged->data() : from, bytes);
-  });
+  submit_work([=] { std::memcpy(to, staged ? staged->data() : from, bytes); });
   return wholly_queued || staged ? cudaSuccess : queue().wait();
-}
-cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
-  if (!fits(to, bytes)) return report(cudaErrorInvalidValue);
-  if (bytes == 0 || options().kernels_skipped) return cudaSuccess;
-  submit_work([=] {
-    const asap::emulate::DeviceAccess access;
-    std::memset(to, value, bytes);
-  });
-  return cudaSuccess;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -28,7 +27,6 @@ using dim3 = asap::emulate::Dim3;
 #define blockIdx (::asap::emulate::this_thread().block)
 #define blockDim (::asap::emulate::this_thread().block_size)
 #define gridDim (::asap::emulate::this_thread().grid_size)
-constexpr int warpSize = asap::emulate::kWarpSize;
 
 // ---- vector types -------------------------------------------------------------------------------------------------
 struct alignas(8) float2 {
@@ -36,12 +34,6 @@ struct alignas(8) float2 {
 };
 struct alignas(16) float4 {
   float x, y, z, w;
-};
-struct alignas(16) double2 {
-  double x, y;
-};
-struct alignas(8) int2 {
-  int x, y;
 };
 struct alignas(16) int4 {
   int x, y, z, w;
@@ -52,20 +44,10 @@ struct alignas(8) uint2 {
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
-struct alignas(4) uchar4 {
-  unsigned char x, y, z, w;
-};
-struct uchar3 {
-  unsigned char x, y, z;
-};
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
-inline double2 make_double2(double x, double y) { return {x, y}; }
-inline int2 make_int2(int x, int y) { return {x, y}; }
-inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
 inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
-inline uchar4 make_uchar4(unsigned char x, unsigned char y, unsigned char z, unsigned char w) { return {x, y, z, w}; }
 
 // ---- barriers and warp operations ---------------------------------------------------------------------------------
 #define __syncthreads() ::asap::emulate::block_barrier(__LINE__)
@@ -90,71 +72,22 @@ T shuffle(unsigned mask, T value, int width, const Source& source) {
 }  // namespace asap::emulate
 
 template <class T>
-T __shfl_sync(unsigned mask, T value, int source, int width = warpSize) {
+T __shfl_sync(unsigned mask, T value, int source, int width = asap::emulate::kWarpSize) {
   return asap::emulate::shuffle(mask, value, width, [=](int, int first) { return first + (source & (width - 1)); });
 }
 template <class T>
-T __shfl_xor_sync(unsigned mask, T value, int bits, int width = warpSize) {
+T __shfl_xor_sync(unsigned mask, T value, int bits, int width = asap::emulate::kWarpSize) {
   return asap::emulate::shuffle(mask, value, width, [=](int lane, int) { return lane ^ bits; });
-}
-template <class T>
-T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = warpSize) {
-  return asap::emulate::shuffle(mask, value, width, [=](int lane, int) { return lane + static_cast<int>(delta); });
-}
-template <class T>
-T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = warpSize) {
-  return asap::emulate::shuffle(mask, value, width, [=](int lane, int) { return lane - static_cast<int>(delta); });
-}
-unsigned __ballot_sync(unsigned mask, int predicate);
-inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
-int __all_sync(unsigned mask, int predicate);
-
-// ---- atomics and fences: blocks run side by side ------------------------------------------------------------------
-template <class T>
-T atomicAdd(T* address, T value) {
-  return std::atomic_ref<T>(*address).fetch_add(value);
-}
-inline unsigned atomicInc(unsigned* address, unsigned limit) {
-  std::atomic_ref<unsigned> target(*address);
-  unsigned old = target.load();
-  while (!target.compare_exchange_weak(old, old >= limit ? 0 : old + 1)) {
-  }
-  return old;
-}
-template <class T>
-T atomicMax(T* address, T value) {
-  std::atomic_ref<T> target(*address);
-  T old = target.load();
-  while (old < value && !target.compare_exchange_weak(old, value)) {
-  }
-  return old;
-}
-template <class T>
-T atomicExch(T* address, T value) {
-  return std::atomic_ref<T>(*address).exchange(value);
 }
 
 // ---- arithmetic ---------------------------------------------------------------------------------------------------
-template <class T>
-T __ldg(const T* address) {
-  return *address;
-}
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
-inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
 inline float __fdividef(float a, float b) { return a / b; }
 inline float __expf(float x) { return std::exp(x); }
-inline float __logf(float x) { return std::log(x); }
 inline float sinpif(float x) { return static_cast<float>(std::sin(M_PI * static_cast<double>(x))); }
 inline float cospif(float x) { return static_cast<float>(std::cos(M_PI * static_cast<double>(x))); }
-inline double sinpi(double x) { return std::sin(M_PI * x); }
-inline double cospi(double x) { return std::cos(M_PI * x); }
 inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
-inline int __float_as_int(float x) { return std::bit_cast<int>(x); }
-inline float __int_as_float(int x) { return std::bit_cast<float>(x); }
-inline int __popc(unsigned x) { return std::popcount(x); }
-inline int __ffs(int x) { return __builtin_ffs(x); }
-inline int __clz(int x) { return std::countl_zero(static_cast<unsigned>(x)); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>((uint64_t{a} * b) >> 32); }
 using std::max;
 using std::min;
@@ -187,11 +120,7 @@ using cudaStream_t = CUstream_st*;
 using cudaEvent_t = CUevent_st*;
 using cudaGraph_t = CUgraph_st*;
 using cudaGraphExec_t = CUgraphExec_st*;
-enum cudaStreamCaptureMode {
-  cudaStreamCaptureModeGlobal,
-  cudaStreamCaptureModeThreadLocal,
-  cudaStreamCaptureModeRelaxed
-};
+enum cudaStreamCaptureMode { cudaStreamCaptureModeRelaxed };
 enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone = 0, cudaStreamCaptureStatusActive = 1 };
 constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0,
                    cudaHostRegisterDefault = 0;
@@ -207,11 +136,9 @@ cudaError_t cudaMalloc(void** memory, size_t bytes);
 cudaError_t cudaFree(void* memory);
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
 cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned flags);
-cudaError_t cudaFreeHost(void* memory);
 cudaError_t cudaHostRegister(void* memory, size_t bytes, unsigned flags);
 cudaError_t cudaHostUnregister(void* memory);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
-cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);

@@ -201,13 +201,13 @@ bool release_block(Block& block) {
 // Says what `waiting` waits for in vain, if `other` is to blame.
 void blame(const Fiber& waiting, const Fiber& other) {
   if (other.state == State::done) {
-    fail("kernel ", where(), ": ", thread_name(other), " has ended, but ", thread_name(waiting),
-         " waits at a barrier (", barrier_name(waiting), ")");
+    kernel_error(str(thread_name(other), " has ended, but ", thread_name(waiting), " waits at a barrier (",
+                     barrier_name(waiting), ")"));
   }
   if (other.state != waiting.state ||
       (other.state == State::at_barrier && other.barrier_site != waiting.barrier_site)) {
-    fail("kernel ", where(), ": ", thread_name(other), " and ", thread_name(waiting), " wait at different barriers (",
-         barrier_name(other), " and ", barrier_name(waiting), ")");
+    kernel_error(str(thread_name(other), " and ", thread_name(waiting), " wait at different barriers (",
+                     barrier_name(other), " and ", barrier_name(waiting), ")"));
   }
 }
 
@@ -215,8 +215,8 @@ void blame(const Fiber& waiting, const Fiber& other) {
 void release_barrier(Core& here) {
   for_each_fiber(here, [&](const Fiber& fiber) {
     if (fiber.state == State::at_exchange) {
-      fail("kernel ", where(), ": ", thread_name(fiber), " waits for ",
-           fiber.partners == kWarpgroup ? "threads of its warpgroup" : "lanes of its warp", " that never come");
+      kernel_error(str(thread_name(fiber), " waits for ",
+                       fiber.partners == kWarpgroup ? "threads of its warpgroup" : "lanes of its warp", " that never come"));
     }
   });
   bool released = release_cluster(here);
@@ -242,7 +242,7 @@ void start_threads(Core& here, Block& block) {
 // Other blocks of the cluster may read too late: they find NaN.
 void end_threads(Core& here, Block& block) {
   if (!block.shared.end_is_intact()) {
-    fail("kernel ", where(), ": ", thread_name(block.fibers[0]), "'s block wrote behind its dynamic shared memory");
+    kernel_error(thread_name(block.fibers[0]) + "'s block wrote behind its dynamic shared memory");
   }
   if (here.shape->cluster > 1) block.shared.start_block(here.shape->shared_bytes);
 }
@@ -436,7 +436,6 @@ std::vector<std::string> launched_kernels() {
 }
 
 void run_grid(const LaunchShape& shape, const std::function<void()>& thread) {
-  const DeviceAccess access;
   const uint64_t clusters = uint64_t{shape.grid.x} * shape.grid.y * shape.grid.z / shape.cluster;
   std::vector<unsigned> cluster_order;
   fill_order(cluster_order, clusters, 0);

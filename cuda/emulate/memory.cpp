@@ -35,7 +35,7 @@ void on_bad_access(int signal, siginfo_t* info, void*) {
   const std::string place = where();
   std::fprintf(stderr, "emulate: %s at address %p, %s\n",
                signal == SIGSEGV ? "access outside of device memory" : "bad access", info->si_addr,
-               place.empty() ? "outside of any kernel (does the host follow a device pointer?)" : place.c_str());
+               place.empty() ? "outside of any kernel" : place.c_str());
   ::signal(signal, SIG_DFL);
   raise(signal);
 }
@@ -44,25 +44,16 @@ struct Heap {
   std::mutex mutex;
   std::map<char*, Block> blocks;  // by first byte
   size_t used = 0, capacity;
-  int open = 0;  // DeviceAccess objects alive
-  bool protect;
 
   Heap() {
     const char* mib = std::getenv("ASAP_EMULATE_MEMORY_MIB");
     capacity = (mib ? std::strtoull(mib, nullptr, 10) : 4096) << 20;
-    const char* wanted = std::getenv("ASAP_EMULATE_PROTECT");
-    protect = wanted && std::string(wanted) == "1";
 #if !defined(__SANITIZE_ADDRESS__)
     struct sigaction action = {};
     action.sa_sigaction = on_bad_access;
     action.sa_flags = SA_SIGINFO;
     sigaction(SIGSEGV, &action, nullptr);
 #endif
-  }
-  int access() const { return !protect || open > 0 ? PROT_READ | PROT_WRITE : PROT_NONE; }
-  void set_access() {
-    if (!protect) return;
-    for (const auto& [start, block] : blocks) mprotect(block.mapping, block.mapped, access());
   }
 };
 
@@ -91,7 +82,7 @@ void* map_block(size_t bytes, Block& block) {
   void* memory = mmap(nullptr, mapped + kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
   block = {.mapping = static_cast<char*>(memory), .mapped = mapped, .bytes = bytes};
-  mprotect(memory, mapped, heap().access());
+  mprotect(memory, mapped, PROT_READ | PROT_WRITE);
   return block.mapping + mapped - rounded;
 }
 void unmap_block(const Block& block) { munmap(block.mapping, block.mapped + kPage); }
@@ -135,17 +126,6 @@ bool is_device_memory(const void* p, size_t bytes) {
   if (found == h.blocks.begin()) return false;
   --found;
   return first + bytes <= found->first + found->second.bytes;
-}
-
-DeviceAccess::DeviceAccess() {
-  Heap& h = heap();
-  const std::lock_guard lock(h.mutex);
-  if (h.open++ == 0) h.set_access();
-}
-DeviceAccess::~DeviceAccess() {
-  Heap& h = heap();
-  const std::lock_guard lock(h.mutex);
-  if (--h.open == 0) h.set_access();
 }
 
 SharedMemory::SharedMemory()

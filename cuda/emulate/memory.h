@@ -1,7 +1,6 @@
 // The emulated card's memory. Every block from the device heap ends at an unreachable page, so that an access behind it
-// ends the program with the kernel's name; under AddressSanitizer blocks come from malloc, which tells more. With
-// ASAP_EMULATE_PROTECT=1 the whole heap is unreachable while no kernel and no copy runs: host code that follows a device
-// pointer ends the program too. Used by cuda_runtime.cpp and fibers.cpp.
+// ends the program with the kernel's name; under AddressSanitizer blocks come from malloc, which tells more. Used by
+// cuda_runtime.cpp and fibers.cpp.
 #pragma once
 
 #include <cstddef>
@@ -18,15 +17,6 @@ size_t device_bytes_free();
 size_t device_bytes_total();
 // Whether [p, p + bytes) lies within one block of the heap.
 bool is_device_memory(const void* p, size_t bytes);
-
-// Opens the heap for its life, where ASAP_EMULATE_PROTECT closed it. Nests.
-class DeviceAccess {
- public:
-  DeviceAccess();
-  ~DeviceAccess();
-  DeviceAccess(const DeviceAccess&) = delete;
-  DeviceAccess& operator=(const DeviceAccess&) = delete;
-};
 
 // The dynamic shared memory of a block: starts at a multiple of 1024 and as NaN, ends at an unreachable page but for what
 // rounding up to 1024 leaves. Matrix products read it through a proxy of their own: they see what it held at the last

@@ -5,11 +5,6 @@
 namespace asap::cpu {
 namespace {
 
-// x or dx, and w or dw.
-bool is_depthwise(const Tensor& x, const Tensor& w, const Conv2dParams& p) {
-  return p.groups == x.size(1) && p.groups == w.size(0);
-}
-
 bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
   return x.dtype() == DType::f32 && winograd_pays(conv2d_sizes(x, w, p, y), p);
 }
@@ -18,22 +13,16 @@ bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams& p, con
 
 void register_conv2d() {
   auto& forward = kernels::conv2d_forward;
-  forward.add(Device::cpu, "depthwise", conv2d_forward_depthwise,
-              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor&) { return is_depthwise(x, w, p); });
   forward.add(Device::cpu, "winograd", conv2d_forward_winograd,
               [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_winograd(x, w, p, y); });
   forward.add(Device::cpu, "implicit_gemm", conv2d_forward_implicit_gemm);
 
   auto& input_grad = kernels::conv2d_input_grad;
-  input_grad.add(Device::cpu, "depthwise", conv2d_input_grad_depthwise,
-                 [](const Tensor&, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return is_depthwise(dx, w, p); });
   input_grad.add(Device::cpu, "winograd", conv2d_input_grad_winograd,
                  [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_winograd(dx, w, p, dy); });
   input_grad.add(Device::cpu, "implicit_gemm", conv2d_input_grad_implicit_gemm);
 
   auto& weight_grad = kernels::conv2d_weight_grad;
-  weight_grad.add(Device::cpu, "depthwise", conv2d_weight_grad_depthwise,
-                  [](const Tensor& x, const Tensor&, const Conv2dParams& p, Tensor& dw) { return is_depthwise(x, dw, p); });
   weight_grad.add(Device::cpu, "winograd", conv2d_weight_grad_winograd,
                   [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) { return takes_winograd(x, dw, p, dy); });
   weight_grad.add(Device::cpu, "implicit_gemm", conv2d_weight_grad_implicit_gemm);

@@ -1,6 +1,5 @@
-// Variants of the three convolution kernels beside the definition (../definitions/conv2d.h): conv2d_depthwise.cpp,
-// conv2d_winograd.cpp, and as matrix products conv2d_implicit_gemm.cpp and conv2d_weight_grad.cpp. Registered in order of
-// speed by conv2d.cpp.
+// Variants of the three convolution kernels beside the definition (../definitions/conv2d.h): conv2d_winograd.cpp, and as
+// matrix products conv2d_implicit_gemm.cpp and conv2d_weight_grad.cpp. Registered in order of speed by conv2d.cpp.
 // Shapes as in kernels.h: x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW]; f32 and f64.
 #pragma once
 
@@ -69,10 +68,5 @@ bool winograd_pays(const Conv2dSizes&, const Conv2dParams&);
 void conv2d_forward_winograd(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
 void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_winograd(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
-
-// Only where groups == C == O.
-void conv2d_forward_depthwise(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
-void conv2d_input_grad_depthwise(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
-void conv2d_weight_grad_depthwise(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
 }  // namespace asap::cpu

@@ -1,6 +1,6 @@
 // Convolution with instance norm behind it: the fast convolution into y, then the norm in place.
-#include "tensor/cpu/norm.h"
 #include "tensor/cpu/register.h"
+#include "tensor/kernels.h"
 
 namespace asap::cpu {
 namespace {
@@ -9,7 +9,7 @@ void convolve_then_norm(const Tensor& x, const Tensor& w, const Tensor& gamma, c
                         const Conv2dParams& conv_params, const NormParams& norm_params, Tensor& y) {
   kernels::conv2d_forward.run(Device::cpu, x, w, Tensor(), conv_params, y);
   Tensor mean = Tensor::like(y, {y.size(0), y.size(1)}), rstd = Tensor::like(mean);
-  instance_norm_in_place(gamma, beta, norm_params, y, mean, rstd);
+  kernels::norm_forward.run(Device::cpu, y, gamma, beta, norm_params, y, mean, rstd);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Elementwise kernels: unary, its derivative, binary with broadcasting. `vectorized` compiles one loop per operation out of
-// the definitions (float exp, tanh, log and their kin from vector_math.h); bf16 is computed in float. Next: strided.h.
+// the definitions (float exp, tanh and sigmoid from vector_math.h); bf16 is computed in float. Next: strided.h.
 #include <type_traits>
 
 #include "tensor/cpu/register.h"
@@ -10,29 +10,15 @@
 namespace asap::cpu {
 namespace {
 
-// evaluate() and derivative() with the branchless float functions where there is one.
+// evaluate() with the branchless float function where there is one.
 template <UnaryOp op, class T>
 [[gnu::always_inline]] inline T evaluate_fast(T x, T a, T b) {
   if constexpr (std::is_same_v<T, float>) {
     if constexpr (op == UnaryOp::tanh) return vector_math::tanh(x);
     if constexpr (op == UnaryOp::sigmoid) return vector_math::sigmoid(x);
     if constexpr (op == UnaryOp::exp) return vector_math::exp(x);
-    if constexpr (op == UnaryOp::log) return vector_math::log(x);
-    if constexpr (op == UnaryOp::softplus) return vector_math::softplus(x);
   }
   return evaluate(op, x, a, b);
-}
-template <UnaryOp op, class T>
-[[gnu::always_inline]] inline T derivative_fast(T s, T a, T b) {
-  if constexpr (op == UnaryOp::softplus && std::is_same_v<T, float>) return vector_math::sigmoid(s);
-  return derivative(op, s, a, b);
-}
-
-// Calls f(T{}, C{}): the type that is stored and the one that is computed in.
-template <class F>
-void dispatch(DType dtype, const char* op, const F& f) {
-  if (dtype == DType::bf16) return f(bf16{}, float{});
-  dispatch_floating(dtype, op, [&](auto tag) { f(tag, tag); });
 }
 
 // y[i] = f(x[i]). ivdep: y may be x itself, but is never x shifted.
@@ -68,7 +54,7 @@ void map_run(const T* a, int64_t a_stride, const T* b, int64_t b_stride, T* y, i
 
 void unary_vectorized(UnaryOp op, const Tensor& x, const UnaryParams& params, Tensor& y) {
   const auto loop = merged_loop<2>({&x, &y});
-  dispatch(x.dtype(), "unary", [&](auto stored, auto computed) {
+  dispatch_stored(x.dtype(), "unary", [&](auto stored, auto computed) {
     using T = decltype(stored);
     using C = decltype(computed);
     const T* from = x.data<T>();
@@ -96,18 +82,18 @@ void map(const Tensor& a, const Tensor& b, Tensor& y, const F& f) {
 
 void unary_backward_vectorized(UnaryOp op, const Tensor& saved, const Tensor& dy, const UnaryParams& params,
                                Tensor& dx) {
-  dispatch(dy.dtype(), "unary_backward", [&](auto stored, auto computed) {
+  dispatch_stored(dy.dtype(), "unary_backward", [&](auto stored, auto computed) {
     using C = decltype(computed);
     const C a = static_cast<C>(params.a), b = static_cast<C>(params.b);
     with_constant(op, [&](auto constant) {
       map<decltype(stored)>(
-          saved, dy, dx, [a, b](C s, C grad) { return derivative_fast<decltype(constant)::value, C>(s, a, b) * grad; });
+          saved, dy, dx, [a, b](C s, C grad) { return derivative(decltype(constant)::value, s, a, b) * grad; });
     });
   });
 }
 
 void binary_vectorized(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y) {
-  dispatch(y.dtype(), "binary", [&](auto stored, auto computed) {
+  dispatch_stored(y.dtype(), "binary", [&](auto stored, auto computed) {
     using C = decltype(computed);
     with_constant(op, [&](auto constant) {
       map<decltype(stored)>(a, b, y, [](C u, C v) { return evaluate(decltype(constant)::value, u, v); });

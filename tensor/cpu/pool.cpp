@@ -1,5 +1,5 @@
-// Average and maximum pooling of the last two dimensions, forward and backward: an average is a sum over rows, then a sum
-// over columns. Next: resize.cpp.
+// The model's two poolings, each with a stride of 2: the discriminator's average of 3x3 windows, the perceptual net's maximum of
+// 2x2 ones. Others are left to the definition. Next: matmul.cpp.
 #include <vector>
 
 #include "tensor/cpu/register.h"
@@ -9,217 +9,133 @@
 namespace asap::cpu {
 namespace {
 
-using definitions::is_better, definitions::Range, definitions::window_of;
+using definitions::is_better, definitions::window_of, definitions::windows_on;
 
-// Calls f(plane, row, buffer) for every row of every plane, spread over the threads; each thread has a zeroed buffer.
-template <class T, class F>
-void parallel_rows(int64_t planes, int64_t rows, int64_t width, int64_t buffer_size, const F& f) {
-  const int64_t grain = std::max<int64_t>(kGrain / std::max<int64_t>(width, 1), 1);
-  parallel_for(planes * rows, grain, [&](int64_t begin, int64_t end) {
-    std::vector<T> buffer(static_cast<size_t>(buffer_size));
-    for (int64_t k = begin; k < end; ++k) f(k / rows, k % rows, buffer.data());
-  });
-}
-
-// Calls f(kernel, stride), as compile-time constants where they are one of the common pairs.
+// Calls f(plane, row) for every row of every plane of x, spread over the threads.
 template <class F>
-void with_window(int64_t kernel, int64_t stride, const F& f) {
-  using std::integral_constant;
-  if (kernel == 3 && stride == 2) return f(integral_constant<int64_t, 3>{}, integral_constant<int64_t, 2>{});
-  if (kernel == 2 && stride == 2) return f(integral_constant<int64_t, 2>{}, integral_constant<int64_t, 2>{});
-  f(kernel, stride);
-}
-
-// How many rows or columns a window averages: those inside 0..n-1, or all of its own with count_include_pad.
-int64_t window_count(int64_t o, int64_t n, int64_t kernel, int64_t stride, int64_t padding, bool count_include_pad) {
-  return count_include_pad ? kernel : window_of(o, n, kernel, stride, padding).size();
-}
-int64_t row_count(int64_t o, int64_t H, const Pool2dParams& p) {
-  return window_count(o, H, p.kernel.h, p.stride.h, p.padding.h, p.count_include_pad);
-}
-template <class T>
-std::vector<T> column_counts(int64_t W, int64_t OW, const Pool2dParams& p) {
-  std::vector<T> counts;
-  for (int64_t j = 0; j < OW; ++j) {
-    counts.push_back(static_cast<T>(window_count(j, W, p.kernel.w, p.stride.w, p.padding.w, p.count_include_pad)));
-  }
-  return counts;
-}
-
-template <class T>
-void add_row(const T* x, int64_t n, T* sums) {
-#pragma GCC ivdep
-  for (int64_t i = 0; i < n; ++i) sums[i] += x[i];
-}
-
-// y[j] = sum of window j of the padded row, divided by rows * columns[j].
-template <class T>
-void average_columns(const T* padded, const Pool2dParams& p, T rows, const T* columns, int64_t OW, T* y) {
-  with_window(p.kernel.w, p.stride.w, [=](auto kernel, auto stride) {
-#pragma GCC ivdep
-    for (int64_t j = 0; j < OW; ++j) {
-      T sum = 0;
-      for (int64_t k = 0; k < kernel; ++k) sum += padded[j * stride + k];
-      y[j] = sum / (rows * columns[j]);
-    }
+void parallel_rows(const Tensor& x, const F& f) {
+  const int64_t rows = x.size(2);
+  parallel_for(x.size(0) * x.size(1) * rows, std::max<int64_t>(kGrain / x.size(3), 1), [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) f(k / rows, k % rows);
   });
 }
 
-void avg_pool2d_forward_rows(const Tensor& x, const Pool2dParams& p, Tensor& y) {
-  dispatch_floating(x.dtype(), "avg_pool2d", [&](auto tag) {
-    using T = decltype(tag);
+// What an average of window (i, j) divides by.
+template <class T>
+class Divisors {
+ public:
+  Divisors(const Tensor& x, const Tensor& y, const Pool2dParams& p)
+      : heights_(sizes(x.size(2), y.size(2), p)), widths_(sizes(x.size(3), y.size(3), p)) {}
+  T operator()(int64_t i, int64_t j) const {
+    return heights_[static_cast<size_t>(i)] * widths_[static_cast<size_t>(j)];
+  }
+
+ private:
+  // How many of 0..n-1 each window counts.
+  static std::vector<T> sizes(int64_t n, int64_t windows, const Pool2dParams& p) {
+    std::vector<T> result;
+    for (int64_t o = 0; o < windows; ++o) {
+      result.push_back(static_cast<T>(p.count_include_pad ? 3 : window_of<int64_t>(o, n, 3, 2, 1).size()));
+    }
+    return result;
+  }
+  const std::vector<T> heights_, widths_;
+};
+
+// Three rows become one, of which every second column sums three.
+void avg_pool2d_forward_3x3_s2(const Tensor& x, const Pool2dParams& p, Tensor& y) {
+  dispatch_floating(x.dtype(), "avg_pool2d", [&]<class T>(T) {
     const int64_t H = x.size(2), W = x.size(3), OH = y.size(2), OW = y.size(3);
+    const Divisors<T> divisor(x, y, p);
     const T* from = x.data<T>();
     T* to = y.data<T>();
-    const std::vector<T> columns = column_counts<T>(W, OW, p);
-    // The buffer is a row of sums between two paddings that stay zero.
-    const int64_t padded_size = W + 2 * p.padding.w;
-    parallel_rows<T>(x.size(0) * x.size(1), OH, p.kernel.h * W, padded_size, [&](int64_t plane, int64_t i, T* padded) {
-      const Range rows = window_of(i, H, p.kernel.h, p.stride.h, p.padding.h);
-      T* sums = padded + p.padding.w;
-      std::copy_n(from + (plane * H + rows.begin) * W, W, sums);
-      for (int64_t h = rows.begin + 1; h < rows.end; ++h) add_row(from + (plane * H + h) * W, W, sums);
-      average_columns(padded, p, static_cast<T>(row_count(i, H, p)), columns.data(), OW, to + (plane * OH + i) * OW);
-    });
-  });
-}
-
-// shares[j] = what row h of dx gets from output column j: the sum over the output rows whose windows cover h.
-template <class T>
-void covering_shares(const T* dy, int64_t h, int64_t H, int64_t OH, int64_t OW, const Pool2dParams& p, const T* columns,
-                     T* shares) {
-  std::fill_n(shares, OW, T(0));
-  const int64_t last = std::min((h + p.padding.h) / p.stride.h, OH - 1);
-  for (int64_t i = last; i >= 0 && i * p.stride.h - p.padding.h + p.kernel.h > h; --i) {
-    const T rows = static_cast<T>(row_count(i, H, p));
-    const T* row = dy + i * OW;
-#pragma GCC ivdep
-    for (int64_t j = 0; j < OW; ++j) shares[j] += row[j] / (rows * columns[j]);
-  }
-}
-
-// Position j*stride + f of the padded row is covered by windows j, j-1, .., j-m as long as f + m*stride < kernel.
-// For stride 2 the sum share[0] + share[-1] + .. is unrolled, so that even and odd positions become one vector loop.
-template <int64_t kernel, int64_t f, class T>
-T covering_sum(const T* share) {
-  if constexpr (f >= kernel) {
-    return 0;
-  } else {
-    return *share + covering_sum<kernel, f + 2>(share - 1);
-  }
-}
-template <int64_t kernel, class T>
-void spread_columns_stride2(const T* shares, int64_t steps, T* padded) {
-#pragma GCC ivdep
-  for (int64_t j = 0; j < steps; ++j) {
-    padded[2 * j] = covering_sum<kernel, 0>(shares + j);
-    padded[2 * j + 1] = covering_sum<kernel, 1>(shares + j);
-  }
-}
-
-template <class T>
-void spread_columns(const T* shares, const Pool2dParams& p, int64_t steps, T* padded) {
-  const int64_t K = p.kernel.w, S = p.stride.w;
-  if (K == 3 && S == 2) return spread_columns_stride2<3>(shares, steps, padded);
-  if (K == 2 && S == 2) return spread_columns_stride2<2>(shares, steps, padded);
-  for (int64_t j = 0; j < steps; ++j) {
-    for (int64_t f = 0; f < S; ++f) {
-      T sum = 0;
-      for (int64_t m = 0; f + m * S < K; ++m) sum += shares[j - m];
-      padded[j * S + f] = sum;
-    }
-  }
-}
-
-void avg_pool2d_backward_rows(const Tensor& dy, const Pool2dParams& p, Tensor& dx) {
-  dispatch_floating(dy.dtype(), "avg_pool2d_backward", [&](auto tag) {
-    using T = decltype(tag);
-    const int64_t H = dx.size(2), W = dx.size(3), OH = dy.size(2), OW = dy.size(3);
-    const T* grad = dy.data<T>();
-    T* to = dx.data<T>();
-    const std::vector<T> columns = column_counts<T>(W, OW, p);
-    // Buffer: zeros before the first share, the shares, zeros up to the last step; then the padded row.
-    const int64_t before = (p.kernel.w - 1) / p.stride.w, steps = (W + p.padding.w + p.stride.w - 1) / p.stride.w;
-    const int64_t shares_size = before + std::max(steps, OW), buffer_size = shares_size + steps * p.stride.w;
-    parallel_rows<T>(dx.size(0) * dx.size(1), H, p.kernel.h * W, buffer_size, [&](int64_t plane, int64_t h, T* buffer) {
-      T *shares = buffer + before, *padded = buffer + shares_size;
-      covering_shares(grad + plane * OH * OW, h, H, OH, OW, p, columns.data(), shares);
-      spread_columns(shares, p, steps, padded);
-      std::copy_n(padded + p.padding.w, W, to + (plane * H + h) * W);
-    });
-  });
-}
-
-// One row of windows; 2x2 windows that neither overlap nor leave the picture become a loop without branches.
-template <class T>
-void max_pool_row(const T* x, int64_t H, int64_t W, const Pool2dParams& p, int64_t i, int64_t OW, T* y,
-                  int32_t* index) {
-  if (p.kernel == Size2(2) && p.stride == Size2(2) && p.padding == Size2(0)) {
-    const int32_t first = static_cast<int32_t>(2 * i * W), below = static_cast<int32_t>(W);
-    const T *top = x + first, *bottom = top + W;
-#pragma GCC ivdep
-    for (int32_t j = 0; j < static_cast<int32_t>(OW); ++j) {
-      const T a = top[2 * j], b = top[2 * j + 1], c = bottom[2 * j], d = bottom[2 * j + 1];
-      const bool right = is_better(b, a), right_below = is_better(d, c);
-      const T upper = right ? b : a, lower = right_below ? d : c;
-      const bool down = is_better(lower, upper);
-      y[j] = down ? lower : upper;
-      index[j] = first + 2 * j + (down ? below + (right_below ? 1 : 0) : (right ? 1 : 0));
-    }
-    return;
-  }
-  const Range rows = window_of(i, H, p.kernel.h, p.stride.h, p.padding.h);
-  for (int64_t j = 0; j < OW; ++j) {
-    const Range columns = window_of(j, W, p.kernel.w, p.stride.w, p.padding.w);
-    int64_t best = rows.begin * W + columns.begin;
-    for (int64_t h = rows.begin; h < rows.end; ++h) {
-      for (int64_t w = columns.begin; w < columns.end; ++w) {
-        if (is_better(x[h * W + w], x[best])) best = h * W + w;
+    parallel_rows(y, [&](int64_t plane, int64_t i) {
+      std::vector<T> padded(static_cast<size_t>(W + 2));
+      T *sums = padded.data(), *out = to + (plane * OH + i) * OW;
+      const auto rows = window_of<int64_t>(i, H, 3, 2, 1);
+      for (int64_t h = rows.begin; h < rows.end; ++h) {
+        const T* row = from + (plane * H + h) * W;
+        for (int64_t w = 0; w < W; ++w) sums[w + 1] += row[w];
       }
-    }
-    y[j] = x[best];
-    index[j] = static_cast<int32_t>(best);
-  }
-}
-
-void max_pool2d_forward_rows(const Tensor& x, const Pool2dParams& p, Tensor& y, Tensor& index) {
-  dispatch_floating(x.dtype(), "max_pool2d", [&](auto tag) {
-    using T = decltype(tag);
-    const int64_t H = x.size(2), W = x.size(3), OH = y.size(2), OW = y.size(3);
-    const T* from = x.data<T>();
-    T* to = y.data<T>();
-    int32_t* at = index.data<int32_t>();
-    parallel_rows<T>(x.size(0) * x.size(1), OH, p.kernel.h * W, 0, [&](int64_t plane, int64_t i, T*) {
-      const int64_t row = (plane * OH + i) * OW;
-      max_pool_row(from + plane * H * W, H, W, p, i, OW, to + row, at + row);
+      for (int64_t j = 0; j < OW; ++j) out[j] = (sums[2 * j] + sums[2 * j + 1] + sums[2 * j + 2]) / divisor(i, j);
     });
   });
 }
 
-void max_pool2d_backward_planes(const Tensor& dy, const Tensor& index, const Pool2dParams&, Tensor& dx) {
-  dispatch_floating(dy.dtype(), "max_pool2d_backward", [&](auto tag) {
-    using T = decltype(tag);
-    const T* grad = dy.data<T>();
-    const int32_t* at = index.data<int32_t>();
+// A row of dx sums the windows of up to two rows of dy. An even column lies in one of them, an odd one in two neighbours.
+void avg_pool2d_backward_3x3_s2(const Tensor& dy, const Pool2dParams& p, Tensor& dx) {
+  dispatch_floating(dy.dtype(), "avg_pool2d_backward", [&]<class T>(T) {
+    const int64_t H = dx.size(2), W = dx.size(3), OH = dy.size(2), OW = dy.size(3);
+    const Divisors<T> divisor(dx, dy, p);
+    const T* from = dy.data<T>();
     T* to = dx.data<T>();
-    const int64_t out_plane = dy.size(2) * dy.size(3), in_plane = dx.size(2) * dx.size(3);
-    parallel_for(dx.size(0) * dx.size(1), std::max<int64_t>(kGrain / std::max<int64_t>(in_plane, 1), 1),
-                 [&](int64_t begin, int64_t end) {
-                   for (int64_t plane = begin; plane < end; ++plane) {
-                     std::fill_n(to + plane * in_plane, in_plane, T(0));
-                     for (int64_t o = plane * out_plane; o < (plane + 1) * out_plane; ++o)
-                       to[plane * in_plane + at[o]] += grad[o];
-                   }
-                 });
+    parallel_rows(dx, [&](int64_t plane, int64_t h) {
+      std::vector<T> padded(static_cast<size_t>(OW + 1));
+      T *shares = padded.data(), *out = to + (plane * H + h) * W;
+      const auto rows = windows_on<int64_t>(h, OH, 3, 2, 1);
+      for (int64_t i = rows.begin; i < rows.end; ++i) {
+        const T* row = from + (plane * OH + i) * OW;
+        for (int64_t j = 0; j < OW; ++j) shares[j] += row[j] / divisor(i, j);
+      }
+      for (int64_t j = 0; j < W / 2; ++j) out[2 * j] = shares[j], out[2 * j + 1] = shares[j] + shares[j + 1];
+      if (W % 2 == 1) out[W - 1] = shares[W / 2];
+    });
   });
 }
+
+// Without branches, so that a row is one loop of vectors.
+void max_pool2d_forward_2x2_s2(const Tensor& x, const Pool2dParams&, Tensor& y, Tensor& index) {
+  dispatch_floating(x.dtype(), "max_pool2d", [&]<class T>(T) {
+    const int64_t H = x.size(2), W = x.size(3), OH = y.size(2), OW = y.size(3);
+    const T* from = x.data<T>();
+    T* to = y.data<T>();
+    int32_t* indices = index.data<int32_t>();
+    parallel_rows(y, [&](int64_t plane, int64_t i) {
+      const int32_t first = static_cast<int32_t>(2 * i * W), below = static_cast<int32_t>(W);
+      const T *top = from + plane * H * W + first, *bottom = top + W;
+      T* out = to + (plane * OH + i) * OW;
+      int32_t* at = indices + (plane * OH + i) * OW;
+#pragma GCC ivdep
+      for (int32_t j = 0; j < static_cast<int32_t>(OW); ++j) {
+        const T a = top[2 * j], b = top[2 * j + 1], c = bottom[2 * j], d = bottom[2 * j + 1];
+        const bool right = is_better(b, a), right_below = is_better(d, c);
+        const T upper = right ? b : a, lower = right_below ? d : c;
+        const bool down = is_better(lower, upper);
+        out[j] = down ? lower : upper;
+        at[j] = first + 2 * j + (down ? below + (right_below ? 1 : 0) : (right ? 1 : 0));
+      }
+    });
+  });
+}
+
+// Of any windows: a plane's are one thread's.
+void max_pool2d_backward_planes(const Tensor& dy, const Tensor& index, const Pool2dParams&, Tensor& dx) {
+  dispatch_floating(dy.dtype(), "max_pool2d_backward", [&]<class T>(T) {
+    const int64_t inputs = dx.size(2) * dx.size(3), outputs = dy.size(2) * dy.size(3);
+    const T* from = dy.data<T>();
+    const int32_t* indices = index.data<int32_t>();
+    T* to = dx.data<T>();
+    parallel_for(dx.size(0) * dx.size(1), std::max<int64_t>(kGrain / inputs, 1), [&](int64_t begin, int64_t end) {
+      std::fill(to + begin * inputs, to + end * inputs, T(0));
+      for (int64_t plane = begin; plane < end; ++plane) {
+        for (int64_t o = plane * outputs; o < (plane + 1) * outputs; ++o) to[plane * inputs + indices[o]] += from[o];
+      }
+    });
+  });
+}
+
+bool is_3x3_s2(const Pool2dParams& p) { return p.kernel == Size2(3) && p.stride == Size2(2) && p.padding == Size2(1); }
+bool is_2x2_s2(const Pool2dParams& p) { return p.kernel == Size2(2) && p.stride == Size2(2) && p.padding == Size2(0); }
 
 }  // namespace
 
 void register_pool() {
-  kernels::avg_pool2d_forward.add(Device::cpu, "rows", avg_pool2d_forward_rows);
-  kernels::avg_pool2d_backward.add(Device::cpu, "rows", avg_pool2d_backward_rows);
-  kernels::max_pool2d_forward.add(Device::cpu, "rows", max_pool2d_forward_rows);
+  kernels::avg_pool2d_forward.add(Device::cpu, "3x3_s2", avg_pool2d_forward_3x3_s2,
+                                  [](const Tensor&, const Pool2dParams& p, Tensor&) { return is_3x3_s2(p); });
+  kernels::avg_pool2d_backward.add(Device::cpu, "3x3_s2", avg_pool2d_backward_3x3_s2,
+                                   [](const Tensor&, const Pool2dParams& p, Tensor&) { return is_3x3_s2(p); });
+  kernels::max_pool2d_forward.add(Device::cpu, "2x2_s2", max_pool2d_forward_2x2_s2,
+                                  [](const Tensor&, const Pool2dParams& p, Tensor&, Tensor&) { return is_2x2_s2(p); });
   kernels::max_pool2d_backward.add(Device::cpu, "planes", max_pool2d_backward_planes);
 }
 

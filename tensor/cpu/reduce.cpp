@@ -1,5 +1,5 @@
 // Sum, mean and maximum over the middle of [outer, n, inner]. Sums are carried in double: converting costs nothing
-// where memory is the limit, and the result is right to the last float bit. Next: softmax.cpp.
+// where memory is the limit, and the result is right to the last float bit. Next: matmul.cpp.
 #include <limits>
 
 #include "tensor/cpu/reduce_run.h"

@@ -1,4 +1,4 @@
-// Reductions of adjacent elements in vector registers. Used by reduce.cpp, softmax.cpp, norm.cpp.
+// Reductions of adjacent elements in vector registers. Used by reduce.cpp, norm.cpp.
 #pragma once
 
 #include <cstdint>

@@ -10,16 +10,12 @@ void register_kernels() {
   register_random();
   register_elementwise();
   register_reduce();
-  register_softmax();
   register_gather();
   register_matmul();
   register_conv2d();
   register_norm();
   register_conv2d_instance_norm();
-  register_spectral_norm();
-  register_pad();
   register_pool();
-  register_resize();
   register_tile_mlp();
   register_label_planes();
   register_optim();

@@ -1,8 +1,8 @@
-// What the fused kernels of the per-tile MLP share: its sizes, where its layers lie in phi, and the positional encoding.
+// What the fused kernels of the per-tile MLP share: its sizes, and where its layers lie in phi.
 // The definition: ../definitions/tile_mlp.h. Next: tile_mlp_panels.h, tile_mlp_fused.h.
 #pragma once
 
-#include <cmath>
+#include <algorithm>
 #include <vector>
 
 #include "tensor/kernels.h"
@@ -45,30 +45,6 @@ struct TileMlpSizes {
     for (const TileMlpLayer& layer : layers) most = std::max(most, layer.out);
     return most;
   }
-};
-
-// The 4*log2(tile) positional inputs. They depend on a pixel's place inside its tile alone, because every period f
-// divides the tile: X is taken modulo f before the division.
-template <class T>
-class PositionalEncoding {
- public:
-  explicit PositionalEncoding(int64_t tile) : tile_(tile) {
-    for (int64_t f = tile; f > 1; f /= 2) {
-      for (const bool sine : {false, true}) {
-        for (int64_t i = 0; i < tile; ++i) {
-          const double angle = 2 * M_PI * static_cast<double>(i % f) / static_cast<double>(f);
-          waves_.push_back(static_cast<T>(sine ? std::sin(angle) : std::cos(angle)));
-        }
-      }
-    }
-  }
-  // Feature k runs over cos X, sin X, cos Y, sin Y for f = tile, then for f = tile/2, ...: its `tile` values by column
-  // (k % 4 < 2) or by row.
-  const T* wave(int64_t k) const { return waves_.data() + (k / 4 * 2 + k % 2) * tile_; }
-
- private:
-  int64_t tile_;
-  std::vector<T> waves_;  // [2 * log2(tile), tile]
 };
 
 void tile_mlp_forward_fused(const Tensor& labels, const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y);

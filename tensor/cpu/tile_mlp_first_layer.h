@@ -23,12 +23,13 @@ class FirstLayer {
       : sizes_(sizes), layer_(sizes.layers.front()), blocks_((sizes.classes + kLanes - 1) / kLanes),
         waves_x_(features() * span_x()), waves_y_(features() * span_y()), along_x_(layer_.out * span_x()),
         along_y_(layer_.out * span_y()), by_class_(layer_.out * blocks_ * kLanes) {
-    const PositionalEncoding<T> positions(sizes.tile);
+    const int64_t pixels_a_value = whole() ? 1 : sizes.tile;
     for (int64_t i = 0; i < features(); ++i) {
-      const T *x = positions.wave(wave_of(i, 0)), *y = positions.wave(wave_of(i, 2));
-      for (int64_t at = 0; at < span_x(); ++at) waves_x_[i * span_x() + at] = x[at % sizes.tile];
-      const int64_t pixels_a_value = whole() ? 1 : sizes.tile;
-      for (int64_t at = 0; at < span_y(); ++at) waves_y_[i * span_y() + at] = y[at / pixels_a_value % sizes.tile];
+      const auto wave = [&](int64_t place) {
+        return static_cast<T>(definitions::tile_position(wave_of(i, 0), place % sizes.tile, sizes.tile));
+      };
+      for (int64_t at = 0; at < span_x(); ++at) waves_x_[i * span_x() + at] = wave(at);
+      for (int64_t at = 0; at < span_y(); ++at) waves_y_[i * span_y() + at] = wave(at / pixels_a_value);
     }
   }
 

@@ -9,6 +9,7 @@
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/tile_mlp.h"
 #include "tensor/cpu/tile_mlp_panels.h"
+#include "tensor/definitions/tile_mlp.h"
 
 namespace asap::cpu {
 
@@ -27,15 +28,16 @@ class Scratch {
   T* first_;
 };
 
-// Tiles that lie beside each other in phi (a cache line of them) are worked on together: a line of phi is read once.
+// Tiles that lie beside each other in phi (a cache line of them) are worked on together: a line of phi is read once. Their
+// columns of phi [B,P,cells] are transposed to rows of numbers.
 struct TileGroup {
   int64_t picture, first, count;  // tiles first .. first + count - 1 of the picture
+  int64_t in_phi;                 // place of the first one's first number
 };
 
-// Calls f(group index begin, end) on all threads.
 class TileGroups {
  public:
-  TileGroups(const TileMlpSizes& sizes, int64_t most) : cells_(sizes.cells()) {
+  TileGroups(const TileMlpSizes& sizes, int64_t most) : cells_(sizes.cells()), parameters_(sizes.parameters) {
     const int64_t fair = sizes.batch * cells_ / (4 * omp_get_max_threads());  // leave every thread a few groups
     size_ = std::clamp<int64_t>(fair, 1, most);
     groups_a_picture_ = (cells_ + size_ - 1) / size_;
@@ -45,40 +47,13 @@ class TileGroups {
   int64_t size() const { return size_; }
   TileGroup operator[](int64_t i) const {
     const int64_t first = i % groups_a_picture_ * size_;
-    return {i / groups_a_picture_, first, std::min(size_, cells_ - first)};
+    const int64_t picture = i / groups_a_picture_;
+    return {picture, first, std::min(size_, cells_ - first), picture * parameters_ * cells_ + first};
   }
 
  private:
-  int64_t cells_, size_, groups_a_picture_, count_;
+  int64_t cells_, parameters_, size_, groups_a_picture_, count_;
 };
-
-// phi [B,P,cells] <-> columns [count][stride] of a group. Whole vectors of tiles go through registers.
-template <class T>
-void gather_columns(const T* phi, const TileMlpSizes& sizes, const TileGroup& group, T* columns, int64_t stride) {
-  constexpr int64_t kL = panels::kLanes<T>;
-  const int64_t cells = sizes.cells();
-  const T* first = phi + group.picture * sizes.parameters * cells + group.first;
-  int64_t p = 0;
-  if (group.count == kL) {
-    for (; p + kL <= sizes.parameters; p += kL) panels::transpose_square(first + p * cells, cells, columns + p, stride);
-  }
-  for (; p < sizes.parameters; ++p) {
-    for (int64_t c = 0; c < group.count; ++c) columns[c * stride + p] = first[p * cells + c];
-  }
-}
-template <class T>
-void scatter_columns(const T* columns, int64_t stride, const TileMlpSizes& sizes, const TileGroup& group, T* phi) {
-  constexpr int64_t kL = panels::kLanes<T>;
-  const int64_t cells = sizes.cells();
-  T* first = phi + group.picture * sizes.parameters * cells + group.first;
-  int64_t p = 0;
-  if (group.count == kL) {
-    for (; p + kL <= sizes.parameters; p += kL) panels::transpose_square(columns + p, stride, first + p * cells, cells);
-  }
-  for (; p < sizes.parameters; ++p) {
-    for (int64_t c = 0; c < group.count; ++c) first[p * cells + c] = columns[c * stride + p];
-  }
-}
 
 // Moves panels of pixels between one tile and its pictures. Pixels are numbered row by row within the tile; tile and panel
 // sides are powers of two, so a panel is whole rows or part of one. Tiles smaller than a panel leave its end unused.
@@ -89,10 +64,10 @@ class TilePixels {
 
   explicit TilePixels(const TileMlpSizes& sizes)
       : sizes_(sizes), run_(std::min(sizes.tile, kPanel)), used_(std::min(sizes.pixels(), kPanel)) {
-    const PositionalEncoding<T> positions(sizes.tile);
-    const int64_t length = std::max(sizes.tile, kPanel);
     for (int64_t k = 0; k < sizes.waves; ++k) {
-      for (int64_t i = 0; i < length; ++i) waves_.push_back(positions.wave(k)[i % sizes.tile]);
+      for (int64_t i = 0; i < std::max(sizes.tile, kPanel); ++i) {
+        waves_.push_back(static_cast<T>(definitions::tile_position(k, i % sizes.tile, sizes.tile)));
+      }
     }
   }
 

@@ -4,6 +4,7 @@
 // Vectors are GCC's (also clang's) vector extension, as wide as the compiler was told the machine has.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
@@ -136,6 +137,25 @@ template <class T>
   for (int step = kL; step > 1; step /= 2) interleave(std::make_integer_sequence<int, kL>{});
 #pragma GCC unroll 16
   for (int i = 0; i < kL; ++i) store(to + i * to_stride, a[i]);
+}
+
+// to[column * to_stride + row] = from[row * from_stride + column] of a rows x columns matrix. Whole squares go through registers.
+template <class T>
+inline void transpose(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride) {
+  constexpr int64_t kL = kLanes<T>;
+  for (int64_t row = 0; row < rows; row += kL) {
+    for (int64_t column = 0; column < columns; column += kL) {
+      const T* a = from + row * from_stride + column;
+      T* b = to + column * to_stride + row;
+      if (row + kL <= rows && column + kL <= columns) {
+        transpose_square(a, from_stride, b, to_stride);
+        continue;
+      }
+      for (int64_t i = 0; i < std::min(kL, rows - row); ++i) {
+        for (int64_t j = 0; j < std::min(kL, columns - column); ++j) b[j * to_stride + i] = a[i * from_stride + j];
+      }
+    }
+  }
 }
 
 // Rows of dW += z dy^T, a register block: z [kM][kPanel]; dy transposed, [kPanel][out], of which kN vectors are read.

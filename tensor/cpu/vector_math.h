@@ -1,4 +1,4 @@
-// exp, tanh, sigmoid, log and softplus in float without branches, so that loops over them vectorise. Argument reduction
+// exp, tanh and sigmoid in float without branches, so that loops over them vectorise. Argument reduction
 // as in Muller, "Elementary Functions" (2016), ch. 11; polynomials are minimax fits (relative error below 5e-9).
 // Largest errors found, in units in the last place: see tests/test_tensor.cpp. double versions are the standard ones.
 #pragma once
@@ -6,7 +6,6 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 namespace asap::cpu::vector_math {
 
@@ -49,32 +48,6 @@ inline float sigmoid(float x) {
   return (x >= 0 ? 1.0f : e) / (1.0f + e);
 }
 
-// x = 2^n m, m in [sqrt(1/2), sqrt(2)). With f = m - 1, s = f / (2 + f): log(1 + f) = f - f^2/2 + s (f^2/2 + R(s^2)).
-inline float log(float x) {
-  const bool subnormal = x < std::numeric_limits<float>::min();
-  const uint32_t bits = std::bit_cast<uint32_t>(subnormal ? x * 8388608.0f : x);
-  const int32_t centred = static_cast<int32_t>(bits - 0x3f3504f3u);  // 0x3f3504f3: sqrt(1/2)
-  const float n = static_cast<float>((centred >> 23) - (subnormal ? 23 : 0));
-  const float f = std::bit_cast<float>((centred & 0x007fffff) + 0x3f3504f3) - 1.0f;
-  const float s = f / (2.0f + f), z = s * s, half_square = 0.5f * f * f;
-  const float R = z * polynomial(z, 0.666666627f, 0.400003463f, 0.285366029f, 0.235963315f);
-  const float finite = n * kLn2High + (f - (half_square - (s * (half_square + R) + n * kLn2Low)));
-  const float special = x == 0  ? -std::numeric_limits<float>::infinity()
-                        : x > 0 ? x
-                                : std::numeric_limits<float>::quiet_NaN();
-  return x > 0 && x < std::numeric_limits<float>::infinity() ? finite : special;
-}
-
-// log(1 + z) for z in [0, 1], as 2 artanh(s), s = z / (2 + z).
-inline float log1p_unit(float z) {
-  const float s = z / (2.0f + z), q = s * s;
-  const float p = polynomial(q, 0.666666746f, 0.399988741f, 0.286170363f, 0.214258522f, 0.243083209f);
-  return 2.0f * s + s * q * p;
-}
-
-inline float softplus(float x) { return (x > 0 ? x : 0.0f) + log1p_unit(exp(-std::abs(x))); }
-
 inline double exp(double x) { return std::exp(x); }
-inline double log(double x) { return std::log(x); }
 
 }  // namespace asap::cpu::vector_math

@@ -13,13 +13,10 @@
 #include "tensor/definitions/matmul.h"
 #include "tensor/definitions/norm.h"
 #include "tensor/definitions/optim.h"
-#include "tensor/definitions/pad.h"
 #include "tensor/definitions/pool.h"
 #include "tensor/definitions/random.h"
 #include "tensor/definitions/reduce.h"
 #include "tensor/definitions/resize.h"
-#include "tensor/definitions/softmax.h"
-#include "tensor/definitions/spectral_norm.h"
 #include "tensor/definitions/tile_mlp.h"
 
 namespace asap::definitions {
@@ -30,13 +27,10 @@ void add_all(Device device) {
   add_random<Run>(device);
   add_elementwise<Run>(device);
   add_reduce<Run>(device);
-  add_softmax<Run>(device);
   add_gather<Run>(device);
   add_matmul<Run>(device);
   add_conv2d<Run>(device);
   add_norm<Run>(device);
-  add_spectral_norm<Run>(device);
-  add_pad<Run>(device);
   add_pool<Run>(device);
   add_resize<Run>(device);
   add_tile_mlp<Run>(device);

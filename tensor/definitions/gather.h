@@ -17,20 +17,19 @@ struct Gather {
   }
 };
 
-// Each element of dx looks through its line's m indices, in order: equal ones add up, the same on every run.
+// One line of sums, zeros at first: dy's line is added in its order, so that equal indices give the same sum on every run. An index
+// outside, which the op does not look for on a card, is left out.
 struct GatherBackward {
-  View dy, index;
+  View dy, index, sums;
   AxisParams p;
   int64_t m;
 
-  ASAP_HOST_DEVICE double operator()(int64_t k) const {
-    const Line picks(k / p.inner / p.n * p.inner + k % p.inner, {p.outer, m, p.inner});
-    const int64_t own = k / p.inner % p.n;
-    double sum = 0;
+  ASAP_HOST_DEVICE void operator()(int64_t line) const {
+    const Line to(line, p), from(line, {p.outer, m, p.inner});
     for (int64_t q = 0; q < m; ++q) {
-      if (static_cast<int64_t>(index[picks.at(q)]) == own) sum += dy[picks.at(q)];
+      const auto j = static_cast<int64_t>(index[from.at(q)]);
+      if (j >= 0 && j < p.n) sums.set(to.at(j), sums[to.at(j)] + dy[from.at(q)]);
     }
-    return sum;
   }
 };
 
@@ -41,8 +40,12 @@ void add_gather(Device device) {
                                            Run::each(y, Gather{x, index, p, index.numel() / (p.outer * p.inner)});
                                          });
   kernels::gather_backward.add_definition(
-      device, [](const Tensor& dy, const Tensor& index, const AxisParams& p, Tensor& dx) {
-        Run::each(dx, GatherBackward{dy, index, p, index.numel() / (p.outer * p.inner)});
+      device, [device](const Tensor& dy, const Tensor& index, const AxisParams& p, Tensor& dx) {
+        const DType dtype = sum_dtype(dx.dtype());
+        Tensor sums = dx.dtype() == dtype ? dx : Tensor::empty(dx.shape(), dtype, device);
+        kernels::fill.run(device, 0, sums);
+        Run::lines(p.outer * p.inner, GatherBackward{dy, index, sums, p, index.numel() / (p.outer * p.inner)});
+        if (!sums.shares_storage(dx)) kernels::copy.run(device, sums, dx);
       });
 }
 

@@ -1,5 +1,5 @@
 // Instance and batch norm with their activation, and the gradients (Ioffe & Szegedy 2015); instance norm of a convolution.
-// Contract: kernels.h. Next: spectral_norm.h.
+// Contract: kernels.h. Next: pad.h.
 #pragma once
 
 #include <cmath>
@@ -10,18 +10,20 @@
 
 namespace asap::definitions {
 
-// Which elements of x [N,C,...] share a statistic: those of plane s, or, of a whole batch, of channel s.
+// Which elements of x [N,C,...] share a statistic: group s is one plane of one picture, or, where there are as many groups as
+// channels, a channel's planes in all pictures. Its channel is s % channels.
 struct NormGroups {
   int64_t channels, plane;  // plane: elements of one channel of one picture
   int64_t count, planes;    // groups; planes of each
-  NormGroups(const Tensor& x, bool whole_batch)
+  NormGroups(const Tensor& x, const Tensor& mean)
       : channels(x.size(1)),
         plane(x.numel() / (x.size(0) * x.size(1))),
-        count(whole_batch ? channels : x.size(0) * channels),
-        planes(whole_batch ? x.size(0) : 1) {}
+        count(mean.numel()),
+        planes(x.size(0) * channels / count) {}
   ASAP_HOST_DEVICE int64_t size() const { return planes * plane; }
-  // Element j of group s, and the group of element i; elements count in row-major order.
-  ASAP_HOST_DEVICE int64_t at(int64_t s, int64_t j) const { return (j / plane * count + s) * plane + j % plane; }
+  // Where plane k of group s begins; element j of group s; the group of element i. Elements count in row-major order.
+  ASAP_HOST_DEVICE int64_t start(int64_t s, int64_t k) const { return (k * count + s) * plane; }
+  ASAP_HOST_DEVICE int64_t at(int64_t s, int64_t j) const { return start(s, j / plane) + j % plane; }
   ASAP_HOST_DEVICE int64_t of(int64_t i) const { return i / plane % count; }
 };
 
@@ -111,18 +113,17 @@ struct NormParameterGrad {
 };
 
 template <class Run>
-void add_norm_over(Device device, bool whole_batch, KernelSlot<NormForwardFn>& forward,
-                   KernelSlot<NormBackwardFn>& backward) {
-  forward.add_definition(device, [whole_batch](const Tensor& x, const Tensor& gamma, const Tensor& beta,
-                                               const NormParams& p, Tensor& y, Tensor& mean, Tensor& rstd) {
-    const NormGroups groups(x, whole_batch);
+void add_norm(Device device) {
+  kernels::norm_forward.add_definition(device, [](const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                                                  const NormParams& p, Tensor& y, Tensor& mean, Tensor& rstd) {
+    const NormGroups groups(x, mean);
     Run::lines(groups.count, NormStatistics{x, mean, rstd, groups, p.eps});
     Run::each(y, NormForward{x, gamma, beta, mean, rstd, groups, p.activation_slope});
   });
-  backward.add_definition(device, [whole_batch](const Tensor& x, const Tensor& gamma, const Tensor& beta,
-                                                const Tensor& mean, const Tensor& rstd, const Tensor& dy,
-                                                const NormParams& p, Tensor& dx, Tensor& dgamma, Tensor& dbeta) {
-    const NormGroups groups(x, whole_batch);
+  kernels::norm_backward.add_definition(device, [](const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                                                   const Tensor& mean, const Tensor& rstd, const Tensor& dy,
+                                                   const NormParams& p, Tensor& dx, Tensor& dgamma, Tensor& dbeta) {
+    const NormGroups groups(x, mean);
     const NormCotangent u{{x, gamma, beta, mean, rstd, groups, p.activation_slope}, dy};
     const Tensor sums = Tensor::empty({2, groups.count}, DType::f64, x.device());
     Run::lines(groups.count, NormGradientSums{u, sums});
@@ -130,18 +131,13 @@ void add_norm_over(Device device, bool whole_batch, KernelSlot<NormForwardFn>& f
     if (dgamma.defined()) Run::each(dgamma, NormParameterGrad{sums, 1, groups.channels});
     if (dbeta.defined()) Run::each(dbeta, NormParameterGrad{sums, 0, groups.channels});
   });
-}
-
-template <class Run>
-void add_norm(Device device) {
-  add_norm_over<Run>(device, false, kernels::instance_norm_forward, kernels::instance_norm_backward);
-  add_norm_over<Run>(device, true, kernels::batch_norm_forward, kernels::batch_norm_backward);
   kernels::conv2d_instance_norm.add_definition(
       device, [](const Tensor& x, const Tensor& w, const Tensor& gamma, const Tensor& beta, const Conv2dParams& conv_params,
                  const NormParams& p, Tensor& y) {
-        const NormGroups groups(y, false);
         const auto scratch = [&](const Shape& shape) { return Tensor::empty(shape, DType::f64, y.device()); };
-        const Tensor h = scratch(y.shape()), mean = scratch({groups.count}), rstd = scratch({groups.count});
+        const Shape statistics{y.size(0), y.size(1)};
+        const Tensor h = scratch(y.shape()), mean = scratch(statistics), rstd = scratch(statistics);
+        const NormGroups groups(y, mean);
         Run::each(h, Conv2dForward{x, w, {}, conv_params});
         Run::lines(groups.count, NormStatistics{h, mean, rstd, groups, p.eps});
         Run::each(y, NormForward{h, gamma, beta, mean, rstd, groups, p.activation_slope});

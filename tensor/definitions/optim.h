@@ -1,5 +1,4 @@
-// Optimiser steps, in place: Adam (Kingma & Ba 2015, algorithm 1) and SGD with momentum, weight decay added to the gradient.
-// Contract: kernels.h.
+// Adam's step, in place (Kingma & Ba 2015, algorithm 1), weight decay added to the gradient. Contract: kernels.h.
 #pragma once
 
 #include <cmath>
@@ -29,6 +28,22 @@ struct AdamBegin {
   }
 };
 
+// One element's step in T, which the fast variants make their loops of. m is 0 where beta1 = 0 and none is kept.
+template <class T>
+struct AdamElement {
+  T beta1, one_less_beta1, beta2, one_less_beta2, eps, decay, rate, scale;
+
+  ASAP_HOST_DEVICE AdamElement(const AdamParams& p, const AdamState& s)
+      : beta1(T(p.beta1)), one_less_beta1(T(1 - p.beta1)), beta2(T(p.beta2)), one_less_beta2(T(1 - p.beta2)),
+        eps(T(p.eps)), decay(T(p.weight_decay)), rate(T(s.rate)), scale(T(s.scale)) {}
+  ASAP_HOST_DEVICE void operator()(T grad, T& param, T& m, T& v) const {
+    const T g = grad + decay * param;
+    m = beta1 * m + one_less_beta1 * g;
+    v = beta2 * v + one_less_beta2 * g * g;
+    param -= rate * (m / (std::sqrt(v) * scale + eps));
+  }
+};
+
 struct Adam {
   View grad;
   AdamParams p;
@@ -37,27 +52,11 @@ struct Adam {
 
   ASAP_HOST_DEVICE void operator()(int64_t i) const {
     if (state->goes == 0) return;
-    const double g = grad[i] + p.weight_decay * param[i];
-    if (m.defined()) m.set(i, p.beta1 * m[i] + (1 - p.beta1) * g);
-    v.set(i, p.beta2 * v[i] + (1 - p.beta2) * g * g);
-    const double mean = m.defined() ? m[i] : g;
-    param.set(i, param[i] - state->rate * mean / (std::sqrt(v[i]) * state->scale + p.eps));
-  }
-};
-
-// PyTorch's form: velocity = momentum * velocity + g.
-struct Sgd {
-  View grad;
-  SgdParams p;
-  View param, velocity;
-
-  ASAP_HOST_DEVICE void operator()(int64_t i) const {
-    double step = grad[i] + p.weight_decay * param[i];
-    if (velocity.defined()) {
-      velocity.set(i, p.momentum * velocity[i] + step);
-      step = p.nesterov ? step + p.momentum * velocity[i] : velocity[i];
-    }
-    param.set(i, param[i] - p.lr * step);
+    double value = param[i], mean = m.defined() ? m[i] : 0, square = v[i];
+    AdamElement<double>(p, *state)(grad[i], value, mean, square);
+    param.set(i, value);
+    if (m.defined()) m.set(i, mean);
+    v.set(i, square);
   }
 };
 
@@ -72,9 +71,6 @@ void add_optim(Device device) {
       const View mean = p.beta1 == 0 ? View() : View(m[i]);
       Run::lines(params[i].numel(), Adam{grads[i], p, adam_state_of(state), params[i], mean, v[i]});
     }
-  });
-  kernels::sgd.add_definition(device, [](const Tensor& grad, const SgdParams& p, Tensor& param, Tensor& velocity) {
-    Run::lines(param.numel(), Sgd{grad, p, param, p.momentum == 0 ? View() : View(velocity)});
   });
 }
 

@@ -6,25 +6,27 @@
 
 namespace asap::definitions {
 
-// [begin, end) of one axis.
+// [begin, end) of one axis. Int: int64_t, or int where a card counts with it.
+template <class Int>
 struct Range {
-  int64_t begin, end;
-  ASAP_HOST_DEVICE int64_t size() const { return end - begin; }
+  Int begin, end;
+  ASAP_HOST_DEVICE Int size() const { return end - begin; }
 };
 // The part of window `o` that lies on 0..n-1.
-ASAP_HOST_DEVICE inline Range window_of(int64_t o, int64_t n, int64_t kernel, int64_t stride, int64_t padding) {
-  const int64_t first = o * stride - padding, behind = first + kernel;
+template <class Int>
+ASAP_HOST_DEVICE Range<Int> window_of(Int o, Int n, Int kernel, Int stride, Int padding) {
+  const Int first = o * stride - padding, behind = first + kernel;
   return {first < 0 ? 0 : first, behind > n ? n : behind};
 }
 // The windows among 0..count-1 that cover position i.
-ASAP_HOST_DEVICE inline Range windows_on(int64_t i, int64_t count, int64_t kernel, int64_t stride, int64_t padding) {
-  const int64_t last = (i + padding) / stride,
-                beyond = i + padding - kernel;  // a window that starts there ends before i
+template <class Int>
+ASAP_HOST_DEVICE Range<Int> windows_on(Int i, Int count, Int kernel, Int stride, Int padding) {
+  const Int last = (i + padding) / stride, beyond = i + padding - kernel;  // a window that starts there ends before i
   return {beyond < 0 ? 0 : beyond / stride + 1, last < count ? last + 1 : count};
 }
 
 // What an average divides by.
-ASAP_HOST_DEVICE inline double divisor(const Range& rows, const Range& columns, const Pool2dParams& p) {
+ASAP_HOST_DEVICE inline double divisor(const Range<int64_t>& rows, const Range<int64_t>& columns, const Pool2dParams& p) {
   return static_cast<double>(p.count_include_pad ? p.kernel.h * p.kernel.w : rows.size() * columns.size());
 }
 // NaN counts as the largest value.
@@ -38,8 +40,8 @@ struct AvgPool2dForward {
   Pool2dParams p;
 
   ASAP_HOST_DEVICE double operator()(const Position& y) const {
-    const Range rows = window_of(y[2], x.size(2), p.kernel.h, p.stride.h, p.padding.h);
-    const Range columns = window_of(y[3], x.size(3), p.kernel.w, p.stride.w, p.padding.w);
+    const auto rows = window_of(y[2], x.size(2), p.kernel.h, p.stride.h, p.padding.h);
+    const auto columns = window_of(y[3], x.size(3), p.kernel.w, p.stride.w, p.padding.w);
     double sum = 0;
     for (int64_t h = rows.begin; h < rows.end; ++h) {
       for (int64_t w = columns.begin; w < columns.end; ++w) sum += x(y[0], y[1], h, w);
@@ -55,8 +57,8 @@ struct AvgPool2dBackward {
   int64_t H, W;
 
   ASAP_HOST_DEVICE double operator()(const Position& dx) const {
-    const Range rows = windows_on(dx[2], dy.size(2), p.kernel.h, p.stride.h, p.padding.h);
-    const Range columns = windows_on(dx[3], dy.size(3), p.kernel.w, p.stride.w, p.padding.w);
+    const auto rows = windows_on(dx[2], dy.size(2), p.kernel.h, p.stride.h, p.padding.h);
+    const auto columns = windows_on(dx[3], dy.size(3), p.kernel.w, p.stride.w, p.padding.w);
     double sum = 0;
     for (int64_t i = rows.begin; i < rows.end; ++i) {
       for (int64_t j = columns.begin; j < columns.end; ++j) {
@@ -76,8 +78,8 @@ struct MaxPool2dForward {
 
   ASAP_HOST_DEVICE void operator()(int64_t line) const {
     const Position at = y.position(line);
-    const Range rows = window_of(at[2], x.size(2), p.kernel.h, p.stride.h, p.padding.h);
-    const Range columns = window_of(at[3], x.size(3), p.kernel.w, p.stride.w, p.padding.w);
+    const auto rows = window_of(at[2], x.size(2), p.kernel.h, p.stride.h, p.padding.h);
+    const auto columns = window_of(at[3], x.size(3), p.kernel.w, p.stride.w, p.padding.w);
     int64_t best_h = rows.begin, best_w = columns.begin;
     double largest = x(at[0], at[1], best_h, best_w);
     for (int64_t h = rows.begin; h < rows.end; ++h) {
@@ -98,8 +100,8 @@ struct MaxPool2dBackward {
   int64_t W;
 
   ASAP_HOST_DEVICE double operator()(const Position& dx) const {
-    const Range rows = windows_on(dx[2], dy.size(2), p.kernel.h, p.stride.h, p.padding.h);
-    const Range columns = windows_on(dx[3], dy.size(3), p.kernel.w, p.stride.w, p.padding.w);
+    const auto rows = windows_on(dx[2], dy.size(2), p.kernel.h, p.stride.h, p.padding.h);
+    const auto columns = windows_on(dx[3], dy.size(3), p.kernel.w, p.stride.w, p.padding.w);
     const double chosen = static_cast<double>(dx[2] * W + dx[3]);
     double sum = 0;
     for (int64_t i = rows.begin; i < rows.end; ++i) {

@@ -1,4 +1,4 @@
-// Sum, mean and maximum over the middle of [outer, n, inner]. Contract: kernels.h. Next: softmax.h.
+// Sum, mean and maximum over the middle of [outer, n, inner]. Contract: kernels.h. Next: gather.h.
 #pragma once
 
 #include <limits>

@@ -1,6 +1,7 @@
 // Nearest and bilinear resizing of the last two dimensions and its gradient. Contract: kernels.h.
 #pragma once
 
+#include "tensor/definitions/pool.h"
 #include "tensor/definitions/view.h"
 #include "tensor/kernels.h"
 
@@ -30,6 +31,12 @@ ASAP_HOST_DEVICE inline Source source_of(int64_t i, int64_t in, int64_t out, Res
   return {i0, i0 + 1 < in ? i0 + 1 : in - 1, position - static_cast<double>(i0)};
 }
 
+// Where the outputs that read position k lie, and a few more: one step of the output is about in / out of the input.
+ASAP_HOST_DEVICE inline Range<int64_t> near(int64_t k, int64_t in, int64_t out) {
+  const int64_t first = (k - 2) * out / in - 1, behind = (k + 3) * out / in + 2;
+  return {first < 0 ? 0 : first, behind > out ? out : behind};
+}
+
 // Weight 0 reads nothing: an infinite neighbour stays out.
 template <class T>
 ASAP_HOST_DEVICE inline T mix(T t, T a, T b) {
@@ -55,11 +62,12 @@ struct Resize2dBackward {
   int64_t H, W;
 
   ASAP_HOST_DEVICE double operator()(const Position& dx) const {
+    const auto rows = near(dx[2], H, dy.size(2)), columns = near(dx[3], W, dy.size(3));
     double sum = 0;
-    for (int64_t i = 0; i < dy.size(2); ++i) {
+    for (int64_t i = rows.begin; i < rows.end; ++i) {
       const double of_row = source_of(i, H, dy.size(2), mode).weight<double>(dx[2]);
       if (of_row == 0) continue;
-      for (int64_t j = 0; j < dy.size(3); ++j) {
+      for (int64_t j = columns.begin; j < columns.end; ++j) {
         const double of_column = source_of(j, W, dy.size(3), mode).weight<double>(dx[3]);
         if (of_column != 0) sum += of_row * of_column * dy(dx[0], dx[1], i, j);
       }

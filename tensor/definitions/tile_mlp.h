@@ -10,6 +10,14 @@
 
 namespace asap::definitions {
 
+// Positional input k (0 .. 4 log2(tile) - 1) at a pixel's place in its tile, its column where k % 4 < 2, else its row: cosine and
+// sine for periods of tile, tile / 2, ..; every one divides the tile.
+ASAP_HOST_DEVICE inline double tile_position(int64_t k, int64_t place, int64_t tile) {
+  const int64_t period = tile >> k / 4;
+  const double angle = 2 * M_PI * static_cast<double>(place % period) / static_cast<double>(period);
+  return k % 2 == 0 ? std::cos(angle) : std::sin(angle);
+}
+
 // What a pixel's MLP reads: one-hot planes of its label, x's channels, sinusoids of its place in the tile.
 struct TileMlpInput {
   View labels, x;
@@ -26,9 +34,7 @@ struct TileMlpInput {
     i -= classes;
     if (i < channels) return x(b, i, row, column);
     i -= channels;
-    const int64_t period = tile >> i / 4, place = (i % 4 < 2 ? column : row) % period;
-    const double angle = 2 * M_PI * static_cast<double>(place) / static_cast<double>(period);
-    return i % 2 == 0 ? std::cos(angle) : std::sin(angle);
+    return tile_position(i, i % 4 < 2 ? column : row, tile);
   }
 };
 

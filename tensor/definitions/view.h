@@ -112,10 +112,10 @@ class View {
 // f of an element of y: by its position, or by its number in row-major order.
 template <class F>
 ASAP_HOST_DEVICE void set_element(const View& y, int64_t i, const F& f) {
-  const Position p = y.position(i);
   if constexpr (std::is_invocable_v<const F&, int64_t>) {
-    y.set(p, f(i));
+    y.set(i, f(i));
   } else {
+    const Position p = y.position(i);
     y.set(p, f(p));
   }
 }

@@ -73,7 +73,7 @@ has_report '^# GPU check' '\| session/facades512/bf16 \| 0.333 .*\| 9.01 \| 9.01
 run 0 second
 has $out/summary.txt '^passed +again .* all of the first run passed' '^passed +bits .* 1 files .* all equal' '^passed +losses .*12 losses of 6 steps' \
   '^passed +ops_rest ' '^    cuda/matmul/64/cublas_bf16 +0.058 ms' '^ +Achieved Occupancy' '^ +25.0 us +2  tiled_matmul_kernel' '^passed +torch_compile'
-has_report '\| matmul/64 \| bf16 \| split_k_bf16 \| 58 .*\| cublas_bf16 \| 58 \| 1 \|'
+has_report '\| matmul/64 \| bf16 \| tiled_bf16 \| 58 .*\| cublas_bf16 \| 58 \| 1 \|'
 whole $out op_conv2d profile_mlp kernels_training bits losses
 
 # Each way not to pass is named, and nothing else is.

@@ -44,7 +44,6 @@ class FencedDevice final : public DeviceBackend {
     ++counted.from_host;
     copy(host, device, bytes);
   }
-  void copy_within(const void* from, void* to, size_t bytes) override { copy(from, to, bytes); }
   void synchronize() override { ++counted.synchronized; }
 
   // Kernels call kernels: the outermost opens and closes.
@@ -104,13 +103,11 @@ void use_fenced_device() {
   ensure_kernels_registered();
   set_backend(Device::cuda, &fenced_device());
   using namespace kernels;
-  lend_all(fill, copy, random_uniform, random_normal, unary, unary_backward, binary, reduce, softmax_forward,
-           softmax_backward, log_softmax_forward, log_softmax_backward, gather_forward, gather_backward, matmul,
-           conv2d_forward, conv2d_input_grad, conv2d_weight_grad, instance_norm_forward, instance_norm_backward,
-           batch_norm_forward, batch_norm_backward, spectral_norm_forward, spectral_norm_backward, pad2d_forward,
-           pad2d_backward, avg_pool2d_forward, avg_pool2d_backward, max_pool2d_forward, max_pool2d_backward,
+  lend_all(fill, copy, random_uniform, random_normal, unary, unary_backward, binary, reduce, gather_forward,
+           gather_backward, matmul, conv2d_forward, conv2d_input_grad, conv2d_weight_grad, norm_forward, norm_backward,
+           avg_pool2d_forward, avg_pool2d_backward, max_pool2d_forward, max_pool2d_backward,
            resize2d_forward, resize2d_backward, tile_mlp_forward, tile_mlp_backward, label_planes, conv2d_instance_norm,
-           adam_begin, adam, sgd);
+           adam_begin, adam);
 }
 
 const Traffic& traffic() { return counted; }

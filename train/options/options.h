@@ -94,7 +94,7 @@ std::string flag_of(const std::string& key);
 
 // What --precision means, for help.
 inline constexpr const char* kPrecisionHelp =
-    "f32, or less exact and faster products on a GPU: tf32 (10 bits of significand) or bf16 (7 bits); on the CPU only "
-    "training follows bf16, and gains no time by it";
+    "f32, or less exact and faster products on a GPU: tf32 (10 bits of significand) or bf16 (7 bits); the CPU follows bf16, "
+    "but gains no time by it";
 
 }  // namespace asap::train

@@ -9,8 +9,8 @@
 #include <numeric>
 #include <vector>
 
+#include "bench/yardsticks/library.h"
 #include "cuda/context.h"
-#include "cuda/yardsticks/library.h"
 #include "tensor/kernels.h"
 #include "tensor/precision.h"
 

@@ -1,11 +1,11 @@
 // Numeric check of a gradient: L(x) = <c, f(x)> with a random cotangent c, so backward(c) gives dL/dx, which must match
 // (L(x + h) - L(x - h)) / 2h element by element. Declared in gradcheck.h.
-#include "autograd/gradcheck.h"
+#include "tests/gradcheck.h"
 
 #include <algorithm>
 #include <cmath>
 
-namespace asap {
+namespace asap::tests {
 namespace {
 
 using Function = std::function<Variable(const std::vector<Variable>&)>;
@@ -91,4 +91,4 @@ GradcheckResult gradcheck(const Function& f, const std::vector<Variable>& inputs
   return result;
 }
 
-}  // namespace asap
+}  // namespace asap::tests

@@ -8,7 +8,7 @@
 
 #include "autograd/variable.h"
 
-namespace asap {
+namespace asap::tests {
 
 struct GradcheckParams {
   double step = 1e-5;       // of the central difference
@@ -26,4 +26,4 @@ struct GradcheckResult {
 GradcheckResult gradcheck(const std::function<Variable(const std::vector<Variable>&)>& f,
                           const std::vector<Variable>& inputs, const GradcheckParams& params = {});
 
-}  // namespace asap
+}  // namespace asap::tests

@@ -1,6 +1,6 @@
 // Which libraries' variants are registered. Declared in yardsticks.h; compiled in every build, with those libraries whose
 // headers CMake found. Next: library.h.
-#include "cuda/yardsticks/yardsticks.h"
+#include "bench/yardsticks/yardsticks.h"
 
 #include <cstdlib>
 #include <iostream>

@@ -1,12 +1,48 @@
 // A block's tile of the convolution of a layer as a matrix product, y[pixel][output] = sum over k of pixels[pixel][k]
 // weights[output][k], k = (tap, channel): its warps, one step's products, and where the sums go. Channels last, both operands
 // run along k, so that one 16-byte cp.async moves 8 bf16 or 4 f32 of either.
-// Used by conv_layer_split_k.cuh, which gathers the pixels for every tap.
+// Used by conv2d_instance_norm*.cu too. Next: conv2d_channels_last_split_k.cuh, which gathers the pixels for every tap.
 #pragma once
 
-#include "cuda/conv_layer.cuh"
+#include "cuda/conv2d.h"
+#include "cuda/epilogue.cuh"
+#include "cuda/mma.cuh"
+#include "tensor/definitions/padded_index.h"
+#include "tensor/precision.h"
 
 namespace asap::cuda {
+
+// With square kernels, of which kh, stride_h and padding_h tell all. Pitches are elements from one pixel to the next; what lies behind
+// its channels is nobody's. K runs over w's pitch, with zeros behind the channels.
+struct ChannelsLastSizes : Conv2dSizes {
+  int x_pitch, w_pitch, y_pitch;
+  __host__ __device__ __forceinline__ int pixels() const { return oh * ow; }  // of one picture of y
+};
+inline ChannelsLastSizes channels_last_sizes(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
+  const auto pitch = [](const Tensor& t) { return static_cast<int>(pixel_stride(t)); };
+  return {conv2d_sizes(x, w, p, y), pitch(x), pitch(w), pitch(y)};
+}
+
+// Square kernels on channels-last tensors. Copies of 16 bytes want pixels that start at whole ones, and stores of four or eight
+// outputs room behind the last.
+inline bool takes_pixels(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
+  const auto has_pixels = [](const Tensor& t) {
+    return t.is_channels_last() && pixel_stride(t) % kPixelAlignment == 0 &&
+           reinterpret_cast<uintptr_t>(t.raw()) % 16 == 0;
+  };
+  return p.groups == 1 && p.dilation == Size2(1) && p.stride.h == p.stride.w && p.padding.h == p.padding.w &&
+         w.size(2) == w.size(3) && has_pixels(x) && has_pixels(w) && has_pixels(y);
+}
+
+// Four neighbouring channels of a pixel, of which the last may be behind y's.
+__device__ __forceinline__ void store_four(float4 v, float* y) { *reinterpret_cast<float4*>(y) = v; }
+__device__ __forceinline__ void store_four(float4 v, bf16* y) {
+  *reinterpret_cast<uint2*>(y) = make_uint2(pack_bf16(v.x, v.y), pack_bf16(v.z, v.w));
+}
+
+__device__ __forceinline__ float activate(float v, float slope) { return v > 0 ? v : slope * v; }
+
+void add_conv2d_instance_norm_cluster();  // conv2d_instance_norm_cluster.cu; called by register_conv2d_channels_last
 
 // A step of K: 128 bytes of every row (64 bf16, 32 f32) = 8 chunks of 16 bytes. Chunk c of row r lies at place c ^ (r % 8),
 // so that the 8 rows of one ldmatrix phase, and the chunks of one copy, fall on different banks.
@@ -30,12 +66,9 @@ struct ConvTile {
 
 // How the work is laid out over blocks: (pixel tiles of all pictures, output tiles, splits).
 struct SplitKPlan {
-  int tile_pixels, tile_outputs;
-  int pixel_tiles;         // of a picture: a tile does not reach into the next one
-  int steps, splits;       // of K; split s takes steps [s * steps / splits, (s + 1) * steps / splits)
-  int pitch;               // of scratch rows: the outputs, rounded up to whole float4
-  bool writes_y;           // y = act(sum + bias) at once: no norm, no splits
-  bool writes_statistics;  // mean and squared deviations of each tile, for planes too large for one block's norm
+  int pixel_tiles;    // of a picture: a tile does not reach into the next one
+  int steps, splits;  // of K; split s takes steps [s * steps / splits, (s + 1) * steps / splits)
+  int pitch;          // of scratch rows: the outputs, rounded up to whole float4
 };
 
 // What this block and this warp of it compute.
@@ -75,14 +108,14 @@ __device__ __forceinline__ int weight_offset() {
   return swizzled(lane / 16 * 8 + lane % 8, lane / 8 % 2);
 }
 
-// pixel_at(i, part): this lane's address for fragment i of the pixels. Shared memory is what limits the products: a warp of
-// 64 x 64 reads 4 KiB for 32 of them, one of 64 x 32 3 KiB for 16.
-template <int kRows, int kFragments, class PixelAt>
-__device__ __forceinline__ void load_fragments(PixelAt&& pixel_at, const char* weights, int part,
+// Shared memory is what limits the products: a warp of 64 x 64 reads 4 KiB for 32 of them, one of 64 x 32 3 KiB for 16.
+template <int kRows, int kFragments>
+__device__ __forceinline__ void load_fragments(const char* pixels, const char* weights, int part,
                                                uint32_t (&a)[kRows][4], uint32_t (&b)[kFragments][2]) {
+  const char* pixel = pixels + (pixel_offset() ^ part * kPartBytes);
   const char* weight = weights + (weight_offset() ^ part * kPartBytes);
 #pragma unroll
-  for (int i = 0; i < kRows; ++i) load_matrices(a[i], pixel_at(i, part));
+  for (int i = 0; i < kRows; ++i) load_matrices(a[i], pixel + 16 * i * kStepBytes);
 #pragma unroll
   for (int j = 0; j < kFragments; j += 2) {
     uint32_t pair[4];
@@ -122,15 +155,12 @@ __device__ __forceinline__ void multiply_part(uint32_t (&a)[kRows][4], uint32_t 
 template <class T, int kRows, int kFragments>
 __device__ __forceinline__ void multiply_step_mma(const char* pixels, const char* weights,
                                                   float (&sums)[kRows][kFragments][4]) {
-  const auto pixel_at = [&](int i, int part) {
-    return pixels + (pixel_offset() ^ part * kPartBytes) + 16 * i * kStepBytes;
-  };
   uint32_t a[2][kRows][4], b[2][kFragments][2];
-  load_fragments(pixel_at, weights, 0, a[0], b[0]);
+  load_fragments(pixels, weights, 0, a[0], b[0]);
 #pragma unroll
   for (int part = 0; part < kStepParts; ++part) {
     const int now = part % 2;
-    if (part + 1 < kStepParts) load_fragments(pixel_at, weights, part + 1, a[1 - now], b[1 - now]);
+    if (part + 1 < kStepParts) load_fragments(pixels, weights, part + 1, a[1 - now], b[1 - now]);
     multiply_part<T>(a[now], b[now], sums);
   }
 }
@@ -167,44 +197,26 @@ __device__ __forceinline__ void multiply_step_fma(const char* pixels, const char
 
 // ---- results ----------------------------------------------------------------------------------------------------------
 
-// Where a block's sums go: scratch, or y.
+// act((h - mean) * factor + shift) of four neighbouring channels. Those that are not there give numbers that nobody reads.
+struct NormOfFour {
+  float4 mean, factor, shift;
+  float slope;
+  __device__ __forceinline__ float4 operator()(float4 h) const {
+    return {activate((h.x - mean.x) * factor.x + shift.x, slope), activate((h.y - mean.y) * factor.y + shift.y, slope),
+            activate((h.z - mean.z) * factor.z + shift.z, slope), activate((h.w - mean.w) * factor.w + shift.w, slope)};
+  }
+};
+
+// Where a block's sums go.
 template <class T>
 struct SplitKResult {
-  float* sums;         // [splits][pictures][pixels][pitch]
-  float2* statistics;  // [pictures][pixel tiles][pitch]: mean, sum of squared deviations
+  float* sums;  // [splits][pictures][pixels][pitch], where a norm follows; else null, and y = act(sum + bias) at once
+  float2*
+      statistics;  // [pictures][pixel tiles][pitch]: mean, sum of squared deviations, for planes too large for one block's
+                   // norm; else null
   Epilogue<float> epilogue;
   T* y;
 };
-
-// act(sum + bias) of four neighbouring channels. Those that are not there give numbers that nobody reads.
-struct EpilogueOfFour {
-  float4 bias;
-  float slope;
-  __device__ __forceinline__ EpilogueOfFour(const Epilogue<float>& e, int o, int outputs) : slope(e.slope) {
-    const auto at = [&](int i) { return e.bias ? e.bias[min(o + i, outputs - 1)] : 0.0f; };
-    bias = {at(0), at(1), at(2), at(3)};
-  }
-  __device__ __forceinline__ float4 operator()(float4 v) const {
-    return {activate(v.x + bias.x, slope), activate(v.y + bias.y, slope), activate(v.z + bias.z, slope),
-            activate(v.w + bias.w, slope)};
-  }
-};
-
-// This thread's four neighbouring outputs of the tile: the first.
-template <class Tile>
-__device__ __forceinline__ int column_of_four() {
-  return static_cast<int>(threadIdx.x) % (Tile::kOutputs / 4) * 4;
-}
-// f(row, the four's sums) for every row that this thread has; neighbours to neighbouring threads.
-template <class Tile, class F>
-__device__ __forceinline__ void for_each_four(const float* tile, int rows, F&& f) {
-  constexpr int kFours = Tile::kOutputs / 4, kRowStep = Tile::kThreads / kFours;
-  const int column = column_of_four<Tile>();
-#pragma unroll 4
-  for (int row = static_cast<int>(threadIdx.x) / kFours; row < rows; row += kRowStep) {
-    f(row, *reinterpret_cast<const float4*>(tile + row * Tile::kSumsPitch + column));
-  }
-}
 
 // A column is shared by as many threads as there are for it: its mean first, then deviations from it.
 template <class Tile>
@@ -239,7 +251,7 @@ __device__ __forceinline__ void write_statistics(float* tile, int rows, int firs
 // Everything passes through shared memory, so that neighbouring threads write neighbouring outputs.
 template <class Tile, class T>
 __device__ __forceinline__ void write_results(const float (&sums)[Tile::kRows][Tile::kFragments][4],
-                                              const TilePlace<Tile>& place, const ConvLayerShape& s,
+                                              const TilePlace<Tile>& place, const ChannelsLastSizes& s,
                                               const SplitKPlan& plan, const SplitKResult<T>& result) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   float* tile = dynamic_shared<float>();
@@ -256,19 +268,27 @@ __device__ __forceinline__ void write_results(const float (&sums)[Tile::kRows][T
   }
   __syncthreads();
   const int rows = min(Tile::kPixels, s.pixels() - place.first_pixel), first_output = place.first_output;
-  const int64_t first_row = (int64_t{place.split} * s.pictures + place.picture) * s.pixels() + place.first_pixel;
-  const int o = first_output + column_of_four<Tile>();
-  if (o < plan.pitch) {
-    if (plan.writes_y) {
-      const EpilogueOfFour epilogue(result.epilogue, o, s.outputs);
-      T* to = result.y + first_row * s.y_pitch + o;
-      for_each_four<Tile>(tile, rows, [&](int row, float4 v) { store_four(epilogue(v), to + row * s.y_pitch); });
-    } else {
-      float* to = result.sums + first_row * plan.pitch + o;
-      for_each_four<Tile>(tile, rows, [&](int row, float4 v) { store_four(v, to + row * plan.pitch); });
+  const int64_t first_row = (int64_t{place.split} * s.n + place.picture) * s.pixels() + place.first_pixel;
+  // f(row, four neighbouring outputs) for every row that this thread has; neighbours to neighbouring threads.
+  constexpr int kFours = Tile::kOutputs / 4;
+  const int column = static_cast<int>(threadIdx.x) % kFours * 4, o = first_output + column;
+  const auto for_each_four = [&](auto&& f) {
+#pragma unroll 4
+    for (int row = static_cast<int>(threadIdx.x) / kFours; row < rows && o < plan.pitch;
+         row += Tile::kThreads / kFours) {
+      f(row, *reinterpret_cast<const float4*>(tile + row * Tile::kSumsPitch + column));
     }
+  };
+  if (result.sums) {
+    float* to = result.sums + first_row * plan.pitch + o;
+    for_each_four([&](int row, float4 v) { store_four(v, to + row * plan.pitch); });
+  } else {
+    const auto bias = [&](int i) { return result.epilogue.bias ? result.epilogue.bias[min(o + i, s.o - 1)] : 0.0f; };
+    const NormOfFour apply{{}, {1, 1, 1, 1}, {bias(0), bias(1), bias(2), bias(3)}, result.epilogue.slope};
+    T* to = result.y + first_row * s.y_pitch + o;
+    for_each_four([&](int row, float4 v) { store_four(apply(v), to + row * s.y_pitch); });
   }
-  if (plan.writes_statistics) {
+  if (result.statistics) {
     float2* to = result.statistics + int64_t{blockIdx.x} * plan.pitch;
     write_statistics<Tile>(tile, rows, first_output, plan.pitch, to);
   }

@@ -3,11 +3,11 @@
 //
 // Why split: facades' 16 x 16 grid with 1024 channels is 16 tiles of 128 x 128, and a card has 132 multiprocessors. With K
 // cut in 8 pieces there are 128 blocks, each of which reads its own eighth of the weights: the floor of such a layer is
-// reading 19 MB of bf16 (38 MB of f32) weights once. The pieces' sums are added in order by conv_layer_norm.cuh.
-// Next: conv_layer_split_k.cu, which plans and launches.
+// reading 19 MB of bf16 (38 MB of f32) weights once. The pieces' sums are added in order by conv2d_instance_norm.cuh.
+// Next: conv2d_channels_last.cu, which plans and launches.
 #pragma once
 
-#include "cuda/conv_layer_tile.cuh"
+#include "cuda/conv2d_channels_last_tile.cuh"
 #include "cuda/hopper.cuh"
 
 namespace asap::cuda {
@@ -16,12 +16,9 @@ constexpr int kSplitStages = 3;
 template <class Tile>
 constexpr int kSplitStageBytes = (Tile::kPixels + Tile::kOutputs) * kStepBytes;
 template <class Tile>
-size_t step_table_bytes(const ConvLayerShape& s) {  // of StepLoader
-  return size_t{2} * static_cast<size_t>(s.side) * Tile::kPixels * sizeof(int);
-}
-template <class Tile>
-size_t split_k_shared_bytes(const ConvLayerShape& s) {
-  return size_t{kSplitStages} * kSplitStageBytes<Tile> + step_table_bytes<Tile>(s);
+size_t split_k_shared_bytes(const ChannelsLastSizes& s) {  // with StepLoader's tables
+  return kSplitStages * size_t{kSplitStageBytes<Tile>} +
+         size_t{2} * static_cast<size_t>(s.kh) * Tile::kPixels * sizeof(int);
 }
 // Blocks on a multiprocessor of Hopper (227 KiB) that registers must leave room for.
 template <class Tile>
@@ -35,21 +32,21 @@ template <class T, class Tile>
 class StepLoader {
  public:
   // tables: shared, 2 x side x kPixels. All threads must call this. Reads neither x nor w.
-  __device__ __forceinline__ StepLoader(const T* x, const T* w, const ConvLayerShape& s, int* tables,
+  __device__ __forceinline__ StepLoader(const T* x, const T* w, const ChannelsLastSizes& s, int* tables,
                                         const TilePlace<Tile>& place)
-      : x_(reinterpret_cast<const char*>(x + int64_t{place.picture} * s.height * s.width * s.x_pitch)),
+      : x_(reinterpret_cast<const char*>(x + int64_t{place.picture} * s.h * s.w * s.x_pitch)),
         w_(reinterpret_cast<const char*>(w)),
-        side_(s.side),
+        side_(s.kh),
         row_table_(tables + row()),
-        column_table_(row_table_ + s.side * Tile::kPixels),
-        channel_bytes_(s.channels * static_cast<int>(sizeof(T))),
+        column_table_(row_table_ + s.kh * Tile::kPixels),
+        channel_bytes_(s.c * static_cast<int>(sizeof(T))),
         tap_chunks_(s.w_pitch * static_cast<int>(sizeof(T)) / kChunkBytes),
-        outputs_left_(s.outputs - place.first_output - row()) {
-    const int chunk = place.begin * kStepChunks + column(), k_chunks = s.side * s.side * tap_chunks_;
+        outputs_left_(s.o - place.first_output - row()) {
+    const int chunk = place.begin * kStepChunks + column(), k_chunks = s.kh * s.kh * tap_chunks_;
     const int tap = chunk / tap_chunks_;
     channel_chunk_ = chunk - tap * tap_chunks_;
-    tap_row_ = tap / s.side;
-    tap_column_ = tap - tap_row_ * s.side;
+    tap_row_ = tap / s.kh;
+    tap_column_ = tap - tap_row_ * s.kh;
     weight_ = (place.first_output + row()) * k_chunks + chunk;
     weight_step_ = kRowStep * k_chunks;
     fill_tables(s, place.first_pixel, tables);
@@ -61,7 +58,8 @@ class StepLoader {
   __device__ __forceinline__ void load(char* stage) {
     char* to = stage + swizzled(row(), column());
     const char* x = x_ + channel_chunk_ * kChunkBytes;
-    const int there = min(max(channel_bytes_ - channel_chunk_ * kChunkBytes, 0), kChunkBytes);  // of this chunk of channels
+    const int there =
+        min(max(channel_bytes_ - channel_chunk_ * kChunkBytes, 0), kChunkBytes);  // of this chunk of channels
 #pragma unroll
     for (int i = 0; i < kPixelRows; ++i) {
       const char* from = x + int64_t{max(source_[i], 0)} * kChunkBytes;
@@ -86,16 +84,16 @@ class StepLoader {
 
   // Entry [i][pixel] of the first table is the chunk of x at which row i of the pixel's window begins, of the second how many
   // chunks column i is from there; kNowhere: zeros.
-  __device__ __forceinline__ void fill_tables(const ConvLayerShape& s, int first_pixel, int* tables) const {
+  __device__ __forceinline__ void fill_tables(const ChannelsLastSizes& s, int first_pixel, int* tables) const {
     static_assert(Tile::kThreads % Tile::kPixels == 0);
     const int thread = static_cast<int>(threadIdx.x), place = thread % Tile::kPixels, pixel = first_pixel + place;
-    const int out_row = pixel / s.out_width, out_column = pixel - out_row * s.out_width;
-    const int top = out_row * s.stride - s.pad, left = out_column * s.stride - s.pad;
+    const int out_row = pixel / s.ow, out_column = pixel - out_row * s.ow;
+    const int top = out_row * s.stride_h - s.padding_h, left = out_column * s.stride_h - s.padding_h;
     const int pixel_chunks = s.x_pitch * static_cast<int>(sizeof(T)) / kChunkBytes;
-    for (int i = thread / Tile::kPixels; i < s.side; i += Tile::kThreads / Tile::kPixels) {
-      const int h = padded_index(top + i, s.height, s.mode), w = padded_index(left + i, s.width, s.mode);
-      tables[i * Tile::kPixels + place] = pixel < s.pixels() && h >= 0 ? h * s.width * pixel_chunks : kNowhere;
-      tables[(s.side + i) * Tile::kPixels + place] = pixel < s.pixels() && w >= 0 ? w * pixel_chunks : kNowhere;
+    for (int i = thread / Tile::kPixels; i < s.kh; i += Tile::kThreads / Tile::kPixels) {
+      const int h = padded_index(top + i, s.h, s.pad_mode), w = padded_index(left + i, s.w, s.pad_mode);
+      tables[i * Tile::kPixels + place] = pixel < s.pixels() && h >= 0 ? h * s.w * pixel_chunks : kNowhere;
+      tables[(s.kh + i) * Tile::kPixels + place] = pixel < s.pixels() && w >= 0 ? w * pixel_chunks : kNowhere;
     }
   }
   __device__ __forceinline__ void advance() {
@@ -119,7 +117,7 @@ class StepLoader {
 
   const char *x_, *w_;
   int side_;
-  const int *row_table_, *column_table_;      // this thread's first row of them
+  const int *row_table_, *column_table_;  // this thread's first row of them
   int channel_bytes_, tap_chunks_;
   int outputs_left_;                          // from this thread's first row of weights on
   int channel_chunk_, tap_row_, tap_column_;  // where this thread's column of the step lies in K
@@ -129,11 +127,11 @@ class StepLoader {
 
 // The block's weights are on their way to the second-level cache while the previous kernel still runs.
 template <class T, class Tile>
-__device__ __forceinline__ void prefetch_weights(const T* w, const ConvLayerShape& s, const TilePlace<Tile>& place) {
+__device__ __forceinline__ void prefetch_weights(const T* w, const ChannelsLastSizes& s, const TilePlace<Tile>& place) {
   static_assert(Tile::kThreads % Tile::kOutputs == 0);
   const int thread = static_cast<int>(threadIdx.x), output = place.first_output + thread % Tile::kOutputs;
-  if (output >= s.outputs) return;
-  const char* row = reinterpret_cast<const char*>(w + int64_t{output} * s.side * s.side * s.w_pitch);
+  if (output >= s.o) return;
+  const char* row = reinterpret_cast<const char*>(w + int64_t{output} * s.kh * s.kh * s.w_pitch);
   for (int step = place.begin + thread / Tile::kOutputs; step < place.end; step += Tile::kThreads / Tile::kOutputs) {
     prefetch_to_cache(row + step * kStepBytes);
   }
@@ -142,7 +140,7 @@ __device__ __forceinline__ void prefetch_weights(const T* w, const ConvLayerShap
 // kFma: float32 by FMA; else tensor cores, in T's precision.
 template <class T, class Tile, bool kFma>
 __global__ void __launch_bounds__(Tile::kThreads, kSplitBlocks<Tile>)
-    split_k_kernel(const T* x, const T* w, ConvLayerShape s, SplitKPlan plan, SplitKResult<T> result) {
+    split_k_kernel(const T* x, const T* w, ChannelsLastSizes s, SplitKPlan plan, SplitKResult<T> result) {
   static_assert(Tile::kSumsBytes <= size_t{kSplitStages} * kSplitStageBytes<Tile>);
   let_next_kernel_start();
   char* shared = dynamic_shared<char>();

@@ -1,13 +1,13 @@
 // Opening a library, timing its algorithms. Declared in library.h.
-#include "cuda/yardsticks/library.h"
+#include "bench/yardsticks/library.h"
 
 #include <dlfcn.h>
 
 #include <algorithm>
 #include <chrono>
 
+#include "bench/yardsticks/peak.h"
 #include "cuda/context.h"
-#include "cuda/peak.h"
 #include "tensor/error.h"
 
 namespace asap::cuda {

@@ -1,22 +1,12 @@
-// What follows the split convolution of conv_layer_split_k.cuh: the splits' sums are added in order, then instance norm, or
-// bias, then activation and conversion to y. Bound by memory, which mostly is the second-level cache: a layer of the
-// 16 x 16 grid leaves 8 MiB of sums behind. Next: conv_layer_split_k.cu, which chooses between these kernels.
+// What follows the split convolution of conv2d_channels_last_split_k.cuh: the splits' sums are added in order, then instance norm,
+// activation and conversion to y. Bound by memory, which mostly is the second-level cache: a layer of the
+// 16 x 16 grid leaves 8 MiB of sums behind. Next: conv2d_channels_last.cu, which chooses between these kernels.
 #pragma once
 
-#include "cuda/conv_layer_tile.cuh"
+#include "cuda/conv2d_channels_last_tile.cuh"
 #include "cuda/hopper.cuh"
 
 namespace asap::cuda {
-
-// y = act((h - mean) * factor + shift) for four neighbouring channels.
-struct NormOfFour {
-  float4 mean, factor, shift;
-  float slope;
-  __device__ __forceinline__ float4 operator()(float4 h) const {
-    return {activate((h.x - mean.x) * factor.x + shift.x, slope), activate((h.y - mean.y) * factor.y + shift.y, slope),
-            activate((h.z - mean.z) * factor.z + shift.z, slope), activate((h.w - mean.w) * factor.w + shift.w, slope)};
-  }
-};
 
 struct NormArguments {
   const float *gamma, *beta;
@@ -76,15 +66,15 @@ constexpr int kLargestPlane = 1024;  // pixels
 // pixel, kPasses of them. All loads of four splits are on their way before the first is added: pixels and channels that are
 // not there read others' sums instead of branching.
 template <int kThreads, int kPasses, class Y>
-__global__ void __launch_bounds__(kThreads) plane_norm_kernel(const float* sums, int splits, int pictures, int pixels,
-                                                              int pitch, int outputs, int y_pitch, NormArguments norm,
-                                                              Y* y) {
+__global__ void __launch_bounds__(kThreads)
+    plane_norm_kernel(const float* sums, ChannelsLastSizes s, SplitKPlan plan, NormArguments norm, Y* y) {
   constexpr int kRows = kThreads / kPlaneFours;
+  const int pixels = s.pixels(), pitch = plan.pitch;
   let_next_kernel_start();
   const int o = (static_cast<int>(blockIdx.x) * kPlaneFours + static_cast<int>(threadIdx.x) % kPlaneFours) * 4;
   const int row = static_cast<int>(threadIdx.x) / kPlaneFours, picture = static_cast<int>(blockIdx.y);
-  const auto is_there = [&](int pass) { return pass * kRows + row < pixels && o < outputs; };
-  const int64_t split_size = int64_t{pictures} * pixels * pitch;
+  const auto is_there = [&](int pass) { return pass * kRows + row < pixels && o < s.o; };
+  const int64_t split_size = int64_t{s.n} * pixels * pitch;
   const float* from[kPasses];
 #pragma unroll
   for (int pass = 0; pass < kPasses; ++pass) {
@@ -93,7 +83,7 @@ __global__ void __launch_bounds__(kThreads) plane_norm_kernel(const float* sums,
   wait_for_previous_kernel();
   float4 h[kPasses] = {};
 #pragma unroll 4
-  for (int split = 0; split < splits; ++split) {
+  for (int split = 0; split < plan.splits; ++split) {
 #pragma unroll
     for (int pass = 0; pass < kPasses; ++pass) {
       h[pass] = add(h[pass], *reinterpret_cast<const float4*>(from[pass] + split * split_size));
@@ -110,11 +100,11 @@ __global__ void __launch_bounds__(kThreads) plane_norm_kernel(const float* sums,
     if (is_there(pass)) squares = add_squares(squares, h[pass], mean);
   }
   squares = sum_of_column<kPlaneFours, kThreads>(squares);
-  const NormOfFour apply = norm.of_four(o, outputs, mean, squares, pixels);
-  Y* to = y + (int64_t{picture} * pixels + row) * y_pitch + o;
+  const NormOfFour apply = norm.of_four(o, s.o, mean, squares, pixels);
+  Y* to = y + (int64_t{picture} * pixels + row) * s.y_pitch + o;
 #pragma unroll
   for (int pass = 0; pass < kPasses; ++pass) {
-    if (is_there(pass)) store_four(apply(h[pass]), to + int64_t{pass} * kRows * y_pitch);
+    if (is_there(pass)) store_four(apply(h[pass]), to + int64_t{pass} * kRows * s.y_pitch);
   }
 }
 
@@ -129,12 +119,13 @@ constexpr int kTiledBatch = 8;  // pixels of a thread that are on their way at o
 // channels, pictures).
 template <class Y>
 __global__ void __launch_bounds__(kTiledThreads)
-    tiled_norm_kernel(const float* h, const float2* statistics, int pixels, int tiles, int tile_pixels, int pitch,
-                      int outputs, int y_pitch, NormArguments norm, Y* y) {
+    tiled_norm_kernel(const float* h, const float2* statistics, ChannelsLastSizes s, SplitKPlan plan, int tile_pixels,
+                      NormArguments norm, Y* y) {
   let_next_kernel_start();
   const int o = (static_cast<int>(blockIdx.y) * kTiledFours + static_cast<int>(threadIdx.x) % kTiledFours) * 4;
   const int row = static_cast<int>(threadIdx.x) / kTiledFours, picture = static_cast<int>(blockIdx.z);
-  const bool is_there = o < outputs;
+  const int pixels = s.pixels(), tiles = plan.pixel_tiles, pitch = plan.pitch;
+  const bool is_there = o < s.o;
   const int step = static_cast<int>(gridDim.x) * kTiledRows;
   int pixel = static_cast<int>(blockIdx.x) * kTiledRows + row;
   const float* from = h + int64_t{picture} * pixels * pitch + o;
@@ -168,37 +159,17 @@ __global__ void __launch_bounds__(kTiledThreads)
   });
   squares = sum_of_column<kTiledFours, kTiledThreads>(squares);
   if (!is_there) return;  // no barrier follows
-  const NormOfFour apply = norm.of_four(o, outputs, mean, squares, pixels);
-  Y* to = y + int64_t{picture} * pixels * y_pitch + o;
+  const NormOfFour apply = norm.of_four(o, s.o, mean, squares, pixels);
+  Y* to = y + int64_t{picture} * pixels * s.y_pitch + o;
   while (pixel < pixels) {
 #pragma unroll
     for (int i = 0; i < kTiledBatch; ++i) {
       const int at = pixel + i * step;
-      if (at < pixels) store_four(apply(batch[i]), to + int64_t{at} * y_pitch);
+      if (at < pixels) store_four(apply(batch[i]), to + int64_t{at} * s.y_pitch);
     }
     pixel += kTiledBatch * step;
     load_batch();
   }
-}
-
-// ---- no norm --------------------------------------------------------------------------------------------------------------
-
-// y = act(sum of the splits + bias); sums [splits][rows][pitch].
-template <class Y>
-__global__ void sum_with_bias_kernel(const float* sums, int splits, int64_t rows, int pitch, int outputs, int y_pitch,
-                                     Epilogue<float> epilogue, Y* y) {
-  const int fours = pitch / 4;
-  let_next_kernel_start();
-  wait_for_previous_kernel();
-  for_each_index(rows * fours, [&](int64_t i) {
-    const int o = static_cast<int>(i % fours) * 4;
-    float4 sum{};
-    const float* from = sums + i * 4;
-#pragma unroll 4
-    for (int split = 0; split < splits; ++split)
-      sum = add(sum, *reinterpret_cast<const float4*>(from + split * rows * pitch));
-    store_four(EpilogueOfFour(epilogue, o, outputs)(sum), y + i / fours * y_pitch + o);
-  });
 }
 
 }  // namespace asap::cuda

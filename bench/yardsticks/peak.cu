@@ -1,6 +1,6 @@
 // The card's ceilings: loops of fused multiply-adds and of tensor-core products on registers (mma.sync) or shared memory
 // (wgmma), and a copy of much more than the cache holds. Declared in peak.h.
-#include "cuda/peak.h"
+#include "bench/yardsticks/peak.h"
 
 #include <algorithm>
 

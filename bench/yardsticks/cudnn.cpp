@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "bench/yardsticks/library.h"
 #include "cuda/context.h"
-#include "cuda/yardsticks/library.h"
 #include "tensor/kernels.h"
 #include "tensor/precision.h"
 
