@@ -93,10 +93,9 @@ Variable cat(const std::vector<Variable>& xs, int dim) {
 
 // An element gathered several times collects the gradient of each.
 Variable gather(const Variable& x, int dim, const Tensor& index) {
-  return make_result("gather", gather(x.value(), dim, index), {x},
-                     [dim, saved = Saved(index), x_shape = x.shape()](const Tensor& dy,
-                                                                      std::span<const bool>) -> std::vector<Tensor> {
-                       return {gather_backward(dy, dim, saved.get("gather"), x_shape)};
+  return make_result("gather", gather(x.value(), dim, index), x,
+                     [dim, saved = Saved(index), x_shape = x.shape()](const Tensor& dy) {
+                       return gather_backward(dy, dim, saved.get("gather"), x_shape);
                      });
 }
 

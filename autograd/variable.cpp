@@ -24,8 +24,8 @@ struct Node {
   BackwardFn backward;
   std::vector<Edge> inputs;
   std::vector<Shape> input_shapes;
-  Tensor grad;                          // accumulates while backward() runs
-  std::weak_ptr<VariableImpl> retained; // set by retain_grad()
+  Tensor grad;                           // accumulates while backward() runs
+  std::weak_ptr<VariableImpl> retained;  // set by retain_grad()
   ~Node();
 };
 
@@ -200,8 +200,8 @@ void Variable::backward(const Tensor& cotangent) const {
 
 Variable make_result(const char* op, Tensor value, const std::vector<Variable>& inputs, BackwardFn backward) {
   Variable result(std::move(value));
-  const bool needed = grad_enabled() && std::any_of(inputs.begin(), inputs.end(),
-                                                       [](const Variable& v) { return v.requires_grad(); });
+  const bool needed =
+      grad_enabled() && std::any_of(inputs.begin(), inputs.end(), [](const Variable& v) { return v.requires_grad(); });
   if (!needed) return result;
   auto node = std::make_shared<Node>();
   node->op = op;
@@ -221,10 +221,9 @@ Variable make_result(const char* op, Tensor value, const std::vector<Variable>& 
 }
 
 Variable make_result(const char* op, Tensor value, const Variable& input, GradientFn gradient) {
-  return make_result(op, std::move(value), std::vector{input},
-                     [gradient = std::move(gradient)](const Tensor& dy, std::span<const bool>) {
-                       return std::vector{gradient(dy)};
-                     });
+  return make_result(
+      op, std::move(value), std::vector{input},
+      [gradient = std::move(gradient)](const Tensor& dy, std::span<const bool>) { return std::vector{gradient(dy)}; });
 }
 
 Variable custom_op(const char* op, const std::vector<Variable>& inputs, const CustomForward& forward,
@@ -237,8 +236,8 @@ Variable custom_op(const char* op, const std::vector<Variable>& inputs, const Cu
   }
   Tensor output = forward(values);
   return make_result(op, output, inputs,
-                     [op, saved, output = Saved(output), backward = std::move(backward)](
-                         const Tensor& grad_out, std::span<const bool> needs) {
+                     [op, saved, output = Saved(output), backward = std::move(backward)](const Tensor& grad_out,
+                                                                                         std::span<const bool> needs) {
                        std::vector<Tensor> kept;
                        for (const Saved& tensor : saved) kept.push_back(tensor.get(op));
                        return backward(kept, output.get(op), grad_out, needs);

@@ -1,4 +1,4 @@
-// Adam, SGD and schedules. Declared in optim.h; the arithmetic is in the adam and sgd kernels.
+// Adam, SGD and schedules. Declared in optim.h; the arithmetic is the adam kernel's and sgd_step's.
 #include "nn/optim.h"
 
 #include <algorithm>

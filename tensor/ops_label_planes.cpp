@@ -59,7 +59,7 @@ Tensor label_planes(const Tensor& labels, const Tensor& instance, const LabelPla
 Tensor one_hot(const Tensor& labels, int64_t classes, DType dtype) {
   checks::is_labels("one_hot", labels);
   ASAP_CHECK(classes > 0, "one_hot: expected a positive number of classes, got ", classes);
-  ASAP_CHECK(is_floating(dtype), "one_hot: expected f32 or f64 planes, got ", dtype);
+  ASAP_CHECK(is_floating(dtype), "one_hot: expected f32, f64 or bf16 planes, got ", dtype);
   const int64_t outside = first_label_outside(labels, classes);
   ASAP_CHECK(outside < 0, "one_hot: label ", labels.contiguous().reshape({-1}).select(0, outside).item(), " is outside 0..",
              classes - 1);
