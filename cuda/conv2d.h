@@ -1,5 +1,6 @@
 // Variants of the three convolution kernels on the card beside the definition, as matrix products: conv2d_forward.cu,
-// conv2d_input_grad.cu and conv2d_weight_grad.cu. Registered in order of speed by conv2d.cu. Shapes as in tensor/kernels.h: x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW].
+// conv2d_input_grad.cu and conv2d_weight_grad.cu. Registered in order of speed by conv2d.cu. Shapes as in tensor/kernels.h:
+// x [N,C,H,W], w [O,C/groups,KH,KW], y [N,O,OH,OW].
 #pragma once
 
 #include "tensor/kernels.h"
