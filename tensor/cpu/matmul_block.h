@@ -8,7 +8,7 @@
 
 #include "tensor/cpu/matmul_pack.h"
 #include "tensor/cpu/parallel.h"
-#include "tensor/tensor.h"
+#include "tensor/cpu/workspace.h"
 
 namespace asap::cpu {
 
@@ -22,20 +22,6 @@ inline constexpr int64_t kBlockDepth = 256;                 // of k: a panel of 
 inline constexpr int64_t kLongDepth = 384;                  // where columns are few: the result is then passed over less often
 inline constexpr int64_t kBlockBytes = int64_t{384} << 10;  // of packed B, per thread
 inline constexpr int64_t kKeepBytes = int64_t{512} << 10;   // A is packed only once if it takes no more
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// Uninitialised scratch from the caching allocator, 64-byte aligned; lives as long as the object.
-template <class T>
-class Workspace {
- public:
-  explicit Workspace(int64_t count) : memory_(Tensor::empty({count}, dtype_of<T>)), data_(memory_.data<T>()) {}
-  T* data() const { return data_; }
-
- private:
-  Tensor memory_;
-  T* data_;
-};
 
 // Sizes of the blocks that one thread works in.
 template <class T>
