@@ -47,15 +47,19 @@ struct Epilogue {
       : bias(b.defined() ? b.data<T>() : nullptr), slope(static_cast<T>(p.activation_slope)) {}
   bool changes() const { return bias || slope != 1; }
   T shift(int64_t o) const { return bias ? bias[o] : T(0); }
-  // V: T or a vector of it.
+  // V: T or a vector of it. Inlined, both become the instructions of whoever calls (targets.h).
   template <class V>
-  V activate(V v) const {
-    return v > 0 ? v : slope * v;
+  [[gnu::always_inline]] inline void activate(V& v) const {
+    v = v > 0 ? v : slope * v;
   }
-  void apply(int64_t o, int64_t count, T* y) const {
+  [[gnu::always_inline]] inline void apply(int64_t o, int64_t count, T* y) const {
     const T b = shift(o);
     const Epilogue own = *this;  // which no y can be part of
-    for (int64_t i = 0; i < count; ++i) y[i] = own.activate(y[i] + b);
+    for (int64_t i = 0; i < count; ++i) {
+      T v = y[i] + b;
+      own.activate(v);
+      y[i] = v;
+    }
   }
 };
 

@@ -1,10 +1,16 @@
 // Convolution as a matrix product, forward and input gradient: weights times the pixels under the kernel, which
 // are packed block by block straight into the panels of the product: their matrix never exists as a whole.
 // Next: conv2d_pixels.h packs the pixels; conv2d_weight_grad.cpp is the third kernel.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/conv2d_implicit_gemm.cpp"
+#include "tensor/cpu/targets.h"
+
 #include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/conv2d_pixels.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 template <class T>
@@ -79,15 +85,12 @@ Phase make_phase(const Conv2dSizes& s, const Conv2dParams& p, int64_t h, int64_t
 template <class T>
 [[gnu::always_inline]] inline void spread(const T* from, bool accumulate, T* to) {
   constexpr int lanes = Simd<T>::lanes;
-  LaneMask<T> places[2], merge;
-  for (int i = 0; i < lanes; ++i) {
-    for (int half = 0; half < 2; ++half) places[half][i] = half * lanes / 2 + i / 2;
-    merge[i] = i % 2 == 0 ? i : lanes + i;
-  }
   const Vec<T> values = load(from);
+  const Vec<T> doubled[2] = {shuffle<T>(values, values, [](int lane) { return lane / 2; }),
+                             shuffle<T>(values, values, [](int lane) { return (lanes + lane) / 2; })};
   for (int half = 0; half < 2; ++half) {
-    const Vec<T> old = load(to + half * lanes), doubled = __builtin_shuffle(values, places[half]);
-    store<T>(to + half * lanes, __builtin_shuffle(accumulate ? old + doubled : doubled, old, merge));
+    const Vec<T> old = load(to + half * lanes), value = accumulate ? old + doubled[half] : doubled[half];
+    store<T>(to + half * lanes, shuffle<T>(value, old, [](int lane) { return lane % 2 == 0 ? lane : lanes + lane; }));
   }
 }
 
@@ -198,7 +201,8 @@ void conv2d_input_grad_implicit_gemm(const Tensor& dy, const Tensor& w, const Co
   const Conv2dSizes s = conv2d_sizes(dx, w, p, dy);
   dispatch_floating(dy.dtype(), "conv2d_input_grad", [&]<class T>(T) {
     if (is_pointwise(s, p)) {
-      const Phase phase{.h = 0, .w = 0, .grid = {.h = 1, .w = s.h * s.w, .oh = 1, .ow = s.h * s.w, .stride = 1, .taps = {{0, 0}}}, .taps = {0}};
+      Phase phase = make_phase(s, p, 0, 0, 0, s.h);
+      phase.grid.h = phase.grid.oh = 1, phase.grid.w = phase.grid.ow = s.h * s.w;
       for (int64_t group = 0; group < s.groups; ++group) input_grad_phase<T>(dy, w, p, s, group, phase, dx);
       return;
     }
@@ -220,4 +224,19 @@ void conv2d_input_grad_implicit_gemm(const Tensor& dy, const Tensor& w, const Co
   });
 }
 
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(conv2d_forward_implicit_gemm);
+HWY_EXPORT(conv2d_input_grad_implicit_gemm);
+
+void conv2d_forward_implicit_gemm(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
+  HWY_DYNAMIC_DISPATCH(conv2d_forward_implicit_gemm)(x, w, bias, p, y);
+}
+
+void conv2d_input_grad_implicit_gemm(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
+  HWY_DYNAMIC_DISPATCH(conv2d_input_grad_implicit_gemm)(dy, w, p, dx);
+}
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

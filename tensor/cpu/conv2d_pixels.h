@@ -3,14 +3,21 @@
 // rows under the block are staged, one channel at a time, with their border (and, for stride > 1, one plane per
 // column phase, so that neighbours in the output are neighbours in memory); then every tap copies whole vectors from
 // there. Serves the forward pass (source x) and the input gradient (source dy). Next: conv2d_implicit_gemm.cpp.
-#pragma once
+#if defined(ASAP_CPU_CONV2D_PIXELS_H) == defined(HWY_TARGET_TOGGLE)  // once per target: targets.h
+#ifdef ASAP_CPU_CONV2D_PIXELS_H
+#undef ASAP_CPU_CONV2D_PIXELS_H
+#else
+#define ASAP_CPU_CONV2D_PIXELS_H
+#endif
 
 #include <vector>
 
 #include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/matmul_block.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 
 // Source position of a tap relative to output pixel (0,0).
 struct Tap {
@@ -170,4 +177,8 @@ class PixelColumns {
   Tap low_, high_;  // smallest and largest offsets among the taps
 };
 
+}  // namespace HWY_NAMESPACE
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

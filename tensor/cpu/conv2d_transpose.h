@@ -1,11 +1,18 @@
 // A row of pixels of many channels, turned so that the channels of a pixel stand side by side, as the micro kernel wants
 // its operands where pixels are summed over: the weight gradients. Next: conv2d_weight_grad.cpp.
-#pragma once
+#if defined(ASAP_CPU_CONV2D_TRANSPOSE_H) == defined(HWY_TARGET_TOGGLE)  // once per target: targets.h
+#ifdef ASAP_CPU_CONV2D_TRANSPOSE_H
+#undef ASAP_CPU_CONV2D_TRANSPOSE_H
+#else
+#define ASAP_CPU_CONV2D_TRANSPOSE_H
+#endif
 
 #include "tensor/cpu/matmul_pack.h"
 #include "tensor/definitions/padded_index.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 
 // One row of a picture: pixels [0, w) of `channels` planes, `plane` elements apart.
 template <class T>
@@ -45,4 +52,8 @@ void transpose_row(const PixelRow<T>& row, int64_t first, int64_t columns, int64
   copy_pixels(i, end);
 }
 
+}  // namespace HWY_NAMESPACE
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

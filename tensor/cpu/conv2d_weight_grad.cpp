@@ -3,12 +3,18 @@
 // same copy of x, and each (tile of o, tap, panel of c) is one run of the micro kernel over the block's pixels.
 // A task owns its part of dw and walks over all pixels: no partial sums, the same bits for any thread count.
 // Next: matmul_micro.h.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/conv2d_weight_grad.cpp"
+#include "tensor/cpu/targets.h"
+
 #include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/conv2d_transpose.h"
 #include "tensor/cpu/matmul_block.h"
 #include "tensor/cpu/matmul_packed.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 constexpr int64_t kBlockPixels = 512;                    // output pixels of a block, more if a row is longer
@@ -155,4 +161,14 @@ void conv2d_weight_grad_implicit_gemm(const Tensor& x, const Tensor& dy, const C
   });
 }
 
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(conv2d_weight_grad_implicit_gemm);
+
+void conv2d_weight_grad_implicit_gemm(const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
+  HWY_DYNAMIC_DISPATCH(conv2d_weight_grad_implicit_gemm)(x, dy, p, dw);
+}
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

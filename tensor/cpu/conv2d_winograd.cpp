@@ -4,12 +4,18 @@
 // Order of work: transform the picture, kGroupPanels panels of tiles at a time, into `v`; then, for at most kTileRows output
 // channels and kBlockChannels input channels at a time, transform the filters into `u`, multiply, and transform back.
 // Next: conv2d_winograd.h for the mathematics.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/conv2d_winograd.cpp"
+#include "tensor/cpu/targets.h"
+
 #include "tensor/cpu/conv2d_winograd.h"
 
 #include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/matmul_block.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 using namespace winograd;
@@ -74,16 +80,16 @@ using Pieces = float[kPoints][kPoints][kWidth + kLanes];
 void split_row(const float* row, int64_t count, float* to, int64_t column_step) {
   for (int64_t t = 0; t < count; t += kLanes, row += kTile * kLanes, to += kLanes) {
     const V p0 = load(row), p1 = load(row + kLanes), p2 = load(row + 2 * kLanes), p3 = load(row + 3 * kLanes);
-    const V e0 = every_second<float>(p0, p1, 0), e1 = every_second<float>(p2, p3, 0);
-    const V o0 = every_second<float>(p0, p1, 1), o1 = every_second<float>(p2, p3, 1);
-    store<float>(to, every_second<float>(e0, e1, 0));
-    store<float>(to + column_step, every_second<float>(o0, o1, 0));
-    store<float>(to + 2 * column_step, every_second<float>(e0, e1, 1));
-    store<float>(to + 3 * column_step, every_second<float>(o0, o1, 1));
+    const V e0 = every_second<float, 0>(p0, p1), e1 = every_second<float, 0>(p2, p3);
+    const V o0 = every_second<float, 1>(p0, p1), o1 = every_second<float, 1>(p2, p3);
+    store<float>(to, every_second<float, 0>(e0, e1));
+    store<float>(to + column_step, every_second<float, 0>(o0, o1));
+    store<float>(to + 2 * column_step, every_second<float, 1>(e0, e1));
+    store<float>(to + 3 * column_step, every_second<float, 1>(o0, o1));
     const float* next = row + kTile;  // columns 4 and 5 are the next piece's 0 and 1
     const V q0 = load(next), q1 = load(next + kLanes), q2 = load(next + 2 * kLanes), q3 = load(next + 3 * kLanes);
-    store<float>(to + 4 * column_step, every_second<float>(every_second<float>(q0, q1, 0), every_second<float>(q2, q3, 0), 0));
-    store<float>(to + 5 * column_step, every_second<float>(every_second<float>(q0, q1, 1), every_second<float>(q2, q3, 1), 0));
+    store<float>(to + 4 * column_step, every_second<float, 0>(every_second<float, 0>(q0, q1), every_second<float, 0>(q2, q3)));
+    store<float>(to + 5 * column_step, every_second<float, 0>(every_second<float, 1>(q0, q1), every_second<float, 1>(q2, q3)));
   }
 }
 
@@ -183,16 +189,19 @@ void transform_outputs(const float* products, const Epilogue<float>& epilogue, i
   if (epilogue.changes()) {
     const V shift = V{} + epilogue.shift(o);
     for (int i = 0; i < kTile; ++i) {
-      for (int j = 0; j < kTile; ++j) y[i][j] = epilogue.activate(y[i][j] + shift);
+      for (int j = 0; j < kTile; ++j) {
+        y[i][j] += shift;
+        epilogue.activate(y[i][j]);
+      }
     }
   }
   for (int i = 0; i < kTile; ++i) {
-    const V a0 = interleave<float>(y[i][0], y[i][2], 0), a1 = interleave<float>(y[i][0], y[i][2], 1);
-    const V b0 = interleave<float>(y[i][1], y[i][3], 0), b1 = interleave<float>(y[i][1], y[i][3], 1);
-    store<float>(rows[i], interleave<float>(a0, b0, 0));
-    store<float>(rows[i] + kLanes, interleave<float>(a0, b0, 1));
-    store<float>(rows[i] + 2 * kLanes, interleave<float>(a1, b1, 0));
-    store<float>(rows[i] + 3 * kLanes, interleave<float>(a1, b1, 1));
+    const V a0 = interleave<float, 0>(y[i][0], y[i][2]), a1 = interleave<float, 1>(y[i][0], y[i][2]);
+    const V b0 = interleave<float, 0>(y[i][1], y[i][3]), b1 = interleave<float, 1>(y[i][1], y[i][3]);
+    store<float>(rows[i], interleave<float, 0>(a0, b0));
+    store<float>(rows[i] + kLanes, interleave<float, 1>(a0, b0));
+    store<float>(rows[i] + 2 * kLanes, interleave<float, 0>(a1, b1));
+    store<float>(rows[i] + 3 * kLanes, interleave<float, 1>(a1, b1));
   }
 }
 
@@ -303,6 +312,20 @@ void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dP
           .row_step = 9, .channel_step = s.c * 9, .turned = true, .y = dx.data<float>()});
 }
 
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(conv2d_forward_winograd);
+HWY_EXPORT(conv2d_input_grad_winograd);
+
+void conv2d_forward_winograd(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
+  HWY_DYNAMIC_DISPATCH(conv2d_forward_winograd)(x, w, bias, p, y);
+}
+
+void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
+  HWY_DYNAMIC_DISPATCH(conv2d_input_grad_winograd)(dy, w, p, dx);
+}
+
 // Its rounding is several times that of a plain sum, which the golden generators (32 channels) show at the picture:
 // layers too narrow to gain much keep the more exact product.
 bool winograd_pays(const Conv2dSizes& s, const Conv2dParams& p) {
@@ -310,5 +333,6 @@ bool winograd_pays(const Conv2dSizes& s, const Conv2dParams& p) {
   return s.kh == 3 && s.kw == 3 && p.stride == Size2(1) && p.dilation == Size2(1) && p.groups == 1 &&
          s.c >= kNarrowest && s.o >= kNarrowest && s.oh * s.ow >= 64;
 }
-
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

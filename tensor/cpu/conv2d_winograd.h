@@ -5,11 +5,18 @@
 // error near the plain sum's, because powers of a and b grow and shrink less (see Barabasz et al., Error Analysis and
 // Improving the Accuracy of Winograd Convolution, ACM TOMS 46(4), 2020).  Next: conv2d_winograd.cpp,
 // conv2d_winograd_weight_grad.cpp.
-#pragma once
+#if defined(ASAP_CPU_CONV2D_WINOGRAD_H) == defined(HWY_TARGET_TOGGLE)  // once per target: targets.h
+#ifdef ASAP_CPU_CONV2D_WINOGRAD_H
+#undef ASAP_CPU_CONV2D_WINOGRAD_H
+#else
+#define ASAP_CPU_CONV2D_WINOGRAD_H
+#endif
 
 #include "tensor/cpu/matmul_micro.h"
 
-namespace asap::cpu::winograd {
+HWY_BEFORE_NAMESPACE();
+namespace asap::cpu {
+namespace HWY_NAMESPACE::winograd {
 
 inline constexpr int kTile = 4;    // output pixels of a tile, each way
 inline constexpr int kPoints = 6;  // input pixels of a tile, each way
@@ -104,20 +111,19 @@ inline void transform_both(const V (&in)[In][In], V (&out)[Out][Out], const Row&
 }
 
 // Every second element of the pair (p, q), beginning with the first or the second.
-template <class T>
-inline Vec<T> every_second(const Vec<T>& p, const Vec<T>& q, int first) {
-  constexpr int lanes = Simd<T>::lanes;
-  LaneMask<T> mask;
-  for (int i = 0; i < lanes; ++i) mask[i] = 2 * i + first;
-  return __builtin_shuffle(p, q, mask);
+template <class T, int first>
+inline Vec<T> every_second(const Vec<T>& p, const Vec<T>& q) {
+  return shuffle<T>(p, q, [](int lane) { return 2 * lane + first; });
 }
 // The pair (p, q) interleaved: its first or its second half.
-template <class T>
-inline Vec<T> interleave(const Vec<T>& p, const Vec<T>& q, int half) {
+template <class T, int half>
+inline Vec<T> interleave(const Vec<T>& p, const Vec<T>& q) {
   constexpr int lanes = Simd<T>::lanes;
-  LaneMask<T> mask;
-  for (int i = 0; i < lanes; ++i) mask[i] = (i % 2) * lanes + i / 2 + half * lanes / 2;
-  return __builtin_shuffle(p, q, mask);
+  return shuffle<T>(p, q, [](int lane) { return (lane % 2) * lanes + lane / 2 + half * lanes / 2; });
 }
 
-}  // namespace asap::cpu::winograd
+}  // namespace HWY_NAMESPACE::winograd
+}  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

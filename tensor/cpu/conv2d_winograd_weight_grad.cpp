@@ -3,12 +3,18 @@
 // Both operands are transformed first, with channels in the lanes, for as many tiles at a time as kOperandBytes allow;
 // then every pair (at most kTileRows output channels, panel of input channels) is multiplied on its own.
 // Next: conv2d_winograd.h for the mathematics; conv2d_weight_grad.cpp for the general case.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/conv2d_winograd_weight_grad.cpp"
+#include "tensor/cpu/targets.h"
+
 #include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/conv2d_transpose.h"
 #include "tensor/cpu/conv2d_winograd.h"
 #include "tensor/cpu/matmul_block.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 using namespace winograd;
@@ -165,4 +171,14 @@ void conv2d_weight_grad_winograd(const Tensor& x, const Tensor& dy, const Conv2d
   WeightGrad(x, dy, conv2d_sizes(x, dw, p, dy), p).run(dw);
 }
 
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(conv2d_weight_grad_winograd);
+
+void conv2d_weight_grad_winograd(const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
+  HWY_DYNAMIC_DISPATCH(conv2d_weight_grad_winograd)(x, dy, p, dw);
+}
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

@@ -1,5 +1,9 @@
 // fill and copy of any strides and dtypes: runs where memory is contiguous, square tiles where it is transposed.
 // Next: elementwise.cpp.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/copy.cpp"
+#include "tensor/cpu/targets.h"
+
 #include <cstring>
 #include <type_traits>
 
@@ -7,7 +11,9 @@
 #include "tensor/cpu/strided.h"
 #include "tensor/kernels.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 void fill_blocked(double value, Tensor& y) {
@@ -98,10 +104,16 @@ void copy_blocked(const Tensor& x, Tensor& y) {
 }
 
 }  // namespace
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(fill_blocked);
+HWY_EXPORT(copy_blocked);
 
 void register_copy() {
-  kernels::fill.add(Device::cpu, "blocked", fill_blocked, {}, {.strided = true, .bf16 = true});
-  kernels::copy.add(Device::cpu, "blocked", copy_blocked, {}, {.strided = true, .bf16 = true});
+  kernels::fill.add(Device::cpu, "blocked", HWY_DYNAMIC_DISPATCH(fill_blocked), {}, {.strided = true, .bf16 = true});
+  kernels::copy.add(Device::cpu, "blocked", HWY_DYNAMIC_DISPATCH(copy_blocked), {}, {.strided = true, .bf16 = true});
 }
-
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

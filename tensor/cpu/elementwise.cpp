@@ -1,5 +1,9 @@
 // Elementwise kernels: unary, its derivative, binary with broadcasting. `vectorized` compiles one loop per operation out of
 // the definitions (float exp, tanh and sigmoid from vector_math.h); bf16 is computed in float. Next: strided.h.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/elementwise.cpp"
+#include "tensor/cpu/targets.h"
+
 #include <type_traits>
 
 #include "tensor/cpu/register.h"
@@ -7,7 +11,9 @@
 #include "tensor/cpu/vector_math.h"
 #include "tensor/definitions/elementwise.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 // evaluate() with the branchless float function where there is one.
@@ -102,12 +108,19 @@ void binary_vectorized(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y)
 }
 
 }  // namespace
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(unary_vectorized);
+HWY_EXPORT(unary_backward_vectorized);
+HWY_EXPORT(binary_vectorized);
 
 void register_elementwise() {
   constexpr Takes kAny{.strided = true, .bf16 = true};
-  kernels::unary.add(Device::cpu, "vectorized", unary_vectorized, {}, kAny);
-  kernels::unary_backward.add(Device::cpu, "vectorized", unary_backward_vectorized, {}, kAny);
-  kernels::binary.add(Device::cpu, "vectorized", binary_vectorized, {}, kAny);
+  kernels::unary.add(Device::cpu, "vectorized", HWY_DYNAMIC_DISPATCH(unary_vectorized), {}, kAny);
+  kernels::unary_backward.add(Device::cpu, "vectorized", HWY_DYNAMIC_DISPATCH(unary_backward_vectorized), {}, kAny);
+  kernels::binary.add(Device::cpu, "vectorized", HWY_DYNAMIC_DISPATCH(binary_vectorized), {}, kAny);
 }
-
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

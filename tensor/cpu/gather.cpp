@@ -1,10 +1,16 @@
 // gather along the middle of [outer, n, inner] and its gradient, row after row of the index: where rows of a table are picked, ten
 // and four times as fast as the definitions. Indices are checked by the op (ops_reduce.cpp), not here.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/gather.cpp"
+#include "tensor/cpu/targets.h"
+
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
 #include "tensor/kernels.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 void gather_parallel(const Tensor& x, const Tensor& index, const AxisParams& p, Tensor& y) {
@@ -48,10 +54,16 @@ void gather_backward_parallel(const Tensor& dy, const Tensor& index, const AxisP
 }
 
 }  // namespace
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(gather_parallel);
+HWY_EXPORT(gather_backward_parallel);
 
 void register_gather() {
-  kernels::gather_forward.add(Device::cpu, "parallel", gather_parallel, {}, {.bf16 = true});
-  kernels::gather_backward.add(Device::cpu, "parallel", gather_backward_parallel);
+  kernels::gather_forward.add(Device::cpu, "parallel", HWY_DYNAMIC_DISPATCH(gather_parallel), {}, {.bf16 = true});
+  kernels::gather_backward.add(Device::cpu, "parallel", HWY_DYNAMIC_DISPATCH(gather_backward_parallel));
 }
-
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

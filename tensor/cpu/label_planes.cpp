@@ -1,11 +1,17 @@
 // Label planes counted from class numbers: every label adds its tap's weight to its class. Next: tile_mlp.cpp.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/label_planes.cpp"
+#include "tensor/cpu/targets.h"
+
 #include <vector>
 
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
 #include "tensor/definitions/label_planes.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 // Weights are multiples of 1 / (4 factor^4), so that the sums are exact in any order. Without downsampling there is one tap.
@@ -53,12 +59,17 @@ void label_planes_counted(const Tensor& labels, const Tensor& instance, const La
 }
 
 }  // namespace
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(label_planes_counted);
 
 void register_label_planes() {
-  kernels::label_planes.add(Device::cpu, "counted", label_planes_counted,
+  kernels::label_planes.add(Device::cpu, "counted", HWY_DYNAMIC_DISPATCH(label_planes_counted),
                             [](const Tensor&, const Tensor& instance, const LabelPlanesParams&, Tensor& y) {
                               return !instance.defined() || instance.dtype() == y.dtype();
                             });
 }
-
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

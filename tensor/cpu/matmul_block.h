@@ -4,13 +4,20 @@
 // Columns come in panels of Simd::columns. Each thread takes a range of panels or of rows and, block by block, packs
 // B [k block, panels] so that it stays in the L2 cache, then runs A past it, one panel of at most kTileRows rows at a
 // time in L1. Every element is summed in the same order, whatever the thread count.
-#pragma once
+#if defined(ASAP_CPU_MATMUL_BLOCK_H) == defined(HWY_TARGET_TOGGLE)  // once per target: targets.h
+#ifdef ASAP_CPU_MATMUL_BLOCK_H
+#undef ASAP_CPU_MATMUL_BLOCK_H
+#else
+#define ASAP_CPU_MATMUL_BLOCK_H
+#endif
 
 #include "tensor/cpu/matmul_pack.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/workspace.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 
 struct BlockedShape {
   int64_t rows = 0, depth = 0, panels = 0;
@@ -131,4 +138,8 @@ void blocked_product(const BlockedShape& shape, const PackA& pack_a, const PackB
   BlockedProduct<T, PackA, PackB, TargetOf, Scatter, Finish>(shape, pack_a, pack_b, target, scatter, finish).run();
 }
 
+}  // namespace HWY_NAMESPACE
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

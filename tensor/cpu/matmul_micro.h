@@ -1,21 +1,27 @@
 // The inner loop of every matrix product here: a small tile of the result is kept in registers while the program walks
-// along k. Written with GCC vector types, so the same text becomes AVX-512, AVX2 or SSE code.
+// along k. Written with the compiler's vector types, so the same text becomes AVX-512, AVX2 or SSE code.
 // Method: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication, ACM TOMS 34(3), 2008; Van Zee and
 // van de Geijn, BLIS, ACM TOMS 41(3), 2015.  Next: matmul_pack.h fills the panels, matmul_block.h calls this.
-#pragma once
+#if defined(ASAP_CPU_MATMUL_MICRO_H) == defined(HWY_TARGET_TOGGLE)  // once per target: targets.h
+#ifdef ASAP_CPU_MATMUL_MICRO_H
+#undef ASAP_CPU_MATMUL_MICRO_H
+#else
+#define ASAP_CPU_MATMUL_MICRO_H
+#endif
 
 #include <array>
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 #include <utility>
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 
 // Tile of kTileRows x 2 vectors: as many accumulators as the registers hold beside two vectors of b and one of a.
-#if defined(__AVX512F__)
+#if HWY_TARGET == HWY_AVX3
 inline constexpr int kVectorBytes = 64, kTileRows = 14;
-#elif defined(__AVX__)
+#elif HWY_TARGET == HWY_AVX2
 inline constexpr int kVectorBytes = 32, kTileRows = 6;
 #else
 inline constexpr int kVectorBytes = 16, kTileRows = 4;
@@ -24,17 +30,13 @@ inline constexpr int kTileVectors = 2;
 
 template <class T>
 struct Simd {
-  using Index = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
   typedef T Vec __attribute__((vector_size(kVectorBytes)));
-  typedef Index Mask __attribute__((vector_size(kVectorBytes)));  // lane numbers for __builtin_shuffle
   static constexpr int lanes = kVectorBytes / static_cast<int>(sizeof(T));
   static constexpr int columns = kTileVectors * lanes;  // of a tile, and of a panel of b
   static constexpr int rows = (kTileRows + lanes - 1) / lanes * lanes;  // of a panel of a: the tile's, rounded up
 };
 template <class T>
 using Vec = typename Simd<T>::Vec;
-template <class T>
-using LaneMask = typename Simd<T>::Mask;
 
 template <class T>
 Vec<T> load(const T* from) {
@@ -45,6 +47,13 @@ Vec<T> load(const T* from) {
 template <class T>
 void store(T* to, const Vec<T>& v) {
   std::memcpy(to, &v, sizeof v);
+}
+// Lane i is lane index(i) of the pair (p, q). `index` captures nothing: the compiler wants constants.
+template <class T, class Index>
+Vec<T> shuffle(const Vec<T>& p, const Vec<T>& q, Index) {
+  return [&]<int... I>(std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(p, q, Index{}(I)...);
+  }(std::make_integer_sequence<int, Simd<T>::lanes>{});
 }
 
 // What a tile is made of. k is walked as `runs` runs of `length` steps; a [runs*length][Simd::rows] has no gaps, b
@@ -102,4 +111,8 @@ MicroKernel<T> micro_kernel_for(int64_t rows) {
   return table[static_cast<size_t>(rows - 1)];
 }
 
+}  // namespace HWY_NAMESPACE
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

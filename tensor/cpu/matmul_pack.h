@@ -1,31 +1,33 @@
 // Packing: copies a block of a matrix into a panel, the order in which the micro kernel reads it: [k][width], one step
 // of k after the other. Panels of a are Simd::rows wide, panels of b Simd::columns. Next: matmul_block.h.
-#pragma once
+#if defined(ASAP_CPU_MATMUL_PACK_H) == defined(HWY_TARGET_TOGGLE)  // once per target: targets.h
+#ifdef ASAP_CPU_MATMUL_PACK_H
+#undef ASAP_CPU_MATMUL_PACK_H
+#else
+#define ASAP_CPU_MATMUL_PACK_H
+#endif
 
 #include <algorithm>
 
 #include "tensor/cpu/matmul_micro.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 
 // Transposes lanes x lanes elements held in vectors, in log2(lanes) rounds: round s swaps the off-diagonal s x s blocks.
-template <class T>
+template <class T, int s = 1>
 inline void transpose_lanes(Vec<T> (&v)[Simd<T>::lanes]) {
   constexpr int lanes = Simd<T>::lanes;
-#pragma GCC unroll 4
-  for (int s = 1; s < lanes; s *= 2) {
-    LaneMask<T> low, high;  // lanes of the pair (p, q): which go to p, which to q
-    for (int i = 0; i < lanes; ++i) {
-      low[i] = (i & s) ? lanes + i - s : i;
-      high[i] = (i & s) ? lanes + i : i + s;
-    }
+  if constexpr (s < lanes) {
 #pragma GCC unroll 16
     for (int i = 0; i < lanes; ++i) {
       if (i & s) continue;
       const Vec<T> p = v[i], q = v[i + s];
-      v[i] = __builtin_shuffle(p, q, low);
-      v[i + s] = __builtin_shuffle(p, q, high);
+      v[i] = shuffle<T>(p, q, [](int lane) { return (lane & s) ? lanes + lane - s : lane; });
+      v[i + s] = shuffle<T>(p, q, [](int lane) { return (lane & s) ? lanes + lane : lane + s; });
     }
+    transpose_lanes<T, 2 * s>(v);
   }
 }
 
@@ -74,4 +76,8 @@ void pack_copied(const T* from, int64_t ld, int64_t count, int64_t length, int64
   }
 }
 
+}  // namespace HWY_NAMESPACE
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

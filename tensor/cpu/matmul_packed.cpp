@@ -1,12 +1,18 @@
 // One matrix product by packed blocks. Declared in matmul_packed.h; the blocking is in matmul_block.h.
-#include "tensor/cpu/matmul_packed.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/matmul_packed.cpp"
+#include "tensor/cpu/targets.h"
 
 #include "tensor/cpu/matmul_block.h"
+#include "tensor/cpu/matmul_packed.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
+namespace {
 
 template <class T>
-void packed_matmul(const T* a, const T* b, const MatrixProduct<T>& p, T* c) {
+void multiply(const T* a, const T* b, const MatrixProduct<T>& p, T* c) {
   constexpr int64_t width = Simd<T>::columns;
   if (p.k == 0) {
     if (!p.accumulate) std::fill_n(c, p.m * p.n, T(0));
@@ -36,7 +42,24 @@ void packed_matmul(const T* a, const T* b, const MatrixProduct<T>& p, T* c) {
   blocked_product<T>(shape, pack_a, pack_b, target, scatter);
 }
 
-template void packed_matmul<float>(const float*, const float*, const MatrixProduct<float>&, float*);
-template void packed_matmul<double>(const double*, const double*, const MatrixProduct<double>&, double*);
+void multiply_f32(const float* a, const float* b, const MatrixProduct<float>& p, float* c) { multiply(a, b, p, c); }
+void multiply_f64(const double* a, const double* b, const MatrixProduct<double>& p, double* c) { multiply(a, b, p, c); }
 
+}  // namespace
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(multiply_f32);
+HWY_EXPORT(multiply_f64);
+
+template <>
+void packed_matmul(const float* a, const float* b, const MatrixProduct<float>& p, float* c) {
+  HWY_DYNAMIC_DISPATCH(multiply_f32)(a, b, p, c);
+}
+template <>
+void packed_matmul(const double* a, const double* b, const MatrixProduct<double>& p, double* c) {
+  HWY_DYNAMIC_DISPATCH(multiply_f64)(a, b, p, c);
+}
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

@@ -6,7 +6,7 @@
 namespace asap::cpu {
 
 // c [m,n] = op(a) op(b) or, with accumulate, +=; a [m,k] ([k,m] transposed), b [k,n] ([n,k] transposed), all row-major
-// without gaps. T is float or double.
+// without gaps. T is float or double. Runs the instruction set in use (isa.h).
 template <class T>
 struct MatrixProduct {
   int64_t m, n, k;

@@ -1,6 +1,10 @@
 // Instance and batch normalisation with a fused LeakyReLU, forward and backward: a thread takes whole groups of elements that
 // share a mean, whose sums are those of chunks added in order, whatever the number of threads.
 // Sources: Ulyanov et al. 2016 (instance norm), Ioffe & Szegedy 2015 (batch norm, with its gradient).
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/norm.cpp"
+#include "tensor/cpu/targets.h"
+
 #include <cmath>
 #include <vector>
 
@@ -9,7 +13,9 @@
 #include "tensor/cpu/strided.h"
 #include "tensor/definitions/norm.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 using definitions::NormGroups;
@@ -147,10 +153,16 @@ void norm_backward(const Tensor& x, const Tensor& gamma, const Tensor& beta, con
 }
 
 }  // namespace
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(norm_forward);
+HWY_EXPORT(norm_backward);
 
 void register_norm() {
-  kernels::norm_forward.add(Device::cpu, "chunked", norm_forward, {}, {.bf16 = true});
-  kernels::norm_backward.add(Device::cpu, "chunked", norm_backward, {}, {.bf16 = true});
+  kernels::norm_forward.add(Device::cpu, "chunked", HWY_DYNAMIC_DISPATCH(norm_forward), {}, {.bf16 = true});
+  kernels::norm_backward.add(Device::cpu, "chunked", HWY_DYNAMIC_DISPATCH(norm_backward), {}, {.bf16 = true});
 }
-
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

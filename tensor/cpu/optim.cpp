@@ -1,9 +1,15 @@
 // Adam's step, in place, in one pass over memory, which is all the time it takes.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/optim.cpp"
+#include "tensor/cpu/targets.h"
+
 #include "tensor/definitions/optim.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/register.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 constexpr int64_t kGrain = 16384;  // below it a second thread costs more than it brings
@@ -42,11 +48,16 @@ void adam_vectorized(std::span<const Tensor> grads, const AdamParams& params, co
 }
 
 }  // namespace
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(adam_vectorized);
 
 void register_optim() {
-  kernels::adam.add(Device::cpu, "vectorized", adam_vectorized,
+  kernels::adam.add(Device::cpu, "vectorized", HWY_DYNAMIC_DISPATCH(adam_vectorized),
                     [](std::span<const Tensor>, const AdamParams&, const Tensor&, std::span<Tensor> values,
                        std::span<Tensor>, std::span<Tensor>) { return values[0].dtype() != DType::bf16; });
 }
-
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

@@ -1,12 +1,18 @@
 // The model's two poolings, each with a stride of 2: the discriminator's average of 3x3 windows, the perceptual net's maximum of
 // 2x2 ones. Others are left to the definition. Next: matmul.cpp.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/pool.cpp"
+#include "tensor/cpu/targets.h"
+
 #include <vector>
 
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
 #include "tensor/definitions/pool.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 using definitions::is_better, definitions::window_of, definitions::windows_on;
@@ -124,19 +130,31 @@ void max_pool2d_backward_planes(const Tensor& dy, const Tensor& index, const Poo
   });
 }
 
+}  // namespace
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(avg_pool2d_forward_3x3_s2);
+HWY_EXPORT(avg_pool2d_backward_3x3_s2);
+HWY_EXPORT(max_pool2d_forward_2x2_s2);
+HWY_EXPORT(max_pool2d_backward_planes);
+
+namespace {
+
 bool is_3x3_s2(const Pool2dParams& p) { return p.kernel == Size2(3) && p.stride == Size2(2) && p.padding == Size2(1); }
 bool is_2x2_s2(const Pool2dParams& p) { return p.kernel == Size2(2) && p.stride == Size2(2) && p.padding == Size2(0); }
 
 }  // namespace
 
 void register_pool() {
-  kernels::avg_pool2d_forward.add(Device::cpu, "3x3_s2", avg_pool2d_forward_3x3_s2,
+  kernels::avg_pool2d_forward.add(Device::cpu, "3x3_s2", HWY_DYNAMIC_DISPATCH(avg_pool2d_forward_3x3_s2),
                                   [](const Tensor&, const Pool2dParams& p, Tensor&) { return is_3x3_s2(p); });
-  kernels::avg_pool2d_backward.add(Device::cpu, "3x3_s2", avg_pool2d_backward_3x3_s2,
+  kernels::avg_pool2d_backward.add(Device::cpu, "3x3_s2", HWY_DYNAMIC_DISPATCH(avg_pool2d_backward_3x3_s2),
                                    [](const Tensor&, const Pool2dParams& p, Tensor&) { return is_3x3_s2(p); });
-  kernels::max_pool2d_forward.add(Device::cpu, "2x2_s2", max_pool2d_forward_2x2_s2,
+  kernels::max_pool2d_forward.add(Device::cpu, "2x2_s2", HWY_DYNAMIC_DISPATCH(max_pool2d_forward_2x2_s2),
                                   [](const Tensor&, const Pool2dParams& p, Tensor&, Tensor&) { return is_2x2_s2(p); });
-  kernels::max_pool2d_backward.add(Device::cpu, "planes", max_pool2d_backward_planes);
+  kernels::max_pool2d_backward.add(Device::cpu, "planes", HWY_DYNAMIC_DISPATCH(max_pool2d_backward_planes));
 }
-
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

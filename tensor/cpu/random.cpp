@@ -1,9 +1,15 @@
 // Uniform random numbers: `parallel` is the definition's element in a loop that compiles to vector instructions.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/random.cpp"
+#include "tensor/cpu/targets.h"
+
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/register.h"
 #include "tensor/definitions/random.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 void uniform_parallel(const RandomParams& params, Tensor& y) {
@@ -18,7 +24,12 @@ void uniform_parallel(const RandomParams& params, Tensor& y) {
 }
 
 }  // namespace
+}  // namespace HWY_NAMESPACE
 
-void register_random() { kernels::random_uniform.add(Device::cpu, "parallel", uniform_parallel); }
+#if HWY_ONCE
+HWY_EXPORT(uniform_parallel);
 
+void register_random() { kernels::random_uniform.add(Device::cpu, "parallel", HWY_DYNAMIC_DISPATCH(uniform_parallel)); }
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

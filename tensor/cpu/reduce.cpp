@@ -1,5 +1,9 @@
 // Sum, mean and maximum over the middle of [outer, n, inner]. Sums are carried in double: converting costs nothing
 // where memory is the limit, and the result is right to the last float bit. Next: matmul.cpp.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/reduce.cpp"
+#include "tensor/cpu/targets.h"
+
 #include <limits>
 
 #include "tensor/cpu/reduce_run.h"
@@ -7,7 +11,9 @@
 #include "tensor/cpu/strided.h"
 #include "tensor/kernels.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 // The axis is cut into blocks whose size does not depend on the number of threads, so neither do the results.
@@ -79,9 +85,14 @@ void reduce_blocked(ReduceOp op, const Tensor& x, const AxisParams& p, Tensor& y
 }
 
 }  // namespace
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(reduce_blocked);
 
 void register_reduce() {
-  kernels::reduce.add(Device::cpu, "blocked", reduce_blocked);
+  kernels::reduce.add(Device::cpu, "blocked", HWY_DYNAMIC_DISPATCH(reduce_blocked));
 }
-
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

@@ -1,10 +1,17 @@
 // Reductions of adjacent elements in vector registers. Used by reduce.cpp, norm.cpp.
-#pragma once
+#if defined(ASAP_CPU_REDUCE_RUN_H) == defined(HWY_TARGET_TOGGLE)  // once per target: targets.h
+#ifdef ASAP_CPU_REDUCE_RUN_H
+#undef ASAP_CPU_REDUCE_RUN_H
+#else
+#define ASAP_CPU_REDUCE_RUN_H
+#endif
 
 #include <cstdint>
 #include <limits>
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 
 // How values are combined. Sums of float are carried in double.
 template <class T>
@@ -38,4 +45,8 @@ typename Op::Acc reduce_run(int64_t n, const F& value) {
   return lane[0];
 }
 
+}  // namespace HWY_NAMESPACE
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

@@ -1,4 +1,38 @@
-// The instruction sets that Highway compiles kernels for; include before hwy/foreach_target.h.
-#pragma once
-
+// One binary for every processor: kernel files are compiled once for each instruction set that Highway names here, and the
+// best one that isa() allows (isa.h) runs. Loops and compilers' vectors become that set's instructions only inside the region:
+//
+//   #undef HWY_TARGET_INCLUDE
+//   #define HWY_TARGET_INCLUDE "tensor/cpu/pool.cpp"  // this very file, which Highway includes again for each set
+//   #include "tensor/cpu/targets.h"
+//   #include ...
+//   HWY_BEFORE_NAMESPACE();
+//   namespace asap::cpu {
+//   namespace HWY_NAMESPACE {                         // N_AVX2, N_AVX3 (AVX-512), and what the compiler's options allow
+//   void average(const Tensor& x, Tensor& y) { ... }
+//   }  // namespace HWY_NAMESPACE
+//   #if HWY_ONCE                                      // what is needed once
+//   HWY_EXPORT(average);
+//   void register_pool() { kernels::average.add(Device::cpu, "fast", HWY_DYNAMIC_DISPATCH(average)); }
+//   #endif
+//   }  // namespace asap::cpu
+//   HWY_AFTER_NAMESPACE();
+//
+// A header with kernels has such a region too. It is read once for each set, so its guard is not #pragma once but
+//   #if defined(ASAP_CPU_FILE_H) == defined(HWY_TARGET_TOGGLE)
+//   #ifdef ASAP_CPU_FILE_H
+//   #undef ASAP_CPU_FILE_H
+//   #else
+//   #define ASAP_CPU_FILE_H
+//   #endif
+//   ...
+//   #endif  // per target
+// What stands outside a region (std, parallel.h) is compiled for any x86-64; it becomes fast only where it is inlined, and must
+// neither take nor return a vector by value.
+#ifndef HWY_DISABLED_TARGETS
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+#endif
+
+#ifdef HWY_TARGET_INCLUDE
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#endif

@@ -2,20 +2,27 @@
 //   bias[o] + sum over the sinusoids of Y  +  sum over the sinusoids of X  +  W[c][o]  +  x's channels times their rows of W
 // The sums over sinusoids are tables of a tile, made once for all its pixels; W[c][o] is looked up in a vector register that
 // holds the weights of as many classes as it has lanes. Next: tile_mlp_fused.cpp.
-#pragma once
+#if defined(ASAP_CPU_TILE_MLP_FIRST_LAYER_H) == defined(HWY_TARGET_TOGGLE)  // once per target: targets.h
+#ifdef ASAP_CPU_TILE_MLP_FIRST_LAYER_H
+#undef ASAP_CPU_TILE_MLP_FIRST_LAYER_H
+#else
+#define ASAP_CPU_TILE_MLP_FIRST_LAYER_H
+#endif
 
 #include <bit>
 #include <cstring>
 
 #include "tensor/cpu/tile_mlp_fused.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 
 template <class T>
 class FirstLayer {
   using V = panels::Vec<T>;
   using Int = panels::Int<T>;
-  typedef Int IntVec __attribute__((vector_size(panels::kVectorBytes)));
+  using IntVec = panels::IntVec<T>;
   static constexpr int kLanes = panels::kLanes<T>, kVectors = panels::kVectors;
 
  public:
@@ -67,7 +74,7 @@ class FirstLayer {
       V weight = {};  // stays 0 for a label that is no class
       for (int64_t b = 0; b < blocks; ++b) {
         const V table = panels::load(by_class + (o * blocks + b) * kLanes);
-        weight = block[n] == static_cast<Int>(b) ? __builtin_shuffle(table, lane[n]) : weight;
+        weight = block[n] == static_cast<Int>(b) ? panels::look_up<T>(table, lane[n]) : weight;
       }
       return places + weight;
     };
@@ -103,4 +110,8 @@ class FirstLayer {
   Scratch<T> by_class_;           // [out][blocks_ * kLanes]
 };
 
+}  // namespace HWY_NAMESPACE
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

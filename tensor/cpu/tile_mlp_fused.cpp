@@ -1,10 +1,16 @@
 // The per-tile MLP with everything in cache: a panel of pixels (tile_mlp_panels.h) runs through all layers before the next
 // one is read, so labels, x and phi are read once, y is written once, and nothing else goes to memory.
 // The backward is tile_mlp_fused_backward.cpp; what both share: tile_mlp_fused.h, tile_mlp_first_layer.h.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/tile_mlp_fused.cpp"
+#include "tensor/cpu/targets.h"
+
 #include "tensor/cpu/tile_mlp_first_layer.h"
 #include "tensor/picture_value.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 // A panel's results to y: values [N,out,H,W], or a picture [N,H,W,out]. z [out][kPanel]; `bytes` is scratch of that size.
@@ -65,4 +71,14 @@ void tile_mlp_forward_fused(const Tensor& labels, const Tensor& x, const Tensor&
   dispatch_floating(phi.dtype(), "tile_mlp", [&](auto zero) { forward<decltype(zero)>(labels, x, phi, params, y); });
 }
 
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(tile_mlp_forward_fused);
+
+void tile_mlp_forward_fused(const Tensor& labels, const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y) {
+  HWY_DYNAMIC_DISPATCH(tile_mlp_forward_fused)(labels, x, phi, params, y);
+}
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

@@ -1,7 +1,12 @@
 // What the fused forward and backward of the per-tile MLP share: tiles handed out in groups with their columns of phi
 // transposed, scratch memory, and moving a tile's pixels between pictures and panels (tile_mlp_panels.h). Next:
 // tile_mlp_first_layer.h.
-#pragma once
+#if defined(ASAP_CPU_TILE_MLP_FUSED_H) == defined(HWY_TARGET_TOGGLE)  // once per target: targets.h
+#ifdef ASAP_CPU_TILE_MLP_FUSED_H
+#undef ASAP_CPU_TILE_MLP_FUSED_H
+#else
+#define ASAP_CPU_TILE_MLP_FUSED_H
+#endif
 
 #include <algorithm>
 #include <vector>
@@ -11,7 +16,9 @@
 #include "tensor/cpu/tile_mlp_panels.h"
 #include "tensor/definitions/tile_mlp.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 
 // A zeroed, 64-byte aligned buffer of one thread.
 template <class T>
@@ -154,4 +161,8 @@ void run_layer(const TileMlpLayer& layer, const T* z, const T* weights, T slope,
   run_layer(layer, z, layer.in, weights + layer.weight, [bias](int64_t o, int) { return panels::Vec<T>{} + bias[o]; }, slope, y);
 }
 
+}  // namespace HWY_NAMESPACE
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

@@ -2,9 +2,15 @@
 // again, which keeps their outputs, then walked backwards; weight gradients add up in the tile's own buffer. A pixel's label
 // adds its gradient to the row of its class.
 // One thread does a tile from first pixel to last, so results do not depend on the number of threads.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tensor/cpu/tile_mlp_fused_backward.cpp"
+#include "tensor/cpu/targets.h"
+
 #include "tensor/cpu/tile_mlp_first_layer.h"
 
+HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
+namespace HWY_NAMESPACE {
 namespace {
 
 template <class T>
@@ -150,4 +156,15 @@ void tile_mlp_backward_fused(const Tensor& labels, const Tensor& x, const Tensor
                     [&](auto zero) { backward<decltype(zero)>(labels, x, phi, dy, params, dx, dphi); });
 }
 
+}  // namespace HWY_NAMESPACE
+
+#if HWY_ONCE
+HWY_EXPORT(tile_mlp_backward_fused);
+
+void tile_mlp_backward_fused(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& dy,
+                             const TileMlpParams& params, Tensor& dx, Tensor& dphi) {
+  HWY_DYNAMIC_DISPATCH(tile_mlp_backward_fused)(labels, x, phi, dy, params, dx, dphi);
+}
+#endif
 }  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();

@@ -1,8 +1,13 @@
 // Panels: the blocks that the fused per-tile MLP (tile_mlp_fused*.cpp) computes on, and their matrix products.
 // A panel holds kPanel pixels of some channels as [channels][kPanel]: pixels lie in vector lanes, so rows of x and y load
 // as they are, and a weight is broadcast as it is used: nothing is repacked.
-// Vectors are GCC's (also clang's) vector extension, as wide as the compiler was told the machine has.
-#pragma once
+// Vectors are GCC's (also clang's) vector extension, as wide as the instruction set that is compiled for.
+#if defined(ASAP_CPU_TILE_MLP_PANELS_H) == defined(HWY_TARGET_TOGGLE)  // once per target: targets.h
+#ifdef ASAP_CPU_TILE_MLP_PANELS_H
+#undef ASAP_CPU_TILE_MLP_PANELS_H
+#else
+#define ASAP_CPU_TILE_MLP_PANELS_H
+#endif
 
 #include <algorithm>
 #include <cmath>
@@ -12,29 +17,34 @@
 
 #include "tensor/cpu/vector_math.h"
 
-namespace asap::cpu::panels {
+HWY_BEFORE_NAMESPACE();
+namespace asap::cpu {
+namespace HWY_NAMESPACE::panels {
 
 // Register block: kRows channels x kVectors vectors of accumulators, beside kVectors loaded ones and a broadcast weight.
 // 16 accumulators fill two FMA pipes of latency 4 twice over.
-#if defined(__AVX512F__)
+#if HWY_TARGET == HWY_AVX3
 inline constexpr int kVectorBytes = 64, kRows = 8;
-#elif defined(__AVX__)
+#elif HWY_TARGET == HWY_AVX2
 inline constexpr int kVectorBytes = 32, kRows = 4;
 #else
 inline constexpr int kVectorBytes = 16, kRows = 4;
 #endif
 inline constexpr int kVectors = 2;
 
+// An integer as large as T: which lane of a vector of T to take.
+template <class T>
+using Int = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
 template <class T>
 struct VectorTypes {
   typedef T Aligned __attribute__((vector_size(kVectorBytes)));
   typedef T Loose __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
+  typedef Int<T> Integers __attribute__((vector_size(kVectorBytes)));
 };
 template <class T>
 using Vec = typename VectorTypes<T>::Aligned;
-// An integer as large as T: which lane of a vector of T to take.
 template <class T>
-using Int = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+using IntVec = typename VectorTypes<T>::Integers;
 template <class T>
 inline constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 template <class T>
@@ -47,6 +57,23 @@ inline Vec<T> load(const T* from) {
 template <class T>
 inline void store(T* to, Vec<T> value) {
   *reinterpret_cast<typename VectorTypes<T>::Loose*>(to) = value;
+}
+// Lane i is lane lanes[i] of the table.
+template <class T>
+inline Vec<T> look_up(const Vec<T>& table, const IntVec<T>& lanes) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2  // one instruction, which neither compiler's vectors reach in the other's way
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::ScalableTag<T> values;
+  const hn::ScalableTag<Int<T>> integers;
+  Vec<T> result;
+  hn::StoreU(hn::TableLookupLanes(hn::LoadU(values, reinterpret_cast<const T*>(&table)),
+                                  hn::IndicesFromVec(values, hn::LoadU(integers, reinterpret_cast<const Int<T>*>(&lanes)))),
+             values, reinterpret_cast<T*>(&result));
+#else
+  Vec<T> result = {};
+  for (int i = 0; i < kLanes<T>; ++i) result[i] = table[lanes[i]];
+#endif
+  return result;
 }
 inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -235,4 +262,8 @@ inline void tanh_in_place(T* y, int64_t count) {
   }
 }
 
-}  // namespace asap::cpu::panels
+}  // namespace HWY_NAMESPACE::panels
+}  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

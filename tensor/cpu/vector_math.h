@@ -1,13 +1,20 @@
 // exp, tanh and sigmoid in float without branches, so that loops over them vectorise. Argument reduction
 // as in Muller, "Elementary Functions" (2016), ch. 11; polynomials are minimax fits (relative error below 5e-9).
 // Largest errors found, in units in the last place: see tests/test_tensor.cpp. double versions are the standard ones.
-#pragma once
+#if defined(ASAP_CPU_VECTOR_MATH_H) == defined(HWY_TARGET_TOGGLE)  // once per target: targets.h
+#ifdef ASAP_CPU_VECTOR_MATH_H
+#undef ASAP_CPU_VECTOR_MATH_H
+#else
+#define ASAP_CPU_VECTOR_MATH_H
+#endif
 
 #include <bit>
 #include <cmath>
 #include <cstdint>
 
-namespace asap::cpu::vector_math {
+HWY_BEFORE_NAMESPACE();
+namespace asap::cpu {
+namespace HWY_NAMESPACE::vector_math {
 
 inline constexpr float kLn2High = 0.693115234f, kLn2Low = 3.19461833e-05f;  // high * any exponent is exact
 
@@ -50,4 +57,8 @@ inline float sigmoid(float x) {
 
 inline double exp(double x) { return std::exp(x); }
 
-}  // namespace asap::cpu::vector_math
+}  // namespace HWY_NAMESPACE::vector_math
+}  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target
