@@ -19,8 +19,8 @@ namespace HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
-constexpr int kLanes = std::min<int>(HWY_MAX_BYTES / sizeof(float), kTileColumns);
-using Floats = hn::CappedTag<float, kLanes>;
+using Floats = hn::CappedTag<float, kTileColumns>;
+constexpr int kLanes = hn::MaxLanes(Floats());
 using Words = hn::Rebind<uint32_t, Floats>;
 // As many sums as the registers hold beside two vectors of B, a factor and the mask. The rows are shared out evenly.
 constexpr int kMaxRows = HWY_TARGET <= HWY_AVX3 ? 12 : 6;
