@@ -154,6 +154,44 @@ std::vector<OpCase> medium_cases() {
   return rows;
 }
 
+// Of bf16 numbers, whatever the type of the run, with weights in either layout: blocks of 32 outputs, 32 channels and 16 pixels,
+// each with a remainder; pixels row by row and as one long line; few channels; threads that share a picture; unseen pixels.
+void add_bf16_cases(std::vector<OpCase>& rows) {
+  const std::vector<Geometry> geometries{
+      {"1x1", {2, 37, 5, 7}, {41, 37, 1, 1}, {.activation_slope = 0.2}},
+      {"1x1_s3", {1, 34, 5, 8}, {5, 34, 1, 1}, {.stride = 3, .padding = 1}},
+      {"3x3", {2, 67, 9, 17}, {35, 67, 3, 3}, {.padding = 1, .activation_slope = 0}},
+      {"3x3_chunks", {1, 161, 4, 16}, {3, 161, 3, 3}, {.padding = 1}},
+      {"3x3_few_channels", {1, 3, 18, 33}, {40, 3, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
+      {"3x3_few_channels_s2", {2, 5, 9, 10}, {6, 5, 3, 3}, {.stride = 2, .padding = 1, .pad_mode = kReplicate}},
+      {"3x3_reflect_s2", {1, 33, 13, 11}, {34, 33, 3, 3}, {.stride = 2, .padding = 1, .pad_mode = kReflect}},
+      {"3x3_dilated", {1, 32, 9, 5}, {7, 32, 3, 3}, {.padding = 2, .dilation = 2}},
+      {"3x2_s3x2", {1, 36, 11, 12}, {9, 36, 3, 2}, {.stride = {3, 2}, .padding = {2, 1}}},
+      {"4x4_s2", {1, 40, 20, 35}, {33, 40, 4, 4}, {.stride = 2, .padding = 2}},
+      {"4x4_s2_shared", {1, 290, 6, 7}, {64, 290, 4, 4}, {.stride = 2, .padding = 2}},
+  };
+  for (const Geometry& g : geometries) {
+    for (const Layout layout : {Layout::row_major, Layout::channels_last}) {
+      OpInput w = compact(normal(g.w, 1 / std::sqrt(static_cast<double>(g.w[1] * g.w[2] * g.w[3]))));
+      w.layout = layout;
+      OpCase row{.name = str("conv2d/bf16_", g.name, layout == Layout::row_major ? "" : "_pixels"),
+                 .inputs = {compact(normal(g.x)), w, constant(parameter(normal({g.w[0]})))},
+                 .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], in[2], p); },
+                 .slots = {&kernels::conv2d_forward},
+                 .tolerance = kBf16Rounding};
+      rows.push_back(row);
+      if (g.params.pad_mode != PadMode::zero) continue;
+      row.name += "/input_grad";
+      row.inputs = {compact(normal(conv2d_shape(g.x, g.w, g.params))), w};
+      row.run = [p = g.params, x = g.x](const Inputs& in) {
+        return Variable(conv2d_input_grad(in[0].value(), in[1].value(), x, p));
+      };
+      row.slots = {&kernels::conv2d_input_grad};
+      rows.push_back(row);
+    }
+  }
+}
+
 // Forward, input gradient and weight gradient do the same number of multiply-adds. With an activation, the forward pass alone
 // has it; under a padding mode, the input gradient is another kernel's as well.
 void add_large(const Geometry& g, std::vector<OpCase>& rows) {
@@ -197,6 +235,7 @@ void add_large(const Geometry& g, std::vector<OpCase>& rows) {
 std::vector<OpCase> conv2d_cases() {
   std::vector<OpCase> rows = small_cases();
   for (OpCase& row : medium_cases()) rows.push_back(std::move(row));
+  add_bf16_cases(rows);
   const std::vector<Geometry> geometries{
       // generator, facades 512
       {"G_3x3_1024_1024_@18", {1, 1024, 18, 18}, {1024, 1024, 3, 3}},

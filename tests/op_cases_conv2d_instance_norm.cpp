@@ -43,7 +43,7 @@ OpCase layer_case(const LayerRow& r, Layout layout) {
   return row;
 }
 
-// Row-major bf16 runs as copies in f32: a few small ones will do.
+// Of row-major bf16, a few small ones will do.
 bool is_of_its_own(const LayerRow& r, Layout layout) {
   return layout == Layout::channels_last || !r.bf16 || r.x.numel() < 1000;
 }

@@ -1,5 +1,6 @@
 // Registers the convolution kernels of the CPU, fastest first. Next: conv2d_implicit_gemm.cpp.
 #include "tensor/cpu/conv2d.h"
+#include "tensor/cpu/conv2d_bf16.h"
 #include "tensor/cpu/register.h"
 
 namespace asap::cpu {
@@ -9,15 +10,23 @@ bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams& p, con
   return x.dtype() == DType::f32 && winograd_pays(conv2d_sizes(x, w, p, y), p);
 }
 
+constexpr Takes kBf16{.strided = true, .bf16 = true};
+
 }  // namespace
 
 void register_conv2d() {
   auto& forward = kernels::conv2d_forward;
+  forward.add(Device::cpu, "bf16_blocks", conv2d_forward_bf16_blocks,
+              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_bf16_blocks(x, w, p, y); },
+              kBf16);
   forward.add(Device::cpu, "winograd", conv2d_forward_winograd,
               [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_winograd(x, w, p, y); });
   forward.add(Device::cpu, "implicit_gemm", conv2d_forward_implicit_gemm);
 
   auto& input_grad = kernels::conv2d_input_grad;
+  input_grad.add(Device::cpu, "bf16_blocks", conv2d_input_grad_bf16_blocks,
+                 [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_bf16_blocks(dx, w, p, dy); },
+                 kBf16);
   input_grad.add(Device::cpu, "winograd", conv2d_input_grad_winograd,
                  [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_winograd(dx, w, p, dy); });
   input_grad.add(Device::cpu, "implicit_gemm", conv2d_input_grad_implicit_gemm);
