@@ -230,10 +230,41 @@ void add_large(const Geometry& g, std::vector<OpCase>& rows) {
   rows.push_back(row);
 }
 
+// The weight gradient of bf16 numbers, whatever the type of the run: blocks of 32 outputs and of 32 (channel, tap column), strips
+// of a picture's rows and columns, of odd and even width, each with a remainder; strides with row and column phases. Sums in f32,
+// those of 1x1 rounded.
+void add_bf16_weight_grad_cases(std::vector<OpCase>& rows) {
+  const std::vector<Geometry> geometries{
+      {"1x1", {2, 37, 5, 7}, {41, 37, 1, 1}},
+      {"1x1_s3", {1, 34, 8, 8}, {5, 34, 1, 1}, {.stride = 3, .padding = 1}},
+      {"3x3", {3, 67, 9, 17}, {35, 67, 3, 3}, {.padding = 1}},
+      {"3x3_even", {1, 64, 16, 16}, {33, 64, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
+      {"3x3_wide", {1, 3, 11, 275}, {2, 3, 3, 3}, {.padding = 1, .pad_mode = kReplicate}},
+      {"3x3_tasks", {1, 161, 3, 4}, {300, 161, 3, 3}, {.padding = 1}},
+      {"3x3_reflect_s2", {2, 33, 13, 11}, {34, 33, 3, 3}, {.stride = 2, .padding = 1, .pad_mode = kReflect}},
+      {"3x3_dilated", {1, 12, 9, 6}, {7, 12, 3, 3}, {.padding = 2, .dilation = 2}},
+      {"3x2_s3x2", {1, 36, 11, 12}, {9, 36, 3, 2}, {.stride = {3, 2}, .padding = {2, 1}}},
+      {"3x3_dilated_s4x3", {1, 5, 19, 23}, {3, 5, 3, 3}, {.stride = {4, 3}, .padding = 1, .dilation = {3, 2}}},
+      {"4x4_s2", {1, 40, 20, 35}, {33, 40, 4, 4}, {.stride = 2, .padding = 2}},
+  };
+  for (const Geometry& g : geometries) {
+    rows.push_back({.name = str("conv2d/bf16_", g.name, "/weight_grad"),
+                    .inputs = {compact(normal(g.x)), compact(normal(conv2d_shape(g.x, g.w, g.params)))},
+                    .run = [p = g.params, w = g.w](const Inputs& in) {
+                      const DType dtype = in[0].dtype();
+                      return Variable(conv2d_weight_grad(in[0].value(), in[1].value(), w, p, w[3] == 1 ? dtype : sum_dtype(dtype)));
+                    },
+                    .slots = {&kernels::conv2d_weight_grad},
+                    .tolerance = g.w[3] == 1 ? kBf16Rounding : 2e-6,
+                    .row_major = "gradients of weights do"});
+  }
+}
+
 }  // namespace
 
 std::vector<OpCase> conv2d_cases() {
   std::vector<OpCase> rows = small_cases();
+  add_bf16_weight_grad_cases(rows);
   for (OpCase& row : medium_cases()) rows.push_back(std::move(row));
   add_bf16_cases(rows);
   const std::vector<Geometry> geometries{

@@ -1,6 +1,8 @@
 // Registers the convolution kernels of the CPU, fastest first. Next: conv2d_implicit_gemm.cpp.
 #include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/conv2d_bf16.h"
+#include "tensor/cpu/conv2d_weight_grad_bf16.h"
+#include "tensor/cpu/isa.h"
 #include "tensor/cpu/register.h"
 
 namespace asap::cpu {
@@ -32,6 +34,14 @@ void register_conv2d() {
   input_grad.add(Device::cpu, "implicit_gemm", conv2d_input_grad_implicit_gemm);
 
   auto& weight_grad = kernels::conv2d_weight_grad;
+  // Without instructions for bf16, Winograd's few products on f32 copies are faster.
+  weight_grad.add(
+      Device::cpu, "bf16_blocks", conv2d_weight_grad_bf16_blocks,
+      [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
+        return takes_weight_grad_bf16_blocks(x, dy, p, dw) &&
+               (has_bf16_products() || !winograd_pays(conv2d_sizes(x, dw, p, dy), p));
+      },
+      {.bf16 = true});
   weight_grad.add(Device::cpu, "winograd", conv2d_weight_grad_winograd,
                   [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) { return takes_winograd(x, dw, p, dy); });
   weight_grad.add(Device::cpu, "implicit_gemm", conv2d_weight_grad_implicit_gemm);
