@@ -7,8 +7,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "tensor/bfloat16.h"
+#include "tensor/cpu/isa.h"
 
 namespace asap::cpu {
 
@@ -45,5 +47,17 @@ class ScopedTiles {
   ScopedTiles(const ScopedTiles&) = delete;
   ScopedTiles& operator=(const ScopedTiles&) = delete;
 };
+
+// The forms, the best last; a machine can execute those with isa() >= needs. Tests call each; everybody else calls bf16_product.
+struct Bf16ProductForm {
+  const char* name;
+  Isa needs;
+  void (*product)(const Bf16Product&);
+};
+std::span<const Bf16ProductForm> bf16_product_forms();
+
+// bf16_product_floats.cpp and bf16_product_avx512.cpp.
+void bf16_product_floats(const Bf16Product&);
+void bf16_product_avx512(const Bf16Product&);
 
 }  // namespace asap::cpu
