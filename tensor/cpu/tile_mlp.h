@@ -51,4 +51,9 @@ void tile_mlp_forward_fused(const Tensor& labels, const Tensor& x, const Tensor&
 void tile_mlp_backward_fused(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& dy,
                              const TileMlpParams& params, Tensor& dx, Tensor& dphi);
 
+// phi and dphi in bf16; x and dx in f32 or bf16; y in f32 or bytes; dy in f32: tile_mlp_bf16*.cpp.
+void tile_mlp_forward_bf16_blocks(const Tensor& labels, const Tensor& x, const Tensor& phi, const TileMlpParams& params, Tensor& y);
+void tile_mlp_backward_bf16_blocks(const Tensor& labels, const Tensor& x, const Tensor& phi, const Tensor& dy,
+                                   const TileMlpParams& params, Tensor& dx, Tensor& dphi);
+
 }  // namespace asap::cpu

@@ -1,0 +1,371 @@
+// The per-tile MLP in bf16: what forward and backward share, compiled for each of Highway's targets.
+// A tile's pixels run through the layers in strips. Between layers a strip's numbers lie as rows of pairs, [channel/2][pixel][2]:
+// what bf16_product reads as B and what its sums become as they are stored. W^T is A: weights of many neighbouring tiles are
+// read from phi at once, where they lie beside each other, and put into blocks of 32 outputs x 32 inputs.
+// The MLP's own input is made, though most of it is zeros: one-hot rows are a compare each, and 32 inputs more or less cost a
+// product in bf16 next to nothing. Next: tile_mlp_bf16.cpp, tile_mlp_bf16_backward.cpp.
+#if defined(ASAP_TENSOR_CPU_TILE_MLP_BF16_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef ASAP_TENSOR_CPU_TILE_MLP_BF16_H
+#undef ASAP_TENSOR_CPU_TILE_MLP_BF16_H
+#else
+#define ASAP_TENSOR_CPU_TILE_MLP_BF16_H
+#endif
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <vector>
+
+#include "hwy/highway.h"
+#include "tensor/cpu/bf16_product.h"
+#include "tensor/cpu/parallel.h"
+#include "tensor/cpu/tile_mlp.h"
+#include "tensor/cpu/vector_math.h"
+#include "tensor/cpu/workspace.h"
+#include "tensor/definitions/tile_mlp.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace asap::cpu {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// A bf16, and a pair of them, as the integers that vectors of them are.
+typedef uint16_t Half __attribute__((may_alias));
+typedef uint32_t Pair __attribute__((may_alias));
+
+inline constexpr int64_t kSide = kProductRows, kBlock = kSide * kSide;  // of a block of A or of sums
+static_assert(kProductColumns == kSide && kProductDepth == kSide);
+inline constexpr int64_t kMostColumns = 128;  // of a strip: its numbers between two layers fit the first cache
+
+// A float's bits with a bf16 in the upper half: bf16(float), but for a NaN whose lower half is no zeros.
+HWY_INLINE uint32_t rounded(float value) {
+  const auto word = std::bit_cast<uint32_t>(value);
+  return word + 0x7FFFu + ((word >> 16) & 1u);
+}
+
+// A layer whose inputs and outputs are filled up to whole blocks with zeros.
+struct BlockedLayer : TileMlpLayer {
+  int64_t in_blocks, out_blocks;
+  int64_t in_packed;  // its first block of A in a tile's: [out_blocks][in_blocks][32 outputs][32 inputs]
+  int64_t in_biases;  // its first bias in a tile's: [out_blocks][32]
+};
+
+struct BlockedSizes : TileMlpSizes {
+  std::vector<BlockedLayer> blocked;
+  int64_t packed = 0, biases = 0;  // numbers of a tile
+  int64_t columns, strips,
+      run;  // pixels of a strip, unused ones included; strips of a tile; pixels that lie in one row
+  int64_t group, groups_a_picture;  // neighbouring tiles whose weights are read together
+
+  BlockedSizes(const Tensor& labels, const Tensor& x, const Tensor& phi, const TileMlpParams& params,
+               int64_t most_in_group)
+      : TileMlpSizes(labels, x, phi, params),
+        columns(std::clamp(pixels(), kSide, kMostColumns)),
+        strips(ceil_div(pixels(), columns)),
+        run(std::min(tile, kSide)) {
+    for (const TileMlpLayer& layer : layers) {
+      const int64_t in_blocks = ceil_div(layer.in, kSide), out_blocks = ceil_div(layer.out, kSide);
+      blocked.push_back({layer, in_blocks, out_blocks, packed, biases});
+      packed += in_blocks * out_blocks * kBlock;
+      biases += out_blocks * kSide;
+    }
+    const int64_t fair = batch * cells() / (4 * omp_get_max_threads());  // leave every thread a few groups
+    group = std::clamp<int64_t>(fair < 8 ? fair : fair / 8 * 8, 1, most_in_group);
+    groups_a_picture = ceil_div(cells(), group);
+  }
+  int64_t groups() const { return batch * groups_a_picture; }
+  // Of a strip between two layers, and what goes into the first.
+  int64_t most_values() const {
+    int64_t most = 0;
+    for (const BlockedLayer& layer : blocked) most = std::max({most, layer.in_blocks, layer.out_blocks});
+    return most * kSide * columns;
+  }
+  // Calls f(first place in the strip, place of its pixel in the picture) for each run of a strip.
+  template <class F>
+  void for_runs(int64_t cell, int64_t strip, const F& f) const {
+    const int64_t first = strip * columns, used = std::min(columns, pixels() - first);
+    for (int64_t start = 0; start < used; start += run) {
+      const int64_t row = cell / grid_w * tile + (first + start) / tile;
+      f(start, row * width + cell % grid_w * tile + (first + start) % tile);
+    }
+  }
+};
+
+// Zeroed scratch memory.
+template <class T>
+class Zeroed : public Workspace<T> {
+ public:
+  explicit Zeroed(int64_t count) : Workspace<T>(count) { std::fill_n(this->data(), count, T{}); }
+};
+
+// to[column * to_stride + row] = from[row * from_stride + column]. Whole squares of 16-byte rows go through registers, by
+// perfect shuffles of row pairs.
+template <class T>
+HWY_INLINE void transpose(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride) {
+  constexpr int64_t kN = 16 / static_cast<int64_t>(sizeof(T));
+  using Lane = hwy::UnsignedFromSize<sizeof(T)>;
+  const hn::FixedTag<Lane, kN> d;
+  for (int64_t row = 0; row < rows; row += kN) {
+    for (int64_t column = 0; column < columns; column += kN) {
+      const T* x = from + row * from_stride + column;
+      T* y = to + column * to_stride + row;
+      if (row + kN <= rows && column + kN <= columns) {
+        hn::Vec<decltype(d)> a[kN], b[kN];
+        for (int64_t i = 0; i < kN; ++i) a[i] = hn::LoadU(d, reinterpret_cast<const Lane*>(x + i * from_stride));
+        for (int64_t step = kN; step > 1; step /= 2) {
+          for (int64_t i = 0; i < kN / 2; ++i) {
+            b[2 * i] = hn::InterleaveLower(d, a[i], a[i + kN / 2]);
+            b[2 * i + 1] = hn::InterleaveUpper(d, a[i], a[i + kN / 2]);
+          }
+          for (int64_t i = 0; i < kN; ++i) a[i] = b[i];
+        }
+        for (int64_t i = 0; i < kN; ++i) hn::StoreU(a[i], d, reinterpret_cast<Lane*>(y + i * to_stride));
+      } else {
+        for (int64_t i = 0; i < std::min(kN, rows - row); ++i) {
+          for (int64_t j = 0; j < std::min(kN, columns - column); ++j) y[j * to_stride + i] = x[i * from_stride + j];
+        }
+      }
+    }
+  }
+}
+
+// The weights of a group of tiles, as A blocks, and their biases.
+class PackedTiles {
+ public:
+  explicit PackedTiles(const BlockedSizes& sizes)
+      : sizes_(sizes), weights_(sizes.group * sizes.packed), biases_(sizes.group * sizes.biases) {}
+
+  // phi: the first tile's first number.
+  void read(const bf16* phi, int64_t count) {
+    const int64_t cells = sizes_.cells();
+    for (const BlockedLayer& layer : sizes_.blocked) {
+      for (int64_t o = 0; o < layer.out; ++o) {
+        const bf16* bias = phi + (layer.bias + o) * cells;
+        for (int64_t t = 0; t < count; ++t) biases_.data()[t * sizes_.biases + layer.in_biases + o] = bias[t];
+      }
+      constexpr int64_t kRows = 8;  // walked side by side, each at equal steps
+      for (int64_t i = 0; i < layer.in; i += kRows) {
+        for (int64_t o = 0; o < layer.out; ++o) {
+          const int64_t block = o / kSide * layer.in_blocks + i / kSide;
+          transpose(phi + (layer.weight + i * layer.out + o) * cells, layer.out * cells, std::min(kRows, layer.in - i),
+                    count, weights_.data() + layer.in_packed + block * kBlock + o % kSide * kSide + i % kSide,
+                    sizes_.packed);
+        }
+      }
+    }
+  }
+  const bf16* weights(int64_t t, const BlockedLayer& layer) const {
+    return weights_.data() + t * sizes_.packed + layer.in_packed;
+  }
+  const float* biases(int64_t t, const BlockedLayer& layer) const {
+    return biases_.data() + t * sizes_.biases + layer.in_biases;
+  }
+
+ private:
+  const BlockedSizes& sizes_;
+  Zeroed<bf16> weights_;
+  Zeroed<float> biases_;
+};
+
+// What a strip's pixels feed to the first layer, as blocks of rows: [in_blocks][columns/32][32 inputs][32 pixels].
+class StripInput {
+ public:
+  StripInput(const BlockedSizes& sizes, const Tensor& labels, const Tensor& x)
+      : sizes_(sizes), labels_(labels), x_(x), waves_(sizes.waves * sizes.strips * sizes.columns) {
+    for (int64_t k = 0; k < sizes.waves; ++k) {
+      for (int64_t pixel = 0; pixel < sizes.pixels(); ++pixel) {
+        const int64_t place = k % 4 < 2 ? pixel % sizes.tile : pixel / sizes.tile;
+        const double wave = definitions::tile_position(k, place, sizes.tile);
+        waves_.data()[k * sizes.strips * sizes.columns + pixel] = bf16(static_cast<float>(wave));
+      }
+    }
+  }
+
+  // `rows` was zeroed once: unused pixels and inputs are left as they are.
+  void read(int64_t n, int64_t cell, int64_t strip, bf16* rows) const {
+    if (labels_.defined())
+      labels_.dtype() == DType::u8 ? read_labels<uint8_t>(n, cell, strip, rows)
+                                   : read_labels<int32_t>(n, cell, strip, rows);
+    if (x_.defined())
+      x_.dtype() == DType::bf16 ? read_x<bf16>(n, cell, strip, rows) : read_x<float>(n, cell, strip, rows);
+    const int64_t length = sizes_.strips * sizes_.columns;
+    for (int64_t k = 0; k < sizes_.waves; ++k) {
+      for (int64_t at = 0; at < sizes_.columns; at += kSide) {
+        std::memcpy(row(rows, sizes_.classes + sizes_.channels + k, at),
+                    waves_.data() + k * length + strip * sizes_.columns + at, kSide * sizeof(bf16));
+      }
+    }
+  }
+
+ private:
+  // Of input i, from pixel `at` on.
+  bf16* row(bf16* rows, int64_t i, int64_t at) const {
+    return rows + (i / kSide * (sizes_.columns / kSide) + at / kSide) * kBlock + i % kSide * kSide + at % kSide;
+  }
+  template <class T>
+  void read_labels(int64_t n, int64_t cell, int64_t strip, bf16* rows) const {
+    constexpr uint16_t kNone = 0xFFFF, kOne = 0x3F80;
+    uint16_t numbers[kMostColumns];
+    std::fill_n(numbers, kMostColumns, kNone);
+    const T* from = labels_.data<T>() + n * sizes_.plane();
+    const auto classes = static_cast<int32_t>(sizes_.classes);
+    sizes_.for_runs(cell, strip, [&](int64_t start, int64_t at) {
+      for (int64_t i = 0; i < sizes_.run; ++i) {
+        const int32_t label = from[at + i];
+        numbers[start + i] = label >= 0 && label < classes ? static_cast<uint16_t>(label) : kNone;
+      }
+    });
+    for (int64_t at = 0; at < sizes_.columns; at += kSide) {
+      for (int64_t c = 0; c < sizes_.classes; ++c) {
+        Half* to = reinterpret_cast<Half*>(row(rows, c, at));
+        for (int64_t j = 0; j < kSide; ++j) to[j] = numbers[at + j] == static_cast<uint16_t>(c) ? kOne : uint16_t{0};
+      }
+    }
+  }
+  template <class T>
+  void read_x(int64_t n, int64_t cell, int64_t strip, bf16* rows) const {
+    const T* from = x_.data<T>() + n * sizes_.channels * sizes_.plane();
+    sizes_.for_runs(cell, strip, [&](int64_t start, int64_t at) {
+      for (int64_t c = 0; c < sizes_.channels; ++c) {
+        bf16* to = row(rows, sizes_.classes + c, start);
+        for (int64_t i = 0; i < sizes_.run; ++i) to[i] = bf16(static_cast<float>(from[c * sizes_.plane() + at + i]));
+      }
+    });
+  }
+
+  const BlockedSizes& sizes_;
+  const Tensor &labels_, &x_;
+  Zeroed<bf16> waves_;  // [waves][pixels of a tile]
+};
+
+// Blocks of rows, [blocks][columns/32][32][32], as rows of pairs, [blocks * 16][columns][2].
+HWY_INLINE void interleave(const bf16* rows, int64_t blocks, int64_t columns, bf16* pairs) {
+  for (int64_t block = 0; block < blocks; ++block) {
+    for (int64_t at = 0; at < columns; at += kSide, rows += kBlock) {
+      for (int64_t r = 0; r < kSide; r += 2) {
+        const Half *even = reinterpret_cast<const Half*>(rows + r * kSide), *odd = even + kSide;
+        Pair* to = reinterpret_cast<Pair*>(pairs) + (block * kSide + r) / 2 * columns + at;
+        for (int64_t j = 0; j < kSide; ++j) to[j] = even[j] | static_cast<uint32_t>(odd[j]) << 16;
+      }
+    }
+  }
+}
+
+// Sums of 32 channels at 32 pixels, [32][32], become act(sums + bias): as rows of pairs, `columns` apart, and in the backward
+// pass as a block of rows, too.
+template <bool kRows>
+HWY_INLINE void store_hidden(const float* sums, const float* bias, float slope, int64_t columns, bf16* pairs,
+                             bf16* rows) {
+  for (int64_t r = 0; r < kSide; r += 2) {
+    const float *even = sums + r * kSide, *odd = even + kSide;
+    const float even_bias = bias[r], odd_bias = bias[r + 1];
+    Pair* to = reinterpret_cast<Pair*>(pairs) + r / 2 * columns;
+    [[maybe_unused]] Half* row = kRows ? reinterpret_cast<Half*>(rows + r * kSide) : nullptr;
+    for (int64_t j = 0; j < kSide; ++j) {
+      const float u = even[j] + even_bias, v = odd[j] + odd_bias;
+      const uint32_t low = rounded(u > 0 ? u : slope * u) >> 16, high = rounded(v > 0 ? v : slope * v) & 0xFFFF0000u;
+      to[j] = low | high;
+      if constexpr (kRows) {
+        row[j] = static_cast<uint16_t>(low);
+        row[kSide + j] = static_cast<uint16_t>(high >> 16);
+      }
+    }
+  }
+}
+
+// sums [32][32], rows ldc apart, (+)= A B with A [steps][32][32] and B rows of pairs, row_step apart.
+HWY_INLINE void multiply(const bf16* a, int64_t steps, const bf16* pairs, int64_t row_step, float* sums,
+                         int64_t ldc = kSide, bool accumulate = false) {
+  static constexpr int64_t kNoOffset = 0;
+  const auto* b = reinterpret_cast<const bf16_pair*>(pairs);
+  bf16_product({.runs = 1,
+                .steps = steps,
+                .a = a,
+                .offsets = &kNoOffset,
+                .b = {b, b + kTileColumns},
+                .row_step = row_step,
+                .c = sums,
+                .ldc = ldc,
+                .accumulate = accumulate});
+}
+
+// A hidden layer of a strip, from pairs to pairs; rows: undefined unless kRows.
+template <bool kRows>
+HWY_INLINE void run_hidden(const BlockedLayer& layer, const bf16* weights, const float* biases, float slope,
+                           int64_t columns, const bf16* z, bf16* next, bf16* rows) {
+  alignas(64) float sums[kBlock];
+  for (int64_t o = 0; o < layer.out_blocks; ++o) {
+    for (int64_t at = 0; at < columns; at += kSide) {
+      multiply(weights + o * layer.in_blocks * kBlock, layer.in_blocks, z + 2 * at, columns, sums);
+      bf16* block = kRows ? rows + (o * columns + at) * kSide : nullptr;
+      store_hidden<kRows>(sums, biases + o * kSide, slope, columns, next + (o * kSide / 2 * columns + at) * 2, block);
+    }
+  }
+}
+
+// The last layer has few outputs: blocks of 32 would mostly be filled with zeros, so its sums are plain loops over pairs.
+class LastLayer {
+ public:
+  explicit LastLayer(const BlockedSizes& sizes)
+      : layer_(sizes.blocked.back()), columns_(sizes.columns), weights_(layer_.out * inputs()) {}
+
+  // weights: its blocks in a tile's.
+  void prepare(const bf16* weights, const float* biases) {
+    for (int64_t o = 0; o < layer_.out; ++o) {
+      for (int64_t i = 0; i < inputs(); ++i) {
+        const int64_t block = o / kSide * layer_.in_blocks + i / kSide;
+        weights_.data()[o * inputs() + i] = weights[block * kBlock + o % kSide * kSide + i % kSide];
+      }
+    }
+    biases_ = biases;
+  }
+  // y [out][columns] = tanh(z W + bias), z rows of pairs.
+  void run(const bf16* z, float* y) const {
+    int64_t o = 0;
+    for (; o + 3 <= layer_.out; o += 3) sum<3>(z, o, y);
+    for (; o < layer_.out; ++o) sum<1>(z, o, y);
+    for (int64_t i = 0; i < layer_.out * columns_; ++i) y[i] = vector_math::tanh(y[i]);
+  }
+
+ private:
+  int64_t inputs() const { return layer_.in_blocks * kSide; }
+  template <int kM>
+  void sum(const bf16* z, int64_t o, float* y) const {
+    const hn::ScalableTag<float> d;
+    const hn::RebindToUnsigned<decltype(d)> bits;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    const auto upper = hn::Set(bits, 0xFFFF0000u);
+    for (int64_t at = 0; at < columns_; at += 2 * lanes) {
+      hn::Vec<decltype(d)> sums[kM][2];
+      for (int m = 0; m < kM; ++m) sums[m][0] = sums[m][1] = hn::Set(d, biases_[o + m]);
+      const Pair* pairs = reinterpret_cast<const Pair*>(z) + at;
+      const float* weights = weights_.data() + o * inputs();
+      for (int64_t i = 0; i < inputs(); i += 2, pairs += columns_) {
+        const auto a = hn::LoadU(bits, pairs), b = hn::LoadU(bits, pairs + lanes);
+        const auto even_a = hn::BitCast(d, hn::ShiftLeft<16>(a)), odd_a = hn::BitCast(d, hn::And(a, upper));
+        const auto even_b = hn::BitCast(d, hn::ShiftLeft<16>(b)), odd_b = hn::BitCast(d, hn::And(b, upper));
+        for (int m = 0; m < kM; ++m) {
+          const auto even = hn::Set(d, weights[m * inputs() + i]), odd = hn::Set(d, weights[m * inputs() + i + 1]);
+          sums[m][0] = hn::MulAdd(odd_a, odd, hn::MulAdd(even_a, even, sums[m][0]));
+          sums[m][1] = hn::MulAdd(odd_b, odd, hn::MulAdd(even_b, even, sums[m][1]));
+        }
+      }
+      for (int m = 0; m < kM; ++m) {
+        hn::StoreU(sums[m][0], d, y + (o + m) * columns_ + at);
+        hn::StoreU(sums[m][1], d, y + (o + m) * columns_ + at + lanes);
+      }
+    }
+  }
+
+  const BlockedLayer& layer_;
+  int64_t columns_;
+  Workspace<float> weights_;  // [out][inputs]
+  const float* biases_ = nullptr;
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace asap::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif
