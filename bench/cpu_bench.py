@@ -1,6 +1,6 @@
-"""Takes the turns of scripts/bench: ours and each peer's mode, row by row and round by round, each in a process of its own that
-times its calls and prints a line of JSON. What they say goes to OUT/raw.json, whole after every round; cpu_report.py makes the
-tables and the chart of it. The standard library alone.
+"""Takes the turns of scripts/bench: ours and each peer's mode, row by row and round by round, each in a process of its own
+that times its calls and prints a line of JSON. What they say goes to OUT/raw.json, whole after every round; cpu_report.py makes
+the tables and the chart of it. The standard library alone.
 """
 import argparse
 import datetime
@@ -24,12 +24,14 @@ import bench_cpu  # the peers' modes; imports no peer by itself
 MODEL_ROWS = ["session/facades512", "session/facades1024", "session/cityscapes256", "train_step/facades256",
               "train_step/facades512"]
 OP_ROWS = ([f"conv2d/{name}/{direction}" for name in bench_cpu.CONVS for direction in ("forward", "input_grad", "weight_grad")]
-           + [f"{family}/{name}/{direction}" for family, name in (("tile_mlp", "facades_512"), ("instance_norm", "64x512x512_relu"))
+           + [f"{name}/{direction}" for name in ("tile_mlp/facades_512", "instance_norm/64x512x512_relu")
               for direction in ("forward", "backward")]
            + [f"matmul/{name}" for name in bench_cpu.MATMULS])
 PRECISIONS = {"float32": "f32", "bf16": "bf16"}  # as names of rows and bench_ops have them
 OURS = "ours"
 HOPELESS = 1.5  # a peer's mode so much slower than the strongest one is timed in the first round alone
+
+PATIENCE_S = 600  # for a peer's mode
 
 
 def processor():
@@ -44,9 +46,12 @@ class Failed(Exception):
     """One sentence of what a program said before it failed."""
 
 
-def run_json(command, environment=None):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True,
-                          env={**os.environ, **(environment or {})})
+def run_json(command, environment=None, limit_s=None):
+    try:
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=limit_s,
+                              env={**os.environ, **(environment or {})})
+    except subprocess.TimeoutExpired:
+        raise Failed(f"took more than {limit_s} s") from None
     lines = done.stdout.strip().splitlines()
     if done.returncode == 0 and lines:
         return json.loads(lines[-1])
@@ -76,11 +81,13 @@ class Contender:
         if self.row in MODEL_ROWS:
             return [arguments.programs / "bench_asapnet", f"--row={self.row}/{self.precision}", *common]
         verify = ["--verify"] if round_number == 0 and not arguments.quick else []
-        return [arguments.programs / "bench_ops", f"--row={self.row}", f"--dtype={PRECISIONS[self.precision]}", *common, *verify]
+        return [arguments.programs / "bench_ops", f"--row={self.row}", f"--dtype={PRECISIONS[self.precision]}", *common,
+                *verify]
 
     def take_turn(self, arguments, round_number):
         try:
-            told = run_json(self.command(arguments, round_number), {} if self.is_ours else bench_cpu.MALLOC_KEEPS_PAGES)
+            command = self.command(arguments, round_number)
+            told = run_json(command) if self.is_ours else run_json(command, bench_cpu.MALLOC_KEEPS_PAGES, PATIENCE_S)
         except Failed as failure:
             self.error = str(failure)
             return
@@ -95,11 +102,14 @@ class Contender:
         return entry | ({"error": self.error} if self.error else {})
 
 
+def is_wanted(row, arguments):
+    return any(text in row for text in arguments.rows.split(","))
+
+
 def contenders(arguments, installed):
-    wanted = [text for text in arguments.rows.split(",") if text]
     chosen = []
     for row in MODEL_ROWS + OP_ROWS:
-        if wanted and not any(text in row for text in wanted):
+        if not is_wanted(row, arguments):
             continue
         for precision in PRECISIONS:
             modes = [] if arguments.no_peers else bench_cpu.modes_for(f"{row}/{precision}")
@@ -125,8 +135,8 @@ def in_turns(chosen, arguments, save):
         for i, contender in enumerate(active):
             left = len(active) - i + len(active) * (arguments.rounds - round_number - 1)
             rest = f", about {(time.monotonic() - begin) / done * left / 60:.0f} min left" if done else ""
-            print(f"round {round_number + 1} of {arguments.rounds}, {i + 1} of {len(active)}: {contender.row} {contender.precision} "
-                  f"{contender.mode}{rest}", flush=True)
+            print(f"round {round_number + 1} of {arguments.rounds}, {i + 1} of {len(active)}: {contender.row} "
+                  f"{contender.precision} {contender.mode}{rest}", flush=True)
             contender.take_turn(arguments, round_number)
             done += 1
             if contender.error:
@@ -160,8 +170,8 @@ def main():
     head = {"processor": processor(), "isa": machine["isa"], "threads": arguments.threads, "compiler": machine["compiler"],
             "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes")}
     if arguments.walk:
-        text = cpu_walk.walk(head, machine["peak"], arguments, run_json, Failed)
-        write(arguments.out / "walk.md", text)
+        walks = {title: walk for title, walk in cpu_walk.WALK.items() if is_wanted(walk[0], arguments)}
+        write(arguments.out / "walk.md", cpu_walk.walk(walks, head, machine["peak"], arguments, run_json, Failed))
         return
     installed = {} if arguments.no_peers else bench_cpu.versions()
     lacking = sorted({package for needed in bench_cpu.NEEDS.values() for package in needed} - set(installed))

@@ -2,7 +2,7 @@
 from gpu_report import number, table
 
 ONE, ALL = "one", "all"
-# Variant, precision, instruction set (None: the best one), threads, what the step is. What a machine or a build lacks is said to be.
+# Variant, precision, instruction set (None: the best one), threads, what the step is. What a machine or a build lacks says so.
 WALK = {
     "3x3 convolution, 1024 channels at 16x16": ("conv2d/G_3x3_1024_1024_@18/forward", [
         ("naive", "float32", None, ONE, "the definition: a loop for each output, sums in f64, one thread"),
@@ -50,7 +50,8 @@ def steps_of(row, steps, peak, arguments, run_json, failed):
     before, first, lines = None, None, []
     for variant, precision, isa, threads, text in steps:
         command = [arguments.programs / "bench_ops", f"--row={row}", f"--variant={variant}",
-                   f"--dtype={'f32' if precision == 'float32' else 'bf16'}", f"--calls={1 if variant == 'naive' else arguments.calls}",
+                   f"--dtype={'f32' if precision == 'float32' else 'bf16'}",
+                   f"--calls={1 if variant == 'naive' else arguments.calls}",
                    f"--threads={1 if threads == ONE else arguments.threads}"]
         if arguments.quick and variant == "naive":
             lines.append([text, variant, "", "", "", "", "left out by --quick"])
@@ -70,12 +71,11 @@ def steps_of(row, steps, peak, arguments, run_json, failed):
     return lines
 
 
-def walk(head, peak, arguments, run_json, failed):
+def walk(walks, head, peak, arguments, run_json, failed):
     parts = ["# From the definition to the fastest", "; ".join(f"{key}: {value}" for key, value in head.items()) + "."]
-    for title, (row, steps) in WALK.items():
+    for title, (row, steps) in walks.items():
         lines = steps_of(row, steps, peak, arguments, run_json, failed)
-        parts += [f"## {title}", table(["step", "variant", "ms", "GFLOP/s", "times the step before", "times the first",
-                                        "floor is % of it"], lines)]
-    text = "\n\n".join(parts) + "\n"
-    print("\n" + text)
-    return text
+        header = ["step", "variant", "ms", "GFLOP/s", "times the step before", "times the first", "floor is % of it"]
+        parts += [f"## {title}", table(header, lines)]
+        print("\n" + parts[-1] + "\n", flush=True)
+    return "\n\n".join(parts) + "\n"

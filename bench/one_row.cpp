@@ -13,15 +13,17 @@ namespace asap::bench {
 std::vector<double> time_calls(int calls, const std::function<void()>& work) {
   using Clock = std::chrono::steady_clock;
   constexpr size_t kMost = 1000;
-  constexpr double kAtLeastMs = 250;
-  work();
-  work();
+  constexpr double kAtLeastMs = 250, kLongMs = 5000;
+  const auto timed = [&] {
+    const auto start = Clock::now();
+    work();
+    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+  };
+  if (timed() < kLongMs) work();
   std::vector<double> milliseconds;
   double total = 0;
   while (milliseconds.size() < static_cast<size_t>(calls) || (total < kAtLeastMs && milliseconds.size() < kMost)) {
-    const auto start = Clock::now();
-    work();
-    milliseconds.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
+    milliseconds.push_back(timed());
     total += milliseconds.back();
   }
   return milliseconds;

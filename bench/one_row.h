@@ -9,7 +9,8 @@
 
 namespace asap::bench {
 
-// Milliseconds of each call, after two that are not timed: `calls`, and more, up to a thousand, until a quarter of a second is over.
+// Milliseconds of each call, after two that are not timed (one where it takes over five seconds): `calls`, and more, up to a
+// thousand, until a quarter of a second is over.
 std::vector<double> time_calls(int calls, const std::function<void()>& work);
 
 // {"row": ..., "ms": [...], "process_MiB": peak of the process so far, ...}; `more` is text of further members, or empty.
