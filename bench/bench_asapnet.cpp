@@ -1,17 +1,21 @@
 // Times the whole model: inference and its two streams, and a training iteration (G step + D step), with the names that
 // peers/bench_torch.py prints for PyTorch. Batch 1, random weights, VGG-19 of torchvision's widths.
 // Each row: median and spread over the repetitions, peak memory of our allocator and of the process.
-// --device=cuda: the same on the card, and larger, in batches of 8, in tf32 and bf16.
-//   bench_asapnet --benchmark_filter=inference/facades512 --benchmark_repetitions=9
+// In f32 and bf16; --device=cuda: the same on the card, and larger, in batches of 8, in tf32 too.
+//   bench_asapnet --benchmark_filter=inference/facades512/float32
+// --row=NAME times the calls of one row one by one and prints a line of JSON (one_row.h), as scripts/bench asks for it:
+//   bench_asapnet --row=session/facades512/bf16 --calls=9
 #include <benchmark/benchmark.h>
 
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "asapnet/highres_stream.h"
 #include "asapnet/model.h"
 #include "asapnet/session.h"
+#include "bench/one_row.h"
 #include "bench/yardsticks/yardsticks.h"
 #include "cuda/context.h"
 #include "nn/init.h"
@@ -44,16 +48,8 @@ struct Setting {
 };
 Device device = Device::cpu;
 
-// On a card a run is over when its queue is empty.
-template <class F>
-void time_runs(benchmark::State& state, const F& run) {
-  run();  // takes fresh memory, loads kernels
-  backend(device).synchronize();
-  for (auto _ : state) {
-    run();
-    backend(device).synchronize();
-  }
-}
+// What a row times: made once, then called again and again. On a card a call is over when its queue is empty.
+using Work = std::function<void()>;
 
 // Starts the process's resident peak anew (Linux) and empties our cache, so that rows do not see each other's memory.
 void reset_peaks() {
@@ -104,16 +100,15 @@ std::shared_ptr<Vgg19> random_vgg() {
   return std::make_shared<Vgg19>(weights, false);
 }
 
-void inference(benchmark::State& state, const Setting& setting) {
+Work inference(const Setting& setting) {
   const Config config = setting.config();
-  reset_peaks();
-  const ScopedPrecision precision(setting.precision);
-  Generator generator(config);  // alone: a discriminator's memory is no part of inference
-  generator.to(device);
-  const NoGrad no_grad;
-  const Batch batch = random_batch(config, setting.batch, device);
-  time_runs(state, [&] { benchmark::DoNotOptimize(generator.forward(encode_input(config, batch)).y.value().raw()); });
-  report_memory(state);
+  // Alone: a discriminator's memory is no part of inference.
+  const auto generator = std::make_shared<Generator>(config);
+  generator->to(device);
+  return [=, batch = random_batch(config, setting.batch, device)] {
+    const NoGrad no_grad;
+    benchmark::DoNotOptimize(generator->forward(encode_input(config, batch)).y.value().raw());
+  };
 }
 
 // A session of the setting, and its input.
@@ -134,11 +129,9 @@ struct SessionWork {
 };
 
 // The same through a session: labels as bytes in, picture as bytes out, both on the host.
-void session(benchmark::State& state, const Setting& setting) {
-  reset_peaks();
-  SessionWork work(setting);
-  time_runs(state, [&] { benchmark::DoNotOptimize(work.session.run(work.input).raw()); });
-  report_memory(state);
+Work session(const Setting& setting) {
+  const auto work = std::make_shared<SessionWork>(setting);
+  return [=] { benchmark::DoNotOptimize(work->session.run(work->input).raw()); };
 }
 
 // A session's work on the card alone, by the card's clock: many pictures one after the other.
@@ -154,53 +147,99 @@ void session_graph(benchmark::State& state, const Setting& setting) {
   }
 }
 
-void lowres_stream(benchmark::State& state, const Setting& setting) {
-  const NoGrad no_grad;
-  const ScopedPrecision precision(setting.precision);
-  Generator generator(setting.config());
-  generator.to(device);
-  const Tensor input = encode_input(setting.config(), random_batch(setting.config(), setting.batch, device));
-  time_runs(state, [&] { benchmark::DoNotOptimize(generator.lowres_stream().forward(input).value().raw()); });
+Work lowres_stream(const Setting& setting) {
+  const Config config = setting.config();
+  const auto generator = std::make_shared<Generator>(config);
+  generator->to(device);
+  return [=, input = encode_input(config, random_batch(config, setting.batch, device))] {
+    const NoGrad no_grad;
+    benchmark::DoNotOptimize(generator->lowres_stream().forward(input).value().raw());
+  };
 }
 
-void highres_stream_only(benchmark::State& state, const Setting& setting) {
+Work highres_stream_only(const Setting& setting) {
   const NoGrad no_grad;
-  const ScopedPrecision precision(setting.precision);
   const Config config = setting.config();
   Generator generator(config);
   generator.to(device);
   const Tensor input = encode_input(config, random_batch(config, setting.batch, device));
-  const Tensor phi = generator.lowres_stream().forward(input).value();
-  time_runs(state, [&] { benchmark::DoNotOptimize(highres_stream({}, input, phi, config).value().raw()); });
+  return [=, phi = generator.lowres_stream().forward(input).value()] {
+    const NoGrad no_grads;
+    benchmark::DoNotOptimize(highres_stream({}, input, phi, config).value().raw());
+  };
 }
 
-void time_training(benchmark::State& state, const Setting& setting, bool graphs) {
-  const Config config = setting.config();
-  reset_peaks();
-  const ScopedPrecision precision(setting.precision);
-  AsapNet model(config, 1);
-  model.set_vgg(random_vgg());
-  model.to(device);
-  GanStep step(model, OptimizerConfig::defaults(false), 1);
-  if (!graphs) step.use_graphs(false);
-  const Batch batch = random_batch(config, setting.batch, device);
-  const auto iteration = [&] {
-    step.generator_step(batch);
-    step.discriminator_step(batch);
+struct Training {
+  explicit Training(const Setting& setting) : model(setting.config(), 1) {
+    model.set_vgg(random_vgg());
+    model.to(device);
+    batch = random_batch(setting.config(), setting.batch, device);
+  }
+  AsapNet model;
+  GanStep step{model, OptimizerConfig::defaults(false), 1};
+  Batch batch;
+};
+
+Work training(const Setting& setting, bool graphs) {
+  const auto work = std::make_shared<Training>(setting);
+  if (!graphs) work->step.use_graphs(false);
+  const auto iteration = [=] {
+    work->step.generator_step(work->batch);
+    work->step.discriminator_step(work->batch);
   };
   iteration();  // makes Adam's moments; on a card the next one records
-  time_runs(state, iteration);
+  return iteration;
+}
+Work train_step(const Setting& setting) { return training(setting, true); }
+Work train_step_eager(const Setting& setting) { return training(setting, false); }
+
+using MakeWork = Work (*)(const Setting&);
+
+void time_row(benchmark::State& state, const Setting& setting, MakeWork make) {
+  reset_peaks();
+  const ScopedPrecision precision(setting.precision);
+  const Work work = make(setting);
+  work();  // takes fresh memory, loads kernels
+  backend(device).synchronize();
+  for (auto _ : state) {
+    work();
+    backend(device).synchronize();
+  }
   report_memory(state);
 }
-void train_step(benchmark::State& state, const Setting& setting) { time_training(state, setting, true); }
-void train_step_eager(benchmark::State& state, const Setting& setting) { time_training(state, setting, false); }
 
-void add(const std::string& kind, const Setting& setting, void (*function)(benchmark::State&, const Setting&),
-         int repetitions) {
-  auto* row = benchmark::RegisterBenchmark(setting.name(kind).c_str(),
-                                           [=](benchmark::State& state) { function(state, setting); });
-  function == session_graph ? row->UseManualTime() : row->UseRealTime();
+// The row that --row asks for, and how often it is to be called.
+std::string only_row;
+int calls = 9;
+bool row_found = false;
+
+void print_one(const Setting& setting, const std::string& name, MakeWork make) {
+  const ScopedPrecision precision(setting.precision);
+  const Work work = make(setting);
+  const std::vector<double> milliseconds = bench::time_calls(calls, [&] {
+    work();
+    backend(device).synchronize();
+  });
+  bench::print_row(name, milliseconds, str("\"tensors_MiB\": ", memory_use(device).peak >> 20));
+  row_found = true;
+}
+
+template <class Row>
+void add_benchmark(const std::string& name, int repetitions, bool by_card, const Row& run) {
+  auto* row = benchmark::RegisterBenchmark(name.c_str(), run);
+  by_card ? row->UseManualTime() : row->UseRealTime();
   row->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->Repetitions(repetitions)->ReportAggregatesOnly(true);
+}
+
+void add(const std::string& kind, const Setting& setting, MakeWork make, int repetitions) {
+  const std::string name = setting.name(kind);
+  if (name == only_row) print_one(setting, name, make);
+  if (!only_row.empty()) return;
+  add_benchmark(name, repetitions, false, [=](benchmark::State& state) { time_row(state, setting, make); });
+}
+
+void add_session_graph(const Setting& setting) {
+  add_benchmark(setting.name("session_graph"), 7, true, [=](benchmark::State& state) { session_graph(state, setting); });
 }
 
 void add_all(Precision precision) {
@@ -210,7 +249,7 @@ void add_all(Precision precision) {
     const Setting setting{name, 1, precision};
     add("inference", setting, inference, 7);
     add("session", setting, session, 7);
-    if (device == Device::cuda) add("session_graph", setting, session_graph, 7);
+    if (device == Device::cuda) add_session_graph(setting);
     add("lowres_stream", setting, lowres_stream, 7);
     add("highres_stream", setting, highres_stream_only, 7);
   }
@@ -234,10 +273,15 @@ int main(int argc, char** argv) {
       set_num_threads(std::stoi(argument.substr(10)));
     } else if (argument == "--device=cuda" || argument == "--device=cpu") {
       device = argument == "--device=cuda" ? Device::cuda : Device::cpu;
+    } else if (argument.starts_with("--row=")) {
+      only_row = argument.substr(6);
+    } else if (argument.starts_with("--calls=")) {
+      calls = std::stoi(argument.substr(8));
     } else {
-      std::fprintf(
-          stderr, "bench_asapnet: unknown option %s (options: --threads=N, --device=cpu|cuda and Google Benchmark's)\n",
-          argv[i]);
+      std::fprintf(stderr,
+                   "bench_asapnet: unknown option %s (options: --threads=N, --device=cpu|cuda, --row=NAME, --calls=N and "
+                   "Google Benchmark's)\n",
+                   argv[i]);
       return 2;
     }
   }
@@ -246,9 +290,12 @@ int main(int argc, char** argv) {
     return 1;
   }
   add_all(Precision::f32);
-  if (device == Device::cuda) {
-    add_all(Precision::tf32);
-    add_all(Precision::bf16);
+  if (device == Device::cuda) add_all(Precision::tf32);
+  add_all(Precision::bf16);
+  if (row_found) return 0;
+  if (!only_row.empty()) {
+    std::fprintf(stderr, "bench_asapnet: there is no row %s\n", only_row.c_str());
+    return 2;
   }
   benchmark::AddCustomContext("device", name(device));
   benchmark::AddCustomContext("threads", std::to_string(num_threads()));

@@ -11,7 +11,7 @@ namespace asap::bench {
 struct MachinePeak {
   std::string name;                       // of the machine or card
   double flops = 0;                       // float32 operations per second, a fused multiply-add counting two
-  double tf32_flops = 0, bf16_flops = 0;  // of tensor cores; 0 where there are none
+  double tf32_flops = 0, bf16_flops = 0;  // of tensor cores, or bf16 of a processor that multiplies it; 0 where there are none
   struct Bandwidth {
     double working_set = 0, bytes_per_second = 0;  // reading a buffer of so many bytes again and again
   };
@@ -22,6 +22,7 @@ struct MachinePeak {
   // The least time for so much work: whichever of arithmetic and memory takes longer.
   double seconds(double flop_count, double bytes, Precision precision = Precision::f32) const;
   std::string str() const;
+  std::string json() const;  // rates in 10^9 a second, working sets in KiB, as bench/cpu_report.py reads them
 };
 
 // About two seconds; the best rates seen, since other load only ever makes a machine look slower.

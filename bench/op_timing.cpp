@@ -7,6 +7,7 @@
 #include <chrono>
 #include <map>
 
+#include "bench/one_row.h"
 #include "bench/yardsticks/peak.h"
 #include "cuda/context.h"
 #include "tensor/precision.h"
@@ -23,18 +24,19 @@ bool failed = false;
 struct RowState {
   const OpCase* row = nullptr;
   Device device = Device::cpu;
+  DType dtype = DType::f32;
   std::vector<Variable> inputs;
   std::map<std::string, Tensor> results;       // by variant; undefined where it does not take the row
   std::map<std::string, std::string> verdicts;  // by variant, as verify() returns them
   std::map<std::string, std::string> wrong;     // by variant, what verify() throws: the same in each repetition
 };
 
-RowState& row_state(const OpCase& row, Device device) {
+RowState& row_state(const OpCase& row, Device device, DType dtype = DType::f32) {
   static RowState state;
-  if (state.row != &row || state.device != device) {
+  if (state.row != &row || state.device != device || state.dtype != dtype) {
     state = RowState{};
     release_cached_memory(device);
-    state = {.row = &row, .device = device, .inputs = tests::make_inputs(row, DType::f32, device),
+    state = {.row = &row, .device = device, .dtype = dtype, .inputs = tests::make_inputs(row, dtype, device),
              .results = {}, .verdicts = {}, .wrong = {}};
   }
   return state;
@@ -71,7 +73,7 @@ std::string peer_of(RowState& state, KernelSlotBase& slot, const std::string& va
 double saved_multiplications(const std::string& variant) { return variant.find("winograd") == 0 ? 4 : 1; }
 
 double traffic(const OpCase& row, const RowState& state, const Tensor& result) {
-  if (row.bytes > 0) return row.bytes;
+  if (row.bytes > 0) return row.bytes * static_cast<double>(size_of(state.dtype)) / 4;  // a row's own count is of f32
   size_t bytes = result.bytes();
   for (const Variable& input : state.inputs) bytes += input.value().bytes();
   return static_cast<double>(bytes);
@@ -179,16 +181,19 @@ class MedianReporter final : public benchmark::BenchmarkReporter {
 
 }  // namespace
 
-std::string verify(const OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device) {
-  RowState& state = row_state(row, device);
+std::string verify(const OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device, DType dtype) {
+  RowState& state = row_state(row, device, dtype);
   if (const auto known = state.verdicts.find(variant); known != state.verdicts.end()) return known->second;
   if (const auto known = state.wrong.find(variant); known != state.wrong.end()) fail(known->second);
   std::string verdict;
   if (const Tensor& result = result_of(state, slot, variant); result.defined()) {
-    const std::string peer = peer_of(state, slot, variant);
-    const double difference = tests::relative_difference(result, result_of(state, slot, peer));
+    const bool rounded = dtype == DType::bf16;
+    const std::string peer = rounded ? "float32" : peer_of(state, slot, variant);
+    const Tensor expected = rounded ? row.run(tests::make_inputs(row, {DType::f32, Layout::row_major, true}, device)).value()
+                                    : result_of(state, slot, peer);
+    const double difference = tests::relative_difference(result, expected);
     // Both may be off, where the table compares with float64.
-    const double tolerance = tests::tolerance_at(row, DType::f32, tests::precision_of(variant)) +
+    const double tolerance = tests::tolerance_at(row, dtype, tests::precision_of(variant)) +
                              tests::tolerance_at(row, DType::f32, tests::precision_of(peer));
     if (!(difference <= tolerance)) {
       fail(state.wrong[variant] = str(row.name, ": ", variant, " differs from ", peer, " by ", difference,
@@ -197,6 +202,22 @@ std::string verify(const OpCase& row, KernelSlotBase& slot, const std::string& v
     verdict = peer == variant ? "is naive" : "= " + peer;
   }
   return state.verdicts[variant] = verdict;
+}
+
+void print_timing(const OpCase& row, const std::string& variant, DType dtype, int calls, bool verified) {
+  KernelSlotBase& slot = *row.slots[0];
+  RowState& state = row_state(row, Device::cpu, dtype);
+  const ForcedVariant forced(slot, variant.empty() ? slot.forced() : variant);
+  const tests::QuietErrors quiet;
+  Tensor result = row.run(state.inputs).value();
+  const std::string ran = slot.last_variant();
+  ASAP_CHECK(variant.empty() || ran == variant, row.name, ": ", variant, " ", kNotTaken);
+  const std::string verdict = verified ? verify(row, slot, ran, Device::cpu, dtype) : "not compared";
+  const double bytes = traffic(row, state, result);
+  result = {};
+  const std::vector<double> milliseconds =
+      time_calls(calls, [&] { benchmark::DoNotOptimize(row.run(state.inputs).value().raw()); });
+  print_row(row.name, milliseconds, str("\"variant\": ", quoted(ran), ", \"compared\": ", quoted(verdict), ", \"flops\": ", row.flops, ", \"bytes\": ", bytes));
 }
 
 void register_timing(const OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device,

@@ -16,7 +16,13 @@ inline constexpr double kNaiveFlops = 2e9;
 
 // Runs the variant on the row and compares: naive up to kNaiveFlops, else the first other variant that takes the row.
 // Returns what it was compared with, e.g. "= naive"; "" if the variant does not take the row; throws Error on a mismatch.
-std::string verify(const tests::OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device);
+// In bf16 it is compared with what the slot does on the same rounded numbers in f32 ("= float32").
+std::string verify(const tests::OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device,
+                   DType dtype = DType::f32);
+
+// Times one row on the CPU and prints it as one_row.h says, with its operations and compulsory bytes. An empty variant is the
+// slot's own choice, which the line names. Throws Error if the variant does not take the row.
+void print_timing(const tests::OpCase& row, const std::string& variant, DType dtype, int calls, bool verified);
 
 // Registers the benchmark "row/variant", median of five. Counters: GFLOP/s, GB/s of compulsory traffic, percent of the peak.
 void register_timing(const tests::OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device,

@@ -52,8 +52,8 @@ OpCase large_forward(const char* name, const Shape& x, double slope) {
 OpCase large_backward(const char* name, const Shape& x, double slope) {
   const Shape statistics{x[0], x[1]}, channels{x[1]};
   return {.name = str("instance_norm/", name, "/backward"),
-          .inputs = {constant(normal(x)), constant(normal(x)), constant(normal(channels)), constant(normal(channels)),
-                     constant(normal(statistics, 0.01)), constant(positive(statistics))},
+          .inputs = {constant(normal(x)), constant(normal(x)), constant(parameter(normal(channels))), constant(parameter(normal(channels))),
+                     constant(parameter(normal(statistics, 0.01))), constant(parameter(positive(statistics)))},
           .run = [slope](const Inputs& in) {
             return Variable(instance_norm_backward(in[0].value(), in[2].value(), in[3].value(), in[4].value(),
                                                    in[5].value(), in[1].value(), {.activation_slope = slope}).dx);

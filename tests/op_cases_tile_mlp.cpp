@@ -71,7 +71,7 @@ void add_large(const Row& r, std::vector<OpCase>& rows) {
   smooth.slope = 1;
   // Recomputed hidden layers, weight gradients and gradients of the hidden layers: three products instead of one.
   row.name = str("tile_mlp/", r.name, "/backward");
-  row.inputs.push_back(constant(normal({r.batch, r.params.out, x_shape(r)[2], x_shape(r)[3]})));
+  row.inputs.push_back(constant(parameter(normal({r.batch, r.params.out, x_shape(r)[2], x_shape(r)[3]}))));  // f32, as y is
   row.slots = {&kernels::tile_mlp_backward};
   row.flops = 3 * flops(r);
   row.run = [p = smooth](const Inputs& in) {

@@ -32,11 +32,10 @@ import time
 import torch
 
 from asapnet_torch import (Discriminator, Generator, TrainingStep, Vgg19, highres_stream, one_hot_input, preset)
+from bench_cpu import MALLOC_KEEPS_PAGES
 
 CPU_INFERENCE = ["facades256", "facades512", "facades1024", "cityscapes256", "cityscapes512"]
 CPU_TRAINING = ["facades256", "facades512"]
-MALLOC_KEEPS_PAGES = {"MALLOC_TRIM_THRESHOLD_": "4294967296", "MALLOC_MMAP_THRESHOLD_": "4294967296",
-                      "MALLOC_TOP_PAD_": "67108864"}
 MODES = [mode + layout for mode in ("eager", "graphs", "compile", "compile-graphs") for layout in ("", "-last")]
 PRECISIONS = ["float32", "tf32", "bf16"]
 # Kind, preset, batch: the most telling first.
