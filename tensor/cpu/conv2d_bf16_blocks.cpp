@@ -17,8 +17,6 @@ HWY_BEFORE_NAMESPACE();
 namespace asap::cpu::blocks {
 namespace HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
-
 using Word [[gnu::may_alias]] = uint32_t;  // a pair
 using Half [[gnu::may_alias]] = uint16_t;  // a number
 
@@ -122,23 +120,21 @@ void stage_pairs(const Stage& s, int64_t begin, int64_t end, bf16_pair* to) {
   }
 }
 
-// to[j][i] = from[i][j], 32 x 32, in squares of 8 x 8: three rounds of interleaving the rows four, two and one apart.
+// to[j][i] = from[i][j], 32 x 32, in squares of 8 x 8: three rounds of interleaving the rows four apart.
 void transpose_square(const Half* from, Half* to) {
-  const hn::Full128<uint16_t> d;
+  typedef uint16_t Line __attribute__((vector_size(16)));
   for (int64_t i = 0; i < kProductDepth; i += 8) {
     for (int64_t j = 0; j < kProductDepth; j += 8) {
-      hn::Vec<decltype(d)> v[8], u[8];
-      for (int64_t r = 0; r < 8; ++r)
-        v[r] = hn::LoadU(d, reinterpret_cast<const uint16_t*>(from) + (i + r) * kProductDepth + j);
+      Line v[8], u[8];
+      for (int64_t r = 0; r < 8; ++r) std::memcpy(&v[r], from + (i + r) * kProductDepth + j, sizeof(Line));
       for (int round = 0; round < 3; ++round) {
         for (int r = 0; r < 4; ++r) {
-          u[2 * r] = hn::InterleaveLower(d, v[r], v[r + 4]);
-          u[2 * r + 1] = hn::InterleaveUpper(d, v[r], v[r + 4]);
+          u[2 * r] = __builtin_shufflevector(v[r], v[r + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+          u[2 * r + 1] = __builtin_shufflevector(v[r], v[r + 4], 4, 12, 5, 13, 6, 14, 7, 15);
         }
         for (int r = 0; r < 8; ++r) v[r] = u[r];
       }
-      for (int64_t r = 0; r < 8; ++r)
-        hn::StoreU(v[r], d, reinterpret_cast<uint16_t*>(to) + (j + r) * kProductDepth + i);
+      for (int64_t r = 0; r < 8; ++r) std::memcpy(to + (j + r) * kProductDepth + i, &v[r], sizeof(Line));
     }
   }
 }
