@@ -34,12 +34,12 @@ void register_conv2d() {
   input_grad.add(Device::cpu, "implicit_gemm", conv2d_input_grad_implicit_gemm);
 
   auto& weight_grad = kernels::conv2d_weight_grad;
-  // Without instructions for bf16, Winograd's few products on f32 copies are faster.
+  // Without instructions for bf16, f32 copies are faster: then it runs only where it is forced.
   weight_grad.add(
       Device::cpu, "bf16_blocks", conv2d_weight_grad_bf16_blocks,
       [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
         return takes_weight_grad_bf16_blocks(x, dy, p, dw) &&
-               (has_bf16_products() || !winograd_pays(conv2d_sizes(x, dw, p, dy), p));
+               (has_bf16_products() || kernels::conv2d_weight_grad.forced() == "bf16_blocks");
       },
       {.bf16 = true});
   weight_grad.add(Device::cpu, "winograd", conv2d_weight_grad_winograd,

@@ -39,6 +39,16 @@ constexpr int64_t kMostOutputs = 8;       // blocks of output channels that shar
 
 int64_t fair(int64_t total, int64_t most) { return ceil_div(total, ceil_div(total, std::max<int64_t>(most, 1))); }
 
+#if HWY_TARGET == HWY_SCALAR
+// to[pair][32] = the pairs of 32 columns.
+HWY_INLINE void transpose_pairs(const Half* const* columns, int64_t pairs, Pair* to) {
+  for (int64_t p = 0; p < pairs; ++p) {
+    for (int64_t j = 0; j < kSide; ++j) {
+      to[p * kSide + j] = columns[j][2 * p] | static_cast<uint32_t>(columns[j][2 * p + 1]) << 16;
+    }
+  }
+}
+#else
 // Sixteen columns or fewer move at once, in squares of 4 x 4 pairs.
 constexpr int64_t kLanes = HWY_HAVE_SCALABLE ? 4 : std::min<int64_t>(16, HWY_LANES(uint32_t));
 using Pairs = hn::FixedTag<uint32_t, kLanes>;
@@ -74,6 +84,7 @@ HWY_INLINE void transpose_pairs(const Half* const* columns, int64_t pairs, Pair*
     }
   }
 }
+#endif
 
 class WeightGrad {
  public:
