@@ -27,11 +27,11 @@ template <UnaryOp op, class T>
   return evaluate(op, x, a, b);
 }
 
-// y[i] = f(x[i]). ivdep: y may be x itself, but is never x shifted.
+// y[i] = f(x[i]). ASAP_INDEPENDENT: y may be x itself, but is never x shifted.
 template <class T, class F>
 void map_run(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t n, const F& f) {
   if (x_stride == 1 && y_stride == 1) {
-#pragma GCC ivdep
+    ASAP_INDEPENDENT
     for (int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(f(x[i]));
   } else {
     for (int64_t i = 0; i < n; ++i) y[i * y_stride] = static_cast<T>(f(x[i * x_stride]));
@@ -43,15 +43,15 @@ template <class T, class F>
 void map_run(const T* a, int64_t a_stride, const T* b, int64_t b_stride, T* y, int64_t y_stride, int64_t n,
              const F& f) {
   if (y_stride == 1 && a_stride == 1 && b_stride == 1) {
-#pragma GCC ivdep
+    ASAP_INDEPENDENT
     for (int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(f(a[i], b[i]));
   } else if (y_stride == 1 && a_stride == 1 && b_stride == 0) {
     const T scalar = *b;
-#pragma GCC ivdep
+    ASAP_INDEPENDENT
     for (int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(f(a[i], scalar));
   } else if (y_stride == 1 && a_stride == 0 && b_stride == 1) {
     const T scalar = *a;
-#pragma GCC ivdep
+    ASAP_INDEPENDENT
     for (int64_t i = 0; i < n; ++i) y[i] = static_cast<T>(f(scalar, b[i]));
   } else {
     for (int64_t i = 0; i < n; ++i) y[i * y_stride] = static_cast<T>(f(a[i * a_stride], b[i * b_stride]));

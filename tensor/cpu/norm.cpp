@@ -50,7 +50,7 @@ void for_each_chunk(const NormGroups& groups, int64_t g, int64_t chunk, const F&
 // y = act(affine(x)). Parameters by value: they stay in registers while y is written. x and y are X, all else is T.
 template <class X, class T>
 void write_run(const X* x, int64_t n, Affine<T> affine, T slope, X* y) {
-#pragma GCC ivdep
+  ASAP_INDEPENDENT
   for (int64_t i = 0; i < n; ++i) {
     const T v = affine(x[i]);
     y[i] = static_cast<X>(v > 0 ? v : slope * v);
@@ -105,7 +105,7 @@ void add_gradients(const X* x, const X* dy, int64_t n, Affine<T> affine, T rstd,
 template <class X, class T>
 void write_gradient_run(const X* x, const X* dy, int64_t n, Affine<T> affine, T rstd, T slope, T mean_u, T mean_u_xhat,
                         X* dx) {
-#pragma GCC ivdep
+  ASAP_INDEPENDENT
   for (int64_t i = 0; i < n; ++i) {
     const T u = affine(x[i]) > 0 ? dy[i] : slope * dy[i];
     dx[i] = static_cast<X>(affine.scale * (u - mean_u - (x[i] - affine.mean) * rstd * mean_u_xhat));

@@ -14,15 +14,15 @@ namespace {
 
 constexpr int64_t kGrain = 16384;  // below it a second thread costs more than it brings
 
-// m is null where none is kept. ivdep: the arrays of a step are different tensors.
+// m is null where none is kept. ASAP_INDEPENDENT: the arrays of a step are different tensors.
 template <class T>
 void adam_run(const definitions::AdamElement<T>& step, const T* grad, T* param, T* m, T* v, int64_t begin,
               int64_t end) {
   if (m) {
-#pragma GCC ivdep
+    ASAP_INDEPENDENT
     for (int64_t i = begin; i < end; ++i) step(grad[i], param[i], m[i], v[i]);
   } else {
-#pragma GCC ivdep
+    ASAP_INDEPENDENT
     for (int64_t i = begin; i < end; ++i) {
       T mean = 0;
       step(grad[i], param[i], mean, v[i]);

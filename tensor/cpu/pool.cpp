@@ -101,7 +101,7 @@ void max_pool2d_forward_2x2_s2(const Tensor& x, const Pool2dParams&, Tensor& y, 
       const T *top = from + plane * H * W + first, *bottom = top + W;
       T* out = to + (plane * OH + i) * OW;
       int32_t* at = indices + (plane * OH + i) * OW;
-#pragma GCC ivdep
+      ASAP_INDEPENDENT
       for (int32_t j = 0; j < static_cast<int32_t>(OW); ++j) {
         const T a = top[2 * j], b = top[2 * j + 1], c = bottom[2 * j], d = bottom[2 * j + 1];
         const bool right = is_better(b, a), right_below = is_better(d, c);

@@ -32,6 +32,13 @@
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
 #endif
 
+// Before a loop whose outputs may be its inputs, but never shifted: one element does not depend on another.
+#ifdef __clang__
+#define ASAP_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define ASAP_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 #ifdef HWY_TARGET_INCLUDE
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
