@@ -30,6 +30,9 @@ Variable filter(const Variable& x, int64_t factor, const Tensor& along_w) {
                 {.stride = {factor, 1}, .padding = {border, 0}, .groups = channels, .pad_mode = PadMode::reflect});
 }
 
+// The pictures of a network with such weights lie as those do, but on the CPU, which has them row-major.
+Layout activation_layout(const Tensor& weight) { return weight.device() == Device::cpu ? Layout::row_major : weight.layout(); }
+
 // The published modules' children under their published names.
 struct Children : nn::Module {
   using Module::register_module;
@@ -107,17 +110,16 @@ Variable LowresStream::forward(const Variable& x, const Variable& z, const Visit
   return phi(downsample(x), z, visit);
 }
 
-// The planes lie as the weights do.
 Variable LowresStream::forward(const Tensor& labels, const Tensor& instance, const Variable& z) {
   const Tensor& weight = convs_.front()->weight();
   const LabelPlanesParams params{.classes = config_.label_channels(), .factor = config_.fixed_downsampling()};
-  return phi(label_planes(labels, instance, params, activation_dtype(weight), weight.layout()), z, {});
+  return phi(label_planes(labels, instance, params, activation_dtype(weight), activation_layout(weight)), z, {});
 }
 
 // From the downsampled input.
 Variable LowresStream::phi(Variable h, const Variable& z, const Visit& visit) {
   const Tensor& weight = convs_.front()->weight();
-  h = convert(h, activation_dtype(weight), weight.layout());
+  h = convert(h, activation_dtype(weight), activation_layout(weight));
   for (ConvNormRelu* conv : convs_) {
     h = (*conv)(h);
     if (visit) visit(h);

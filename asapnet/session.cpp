@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "nn/init.h"
+#include "tensor/operands.h"
 
 namespace asap::asapnet {
 namespace {
@@ -59,11 +60,12 @@ Tensor InferenceSession::buffer(const Shape& shape, DType dtype) {
   return x;
 }
 
-// Weights of convolutions are copied where the precision or a card's kernels want another form. What is used as it is stays the
+// Weights of convolutions are copied where the precision or the device's kernels want another form. What is used as it is stays the
 // given generator's.
 void InferenceSession::take_weights(const Generator& generator) {
-  const Layout layout = options_.device == Device::cpu ? Layout::row_major : Layout::channels_last;
   const DType dtype = options_.precision == Precision::bf16 ? DType::bf16 : DType::f32;
+  const Layout pictures = options_.device == Device::cpu ? Layout::row_major : Layout::channels_last;
+  const Layout layout = weight_layout(options_.device, dtype, pictures);
   const nn::NamedVariables given = generator.named_parameters();
   nn::NamedVariables own = generator_.named_parameters();
   for (size_t i = 0; i < own.size(); ++i) {

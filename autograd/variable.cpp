@@ -142,7 +142,8 @@ Tensor Variable::operand_beside(const Variable& x) const {
   if (!is_rounded(x.value(), value())) return value();
   if (!is_leaf()) return rounded(x.value(), value());
   Tensor& kept = impl_->rounded;
-  if (!kept.defined() || kept.layout() != x.value().layout() || impl_->rounded_version != value().version()) {
+  const Layout layout = weight_layout(x.value().device(), x.value().dtype(), x.value().layout());
+  if (!kept.defined() || kept.layout() != layout || impl_->rounded_version != value().version()) {
     kept = rounded(x.value(), value());
     impl_->rounded_version = value().version();
   }

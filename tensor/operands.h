@@ -1,18 +1,25 @@
 // How ops hand tensors to kernels where dtypes or layouts meet. Beside a bf16 x, a weight may be f32, which the op rounds;
-// the numbers of a channel (bias, gamma, beta, statistics) and their gradients are f32. Used by ops_*.cpp only.
+// the numbers of a channel (bias, gamma, beta, statistics) and their gradients are f32. Used where weights are kept for products, too.
 #pragma once
 
 #include "tensor/checks.h"
+#include "tensor/cpu/isa.h"
 #include "tensor/kernels.h"
 
 namespace asap {
 
-// Whether a product with x rounds w, and what it makes of it: x's dtype and layout.
+// How weights lie best beside pictures that lie so: in the same way; on a CPU that multiplies bf16, channels-last, since its
+// kernels then need not gather what they multiply.
+inline Layout weight_layout(Device device, DType dtype, Layout pictures) {
+  return device == Device::cpu && dtype == DType::bf16 && cpu::has_bf16_products() ? Layout::channels_last : pictures;
+}
+
+// Whether a product with x rounds w, and what it makes of it.
 inline bool is_rounded(const Tensor& x, const Tensor& w) {
   return x.dtype() == DType::bf16 && w.defined() && w.dtype() == DType::f32;
 }
 inline Tensor rounded(const Tensor& x, const Tensor& w) {
-  Tensor result = Tensor::empty(w.shape(), x.dtype(), w.device(), x.layout());
+  Tensor result = Tensor::empty(w.shape(), x.dtype(), w.device(), weight_layout(w.device(), x.dtype(), x.layout()));
   kernels::copy.run(w.device(), w, result);
   return result;
 }

@@ -160,14 +160,14 @@ std::vector<OpCase> medium_cases() {
 void add_bf16_cases(std::vector<OpCase>& rows) {
   const std::vector<Geometry> geometries{
       {"1x1", {2, 37, 5, 7}, {41, 37, 1, 1}, {.activation_slope = 0.2}},
-      {"1x1_s3", {1, 34, 5, 8}, {5, 34, 1, 1}, {.stride = 3, .padding = 1}},
+      {"1x1_s3", {1, 34, 5, 8}, {21, 34, 1, 1}, {.stride = 3, .padding = 1}},
       {"3x3", {2, 67, 9, 17}, {35, 67, 3, 3}, {.padding = 1, .activation_slope = 0}},
-      {"3x3_chunks", {1, 161, 4, 16}, {3, 161, 3, 3}, {.padding = 1}},
+      {"3x3_chunks", {1, 161, 4, 16}, {20, 161, 3, 3}, {.padding = 1}},
       {"3x3_few_channels", {1, 3, 18, 33}, {40, 3, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
-      {"3x3_few_channels_s2", {2, 5, 9, 10}, {6, 5, 3, 3}, {.stride = 2, .padding = 1, .pad_mode = kReplicate}},
+      {"3x3_few_channels_s2", {2, 5, 9, 10}, {18, 5, 3, 3}, {.stride = 2, .padding = 1, .pad_mode = kReplicate}},
       {"3x3_reflect_s2", {1, 33, 13, 11}, {34, 33, 3, 3}, {.stride = 2, .padding = 1, .pad_mode = kReflect}},
-      {"3x3_dilated", {1, 32, 9, 5}, {7, 32, 3, 3}, {.padding = 2, .dilation = 2}},
-      {"3x2_s3x2", {1, 36, 11, 12}, {9, 36, 3, 2}, {.stride = {3, 2}, .padding = {2, 1}}},
+      {"3x3_dilated", {1, 32, 9, 5}, {17, 32, 3, 3}, {.padding = 2, .dilation = 2}},
+      {"3x2_s3x2", {1, 36, 11, 12}, {25, 36, 3, 2}, {.stride = {3, 2}, .padding = {2, 1}}},
       {"4x4_s2", {1, 40, 20, 35}, {33, 40, 4, 4}, {.stride = 2, .padding = 2}},
       {"4x4_s2_shared", {1, 290, 6, 7}, {64, 290, 4, 4}, {.stride = 2, .padding = 2}},
   };

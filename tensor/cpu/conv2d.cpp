@@ -19,7 +19,7 @@ constexpr Takes kBf16{.strided = true, .bf16 = true};
 void register_conv2d() {
   auto& forward = kernels::conv2d_forward;
   forward.add(Device::cpu, "bf16_blocks", conv2d_forward_bf16_blocks,
-              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_bf16_blocks(x, w, p, y); },
+              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_bf16_blocks(x, w, p, y, w.size(0)); },
               kBf16);
   forward.add(Device::cpu, "winograd", conv2d_forward_winograd,
               [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_winograd(x, w, p, y); });
@@ -27,7 +27,7 @@ void register_conv2d() {
 
   auto& input_grad = kernels::conv2d_input_grad;
   input_grad.add(Device::cpu, "bf16_blocks", conv2d_input_grad_bf16_blocks,
-                 [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_bf16_blocks(dx, w, p, dy); },
+                 [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_bf16_blocks(dx, w, p, dy, w.size(1)); },
                  kBf16);
   input_grad.add(Device::cpu, "winograd", conv2d_input_grad_winograd,
                  [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_winograd(dx, w, p, dy); });
