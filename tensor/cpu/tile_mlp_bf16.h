@@ -104,28 +104,40 @@ class Zeroed : public Workspace<T> {
   explicit Zeroed(int64_t count) : Workspace<T>(count) { std::fill_n(this->data(), count, T{}); }
 };
 
-// to[column * to_stride + row] = from[row * from_stride + column]. Whole squares of 16-byte rows go through registers, by
-// perfect shuffles of row pairs.
+// to[column * to_stride + row] = from[row * from_stride + column] of a square of rows of 16 bytes, by perfect shuffles of row pairs.
+template <class T>
+HWY_INLINE void transpose_square(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
+  constexpr int64_t kN = 16 / static_cast<int64_t>(sizeof(T));
+#if HWY_TARGET == HWY_SCALAR
+  for (int64_t i = 0; i < kN; ++i) {
+    for (int64_t j = 0; j < kN; ++j) to[j * to_stride + i] = from[i * from_stride + j];
+  }
+#else
+  using Lane = hwy::UnsignedFromSize<sizeof(T)>;
+  const hn::FixedTag<Lane, kN> d;
+  hn::Vec<decltype(d)> a[kN], b[kN];
+  for (int64_t i = 0; i < kN; ++i) a[i] = hn::LoadU(d, reinterpret_cast<const Lane*>(from + i * from_stride));
+  for (int64_t step = kN; step > 1; step /= 2) {
+    for (int64_t i = 0; i < kN / 2; ++i) {
+      b[2 * i] = hn::InterleaveLower(d, a[i], a[i + kN / 2]);
+      b[2 * i + 1] = hn::InterleaveUpper(d, a[i], a[i + kN / 2]);
+    }
+    for (int64_t i = 0; i < kN; ++i) a[i] = b[i];
+  }
+  for (int64_t i = 0; i < kN; ++i) hn::StoreU(a[i], d, reinterpret_cast<Lane*>(to + i * to_stride));
+#endif
+}
+
+// The same of any matrix.
 template <class T>
 HWY_INLINE void transpose(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride) {
   constexpr int64_t kN = 16 / static_cast<int64_t>(sizeof(T));
-  using Lane = hwy::UnsignedFromSize<sizeof(T)>;
-  const hn::FixedTag<Lane, kN> d;
   for (int64_t row = 0; row < rows; row += kN) {
     for (int64_t column = 0; column < columns; column += kN) {
       const T* x = from + row * from_stride + column;
       T* y = to + column * to_stride + row;
       if (row + kN <= rows && column + kN <= columns) {
-        hn::Vec<decltype(d)> a[kN], b[kN];
-        for (int64_t i = 0; i < kN; ++i) a[i] = hn::LoadU(d, reinterpret_cast<const Lane*>(x + i * from_stride));
-        for (int64_t step = kN; step > 1; step /= 2) {
-          for (int64_t i = 0; i < kN / 2; ++i) {
-            b[2 * i] = hn::InterleaveLower(d, a[i], a[i + kN / 2]);
-            b[2 * i + 1] = hn::InterleaveUpper(d, a[i], a[i + kN / 2]);
-          }
-          for (int64_t i = 0; i < kN; ++i) a[i] = b[i];
-        }
-        for (int64_t i = 0; i < kN; ++i) hn::StoreU(a[i], d, reinterpret_cast<Lane*>(y + i * to_stride));
+        transpose_square(x, from_stride, y, to_stride);
       } else {
         for (int64_t i = 0; i < std::min(kN, rows - row); ++i) {
           for (int64_t j = 0; j < std::min(kN, columns - column); ++j) y[j * to_stride + i] = x[i * from_stride + j];
