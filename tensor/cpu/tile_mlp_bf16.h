@@ -44,11 +44,15 @@ HWY_INLINE uint32_t rounded(float value) {
   return word + 0x7FFFu + ((word >> 16) & 1u);
 }
 
-// A layer whose inputs and outputs are filled up to whole blocks with zeros.
+// A layer whose inputs and outputs are filled up to whole blocks with zeros. Of the first layer's inputs two are left out: the
+// last of the sines of X and of Y, of period 2, are zero at whole places, and without them facades 512 has 31 inputs, not 33.
 struct BlockedLayer : TileMlpLayer {
+  int64_t taken;  // inputs that are not left out; number i of them is input(i) of all
   int64_t in_blocks, out_blocks;
   int64_t in_packed;  // its first block of A in a tile's: [out_blocks][in_blocks][32 outputs][32 inputs]
   int64_t in_biases;  // its first bias in a tile's: [out_blocks][32]
+  // The last inputs are cos X, sin X, cos Y, sin Y of period 2.
+  int64_t input(int64_t i) const { return taken < in && i == taken - 1 ? in - 2 : i; }
 };
 
 struct BlockedSizes : TileMlpSizes {
@@ -65,8 +69,9 @@ struct BlockedSizes : TileMlpSizes {
         strips(ceil_div(pixels(), columns)),
         run(std::min(tile, kSide)) {
     for (const TileMlpLayer& layer : layers) {
-      const int64_t in_blocks = ceil_div(layer.in, kSide), out_blocks = ceil_div(layer.out, kSide);
-      blocked.push_back({layer, in_blocks, out_blocks, packed, biases});
+      const int64_t taken = blocked.empty() && waves > 0 ? layer.in - 2 : layer.in;
+      const int64_t in_blocks = ceil_div(taken, kSide), out_blocks = ceil_div(layer.out, kSide);
+      blocked.push_back({layer, taken, in_blocks, out_blocks, packed, biases});
       packed += in_blocks * out_blocks * kBlock;
       biases += out_blocks * kSide;
     }
@@ -99,28 +104,40 @@ class Zeroed : public Workspace<T> {
   explicit Zeroed(int64_t count) : Workspace<T>(count) { std::fill_n(this->data(), count, T{}); }
 };
 
-// to[column * to_stride + row] = from[row * from_stride + column]. Whole squares of 16-byte rows go through registers, by
-// perfect shuffles of row pairs.
+// to[column * to_stride + row] = from[row * from_stride + column] of a square of rows of 16 bytes, by perfect shuffles of row pairs.
+template <class T>
+HWY_INLINE void transpose_square(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
+  constexpr int64_t kN = 16 / static_cast<int64_t>(sizeof(T));
+#if HWY_TARGET == HWY_SCALAR
+  for (int64_t i = 0; i < kN; ++i) {
+    for (int64_t j = 0; j < kN; ++j) to[j * to_stride + i] = from[i * from_stride + j];
+  }
+#else
+  using Lane = hwy::UnsignedFromSize<sizeof(T)>;
+  const hn::FixedTag<Lane, kN> d;
+  hn::Vec<decltype(d)> a[kN], b[kN];
+  for (int64_t i = 0; i < kN; ++i) a[i] = hn::LoadU(d, reinterpret_cast<const Lane*>(from + i * from_stride));
+  for (int64_t step = kN; step > 1; step /= 2) {
+    for (int64_t i = 0; i < kN / 2; ++i) {
+      b[2 * i] = hn::InterleaveLower(d, a[i], a[i + kN / 2]);
+      b[2 * i + 1] = hn::InterleaveUpper(d, a[i], a[i + kN / 2]);
+    }
+    for (int64_t i = 0; i < kN; ++i) a[i] = b[i];
+  }
+  for (int64_t i = 0; i < kN; ++i) hn::StoreU(a[i], d, reinterpret_cast<Lane*>(to + i * to_stride));
+#endif
+}
+
+// The same of any matrix.
 template <class T>
 HWY_INLINE void transpose(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride) {
   constexpr int64_t kN = 16 / static_cast<int64_t>(sizeof(T));
-  using Lane = hwy::UnsignedFromSize<sizeof(T)>;
-  const hn::FixedTag<Lane, kN> d;
   for (int64_t row = 0; row < rows; row += kN) {
     for (int64_t column = 0; column < columns; column += kN) {
       const T* x = from + row * from_stride + column;
       T* y = to + column * to_stride + row;
       if (row + kN <= rows && column + kN <= columns) {
-        hn::Vec<decltype(d)> a[kN], b[kN];
-        for (int64_t i = 0; i < kN; ++i) a[i] = hn::LoadU(d, reinterpret_cast<const Lane*>(x + i * from_stride));
-        for (int64_t step = kN; step > 1; step /= 2) {
-          for (int64_t i = 0; i < kN / 2; ++i) {
-            b[2 * i] = hn::InterleaveLower(d, a[i], a[i + kN / 2]);
-            b[2 * i + 1] = hn::InterleaveUpper(d, a[i], a[i + kN / 2]);
-          }
-          for (int64_t i = 0; i < kN; ++i) a[i] = b[i];
-        }
-        for (int64_t i = 0; i < kN; ++i) hn::StoreU(a[i], d, reinterpret_cast<Lane*>(y + i * to_stride));
+        transpose_square(x, from_stride, y, to_stride);
       } else {
         for (int64_t i = 0; i < std::min(kN, rows - row); ++i) {
           for (int64_t j = 0; j < std::min(kN, columns - column); ++j) y[j * to_stride + i] = x[i * from_stride + j];
@@ -144,15 +161,10 @@ class PackedTiles {
         const bf16* bias = phi + (layer.bias + o) * cells;
         for (int64_t t = 0; t < count; ++t) biases_.data()[t * sizes_.biases + layer.in_biases + o] = bias[t];
       }
-      constexpr int64_t kRows = 8;  // walked side by side, each at equal steps
-      for (int64_t i = 0; i < layer.in; i += kRows) {
-        for (int64_t o = 0; o < layer.out; ++o) {
-          const int64_t block = o / kSide * layer.in_blocks + i / kSide;
-          transpose(phi + (layer.weight + i * layer.out + o) * cells, layer.out * cells, std::min(kRows, layer.in - i),
-                    count, weights_.data() + layer.in_packed + block * kBlock + o % kSide * kSide + i % kSide,
-                    sizes_.packed);
-        }
-      }
+      constexpr int64_t kRows = 8;  // inputs walked side by side, each at equal steps
+      const int64_t even = layer.taken < layer.in ? layer.taken - 1 : layer.in;
+      for (int64_t i = 0; i < even; i += kRows) read_inputs(phi, layer, i, std::min(kRows, even - i), count);
+      for (int64_t i = even; i < layer.taken; ++i) read_inputs(phi, layer, i, 1, count);
     }
   }
   const bf16* weights(int64_t t, const BlockedLayer& layer) const {
@@ -163,6 +175,16 @@ class PackedTiles {
   }
 
  private:
+  // The weights of `rows` inputs that follow each other.
+  void read_inputs(const bf16* phi, const BlockedLayer& layer, int64_t i, int64_t rows, int64_t count) {
+    const int64_t cells = sizes_.cells();
+    for (int64_t o = 0; o < layer.out; ++o) {
+      const int64_t block = o / kSide * layer.in_blocks + i / kSide;
+      transpose(phi + (layer.weight + layer.input(i) * layer.out + o) * cells, layer.out * cells, rows, count,
+                weights_.data() + layer.in_packed + block * kBlock + o % kSide * kSide + i % kSide, sizes_.packed);
+    }
+  }
+
   const BlockedSizes& sizes_;
   Zeroed<bf16> weights_;
   Zeroed<float> biases_;
@@ -172,12 +194,18 @@ class PackedTiles {
 class StripInput {
  public:
   StripInput(const BlockedSizes& sizes, const Tensor& labels, const Tensor& x)
-      : sizes_(sizes), labels_(labels), x_(x), waves_(sizes.waves * sizes.strips * sizes.columns) {
-    for (int64_t k = 0; k < sizes.waves; ++k) {
+      : sizes_(sizes),
+        labels_(labels),
+        x_(x),
+        first_wave_(sizes.classes + sizes.channels),
+        waves_count_(sizes.blocked.front().taken - first_wave_),
+        waves_(waves_count_ * sizes.strips * sizes.columns) {
+    for (int64_t i = 0; i < waves_count_; ++i) {
+      const int64_t k = sizes.blocked.front().input(first_wave_ + i) - first_wave_;
       for (int64_t pixel = 0; pixel < sizes.pixels(); ++pixel) {
         const int64_t place = k % 4 < 2 ? pixel % sizes.tile : pixel / sizes.tile;
         const double wave = definitions::tile_position(k, place, sizes.tile);
-        waves_.data()[k * sizes.strips * sizes.columns + pixel] = bf16(static_cast<float>(wave));
+        waves_.data()[i * sizes.strips * sizes.columns + pixel] = bf16(static_cast<float>(wave));
       }
     }
   }
@@ -190,10 +218,10 @@ class StripInput {
     if (x_.defined())
       x_.dtype() == DType::bf16 ? read_x<bf16>(n, cell, strip, rows) : read_x<float>(n, cell, strip, rows);
     const int64_t length = sizes_.strips * sizes_.columns;
-    for (int64_t k = 0; k < sizes_.waves; ++k) {
+    for (int64_t i = 0; i < waves_count_; ++i) {
       for (int64_t at = 0; at < sizes_.columns; at += kSide) {
-        std::memcpy(row(rows, sizes_.classes + sizes_.channels + k, at),
-                    waves_.data() + k * length + strip * sizes_.columns + at, kSide * sizeof(bf16));
+        std::memcpy(row(rows, first_wave_ + i, at), waves_.data() + i * length + strip * sizes_.columns + at,
+                    kSide * sizeof(bf16));
       }
     }
   }
@@ -236,7 +264,8 @@ class StripInput {
 
   const BlockedSizes& sizes_;
   const Tensor &labels_, &x_;
-  Zeroed<bf16> waves_;  // [waves][pixels of a tile]
+  const int64_t first_wave_, waves_count_;  // of the inputs that are taken
+  Zeroed<bf16> waves_;                      // [waves_count_][pixels of a tile]
 };
 
 // Blocks of rows, [blocks][columns/32][32][32], as rows of pairs, [blocks * 16][columns][2].

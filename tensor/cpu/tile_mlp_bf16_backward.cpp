@@ -215,8 +215,9 @@ class TileBackward {
         dcolumn[layer.bias + o] = bf16(sum);
       }
       const float* dw = dweights_.data() + layer.in_packed;
-      for (int64_t i = 0; i < layer.in; ++i, dw += layer.out_blocks * kSide) {
-        bf16* to = dcolumn + layer.weight + i * layer.out;
+      if (layer.taken < layer.in) std::fill_n(dcolumn + layer.weight, layer.in * layer.out, bf16());
+      for (int64_t i = 0; i < layer.taken; ++i, dw += layer.out_blocks * kSide) {
+        bf16* to = dcolumn + layer.weight + layer.input(i) * layer.out;
         for (int64_t o = 0; o < layer.out; ++o) to[o] = bf16(dw[o]);
       }
     }
