@@ -29,7 +29,7 @@ WALK = {
         ("chunked", "float32", "baseline", ALL, "statistics in one pass, scale, shift and ReLU in the other, SSE"),
         ("chunked", "float32", "avx2", ALL, "the same in vectors of 8"),
         ("chunked", "float32", "avx512", ALL, "the same in vectors of 16"),
-        ("bf16_blocks", "bf16", None, ALL, "bf16: half the bytes"),
+        ("chunked", "bf16", None, ALL, "bf16: half the bytes"),
     ]),
 }
 
