@@ -61,7 +61,7 @@ inline void store(T* to, Vec<T> value) {
 // Lane i is lane lanes[i] of the table.
 template <class T>
 inline Vec<T> look_up(const Vec<T>& table, const IntVec<T>& lanes) {
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2  // one instruction, which neither compiler's vectors reach in the other's way
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2  // one instruction
   namespace hn = hwy::HWY_NAMESPACE;
   const hn::ScalableTag<T> values;
   const hn::ScalableTag<Int<T>> integers;

@@ -94,7 +94,7 @@ std::string flag_of(const std::string& key);
 
 // What --precision means, for help.
 inline constexpr const char* kPrecisionHelp =
-    "f32, or less exact and faster products on a GPU: tf32 (10 bits of significand) or bf16 (7 bits); the CPU follows bf16, "
-    "but gains no time by it";
+    "f32, or less exact and, where the processor has units for them, faster products: tf32 (10 bits of significand; GPU) or "
+    "bf16 (7 bits; GPU, CPU with AMX or AVX512-BF16)";
 
 }  // namespace asap::train
