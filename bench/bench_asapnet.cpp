@@ -220,7 +220,7 @@ void print_one(const Setting& setting, const std::string& name, MakeWork make) {
     work();
     backend(device).synchronize();
   });
-  bench::print_row(name, milliseconds, str("\"tensors_MiB\": ", memory_use(device).peak >> 20));
+  bench::print_row(name, milliseconds, {{"tensors_MiB", memory_use(device).peak >> 20}});
   row_found = true;
 }
 

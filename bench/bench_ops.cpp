@@ -54,9 +54,8 @@ int verify_all(Device device) {
   return wrong > 0;
 }
 
-std::string describe_machine() {
-  return str("{\"isa\": \"", cpu::name(cpu::isa()), "\", \"threads\": ", num_threads(), ", \"compiler\": ", quoted(kCompiler),
-             ", \"peak\": ", measure_machine_peak().json(), "}");
+nlohmann::json describe_machine() {
+  return {{"isa", cpu::name(cpu::isa())}, {"threads", num_threads()}, {"compiler", kCompiler}, {"peak", measure_machine_peak().json()}};
 }
 
 // What --row times.
@@ -124,7 +123,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   if (verify_only) return verify_all(device);
-  if (machine) return std::printf("%s\n", describe_machine().c_str()) < 0;
+  if (machine) return std::printf("%s\n", describe_machine().dump().c_str()) < 0;
   if (!one.row.empty()) return print_one(one);
   const MachinePeak peak = device == Device::cpu ? measure_machine_peak() : measure_card_peak();
   benchmark::AddCustomContext("peak", peak.str());

@@ -202,12 +202,10 @@ std::string MachinePeak::str() const {
   return text;
 }
 
-std::string MachinePeak::json() const {
-  std::string levels;
-  for (const Bandwidth& level : read) {
-    levels += asap::str(levels.empty() ? "" : ", ", "[", level.working_set / 1024, ", ", level.bytes_per_second / 1e9, "]");
-  }
-  return asap::str("{\"float32_gflops\": ", flops / 1e9, ", \"bf16_gflops\": ", bf16_flops / 1e9, ", \"read_kib_gbs\": [", levels, "]}");
+nlohmann::json MachinePeak::json() const {
+  nlohmann::json levels = nlohmann::json::array();
+  for (const Bandwidth& level : read) levels.push_back({level.working_set / 1024, level.bytes_per_second / 1e9});
+  return {{"float32_gflops", flops / 1e9}, {"bf16_gflops", bf16_flops / 1e9}, {"read_kib_gbs", levels}};
 }
 
 MachinePeak measure_machine_peak() {

@@ -6,8 +6,6 @@
 #include <chrono>
 #include <cstdio>
 
-#include "tensor/error.h"
-
 namespace asap::bench {
 
 std::vector<double> time_calls(int calls, const std::function<void()>& work) {
@@ -29,22 +27,13 @@ std::vector<double> time_calls(int calls, const std::function<void()>& work) {
   return milliseconds;
 }
 
-std::string quoted(const std::string& text) {
-  std::string result = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') result += '\\';
-    result += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-  }
-  return result + '"';
-}
-
-void print_row(const std::string& row, const std::vector<double>& milliseconds, const std::string& more) {
+void print_row(const std::string& row, const std::vector<double>& milliseconds, nlohmann::json more) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);  // ru_maxrss: KiB on Linux
-  std::string list;
-  for (const double ms : milliseconds) list += str(list.empty() ? "" : ", ", ms);
-  std::printf("{\"row\": %s, \"ms\": [%s], \"process_MiB\": %ld%s%s}\n", quoted(row).c_str(), list.c_str(),
-              usage.ru_maxrss / 1024, more.empty() ? "" : ", ", more.c_str());
+  more["row"] = row;
+  more["ms"] = milliseconds;
+  more["process_MiB"] = usage.ru_maxrss / 1024;
+  std::printf("%s\n", more.dump().c_str());
 }
 
 }  // namespace asap::bench

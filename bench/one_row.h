@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -13,10 +14,7 @@ namespace asap::bench {
 // thousand, until a quarter of a second is over.
 std::vector<double> time_calls(int calls, const std::function<void()>& work);
 
-// {"row": ..., "ms": [...], "process_MiB": peak of the process so far, ...}; `more` is text of further members, or empty.
-void print_row(const std::string& row, const std::vector<double>& milliseconds, const std::string& more);
-
-// "text" as JSON writes it; control characters become spaces.
-std::string quoted(const std::string& text);
+// {"row": ..., "ms": [...], "process_MiB": peak of the process so far, ...} with the members of `more`.
+void print_row(const std::string& row, const std::vector<double>& milliseconds, nlohmann::json more);
 
 }  // namespace asap::bench

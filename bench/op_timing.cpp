@@ -217,7 +217,7 @@ void print_timing(const OpCase& row, const std::string& variant, DType dtype, in
   result = {};
   const std::vector<double> milliseconds =
       time_calls(calls, [&] { benchmark::DoNotOptimize(row.run(state.inputs).value().raw()); });
-  print_row(row.name, milliseconds, str("\"variant\": ", quoted(ran), ", \"compared\": ", quoted(verdict), ", \"flops\": ", row.flops, ", \"bytes\": ", bytes));
+  print_row(row.name, milliseconds, {{"variant", ran}, {"compared", verdict}, {"flops", row.flops}, {"bytes", bytes}});
 }
 
 void register_timing(const OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device,

@@ -21,6 +21,9 @@ inline constexpr int64_t kTileColumns = 16;                        // a block's 
 struct bf16_pair {
   bf16 first, second;
 };
+// The same as integers, for loops and vectors that move them.
+typedef uint16_t Half __attribute__((may_alias));
+typedef uint32_t Pair __attribute__((may_alias));
 
 // c[32][32] (+)= sum over runs and steps of A B. Rows and columns that nobody wants are computed all the same: A's must be
 // zeros or other finite numbers, B's must be readable.

@@ -5,11 +5,9 @@
 // Floor: the machine's fused multiply-adds in f32, 32 x 32 x 32 a step; widening B costs 4 instructions for each 4 x rows.
 #include "tensor/cpu/bf16_product.h"
 
-#include "tensor/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/cpu/bf16_product_floats.cpp"
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
+#include "tensor/cpu/targets.h"
 
 #include <algorithm>
 

@@ -4,21 +4,17 @@
 #include <algorithm>
 #include <cstring>
 
-#include "tensor/cpu/targets.h"
 #include "tensor/cpu/workspace.h"
 #include "tensor/definitions/padded_index.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/cpu/conv2d_bf16_blocks.cpp"
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
+#include "tensor/cpu/targets.h"
+#include "tensor/cpu/transpose.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace asap::cpu::blocks {
 namespace HWY_NAMESPACE {
-
-using Word [[gnu::may_alias]] = uint32_t;  // a pair
-using Half [[gnu::may_alias]] = uint16_t;  // a number
 
 const Half* halves(const bf16* x) { return reinterpret_cast<const Half*>(x); }
 
@@ -40,12 +36,12 @@ HWY_INLINE void for_border(const Stage& s, const Columns& c, const F& f) {
 }
 
 HWY_INLINE void interleave(const Half* HWY_RESTRICT a, const Half* HWY_RESTRICT b, int64_t count,
-                           Word* HWY_RESTRICT to) {
+                           Pair* HWY_RESTRICT to) {
   for (int64_t q = 0; q < count; ++q) to[q] = uint32_t{a[q]} | uint32_t{b[q]} << 16;
 }
 
 // A row of two channels; b may be missing.
-void stage_row(const Stage& s, const Half* a, const Half* b, const Columns& c, Word* to) {
+void stage_row(const Stage& s, const Half* a, const Half* b, const Columns& c, Pair* to) {
   const Half *from_a = a + c.first, *from_b = b ? b + c.first : nullptr;
   if (!b) {
     for (int64_t q = c.begin; q < c.end; ++q) to[q] = from_a[q * c.step];
@@ -53,7 +49,7 @@ void stage_row(const Stage& s, const Half* a, const Half* b, const Columns& c, W
     interleave(from_a + c.begin, from_b + c.begin, c.end - c.begin, to + c.begin);
   } else if (c.step == 2) {
     const Half *HWY_RESTRICT even_a = from_a + 2 * c.begin, *HWY_RESTRICT even_b = from_b + 2 * c.begin;
-    Word* HWY_RESTRICT place = to + c.begin;
+    Pair* HWY_RESTRICT place = to + c.begin;
     for (int64_t q = 0; q < c.end - c.begin; ++q) place[q] = uint32_t{even_a[2 * q]} | uint32_t{even_b[2 * q]} << 16;
   } else {
     for (int64_t q = c.begin; q < c.end; ++q) to[q] = uint32_t{from_a[q * c.step]} | uint32_t{from_b[q * c.step]} << 16;
@@ -63,7 +59,7 @@ void stage_row(const Stage& s, const Half* a, const Half* b, const Columns& c, W
   });
 }
 
-void stage_channels(const Stage& s, int64_t pair, Word* to) {
+void stage_channels(const Stage& s, int64_t pair, Pair* to) {
   const int64_t plane = s.h * s.w, channels = std::min<int64_t>(s.channels - 2 * pair, 2);
   if (channels <= 0) {
     std::fill_n(to, s.pair_size(), 0u);
@@ -113,28 +109,9 @@ void stage_pairs(const Stage& s, int64_t begin, int64_t end, bf16_pair* to) {
   for (int64_t pair = begin; pair < end; ++pair) {
     bf16_pair* place = to + pair * s.pair_size();
     if (s.folded.empty()) {
-      stage_channels(s, pair, reinterpret_cast<Word*>(place));
+      stage_channels(s, pair, reinterpret_cast<Pair*>(place));
     } else {
       for (int64_t i = 0; i < 2; ++i) stage_folded(s, 2 * pair + i, reinterpret_cast<Half*>(place) + i);
-    }
-  }
-}
-
-// to[j][i] = from[i][j], 32 x 32, in squares of 8 x 8: three rounds of interleaving the rows four apart.
-void transpose_square(const Half* from, Half* to) {
-  typedef uint16_t Line __attribute__((vector_size(16)));
-  for (int64_t i = 0; i < kProductDepth; i += 8) {
-    for (int64_t j = 0; j < kProductDepth; j += 8) {
-      Line v[8], u[8];
-      for (int64_t r = 0; r < 8; ++r) std::memcpy(&v[r], from + (i + r) * kProductDepth + j, sizeof(Line));
-      for (int round = 0; round < 3; ++round) {
-        for (int r = 0; r < 4; ++r) {
-          u[2 * r] = __builtin_shufflevector(v[r], v[r + 4], 0, 8, 1, 9, 2, 10, 3, 11);
-          u[2 * r + 1] = __builtin_shufflevector(v[r], v[r + 4], 4, 12, 5, 13, 6, 14, 7, 15);
-        }
-        for (int r = 0; r < 8; ++r) v[r] = u[r];
-      }
-      for (int64_t r = 0; r < 8; ++r) std::memcpy(to + (j + r) * kProductDepth + i, &v[r], sizeof(Line));
     }
   }
 }
@@ -160,7 +137,7 @@ void pack_square(const Weights& w, int64_t row, int64_t k, int64_t tap, Half* to
   Half* place = turned ? square : to;
   for (int64_t i = 0; i < lines; ++i) pack_line(from + i * line_step, step, count, place + i * kProductDepth);
   std::fill(place + lines * kProductDepth, place + kProductRows * kProductDepth, Half{0});
-  if (turned) transpose_square(square, to);
+  if (turned) cpu::HWY_NAMESPACE::transpose(square, kProductDepth, kProductDepth, kProductDepth, to, kProductDepth);
 }
 
 void pack_folded(const Weights& w, int64_t row, int64_t k, Half* to) {

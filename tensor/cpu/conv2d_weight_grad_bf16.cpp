@@ -11,12 +11,10 @@
 #include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/conv2d_weight_grad_bf16.h"
 #include "tensor/cpu/parallel.h"
-#include "tensor/cpu/targets.h"
 #include "tensor/cpu/workspace.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/cpu/conv2d_weight_grad_bf16.cpp"
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
+#include "tensor/cpu/targets.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
@@ -24,10 +22,6 @@ namespace HWY_NAMESPACE {
 namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
-
-// A bf16, and a pair of them, as the integers that vectors of them are.
-typedef uint16_t Half __attribute__((may_alias));
-typedef uint32_t Pair __attribute__((may_alias));
 
 constexpr int64_t kSide = kProductRows, kBlock = kSide * kSide;
 static_assert(kProductColumns == kSide && kProductDepth == kSide);

@@ -3,11 +3,9 @@
 // The floor: where products take f32's time (AVX2), those; with AMX's tiles the stores between layers. Of a layer's 64 x 32 values
 // tiles make a product in 256 cycles, and bias, activation, rounding and interleaving are some 1200 instructions of AVX-512.
 // Declared in tile_mlp.h. Next: tile_mlp_bf16_backward.cpp.
-#include "tensor/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/cpu/tile_mlp_bf16.cpp"
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
+#include "tensor/cpu/targets.h"
 #include "tensor/cpu/tile_mlp_bf16.h"
 #include "tensor/picture_value.h"
 

@@ -20,6 +20,7 @@
 #include "tensor/cpu/bf16_product.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/tile_mlp.h"
+#include "tensor/cpu/transpose.h"
 #include "tensor/cpu/vector_math.h"
 #include "tensor/cpu/workspace.h"
 #include "tensor/definitions/tile_mlp.h"
@@ -29,10 +30,6 @@ namespace asap::cpu {
 namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
-
-// A bf16, and a pair of them, as the integers that vectors of them are.
-typedef uint16_t Half __attribute__((may_alias));
-typedef uint32_t Pair __attribute__((may_alias));
 
 inline constexpr int64_t kSide = kProductRows, kBlock = kSide * kSide;  // of a block of A or of sums
 static_assert(kProductColumns == kSide && kProductDepth == kSide);
@@ -103,49 +100,6 @@ class Zeroed : public Workspace<T> {
  public:
   explicit Zeroed(int64_t count) : Workspace<T>(count) { std::fill_n(this->data(), count, T{}); }
 };
-
-// to[column * to_stride + row] = from[row * from_stride + column] of a square of rows of 16 bytes, by perfect shuffles of row pairs.
-template <class T>
-HWY_INLINE void transpose_square(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
-  constexpr int64_t kN = 16 / static_cast<int64_t>(sizeof(T));
-#if HWY_TARGET == HWY_SCALAR
-  for (int64_t i = 0; i < kN; ++i) {
-    for (int64_t j = 0; j < kN; ++j) to[j * to_stride + i] = from[i * from_stride + j];
-  }
-#else
-  using Lane = hwy::UnsignedFromSize<sizeof(T)>;
-  const hn::FixedTag<Lane, kN> d;
-  hn::Vec<decltype(d)> a[kN], b[kN];
-  for (int64_t i = 0; i < kN; ++i) a[i] = hn::LoadU(d, reinterpret_cast<const Lane*>(from + i * from_stride));
-  for (int64_t step = kN; step > 1; step /= 2) {
-    for (int64_t i = 0; i < kN / 2; ++i) {
-      b[2 * i] = hn::InterleaveLower(d, a[i], a[i + kN / 2]);
-      b[2 * i + 1] = hn::InterleaveUpper(d, a[i], a[i + kN / 2]);
-    }
-    for (int64_t i = 0; i < kN; ++i) a[i] = b[i];
-  }
-  for (int64_t i = 0; i < kN; ++i) hn::StoreU(a[i], d, reinterpret_cast<Lane*>(to + i * to_stride));
-#endif
-}
-
-// The same of any matrix.
-template <class T>
-HWY_INLINE void transpose(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride) {
-  constexpr int64_t kN = 16 / static_cast<int64_t>(sizeof(T));
-  for (int64_t row = 0; row < rows; row += kN) {
-    for (int64_t column = 0; column < columns; column += kN) {
-      const T* x = from + row * from_stride + column;
-      T* y = to + column * to_stride + row;
-      if (row + kN <= rows && column + kN <= columns) {
-        transpose_square(x, from_stride, y, to_stride);
-      } else {
-        for (int64_t i = 0; i < std::min(kN, rows - row); ++i) {
-          for (int64_t j = 0; j < std::min(kN, columns - column); ++j) y[j * to_stride + i] = x[i * from_stride + j];
-        }
-      }
-    }
-  }
-}
 
 // The weights of a group of tiles, as A blocks, and their biases.
 class PackedTiles {

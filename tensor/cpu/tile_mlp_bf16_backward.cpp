@@ -5,11 +5,9 @@
 // so a store makes both forms of what it stores. One-hot inputs are rows of H like all others. dZ is rounded to bf16, sums are f32.
 // One thread does a tile from first pixel to last, so results do not depend on the number of threads.
 // Declared in tile_mlp.h.
-#include "tensor/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/cpu/tile_mlp_bf16_backward.cpp"
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
+#include "tensor/cpu/targets.h"
 #include "tensor/cpu/tile_mlp_bf16.h"
 
 HWY_BEFORE_NAMESPACE();

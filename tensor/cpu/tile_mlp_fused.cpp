@@ -45,7 +45,7 @@ void forward(const Tensor& labels, const Tensor& x, const Tensor& phi, const Til
     Scratch<uint8_t> bytes(params.out * kPanel);
     for (int64_t g = begin; g < end; ++g) {
       const TileGroup group = groups[g];
-      panels::transpose<T>(phi.data<T>() + group.in_phi, sizes.cells(), sizes.parameters, group.count, columns, column_stride);
+      transpose<T>(phi.data<T>() + group.in_phi, sizes.cells(), sizes.parameters, group.count, columns, column_stride);
       for (int64_t t = 0; t < group.count; ++t) {
         const T* weights = columns + t * column_stride;
         const int64_t n = group.picture, cell = group.first + t;

@@ -99,7 +99,7 @@ class TileBackward {
     const int64_t out = padded(layer.out);
     const T* dz = dz_;
     T* dzt = dz_transposed_;  // [kPanel][out]
-    panels::transpose(dz, kPanel, out, kPanel, dzt, out);
+    transpose(dz, kPanel, out, kPanel, dzt, out);
     panels::add_rows(dzt, kPanel, out, dweights);
     for (int64_t p = 0; classes > 0 && p < kPanel; ++p) {
       const int64_t label = classes_[p];
@@ -139,11 +139,11 @@ void backward(const Tensor& labels, const Tensor& x, const Tensor& phi, const Te
     TileBackward<T> tile(sizes, pixels, params);
     for (int64_t g = begin; g < end; ++g) {
       const TileGroup group = groups[g];
-      panels::transpose<T>(phi.data<T>() + group.in_phi, sizes.cells(), sizes.parameters, group.count, columns, column_stride);
+      transpose<T>(phi.data<T>() + group.in_phi, sizes.cells(), sizes.parameters, group.count, columns, column_stride);
       for (int64_t t = 0; t < group.count; ++t) {
         tile.run(labels, x, columns + t * column_stride, dy, group.picture, group.first + t, dx, dcolumns + t * column_stride);
       }
-      panels::transpose<T>(dcolumns, column_stride, group.count, sizes.parameters, dphi.data<T>() + group.in_phi, sizes.cells());
+      transpose<T>(dcolumns, column_stride, group.count, sizes.parameters, dphi.data<T>() + group.in_phi, sizes.cells());
     }
   });
 }

@@ -15,6 +15,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "tensor/cpu/transpose.h"
 #include "tensor/cpu/vector_math.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -142,47 +143,6 @@ inline void linear_input_grad(const T* dy, const T* weight, int64_t rows_wanted,
       }
     }
   });
-}
-
-// Exchanges rows and columns of kLanes x kLanes values, by log2(kLanes) perfect shuffles of row pairs.
-template <class T>
-[[gnu::always_inline]] inline void transpose_square(const T* from, int64_t from_stride, T* to, int64_t to_stride) {
-  constexpr int kL = kLanes<T>;
-  Vec<T> a[kL], b[kL];
-#pragma GCC unroll 16
-  for (int i = 0; i < kL; ++i) a[i] = load(from + i * from_stride);
-  const auto interleave = [&]<int... kI>(std::integer_sequence<int, kI...>) __attribute__((always_inline)) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kL / 2; ++i) {
-      b[2 * i] = __builtin_shufflevector(a[i], a[i + kL / 2], (kI / 2 + (kI % 2) * kL)...);
-      b[2 * i + 1] = __builtin_shufflevector(a[i], a[i + kL / 2], (kL / 2 + kI / 2 + (kI % 2) * kL)...);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < kL; ++i) a[i] = b[i];
-  };
-#pragma GCC unroll 4
-  for (int step = kL; step > 1; step /= 2) interleave(std::make_integer_sequence<int, kL>{});
-#pragma GCC unroll 16
-  for (int i = 0; i < kL; ++i) store(to + i * to_stride, a[i]);
-}
-
-// to[column * to_stride + row] = from[row * from_stride + column] of a rows x columns matrix. Whole squares go through registers.
-template <class T>
-inline void transpose(const T* from, int64_t from_stride, int64_t rows, int64_t columns, T* to, int64_t to_stride) {
-  constexpr int64_t kL = kLanes<T>;
-  for (int64_t row = 0; row < rows; row += kL) {
-    for (int64_t column = 0; column < columns; column += kL) {
-      const T* a = from + row * from_stride + column;
-      T* b = to + column * to_stride + row;
-      if (row + kL <= rows && column + kL <= columns) {
-        transpose_square(a, from_stride, b, to_stride);
-        continue;
-      }
-      for (int64_t i = 0; i < std::min(kL, rows - row); ++i) {
-        for (int64_t j = 0; j < std::min(kL, columns - column); ++j) b[j * to_stride + i] = a[i * from_stride + j];
-      }
-    }
-  }
 }
 
 // Rows of dW += z dy^T, a register block: z [kM][kPanel]; dy transposed, [kPanel][out], of which kN vectors are read.
