@@ -31,9 +31,7 @@ void forward_group(const Tensor& x, const Tensor& w, const Tensor& bias, const C
   const auto address = [&](int64_t panel, int64_t row) {
     return yp + (panel / columns.panels_per_image() * s.o + row) * pixels + columns.first_pixel(panel);
   };
-  const auto pack_a = [&](int64_t row, int64_t rows, int64_t k, int64_t length, T* out) {
-    pack_transposed(wp + row * depth + k, depth, rows, length, Simd<T>::rows, out);
-  };
+  const auto rows_of_a = [&](int64_t row, int64_t, int64_t k, int64_t, T*) { return RowsOfA<T>{wp + row * depth + k, depth, 1}; };
   const auto pack_b = [&](int64_t panel, int64_t panels, int64_t k, int64_t length, T* out, int64_t out_step) {
     columns.pack(panel, panels, k, length, out, out_step);
   };
@@ -53,7 +51,7 @@ void forward_group(const Tensor& x, const Tensor& w, const Tensor& bias, const C
     for (int64_t r = row; r < row + rows; ++r) epilogue.apply(group * s.og + r, columns.pixel_count(panel), address(panel, r));
   };
   const BlockedShape shape{.rows = s.og, .depth = depth, .panels = s.n * columns.panels_per_image(), .depth_unit = s.kh * s.kw};
-  blocked_product<T>(shape, pack_a, pack_b, target, scatter, finish);
+  blocked_product<T>(shape, rows_of_a, pack_b, target, scatter, finish);
 }
 
 // The input gradient is a convolution of dy with stride 1, once for each phase (ih mod stride.h, iw mod stride.w) of
@@ -168,8 +166,9 @@ void input_grad_phase(const Tensor& dy, const Tensor& w, const Conv2dParams& p, 
   const PixelColumns<T> columns(phase.grid, {dy.data<T>() + group * s.og * s.oh * s.ow, s.o * s.oh * s.ow});
   const int64_t taps = static_cast<int64_t>(phase.taps.size()), window = s.kh * s.kw;
   const T* wp = w.data<T>() + group * s.og * s.cg * window;
-  const auto pack_a = [&](int64_t row, int64_t rows, int64_t k, int64_t length, T* out) {
-    pack_turned_weights(wp, s, phase.taps, row, rows, k / taps, length / taps, out);
+  const auto rows_of_a = [&](int64_t row, int64_t rows, int64_t k, int64_t length, T* room) {
+    pack_turned_weights(wp, s, phase.taps, row, rows, k / taps, length / taps, room);
+    return RowsOfA<T>{room, 1, Simd<T>::rows};
   };
   const auto pack_b = [&](int64_t panel, int64_t panels, int64_t k, int64_t length, T* out, int64_t out_step) {
     columns.pack(panel, panels, k, length, out, out_step);
@@ -185,7 +184,7 @@ void input_grad_phase(const Tensor& dy, const Tensor& w, const Conv2dParams& p, 
     }
   };
   const BlockedShape shape{.rows = s.cg, .depth = s.og * taps, .panels = s.n * columns.panels_per_image(), .depth_unit = taps};
-  blocked_product<T>(shape, pack_a, pack_b, target, scatter);
+  blocked_product<T>(shape, rows_of_a, pack_b, target, scatter);
 }
 
 }  // namespace

@@ -92,7 +92,7 @@ class WeightGradTask {
         for (int64_t kw = 0; kw < s_.kw; ++kw, sum += kTileRows * kWidth) {
           const int64_t dw = kw * p_.dilation.w;
           const T* seen = xt_.data() + kh * p_.dilation.h * row_size() + (dw % p_.stride.w * pitch_ + dw / p_.stride.w) * kWidth;
-          kernel({rows, s_.ow, dyt_.data() + tile * pixels * Simd<T>::rows, seen, p_.stride.h * row_size(), sum, kWidth, accumulate});
+          kernel({rows, s_.ow, {dyt_.data() + tile * pixels * Simd<T>::rows, 1, Simd<T>::rows}, seen, p_.stride.h * row_size(), sum, kWidth, accumulate});
         }
       }
     }

@@ -1,8 +1,8 @@
 // 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3), forward and input gradient (which is the same convolution of dy
 // with the filters turned and their roles exchanged). The 36 elementwise products, summed over channels, are 36 matrix
 // products [rows, channels] x [channels, tiles]. Float32 only.
-// Order of work: transform the picture, kGroupPanels panels of tiles at a time, into `v`; then, for at most kTileRows output
-// channels and kBlockChannels input channels at a time, transform the filters into `u`, multiply, and transform back.
+// Order of work: transform the picture, kGroupPanels panels of tiles at a time, into `v`; then, for a block of input channels
+// and at most kTileRows output channels at a time, transform the filters into `u` and multiply; at last transform back.
 // Next: conv2d_winograd.h for the mathematics.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/cpu/conv2d_winograd.cpp"
@@ -21,7 +21,7 @@ namespace {
 using namespace winograd;
 
 constexpr int kProducts = kPoints * kPoints;
-constexpr int64_t kBlockChannels = 128;               // u of a block: 36*128*16 floats, 288 KiB
+constexpr int64_t kBlockBytes = 1152 << 10;           // of v, multiplied at a time
 constexpr int64_t kGroupPanels = 4;                   // full panels transformed at a time, which share a block of u
 constexpr int64_t kWidth = Simd<float>::columns;      // tiles of a panel
 constexpr int64_t kLanes = Simd<float>::lanes;
@@ -42,10 +42,12 @@ struct Filtering {
   Epilogue<float> epilogue = {};
   int64_t width = kWidth;  // tiles of a panel: kWidth, or kLanes where that wastes less
 
-  // Elements from one product to the next in v and u. One step more than the channels: with a power of two, all 36 would
+  int64_t depth = 0;       // channels multiplied at a time
+
+  // Elements from one product to the next in v and u. A vector or two more than needed: with a power of two, all 36 would
   // fall into one set of the L1 cache.
   int64_t v_step() const { return (channels + 1) * width; }
-  static int64_t u_step(int64_t block_channels) { return (block_channels + 1) * Simd<float>::rows; }
+  int64_t u_step() const { return (depth + 2) * Simd<float>::rows; }
 
   int64_t tiles_w() const { return ceil_div(ow, kTile); }
   int64_t tiles() const { return ceil_div(oh, kTile) * tiles_w(); }  // of one image
@@ -138,41 +140,66 @@ void transform_panel(const Filtering& f, int64_t panel, int64_t channel, Pieces&
   }
 }
 
-// ---- the filters: u [36][channel][Simd::rows] -----------------------------------------------------------------------
+// ---- the filters: u [36], each product's rows of a (matmul_micro.h) --------------------------------------------------
 
-// The 9 weights of `rows` filters for each of `count` channels, rows innermost: out [channel][9][Simd::rows].
-void gather_filters(const Filtering& f, int64_t row, int64_t rows, int64_t channel, int64_t count, float* out) {
-  constexpr int64_t width = Simd<float>::rows;
-  const float* from = f.filters + row * f.row_step + channel * f.channel_step;
-  if (f.channel_step == 9) return pack_transposed(from, f.row_step, rows, count * 9, width, out);
-  // One channel's filters stand side by side; what is written too far, the next channel overwrites.
-  const float* end = f.filters + f.rows * f.channels * 9;
-  for (int64_t c = 0; c < count; ++c, from += f.channel_step, out += 9 * width) pack_short_rows(from, 9, rows, 9, width, end, out);
+// weights[tap] of kLanes filters that lie side by side. Those behind `end` are zeros.
+[[gnu::always_inline]] inline void load_filters(const float* from, const float* end, V (&weights)[9]) {
+  constexpr int64_t reads = 9 * (kLanes - 1) + std::max<int64_t>(9, kLanes);
+  float copy[reads];
+  if (end - from < reads) {
+    std::fill(std::copy(from, end, copy), copy + reads, 0.0f);
+    from = copy;
+  }
+  constexpr int whole = kLanes > 9 ? 1 : 9 / kLanes;  // vectors of a filter
+#pragma GCC unroll 2
+  for (int part = 0; part < whole; ++part) {
+    V v[kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) v[i] = load(from + i * 9 + part * kLanes);
+    transpose_lanes<float>(v);
+#pragma GCC unroll 16
+    for (int i = 0; i < std::min<int>(kLanes, 9); ++i) weights[part * kLanes + i] = v[i];
+  }
+  if constexpr (kLanes < 9) {  // 9 is one more than two or one vectors of 4 or 8
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) weights[8][i] = from[i * 9 + 8];
+  }
 }
 
-void transform_filters(const Filtering& f, int64_t row, int64_t rows, int64_t channel, int64_t count, float* weights, float* u) {
-  constexpr int64_t width = Simd<float>::rows;
-  gather_filters(f, row, rows, channel, count, weights);
-  for (int64_t c = 0; c < count; ++c) {
-    for (int64_t r = 0; r < width; r += kLanes) {
-      const float* from = weights + c * 9 * width + r;
-      V g[3][3], result[kPoints][kPoints], half[3][kPoints];
+// kLanes filters from `from` on, to u, from product to product `step` apart.
+[[gnu::always_inline]] inline void transform_lanes(const float* from, const float* end, int64_t next, bool turned, float* u, int64_t step) {
+  V weights[9], half[3][kPoints];
+  for (int64_t i = 0; i < 9 * kLanes; i += 16) __builtin_prefetch(from + next + i);
+  load_filters(from, end, weights);
 #pragma GCC unroll 4
-      for (int i = 0; i < 3; ++i) {
-#pragma GCC unroll 4
-        for (int j = 0; j < 3; ++j) g[i][j] = load(from + (f.turned ? 8 - (i * 3 + j) : i * 3 + j) * width);
-      }
-#pragma GCC unroll 4
-      for (int j = 0; j < 3; ++j) transform_filter<V>({g[0][j], g[1][j], g[2][j]}, half[j]);
-#pragma GCC unroll 8
-      for (int i = 0; i < kPoints; ++i) transform_filter<V>({half[0][i], half[1][i], half[2][i]}, result[i]);
-#pragma GCC unroll 8
-      for (int i = 0; i < kPoints; ++i) {
-#pragma GCC unroll 8
-        for (int j = 0; j < kPoints; ++j) store<float>(u + (i * kPoints + j) * f.u_step(count) + c * width + r, result[i][j]);
-      }
-    }
+  for (int j = 0; j < 3; ++j) {
+    if (turned) transform_filter<V>({weights[8 - j], weights[5 - j], weights[2 - j]}, half[j]);
+    else transform_filter<V>({weights[j], weights[3 + j], weights[6 + j]}, half[j]);
   }
+#pragma GCC unroll 8
+  for (int i = 0; i < kPoints; ++i) {
+    V row[kPoints];
+    transform_filter<V>({half[0][i], half[1][i], half[2][i]}, row);
+#pragma GCC unroll 8
+    for (int j = 0; j < kPoints; ++j) store<float>(u + (i * kPoints + j) * step, row[j]);
+  }
+}
+
+// The filters of `rows` outputs for `count` channels. Lanes are what lies side by side in w: in the forward pass the channels of
+// one output, u [36][row][channel]; in the input gradient the outputs (its rows), u [36][channel][Simd::rows].
+RowsOfA<float> transform_filters(const Filtering& f, int64_t row, int64_t rows, int64_t channel, int64_t count, float* u) {
+  const float *from = f.filters + row * f.row_step + channel * f.channel_step, *end = f.filters + f.rows * f.channels * 9;
+  const int64_t next = kTileRows * f.row_step;  // the next tile's, fetched meanwhile
+  if (f.turned) {
+    for (int64_t c = 0; c < count; ++c, from += f.channel_step) {
+      for (int64_t r = 0; r < rows; r += kLanes) transform_lanes(from + r * 9, end, next, true, u + c * Simd<float>::rows + r, f.u_step());
+    }
+    return {u, 1, Simd<float>::rows};
+  }
+  for (int64_t r = 0; r < rows; ++r, from += f.row_step) {
+    for (int64_t c = 0; c < count; c += kLanes) transform_lanes(from + c * 9, end, next, false, u + r * f.depth + c, f.u_step());
+  }
+  return {u, f.depth, 1};
 }
 
 // ---- the result: products [36][kTileRows][kWidth] of one panel --------------------------------------------------------
@@ -232,27 +259,26 @@ void write_outputs(const Filtering& f, int64_t panel, int64_t row, int64_t rows,
 
 // ---- the products -------------------------------------------------------------------------------------------------
 
-// Output rows [row0, row1) of the panels in v, which are [first, first + panels), in the caller's thread.
+// Output rows [row0, row1) of the panels in v, which are [first, first + panels), in the caller's thread. Channels are the
+// outer loop, as many at a time as kBlockBytes of v: each tile of rows walks through all of that.
 void multiply_part(const Filtering& f, const float* v, int64_t first, int64_t panels, int64_t row0, int64_t row1) {
-  const int64_t tiles = ceil_div(row1 - row0, kTileRows), blocks = ceil_div(f.channels, kBlockChannels);
-  const int64_t depth = ceil_div(f.channels, blocks);
-  constexpr int64_t product_size = kTileRows * kWidth;
-  const Workspace<float> u(kProducts * f.u_step(depth)), weights((9 * depth + kLanes) * Simd<float>::rows);
-  const Workspace<float> products(panels * kProducts * product_size);
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    const int64_t row = row0 + (row1 - row0) * tile / tiles, rows = row0 + (row1 - row0) * (tile + 1) / tiles - row;
-    const MicroKernel<float> kernel = f.width == kLanes ? micro_kernel_for<float, 1>(rows) : micro_kernel_for<float>(rows);
-    for (int64_t c = 0; c < f.channels; c += depth) {
-      const int64_t count = std::min(depth, f.channels - c);
-      transform_filters(f, row, rows, c, count, weights.data(), u.data());
-      for (int64_t p = 0; p < panels; ++p) {
+  const int64_t tiles = ceil_div(row1 - row0, kTileRows), size = kProducts * kTileRows * kWidth;  // of a tile's sums
+  const Workspace<float> u(kProducts * f.u_step()), sums((f.depth < f.channels ? tiles : 1) * panels * size);
+  for (int64_t c = 0; c < f.channels; c += f.depth) {
+    const int64_t count = std::min(f.depth, f.channels - c);
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      const int64_t row = row0 + (row1 - row0) * tile / tiles, rows = row0 + (row1 - row0) * (tile + 1) / tiles - row;
+      const MicroKernel<float> kernel = f.width == kLanes ? micro_kernel_for<float, 1>(rows) : micro_kernel_for<float>(rows);
+      const RowsOfA<float> a = transform_filters(f, row, rows, c, count, u.data());
+      float* sum = sums.data() + (f.depth < f.channels ? tile * panels * size : 0);
+      for (int64_t p = 0; p < panels; ++p, sum += size) {
         for (int64_t i = 0; i < kProducts; ++i) {
-          kernel({1, count, u.data() + i * f.u_step(count), v + (p * kProducts + i) * f.v_step() + c * f.width, 0,
-                  products.data() + (p * kProducts + i) * product_size, kWidth, c > 0});
+          kernel({1, count, {a.data + i * f.u_step(), a.row_step, a.k_step}, v + (p * kProducts + i) * f.v_step() + c * f.width, 0,
+                  sum + i * kTileRows * kWidth, kWidth, c > 0});
         }
+        if (c + count == f.channels) write_outputs(f, first + p, row, rows, sum);
       }
     }
-    for (int64_t p = 0; p < panels; ++p) write_outputs(f, first + p, row, rows, products.data() + p * kProducts * product_size);
   }
 }
 
@@ -273,11 +299,13 @@ void filter(Filtering f) {
     const int64_t step = ceil_div(end - begin, ceil_div(end - begin, most));
     for (int64_t first = begin; first < end; first += step) work(first, std::min(step, end - first));
   };
+  const int64_t most = std::min(panels, kGroupPanels * kWidth / f.width);
+  const int64_t fit = std::max<int64_t>(kLanes, kBlockBytes / static_cast<int64_t>(sizeof(float) * kProducts * f.width * most));
+  f.depth = ceil_div(ceil_div(f.channels, ceil_div(f.channels, fit)), kLanes) * kLanes;
   if (panels >= threads && (panels * f.width >= 4 * f.rows || f.rows < threads * kTileRows)) {
     // Large pictures: each thread has panels of its own and transforms all filters, group after group.
     parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
-      const int64_t most = std::min(kGroupPanels, end - begin);
-      const Workspace<float> v(most * panel_size);
+      const Workspace<float> v(std::min(most, end - begin) * panel_size);
       in_steps(begin, end, most, [&](int64_t first, int64_t count) {
         transform_picture(f, first, count, v.data());
         multiply_part(f, v.data(), first, count, 0, f.rows);
@@ -286,7 +314,6 @@ void filter(Filtering f) {
     return;
   }
   // Large filters: the transformed picture is shared, each thread has output channels of its own.
-  const int64_t most = std::min(panels, kGroupPanels * kWidth / f.width);
   const Workspace<float> v(most * panel_size);
   in_steps(0, panels, most, [&](int64_t first, int64_t count) {
     transform_picture(f, first, count, v.data());

@@ -38,31 +38,37 @@ inline void transform_input(const V (&d)[6], V (&v)[6]) {
   v[5] = d[5] - sum * d[3] + product * d[1];
 }
 
-// One row of G g.
+// One row of G g, without G's factors: as filters are many, transform_output applies them.
 template <class V>
 inline void transform_filter(const V (&g)[3], V (&u)[6]) {
   using S = std::remove_cvref_t<decltype(g[0][0])>;
-  constexpr S scale_0 = static_cast<S>(1 / (a2 * b2));
-  constexpr S scale_a = static_cast<S>(1 / (2 * a2 * (a2 - b2))), scale_b = static_cast<S>(1 / (2 * b2 * (b2 - a2)));
-  const V even_a = g[0] + S(a2) * g[2], odd_a = S(a) * g[1];
-  const V even_b = g[0] + S(b2) * g[2], odd_b = S(b) * g[1];
-  u[0] = scale_0 * g[0];
-  u[1] = scale_a * (even_a + odd_a);
-  u[2] = scale_a * (even_a - odd_a);
-  u[3] = scale_b * (even_b + odd_b);
-  u[4] = scale_b * (even_b - odd_b);
+  const V even_a = g[0] + S(a2) * g[2], even_b = g[0] + S(b2) * g[2];
+  u[0] = g[0];
+  u[1] = even_a + S(a) * g[1];
+  u[2] = even_a - S(a) * g[1];
+  u[3] = even_b + S(b) * g[1];
+  u[4] = even_b - S(b) * g[1];
   u[5] = g[2];
 }
 
-// One row of A^T m.
+// The factors of G's rows: the first, 1 and 2, 3 and 4; the last has none.
+template <class S>
+inline constexpr S scale_0 = static_cast<S>(1 / (a2 * b2));
+template <class S>
+inline constexpr S scale_a = static_cast<S>(1 / (2 * a2 * (a2 - b2)));
+template <class S>
+inline constexpr S scale_b = static_cast<S>(1 / (2 * b2 * (b2 - a2)));
+
+// One row of A^T m, with G's factors.
 template <class V>
 inline void transform_output(const V (&m)[6], V (&y)[4]) {
   using S = std::remove_cvref_t<decltype(m[0][0])>;
-  const V sum_a = m[1] + m[2], difference_a = m[1] - m[2], sum_b = m[3] + m[4], difference_b = m[3] - m[4];
-  y[0] = m[0] + sum_a + sum_b;
-  y[1] = S(a) * difference_a + S(b) * difference_b;
+  const V sum_a = scale_a<S> * (m[1] + m[2]), difference_a = (scale_a<S> * S(a)) * (m[1] - m[2]);
+  const V sum_b = scale_b<S> * (m[3] + m[4]), difference_b = (scale_b<S> * S(b)) * (m[3] - m[4]);
+  y[0] = scale_0<S> * m[0] + sum_a + sum_b;
+  y[1] = difference_a + difference_b;
   y[2] = S(a2) * sum_a + S(b2) * sum_b;
-  y[3] = S(a * a2) * difference_a + S(b * b2) * difference_b + m[5];
+  y[3] = S(a2) * difference_a + S(b2) * difference_b + m[5];
 }
 
 // The weight gradient runs the other way: dg = G^T [sum over tiles of (A dy A^T) . (B^T d B)] G.
@@ -84,11 +90,9 @@ inline void transform_output_grad(const V (&dy)[4], V (&m)[6]) {
 template <class V>
 inline void transform_filter_grad(const V (&u)[6], V (&dg)[3]) {
   using S = std::remove_cvref_t<decltype(u[0][0])>;
-  constexpr S scale_0 = static_cast<S>(1 / (a2 * b2));
-  constexpr S scale_a = static_cast<S>(1 / (2 * a2 * (a2 - b2))), scale_b = static_cast<S>(1 / (2 * b2 * (b2 - a2)));
-  const V sum_a = scale_a * (u[1] + u[2]), sum_b = scale_b * (u[3] + u[4]);
-  dg[0] = scale_0 * u[0] + sum_a + sum_b;
-  dg[1] = S(a) * scale_a * (u[1] - u[2]) + S(b) * scale_b * (u[3] - u[4]);
+  const V sum_a = scale_a<S> * (u[1] + u[2]), sum_b = scale_b<S> * (u[3] + u[4]);
+  dg[0] = scale_0<S> * u[0] + sum_a + sum_b;
+  dg[1] = S(a) * scale_a<S> * (u[1] - u[2]) + S(b) * scale_b<S> * (u[3] - u[4]);
   dg[2] = S(a2) * sum_a + S(b2) * sum_b + u[5];
 }
 

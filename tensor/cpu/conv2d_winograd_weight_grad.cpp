@@ -132,7 +132,7 @@ class WeightGrad {
     const float* a_panel = dyt + o * size(tiles, kRows);
     const float* b_panel = xt + c * size(tiles, kWidth);
     for (int64_t i = 0; i < kProducts; ++i) {
-      kernel({1, tiles, a_panel + i * product_step(tiles, kRows), b_panel + i * product_step(tiles, kWidth), 0,
+      kernel({1, tiles, {a_panel + i * product_step(tiles, kRows), 1, kRows}, b_panel + i * product_step(tiles, kWidth), 0,
               sums + i * kTileRows * kWidth, kWidth, accumulate});
     }
   }

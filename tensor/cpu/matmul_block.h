@@ -11,6 +11,8 @@
 #define ASAP_CPU_MATMUL_BLOCK_H
 #endif
 
+#include <vector>
+
 #include "tensor/cpu/matmul_pack.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/workspace.h"
@@ -47,7 +49,7 @@ struct Blocking {
 };
 
 // Operand functions:
-//   pack_a(row, rows, k, length, T* out)                         out [length][Simd::rows]
+//   rows_of_a(row, rows, k, length, T* room) -> RowsOfA: as they lie, or packed into room, [length][Simd::rows]
 //   pack_b(panel, panels, k, length, T* out, int64_t out_step)   each panel [length][Simd::columns], out_step apart
 // Result:
 //   target(panel, row) -> Target: where a tile goes; if it is not `whole`, the tile is computed beside it and handed to
@@ -64,12 +66,12 @@ struct NothingToFinish {
   void operator()(int64_t, int64_t, int64_t) const {}
 };
 
-template <class T, class PackA, class PackB, class TargetOf, class Scatter, class Finish>
+template <class T, class RowsOf, class PackB, class TargetOf, class Scatter, class Finish>
 class BlockedProduct {
  public:
-  BlockedProduct(const BlockedShape& shape, const PackA& pack_a, const PackB& pack_b, const TargetOf& target,
+  BlockedProduct(const BlockedShape& shape, const RowsOf& rows_of_a, const PackB& pack_b, const TargetOf& target,
                  const Scatter& scatter, const Finish& finish)
-      : s_(shape), pack_a_(pack_a), pack_b_(pack_b), target_(target), scatter_(scatter), finish_(finish) {}
+      : s_(shape), rows_of_a_(rows_of_a), pack_b_(pack_b), target_(target), scatter_(scatter), finish_(finish) {}
 
   // Splits whichever way packs less twice.
   void run() const {
@@ -90,7 +92,8 @@ class BlockedProduct {
     const int64_t blocks = ceil_div(s_.depth, block.depth);
     const int64_t a_size = block.depth * Simd<T>::rows;
     const bool keep = tiles * blocks * a_size * static_cast<int64_t>(sizeof(T)) <= kKeepBytes;
-    const Workspace<T> a(keep ? tiles * blocks * a_size : a_size), b(block.panels * block.panel_size);
+    const Workspace<T> room(keep ? tiles * blocks * a_size : a_size), b(block.panels * block.panel_size);
+    std::vector<RowsOfA<T>> a(static_cast<size_t>(keep ? tiles * blocks : 1));
     for (int64_t p = panel0; p < panel1; p += block.panels) {
       const int64_t panels = std::min(block.panels, panel1 - p);
       for (int64_t step = 0; step < blocks; ++step) {
@@ -98,9 +101,9 @@ class BlockedProduct {
         pack_b_(p, panels, k, length, b.data(), block.panel_size);
         for (int64_t t = 0; t < tiles; ++t) {
           const int64_t r0 = row0 + (row1 - row0) * t / tiles, r1 = row0 + (row1 - row0) * (t + 1) / tiles;
-          T* packed = a.data() + (keep ? (step * tiles + t) * a_size : 0);
-          if (!keep || p == panel0) pack_a_(r0, r1 - r0, k, length, packed);
-          multiply(r0, r1 - r0, p, panels, length, packed, b.data(), block.panel_size, s_.accumulate || k > 0);
+          RowsOfA<T>& rows = a[static_cast<size_t>(keep ? step * tiles + t : 0)];
+          if (!keep || p == panel0) rows = rows_of_a_(r0, r1 - r0, k, length, room.data() + (keep ? (step * tiles + t) * a_size : 0));
+          multiply(r0, r1 - r0, p, panels, length, rows, b.data(), block.panel_size, s_.accumulate || k > 0);
           for (int64_t i = p; step == blocks - 1 && i < p + panels; ++i) finish_(i, r0, r1 - r0);
         }
       }
@@ -108,7 +111,7 @@ class BlockedProduct {
   }
 
   // One panel of a times every panel of the block.
-  void multiply(int64_t row, int64_t rows, int64_t panel, int64_t panels, int64_t length, const T* a, const T* b,
+  void multiply(int64_t row, int64_t rows, int64_t panel, int64_t panels, int64_t length, const RowsOfA<T>& a, const T* b,
                 int64_t b_step, bool accumulate) const {
     constexpr int columns = Simd<T>::columns;
     const MicroKernel<T> kernel = micro_kernel_for<T>(rows);
@@ -125,17 +128,17 @@ class BlockedProduct {
   }
 
   const BlockedShape s_;
-  const PackA& pack_a_;
+  const RowsOf& rows_of_a_;
   const PackB& pack_b_;
   const TargetOf& target_;
   const Scatter& scatter_;
   const Finish& finish_;
 };
 
-template <class T, class PackA, class PackB, class TargetOf, class Scatter, class Finish = NothingToFinish>
-void blocked_product(const BlockedShape& shape, const PackA& pack_a, const PackB& pack_b, const TargetOf& target,
+template <class T, class RowsOf, class PackB, class TargetOf, class Scatter, class Finish = NothingToFinish>
+void blocked_product(const BlockedShape& shape, const RowsOf& rows_of_a, const PackB& pack_b, const TargetOf& target,
                      const Scatter& scatter, const Finish& finish = {}) {
-  BlockedProduct<T, PackA, PackB, TargetOf, Scatter, Finish>(shape, pack_a, pack_b, target, scatter, finish).run();
+  BlockedProduct<T, RowsOf, PackB, TargetOf, Scatter, Finish>(shape, rows_of_a, pack_b, target, scatter, finish).run();
 }
 
 }  // namespace HWY_NAMESPACE

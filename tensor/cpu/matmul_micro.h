@@ -56,12 +56,19 @@ Vec<T> shuffle(const Vec<T>& p, const Vec<T>& q, Index) {
   }(std::make_integer_sequence<int, Simd<T>::lanes>{});
 }
 
-// What a tile is made of. k is walked as `runs` runs of `length` steps; a [runs*length][Simd::rows] has no gaps, b
-// [length][columns] continues `b_step` elements after the start of the run before. Plain products have one run.
+// Some rows of a: element (r, k) is data[r*row_step + k*k_step].
+template <class T>
+struct RowsOfA {
+  const T* data;
+  int64_t row_step, k_step;
+};
+
+// What a tile is made of. k is walked as `runs` runs of `length` steps; a has no gaps between them, b [length][columns]
+// continues `b_step` elements after the start of the run before. Plain products have one run.
 template <class T>
 struct MicroArgs {
   int64_t runs, length;
-  const T* a;
+  RowsOfA<T> a;
   const T* b;
   int64_t b_step;
   T* c;  // [rows][columns], rows `ldc` apart
@@ -69,34 +76,37 @@ struct MicroArgs {
   bool accumulate;  // c += instead of c =
 };
 
-// c[R][V vectors] (+)= sum over k of a[k][R] b[k][V vectors].
+// c[R][V vectors] (+)= sum over k of a[R][k] b[k][V vectors].
 template <class T, int R, int V>
 void micro_kernel(const MicroArgs<T>& args) {
   constexpr int lanes = Simd<T>::lanes;
+  const int64_t row_step = args.a.row_step, k_step = args.a.k_step, ldc = args.ldc;
   Vec<T> sum[R][V] = {};
-  const T* a = args.a;
+  const T* a = args.a.data;
   const T* b_run = args.b;
   for (int64_t run = 0; run < args.runs; ++run, b_run += args.b_step) {
     const T* b = b_run;
-    for (int64_t k = 0; k < args.length; ++k, a += Simd<T>::rows, b += V * lanes) {
+    for (int64_t k = 0; k < args.length; ++k, a += k_step, b += V * lanes) {
       Vec<T> bv[V];
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) bv[v] = load(b + v * lanes);
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) sum[r][v] += a[r] * bv[v];
+        for (int v = 0; v < V; ++v) sum[r][v] += a[r * row_step] * bv[v];
       }
     }
   }
+  T* c = args.c;
+  const auto for_each_vector = [&](const auto& f) __attribute__((always_inline)) {
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
+    for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) {
-      T* c = args.c + r * args.ldc + v * lanes;
-      store<T>(c, args.accumulate ? load(c) + sum[r][v] : sum[r][v]);
+      for (int v = 0; v < V; ++v) f(sum[r][v], c + r * ldc + v * lanes);
     }
-  }
+  };
+  if (args.accumulate) for_each_vector([](Vec<T>& s, const T* at) __attribute__((always_inline)) { s += load(at); });
+  for_each_vector([](const Vec<T>& s, T* at) __attribute__((always_inline)) { store<T>(at, s); });
 }
 
 template <class T>

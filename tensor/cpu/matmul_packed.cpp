@@ -19,9 +19,10 @@ void multiply(const T* a, const T* b, const MatrixProduct<T>& p, T* c) {
     return;
   }
   const auto columns_of = [&](int64_t panel) { return std::min(width, p.n - panel * width); };
-  const auto pack_a = [&](int64_t row, int64_t rows, int64_t k, int64_t length, T* out) {
-    if (p.transpose_a) pack_copied(a + k * p.m + row, p.m, rows, length, Simd<T>::rows, out);
-    else pack_transposed(a + row * p.k + k, p.k, rows, length, Simd<T>::rows, out);
+  const auto rows_of_a = [&](int64_t row, int64_t rows, int64_t k, int64_t length, T* room) -> RowsOfA<T> {
+    if (!p.transpose_a) return {a + row * p.k + k, p.k, 1};
+    pack_copied(a + k * p.m + row, p.m, rows, length, Simd<T>::rows, room);
+    return {room, 1, Simd<T>::rows};
   };
   const auto pack_b = [&](int64_t panel, int64_t panels, int64_t k, int64_t length, T* out, int64_t out_step) {
     for (int64_t i = panel; i < panel + panels; ++i, out += out_step) {
@@ -39,7 +40,7 @@ void multiply(const T* a, const T* b, const MatrixProduct<T>& p, T* c) {
     }
   };
   const BlockedShape shape{.rows = p.m, .depth = p.k, .panels = ceil_div(p.n, width), .accumulate = p.accumulate};
-  blocked_product<T>(shape, pack_a, pack_b, target, scatter);
+  blocked_product<T>(shape, rows_of_a, pack_b, target, scatter);
 }
 
 void multiply_f32(const float* a, const float* b, const MatrixProduct<float>& p, float* c) { multiply(a, b, p, c); }
