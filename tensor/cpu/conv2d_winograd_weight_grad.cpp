@@ -23,6 +23,7 @@ constexpr int kProducts = kPoints * kPoints;
 constexpr int64_t kOperandBytes = int64_t{16} << 20;  // of both transformed operands together
 constexpr int64_t kWidth = Simd<float>::columns, kRows = Simd<float>::rows, kLanes = Simd<float>::lanes;
 constexpr int64_t kSumSize = int64_t{kProducts} * kTileRows * kWidth;  // of one pair
+constexpr int64_t kPanelsTogether = 4;  // of dy
 using V = Vec<float>;
 
 // One operand: pictures [n][channels][h][w] cut into tiles, `pixels` wide at the corner (4*row - padding.h, ...) of
@@ -125,9 +126,20 @@ class WeightGrad {
     }
   }
 
+  // The panels of x and dy that a pair is of. Pairs go through kPanelsTogether panels of dy for each panel of x, then on to the
+  // next panel of x: those of dy stay in the cache, and dw is written row by row.
+  struct Panels {
+    int64_t c, o;
+  };
+  Panels panels_of(int64_t pair) const {
+    const int64_t first = pair / (kPanelsTogether * x_.panels) * kPanelsTogether, own = pair - first * x_.panels;
+    const int64_t together = std::min(kPanelsTogether, dy_.panels - first);
+    return {own / together, first + own % together};
+  }
+
   // sums [36][kTileRows][kWidth] (+)= dy x over the tiles.
   void multiply(int64_t pair, int64_t tiles, const float* xt, const float* dyt, bool accumulate, float* sums) const {
-    const int64_t c = pair / dy_.panels, o = pair % dy_.panels;
+    const auto [c, o] = panels_of(pair);
     const MicroKernel<float> kernel = micro_kernel_for<float>(dy_.begin(o + 1) - dy_.begin(o));
     const float* a_panel = dyt + o * size(tiles, kRows);
     const float* b_panel = xt + c * size(tiles, kWidth);
@@ -140,7 +152,8 @@ class WeightGrad {
   // dw [o][c][9] of one pair.
   void write(int64_t pair, const float* sums, float* dw) const {
     constexpr int64_t rounded = (9 + kLanes - 1) / kLanes * kLanes;
-    const int64_t panel = pair / dy_.panels, o0 = dy_.begin(pair % dy_.panels), o1 = dy_.begin(pair % dy_.panels + 1);
+    const auto [panel, o_panel] = panels_of(pair);
+    const int64_t o0 = dy_.begin(o_panel), o1 = dy_.begin(o_panel + 1);
     for (int64_t o = o0; o < o1; ++o) {
       for (int64_t c = x_.begin(panel); c < x_.begin(panel + 1); c += kLanes) {
         const float* from = sums + (o - o0) * kWidth + c - x_.begin(panel);

@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "tensor/cpu/matmul_micro.h"
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
 #include "tensor/definitions/pool.h"
@@ -89,7 +90,15 @@ void avg_pool2d_backward_3x3_s2(const Tensor& dy, const Pool2dParams& p, Tensor&
   });
 }
 
-// Without branches, so that a row is one loop of vectors.
+// The larger of two, with its index, lane by lane: a vector's comparison is 0 or -1 in each lane, as is_better says for one.
+template <class T, class Index>
+void take_better(const Vec<T>& value, const Index& at, Vec<T>& largest, Index& best) {
+  const auto better = (value > largest) | ((value != value) & (largest == largest));
+  largest = better ? value : largest;
+  best = better ? at : best;
+}
+
+// A vector of windows at a time, from two rows of pixels of which every second one begins a window.
 void max_pool2d_forward_2x2_s2(const Tensor& x, const Pool2dParams&, Tensor& y, Tensor& index) {
   dispatch_floating(x.dtype(), "max_pool2d", [&]<class T>(T) {
     const int64_t H = x.size(2), W = x.size(3), OH = y.size(2), OW = y.size(3);
@@ -101,8 +110,26 @@ void max_pool2d_forward_2x2_s2(const Tensor& x, const Pool2dParams&, Tensor& y, 
       const T *top = from + plane * H * W + first, *bottom = top + W;
       T* out = to + (plane * OH + i) * OW;
       int32_t* at = indices + (plane * OH + i) * OW;
-      ASAP_INDEPENDENT
-      for (int32_t j = 0; j < static_cast<int32_t>(OW); ++j) {
+      constexpr int lanes = Simd<T>::lanes;
+      using Index = decltype(Vec<T>{} > Vec<T>{});  // as wide as T, so that a comparison selects it
+      typedef int32_t Narrow __attribute__((vector_size(4 * lanes)));
+      const auto even = [](int lane) { return 2 * lane; };
+      const auto odd = [](int lane) { return 2 * lane + 1; };
+      Index columns;
+      for (int l = 0; l < lanes; ++l) columns[l] = first + 2 * l;
+      int32_t j = 0;
+      for (; j + lanes <= static_cast<int32_t>(OW); j += lanes, columns += 2 * lanes) {
+        const Vec<T> a = load(top + 2 * j), b = load(top + 2 * j + lanes), c = load(bottom + 2 * j), d = load(bottom + 2 * j + lanes);
+        Vec<T> upper = shuffle<T>(a, b, even), lower = shuffle<T>(c, d, even);
+        Index upper_at = columns, lower_at = columns + below;
+        take_better<T>(shuffle<T>(a, b, odd), columns + 1, upper, upper_at);
+        take_better<T>(shuffle<T>(c, d, odd), lower_at + 1, lower, lower_at);
+        take_better<T>(lower, lower_at, upper, upper_at);
+        store<T>(out + j, upper);
+        const Narrow narrow = __builtin_convertvector(upper_at, Narrow);
+        std::memcpy(at + j, &narrow, sizeof narrow);
+      }
+      for (; j < static_cast<int32_t>(OW); ++j) {
         const T a = top[2 * j], b = top[2 * j + 1], c = bottom[2 * j], d = bottom[2 * j + 1];
         const bool right = is_better(b, a), right_below = is_better(d, c);
         const T upper = right ? b : a, lower = right_below ? d : c;

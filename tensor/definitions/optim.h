@@ -28,7 +28,8 @@ struct AdamBegin {
   }
 };
 
-// One element's step in T, which the fast variants make their loops of. m is 0 where beta1 = 0 and none is kept.
+// One element's step in T, which the fast variants make their loops of: inlined, it becomes their instructions
+// (cpu/targets.h). m is 0 where beta1 = 0 and none is kept.
 template <class T>
 struct AdamElement {
   T beta1, one_less_beta1, beta2, one_less_beta2, eps, decay, rate, scale;
@@ -36,7 +37,7 @@ struct AdamElement {
   ASAP_HOST_DEVICE AdamElement(const AdamParams& p, const AdamState& s)
       : beta1(T(p.beta1)), one_less_beta1(T(1 - p.beta1)), beta2(T(p.beta2)), one_less_beta2(T(1 - p.beta2)),
         eps(T(p.eps)), decay(T(p.weight_decay)), rate(T(s.rate)), scale(T(s.scale)) {}
-  ASAP_HOST_DEVICE void operator()(T grad, T& param, T& m, T& v) const {
+  [[gnu::always_inline]] ASAP_HOST_DEVICE inline void operator()(T grad, T& param, T& m, T& v) const {
     const T g = grad + decay * param;
     m = beta1 * m + one_less_beta1 * g;
     v = beta2 * v + one_less_beta2 * g * g;

@@ -18,16 +18,17 @@ constexpr double unit_interval(uint32_t high, uint32_t low) {
 
 // The sum is one fma, the same on every machine; where rounding it to T reaches b, it is the value just below.
 template <class T>
-constexpr double below(double u, const RandomParams& p) {
+[[gnu::always_inline]] constexpr double below(double u, const RandomParams& p) {
   const T value = static_cast<T>(std::fma(u, p.b - p.a, p.a)), bound = static_cast<T>(p.b);
   return p.a < p.b && value >= bound ? std::nextafter(bound, static_cast<T>(p.a)) : value;
 }
 
 // In [a, b): f64 takes 53 bits of the block, f32 24; bf16 is the f32 rounded, which may reach b.
+// Inlined, as Normal, it becomes the instructions of a fast variant's loop (cpu/targets.h).
 struct Uniform {
   RandomParams p;
   bool wide;  // f64
-  ASAP_HOST_DEVICE double operator()(int64_t i) const {
+  [[gnu::always_inline]] ASAP_HOST_DEVICE inline double operator()(int64_t i) const {
     const auto block = philox4x32(p.seed, p.offset + static_cast<uint64_t>(i));
     return wide ? below<double>(unit_interval(block[0], block[1]), p) : below<float>((block[0] >> 8) * 0x1p-24, p);
   }
@@ -36,7 +37,7 @@ struct Uniform {
 // Box and Muller (1958): sqrt(-2 ln u) cos(2 pi w) with u in (0, 1].
 struct Normal {
   RandomParams p;
-  ASAP_HOST_DEVICE double operator()(int64_t i) const {
+  [[gnu::always_inline]] ASAP_HOST_DEVICE inline double operator()(int64_t i) const {
     const auto block = philox4x32(p.seed, p.offset + static_cast<uint64_t>(i));
     const double u = unit_interval(block[0], block[1]) + 0x1p-53, w = unit_interval(block[2], block[3]);
     return std::fma(std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * w), p.b, p.a);
