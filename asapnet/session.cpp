@@ -29,6 +29,13 @@ void on_host(const char* what, const Tensor& x, const Shape& shape) {
 
 }  // namespace
 
+Tensor session_weight(const Tensor& w, const SessionOptions& options) {
+  const DType dtype = options.precision == Precision::bf16 ? DType::bf16 : DType::f32;
+  const Layout pictures = options.device == Device::cpu ? Layout::row_major : Layout::channels_last;
+  const Tensor there = w.to(options.device);
+  return w.rank() == 4 ? there.to(dtype).to(weight_layout(options.device, dtype, pictures)) : there.to(DType::f32);
+}
+
 InferenceSession::InferenceSession(const Generator& generator, const SessionOptions& options)
     : config_(generator.config()), options_(options), generator_((nn::init::Blank(), config_)) {
   ASAP_CHECK(options.batch >= 1, "session: expected a batch of at least 1, got ", options.batch);
@@ -60,18 +67,12 @@ Tensor InferenceSession::buffer(const Shape& shape, DType dtype) {
   return x;
 }
 
-// Weights of convolutions are copied where the precision or the device's kernels want another form. What is used as it is stays the
-// given generator's.
 void InferenceSession::take_weights(const Generator& generator) {
-  const DType dtype = options_.precision == Precision::bf16 ? DType::bf16 : DType::f32;
-  const Layout pictures = options_.device == Device::cpu ? Layout::row_major : Layout::channels_last;
-  const Layout layout = weight_layout(options_.device, dtype, pictures);
   const nn::NamedVariables given = generator.named_parameters();
   nn::NamedVariables own = generator_.named_parameters();
   for (size_t i = 0; i < own.size(); ++i) {
     const Tensor w = given[i].second.value();
-    const Tensor there = w.to(options_.device);
-    const Tensor taken = w.rank() == 4 ? there.to(dtype).to(layout) : there.to(DType::f32);
+    const Tensor taken = session_weight(w, options_);
     if (!taken.shares_storage(w)) bytes_ += taken.bytes();
     own[i].second.set_value(taken);
   }

@@ -1,7 +1,8 @@
 // InferenceSession: label maps of one size to pictures: Generator::forward without gradients, with checks of what comes in. With
-// the precision bf16, weights of convolutions and activations are bf16. On CUDA the weights of convolutions are channels-last
-// copies, and the work is recorded as a graph at construction, with memory of its own; on the CPU what needs no rounding is
-// the given generator's.
+// the precision bf16, weights of convolutions and activations are bf16. On CUDA the weights of convolutions are channels-last,
+// and the work is recorded as a graph at construction, with memory of its own.
+// A session holds the given generator's weights where they are what session_weight() makes of them, else copies. So a generator
+// that is filled through session_weight, as nn::NetworkWeights::load_into can, costs no memory beside its sessions.
 // Sessions of several threads may run at once on the CPU, each thread with its own; a card takes one thread at a time.
 // Next: generator.h for what is computed.
 #pragma once
@@ -26,6 +27,10 @@ struct SessionOptions {
   Device device = Device::cpu;
   SessionOutput output = SessionOutput::picture;
 };
+
+// What a session with such options keeps of a generator's parameter: on its device, weights of convolutions in its precision's
+// type and in the layout that the device's kernels want, all else in f32. w itself if it is that already.
+Tensor session_weight(const Tensor& w, const SessionOptions& options);
 
 // All in host memory.
 struct SessionInput {

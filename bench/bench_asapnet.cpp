@@ -111,19 +111,34 @@ Work inference(const Setting& setting) {
   };
 }
 
+// A generator whose weights are a session's: each is drawn, converted and let go before the next, as when a file is read.
+std::unique_ptr<Generator> session_generator(const Config& config, const SessionOptions& options) {
+  auto generator = (nn::init::Blank(), std::make_unique<Generator>(config));
+  for (auto& [name, parameter] : generator->named_parameters()) {
+    const Shape shape = parameter.shape();
+    const bool drawn = shape.rank() == 4;
+    parameter.set_value(session_weight(
+        drawn ? nn::init::default_weight(shape, shape.numel() / shape[0]) : parameter.value().contiguous(), options));
+    release_cached_memory(Device::cpu);
+  }
+  return generator;
+}
+
 // A session of the setting, and its input.
 struct SessionWork {
   explicit SessionWork(const Setting& setting)
       : config(setting.config()),
-        session(Generator(config), {.batch = setting.batch,
-                                    .height = config.height(),
-                                    .width = config.crop_size,
-                                    .precision = setting.precision,
-                                    .device = device}) {
+        options{.batch = setting.batch,
+                .height = config.height(),
+                .width = config.crop_size,
+                .precision = setting.precision,
+                .device = device},
+        session(*session_generator(config, options), options) {
     const Batch batch = random_batch(config, setting.batch, Device::cpu);
     input = {.labels = batch.labels.to(DType::u8), .instance = batch.instance, .z = {}};
   }
   Config config;
+  SessionOptions options;
   InferenceSession session;
   SessionInput input;
 };

@@ -20,11 +20,12 @@ bool all_finite(const Tensor& x) {
 }  // namespace
 
 CheckpointFile::CheckpointFile(const std::filesystem::path& path)
-    : path_(path), bytes_(read_file(path)), is_pth_(looks_like_pth(bytes_)) {
+    : path_(path), file_(path), is_pth_(looks_like_pth(file_.bytes())) {
+  const std::span<const uint8_t> bytes = file_.bytes();
   with_prefix(path.string(), [&] {
-    ASAP_CHECK(is_pth_ || looks_like_safetensors(bytes_), "not a checkpoint (expected safetensors or PyTorch .pth",
-               bytes_.empty() ? ", the file is empty)" : ")");
-    reader_ = is_pth_ ? open_pth(bytes_) : open_safetensors(bytes_);
+    ASAP_CHECK(is_pth_ || looks_like_safetensors(bytes), "not a checkpoint (expected safetensors or PyTorch .pth",
+               bytes.empty() ? ", the file is empty)" : ")");
+    reader_ = is_pth_ ? open_pth(bytes) : open_safetensors(bytes);
   });
 }
 
@@ -39,11 +40,13 @@ bool is_finite(const Tensor& x) {
   return true;
 }
 
+void check_finite(const Tensor& tensor, const std::string& name, const std::string& source) {
+  ASAP_CHECK(is_finite(tensor), source, ": tensor '", printable(name),
+             "' holds NaN or infinity; such weights can only give more of them");
+}
+
 void check_finite(const StateDict& state, const std::string& source) {
-  for (const auto& [name, tensor] : state) {
-    ASAP_CHECK(is_finite(tensor), source, ": tensor '", printable(name),
-               "' holds NaN or infinity; such weights can only give more of them");
-  }
+  for (const auto& [name, tensor] : state) check_finite(tensor, name, source);
 }
 
 }  // namespace asap::nn

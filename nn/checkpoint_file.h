@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "nn/file_io.h"
 #include "nn/tensor_reader.h"
 
 namespace asap::nn {
@@ -14,20 +15,22 @@ namespace asap::nn {
 // those two, and "not a checkpoint" when it is neither.
 StateDict read_state_dict(const std::filesystem::path& path);
 
-// The same file, open: its tensors one by one, or none at all.
+// The same file, open: its tensors one by one, or none at all. It stays where it is, mapped (MappedFile).
 class CheckpointFile {
  public:
   explicit CheckpointFile(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
-  size_t bytes() const { return bytes_.size(); }
+  size_t bytes() const { return file_.bytes().size(); }
+  // Gives back the memory that reading took (MappedFile): for who reads tensor by tensor.
+  void let_go() const { file_.let_go(); }
   const char* format() const { return is_pth_ ? "PyTorch .pth" : "safetensors"; }
   const TensorReader& contents() const { return *reader_; }
   TensorReader& contents() { return *reader_; }
 
  private:
   std::filesystem::path path_;
-  std::vector<uint8_t> bytes_;
+  MappedFile file_;
   bool is_pth_;
   std::unique_ptr<TensorReader> reader_;
 };
@@ -35,6 +38,7 @@ class CheckpointFile {
 // asap::Error naming the source and the first tensor that holds NaN or infinity: numbers that a network would pass on
 // to everything it makes. Integers are what they are.
 void check_finite(const StateDict& state, const std::string& source);
+void check_finite(const Tensor& tensor, const std::string& name, const std::string& source);
 // True if a floating tensor on the CPU has none of them.
 bool is_finite(const Tensor& x);
 

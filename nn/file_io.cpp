@@ -2,6 +2,7 @@
 #include "nn/file_io.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -86,20 +87,30 @@ void sync_folder(const std::filesystem::path& path) {
   if (file.is_open() && !sync(file)) fail_with_reason(folder, "brought to the disk", errno);
 }
 
+// A regular file, and its size.
+struct OpenFile {
+  explicit OpenFile(const std::filesystem::path& path)
+      : descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {  // a pipe must not make us wait
+    struct stat info {};
+    if (!descriptor.is_open() || ::fstat(descriptor.get(), &info) != 0) fail_with_reason(path, "read", errno);
+    ASAP_CHECK(!S_ISDIR(info.st_mode), path.string(), ": expected a file, found a folder");
+    ASAP_CHECK(S_ISREG(info.st_mode), path.string(), ": expected a regular file, found a device or pipe");
+    size = static_cast<size_t>(info.st_size);
+  }
+  int get() const { return descriptor.get(); }
+  Descriptor descriptor;
+  size_t size = 0;
+};
+
 }  // namespace
 
 std::vector<uint8_t> read_file(const std::filesystem::path& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a pipe must not make us wait
-  struct stat info {};
-  if (!file.is_open() || ::fstat(file.get(), &info) != 0) fail_with_reason(path, "read", errno);
-  ASAP_CHECK(!S_ISDIR(info.st_mode), path.string(), ": expected a file, found a folder");
-  ASAP_CHECK(S_ISREG(info.st_mode), path.string(), ": expected a regular file, found a device or pipe");
-
+  const OpenFile file(path);
   std::vector<uint8_t> bytes;
   try {
-    bytes.resize(static_cast<size_t>(info.st_size));
+    bytes.resize(file.size);
   } catch (const std::exception&) {  // std::bad_alloc or std::length_error
-    fail(path.string(), ": its ", info.st_size, " bytes do not fit into memory");
+    fail(path.string(), ": its ", file.size, " bytes do not fit into memory");
   }
   for (size_t done = 0; done < bytes.size();) {
     const ssize_t count = ::read(file.get(), bytes.data() + done, bytes.size() - done);
@@ -109,6 +120,22 @@ std::vector<uint8_t> read_file(const std::filesystem::path& path) {
     done += static_cast<size_t>(count);
   }
   return bytes;
+}
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  const OpenFile file(path);
+  if (file.size == 0) return;  // which the system does not map
+  void* memory = ::mmap(nullptr, file.size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (memory == MAP_FAILED) fail_with_reason(path, "read", errno);
+  bytes_ = {static_cast<const uint8_t*>(memory), file.size};
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
+}
+
+void MappedFile::let_go() const {
+  if (!bytes_.empty()) ::madvise(const_cast<uint8_t*>(bytes_.data()), bytes_.size(), MADV_DONTNEED);
 }
 
 void write_file(const std::filesystem::path& path, std::span<const std::span<const uint8_t>> pieces) {

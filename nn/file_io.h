@@ -17,6 +17,24 @@ namespace asap::nn {
 // larger than memory, or shorter than the file system said.
 std::vector<uint8_t> read_file(const std::filesystem::path& path);
 
+// The same bytes where they lie: the system reads a page when it is looked at first. The file must not be shortened
+// meanwhile, which would end the program (SIGBUS); write_file, which puts a new one in its place, does no harm.
+class MappedFile {
+ public:
+  // asap::Error as read_file, but for the last.
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const uint8_t> bytes() const { return bytes_; }
+  // Gives back the memory of the pages looked at so far; they can be looked at again.
+  void let_go() const;
+
+ private:
+  std::span<const uint8_t> bytes_;
+};
+
 // Writes the pieces one after another into a new file beside PATH, syncs it to the disk, renames it to PATH and syncs
 // the folder: a reader, or whoever comes after a crash, finds the old file or the whole new one. A symbolic link stays
 // and the file it leads to is written; a file that is replaced hands on its mode, a new one has the umask's. asap::Error

@@ -36,14 +36,12 @@ Fans fans(const Tensor& w) {
 
 void uniform(Tensor& w, double low, double high, RandomStream& random) {
   const auto count = static_cast<uint64_t>(w.numel());
-  const RandomParams params{.seed = random.seed, .offset = random.take(count), .a = low, .b = high};
-  w.copy_from(random_uniform(w.shape(), params, w.dtype(), w.device()));
+  fill_uniform(w, {.seed = random.seed, .offset = random.take(count), .a = low, .b = high});
 }
 
 void normal(Tensor& w, double mean, double deviation, RandomStream& random) {
   const auto count = static_cast<uint64_t>(w.numel());
-  const RandomParams params{.seed = random.seed, .offset = random.take(count), .a = mean, .b = deviation};
-  w.copy_from(random_normal(w.shape(), params, w.dtype(), w.device()));
+  fill_normal(w, {.seed = random.seed, .offset = random.take(count), .a = mean, .b = deviation});
 }
 
 void xavier_normal(Tensor& w, double gain, RandomStream& random) {

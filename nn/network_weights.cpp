@@ -186,15 +186,16 @@ StateDict NetworkWeights::read(const std::vector<std::string>& beginnings) const
   });
 }
 
-void NetworkWeights::load_into(Module& network) const {
+void NetworkWeights::load_into(Module& network, const Form& form) const {
   const std::string source = file_.path().string();
-  std::set<std::string> names;
+  std::map<std::string, size_t> names;  // -> index in the file
   std::vector<StateKey> keys;
-  for (const TensorInfo& tensor : tensors_) {
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    const TensorInfo& tensor = tensors_[i];
     const auto dtype = file_dtype_of_torch(tensor.dtype);
     const bool integers = dtype && is_readable(*dtype) && !is_floating(tensor_dtype(*dtype));
     keys.push_back({tensor.name, tensor.sizes, !integers});
-    names.insert(tensor.name);
+    names[tensor.name] = indices_[i];
   }
   for (const auto& [name, variable] : network.named_parameters()) {
     if (!name.ends_with(".weight_orig") || names.contains(name)) continue;
@@ -203,9 +204,18 @@ void NetworkWeights::load_into(Module& network) const {
                "' stands where weight_orig, weight_u and weight_v should); give a file saved before that");
   }
   network.check_state(keys, source);
-  const StateDict state = read();
-  check_finite(state, source);
-  network.load_state_dict(state, source);
+  NamedVariables state = network.named_state();
+  std::vector<Tensor> values;
+  for (const auto& [name, variable] : state) {
+    const auto place = names.find(name);
+    const Tensor value = place == names.end() ? Tensor::zeros(variable.shape())
+                                              : with_prefix(source, [&] { return file_.contents().read(place->second); });
+    check_finite(value, name, source);
+    values.push_back(form(value.to(variable.dtype()).to(variable.device())));
+    file_.let_go();
+    release_cached_memory(Device::cpu);
+  }
+  for (size_t i = 0; i < state.size(); ++i) state[i].second.set_value(values[i]);
 }
 
 }  // namespace asap::nn

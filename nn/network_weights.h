@@ -4,6 +4,7 @@
 // Sits on checkpoint_file.h. Next: module.h.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,8 @@ namespace asap::nn {
 
 // True if the file holds such a network, perhaps more than once.
 bool holds_network(const CheckpointFile& file, const std::string& signature);
+
+using Form = std::function<Tensor(const Tensor&)>;
 
 class NetworkWeights {
  public:
@@ -31,9 +34,12 @@ class NetworkWeights {
 
   // asap::Error naming file and tensor, as TensorReader::read. `beginnings`: only names that start with one of them.
   StateDict read(const std::vector<std::string>& beginnings = {""}) const;
-  // Checks the keys first, so that of a file that does not fit nothing is read; then as Module::load_state_dict, but refuses
-  // NaN and infinity (check_finite).
-  void load_into(Module& network) const;
+  // As Module::load_state_dict, but refuses NaN and infinity (check_finite), and changes nothing then either. Checks the keys
+  // first, so that of a file that does not fit nothing is read.
+  // Every parameter and buffer gets a new tensor, of its type and on its device, or what `form` makes of that. They are read one
+  // after the other, and what the file and `form` took meanwhile goes back to the system: a blank network (init.h) is filled
+  // with little memory beside its own.
+  void load_into(Module& network, const Form& form = [](const Tensor& x) { return x; }) const;
 
  private:
   void take(const std::string& prefix, const std::vector<std::string>& others);

@@ -130,6 +130,9 @@ TileMlpGrads tile_mlp_backward(const Tensor& labels, const Tensor& x, const Tens
 // ---- random numbers and optimiser steps ----------------------------------------------------------------------------------
 Tensor random_uniform(const Shape& shape, const RandomParams& params, DType dtype = DType::f32, Device device = Device::cpu);
 Tensor random_normal(const Shape& shape, const RandomParams& params, DType dtype = DType::f32, Device device = Device::cpu);
+// The same into y.
+void fill_uniform(Tensor& y, const RandomParams& params);
+void fill_normal(Tensor& y, const RandomParams& params);
 // Adam's state (AdamState in kernels.h) after `steps` steps.
 Tensor adam_state(double lr, int64_t steps = 0, Device device = Device::cpu);
 // Begins a step: unless one of `losses` (may be undefined) is not finite, the adam_step calls that follow go.

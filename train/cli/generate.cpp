@@ -11,6 +11,7 @@
 #include <set>
 
 #include "asapnet/session.h"
+#include "nn/init.h"
 #include "tensor/threads.h"
 #include "train/data/batch.h"
 #include "train/data/match_files.h"
@@ -412,12 +413,13 @@ void generate(const WeightSource& source, const GenerateOptions& options) {
     guard.check(target.png);
     if (options.raw) guard.check(target.npy);
   }
-  asapnet::Generator generator(config);
-  load_weights(source.generator, generator);
-  Sessions sessions(generator,
-                    {.precision = options.precision,
-                     .device = device,
-                     .output = options.raw ? asapnet::SessionOutput::values : asapnet::SessionOutput::picture});
+  const asapnet::SessionOptions form{
+      .precision = options.precision,
+      .device = device,
+      .output = options.raw ? asapnet::SessionOutput::values : asapnet::SessionOutput::picture};
+  asapnet::Generator generator((nn::init::Blank(), config));
+  load_weights(source.generator, generator, [&](const Tensor& w) { return asapnet::session_weight(w, form); });
+  Sessions sessions(generator, form);
   for (const Target& target : goals) make_folder(target.png.parent_path());
   std::vector<double> times;
   Tensor result;

@@ -323,13 +323,13 @@ TrainerState load_checkpoint(const fs::path& folder, asapnet::AsapNet& model, as
   return state;
 }
 
-void load_weights(const fs::path& file, nn::Module& network) {
+void load_weights(const fs::path& file, nn::Module& network, const nn::Form& form) {
   check_unchanged(file);
   nn::CheckpointFile opened(file);
   const std::string first_key = network.state_dict().begin()->first;
   const nn::NetworkWeights weights(opened, first_key.substr(0, first_key.find('.') + 1));
   say_notes(opened, weights);
-  weights.load_into(network);
+  weights.load_into(network, form);
 }
 
 }  // namespace asap::train

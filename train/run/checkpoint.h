@@ -10,6 +10,7 @@
 #include <string>
 
 #include "asapnet/model.h"
+#include "nn/network_weights.h"
 
 namespace asap::train {
 
@@ -71,7 +72,8 @@ TrainerState read_trainer_state(const std::filesystem::path& checkpoint);
 TrainerState load_checkpoint(const std::filesystem::path& folder, asapnet::AsapNet& model, asapnet::GanStep& gan);
 
 // Loads one network's weights from a .pth or .safetensors file; strict about keys and finite numbers. Wrappers around the
-// network's names are taken off and told to standard error (nn/network_weights.h). asap::Error as check_unchanged.
-void load_weights(const std::filesystem::path& file, nn::Module& network);
+// network's names are taken off and told to standard error (nn/network_weights.h). asap::Error as check_unchanged. `form` as in
+// NetworkWeights::load_into.
+void load_weights(const std::filesystem::path& file, nn::Module& network, const nn::Form& form = [](const Tensor& x) { return x; });
 
 }  // namespace asap::train
