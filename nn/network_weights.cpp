@@ -211,7 +211,7 @@ void NetworkWeights::load_into(Module& network, const Form& form) const {
     const Tensor value = place == names.end() ? Tensor::zeros(variable.shape())
                                               : with_prefix(source, [&] { return file_.contents().read(place->second); });
     check_finite(value, name, source);
-    values.push_back(form(value.to(variable.dtype()).to(variable.device())));
+    values.push_back(form(value.to(variable.dtype()).to(variable.device()).to(variable.value().layout())));
     file_.let_go();
     release_cached_memory(Device::cpu);
   }
