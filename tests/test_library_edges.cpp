@@ -221,7 +221,7 @@ TEST_CASE("expanded views are not written") {
   CHECK(error_of([&] { view.fill(1); }) == "fill" + sentence);
   CHECK(error_of([&] { view.copy_from(Tensor::ones({2, 3})); }) == "copy_from" + sentence);
   CHECK(error_of([&] { add_into(Tensor::ones({2, 3}), view); }) == "add_into" + sentence);
-  CHECK(error_of([&] { nn::init::normal(view, 0, 1); }) == "copy_from" + sentence);
+  CHECK(error_of([&] { nn::init::normal(view, 0, 1); }) == "random_normal" + sentence);
   CHECK(floats(column) == Floats{0, 0});
   Tensor same = column.expand({1, 2, 1});  // nothing is repeated
   same.fill(2);

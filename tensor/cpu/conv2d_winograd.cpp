@@ -21,7 +21,7 @@ namespace {
 using namespace winograd;
 
 constexpr int kProducts = kPoints * kPoints;
-constexpr int64_t kBlockBytes = 1152 << 10;           // of v, multiplied at a time
+constexpr int64_t kBlockChannels = 128;               // summed at a time: all of a layer's 512 in one sum doubles the error
 constexpr int64_t kGroupPanels = 4;                   // full panels transformed at a time, which share a block of u
 constexpr int64_t kWidth = Simd<float>::columns;      // tiles of a panel
 constexpr int64_t kLanes = Simd<float>::lanes;
@@ -260,7 +260,7 @@ void write_outputs(const Filtering& f, int64_t panel, int64_t row, int64_t rows,
 // ---- the products -------------------------------------------------------------------------------------------------
 
 // Output rows [row0, row1) of the panels in v, which are [first, first + panels), in the caller's thread. Channels are the
-// outer loop, as many at a time as kBlockBytes of v: each tile of rows walks through all of that.
+// outer loop, kBlockChannels at a time: each tile of rows walks through all of those in v.
 void multiply_part(const Filtering& f, const float* v, int64_t first, int64_t panels, int64_t row0, int64_t row1) {
   const int64_t tiles = ceil_div(row1 - row0, kTileRows), size = kProducts * kTileRows * kWidth;  // of a tile's sums
   const Workspace<float> u(kProducts * f.u_step()), sums((f.depth < f.channels ? tiles : 1) * panels * size);
@@ -300,8 +300,7 @@ void filter(Filtering f) {
     for (int64_t first = begin; first < end; first += step) work(first, std::min(step, end - first));
   };
   const int64_t most = std::min(panels, kGroupPanels * kWidth / f.width);
-  const int64_t fit = std::max<int64_t>(kLanes, kBlockBytes / static_cast<int64_t>(sizeof(float) * kProducts * f.width * most));
-  f.depth = ceil_div(ceil_div(f.channels, ceil_div(f.channels, fit)), kLanes) * kLanes;
+  f.depth = ceil_div(ceil_div(f.channels, ceil_div(f.channels, kBlockChannels)), kLanes) * kLanes;
   if (panels >= threads && (panels * f.width >= 4 * f.rows || f.rows < threads * kTileRows)) {
     // Large pictures: each thread has panels of its own and transforms all filters, group after group.
     parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
