@@ -208,6 +208,7 @@ void NetworkWeights::load_into(Module& network, const Form& form) const {
   std::vector<Tensor> values;
   for (const auto& [name, variable] : state) {
     const auto place = names.find(name);
+    // What check_state lets be missing is zero, as in Module::load_state_dict.
     const Tensor value = place == names.end() ? Tensor::zeros(variable.shape())
                                               : with_prefix(source, [&] { return file_.contents().read(place->second); });
     check_finite(value, name, source);

@@ -16,6 +16,7 @@ namespace asap::nn {
 // True if the file holds such a network, perhaps more than once.
 bool holds_network(const CheckpointFile& file, const std::string& signature);
 
+// What is kept of a weight that was read: another dtype, layout or device, same shape.
 using Form = std::function<Tensor(const Tensor&)>;
 
 class NetworkWeights {

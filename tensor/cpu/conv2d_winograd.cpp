@@ -160,7 +160,7 @@ void transform_panel(const Filtering& f, int64_t panel, int64_t channel, Pieces&
 #pragma GCC unroll 16
     for (int i = 0; i < std::min<int>(kLanes, 9); ++i) weights[part * kLanes + i] = v[i];
   }
-  if constexpr (kLanes < 9) {  // 9 is one more than two or one vectors of 4 or 8
+  if constexpr (kLanes < 9) {  // the ninth: 9 is one more than two vectors of 4 or one of 8
 #pragma GCC unroll 16
     for (int i = 0; i < kLanes; ++i) weights[8][i] = from[i * 9 + 8];
   }
