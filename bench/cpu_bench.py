@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def contenders(arguments, installed):
     for row in MODEL_ROWS + OP_ROWS:
         if not is_wanted(row, arguments):
             continue
-        for precision in PRECISIONS:
+        for precision in arguments.precision.split(","):
             modes = [] if arguments.no_peers else bench_cpu.modes_for(f"{row}/{precision}")
             chosen += [Contender(row, precision, mode) for mode in [OURS] + modes
                        if mode == OURS or not bench_cpu.missing(mode, installed)]
@@ -148,6 +149,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench")
     parser.add_argument("--programs", type=Path, required=True)
     parser.add_argument("--rows", default="")
+    parser.add_argument("--precision", default=",".join(PRECISIONS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("bench-results"))
@@ -155,6 +157,9 @@ def parse_arguments():
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--walk", action="store_true")
     arguments = parser.parse_args()
+    unknown = [name for name in arguments.precision.split(",") if name not in PRECISIONS]
+    if unknown:
+        parser.error(f"there is no --precision {','.join(unknown)}: it is float32, bf16 or both with a comma")
     if arguments.rounds < 1 or arguments.threads < 1:
         parser.error("--rounds and --threads are at least 1")
     arguments.calls = 1 if arguments.quick else 9
@@ -188,6 +193,7 @@ def main():
                "timings": [c.as_json() for c in chosen if c.rounds or c.error]}
         write(arguments.out / "raw.json", json.dumps(raw, indent=1) + "\n")
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell lets it be ignored
     try:
         in_turns(chosen, arguments, save)
     except KeyboardInterrupt:
