@@ -8,10 +8,6 @@
 namespace asap::cpu {
 namespace {
 
-bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
-  return x.dtype() == DType::f32 && winograd_pays(conv2d_sizes(x, w, p, y), p);
-}
-
 constexpr Takes kBf16{.strided = true, .bf16 = true};
 
 }  // namespace
@@ -22,7 +18,8 @@ void register_conv2d() {
               [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_bf16_blocks(x, w, p, y, w.size(0)); },
               kBf16);
   forward.add(Device::cpu, "winograd", conv2d_forward_winograd,
-              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_winograd(x, w, p, y); });
+              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_winograd(x, w, p, y); },
+              kBf16);
   forward.add(Device::cpu, "implicit_gemm", conv2d_forward_implicit_gemm);
 
   auto& input_grad = kernels::conv2d_input_grad;
@@ -30,7 +27,8 @@ void register_conv2d() {
                  [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_bf16_blocks(dx, w, p, dy, w.size(1)); },
                  kBf16);
   input_grad.add(Device::cpu, "winograd", conv2d_input_grad_winograd,
-                 [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_winograd(dx, w, p, dy); });
+                 [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_winograd(dx, w, p, dy); },
+                 kBf16);
   input_grad.add(Device::cpu, "implicit_gemm", conv2d_input_grad_implicit_gemm);
 
   auto& weight_grad = kernels::conv2d_weight_grad;
@@ -38,12 +36,17 @@ void register_conv2d() {
   weight_grad.add(
       Device::cpu, "bf16_blocks", conv2d_weight_grad_bf16_blocks,
       [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
-        return takes_weight_grad_bf16_blocks(x, dy, p, dw) &&
-               (has_bf16_products() || kernels::conv2d_weight_grad.forced() == "bf16_blocks");
+        const bool fastest = has_bf16_products() && !winograd_pays(conv2d_sizes(x, dw, p, dy), p, DType::bf16);
+        return takes_weight_grad_bf16_blocks(x, dy, p, dw) && (fastest || kernels::conv2d_weight_grad.forced() == "bf16_blocks");
       },
       {.bf16 = true});
-  weight_grad.add(Device::cpu, "winograd", conv2d_weight_grad_winograd,
-                  [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) { return takes_winograd(x, dw, p, dy); });
+  weight_grad.add(
+      Device::cpu, "winograd", conv2d_weight_grad_winograd,
+      [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
+        const bool takes = x.dtype() == DType::f32 || (x.dtype() == DType::bf16 && dw.dtype() != DType::f64);
+        return takes && x.dtype() == dy.dtype() && winograd_pays(conv2d_sizes(x, dw, p, dy), p, x.dtype());
+      },
+      {.bf16 = true});
   weight_grad.add(Device::cpu, "implicit_gemm", conv2d_weight_grad_implicit_gemm);
 }
 

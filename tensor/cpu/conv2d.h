@@ -28,12 +28,12 @@ inline bool is_pointwise(const Conv2dSizes& s, const Conv2dParams& p) {
 
 // A row of a picture, w pixels, staged with its border: to[q] is column first + q*step, q < count. Puts into the columns of the
 // padding, where zeros stand, what the mode says.
-template <class T>
-void fill_padding(const T* row, int64_t w, int64_t padding, PadMode mode, int64_t first, int64_t step, int64_t count, T* to) {
+template <class From, class To>
+void fill_padding(const From* row, int64_t w, int64_t padding, PadMode mode, int64_t first, int64_t step, int64_t count, To* to) {
   if (mode == PadMode::zero) return;
   for (int64_t i = 0; i < 2 * padding; ++i) {
     const int64_t column = i < padding ? i - padding : w + i - padding, at = column - first;
-    if (at >= 0 && at % step == 0 && at / step < count) to[at / step] = row[padded_index(column, w, mode)];
+    if (at >= 0 && at % step == 0 && at / step < count) to[at / step] = To(row[padded_index(column, w, mode)]);
   }
 }
 
@@ -67,8 +67,10 @@ void conv2d_forward_implicit_gemm(const Tensor& x, const Tensor& w, const Tensor
 void conv2d_input_grad_implicit_gemm(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_implicit_gemm(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
-// Only f32 and where winograd_pays: 3x3, stride and dilation 1, one group, enough channels to be worth the transforms.
-bool winograd_pays(const Conv2dSizes&, const Conv2dParams&);
+// Where 3x3, stride and dilation 1, one group have enough channels to be worth the transforms.
+bool winograd_pays(const Conv2dSizes&, const Conv2dParams&, DType);
+// And all is f32, or x, w and y are bf16; pictures row-major, weights row-major or channels-last.
+bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams&, const Tensor& y);
 void conv2d_forward_winograd(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
 void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_winograd(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);

@@ -27,12 +27,13 @@ struct PixelRow {
 // at(i) is the place of column i: `width` elements, a multiple of the lanes.
 template <class T, class At>
 void transpose_row(const PixelRow<T>& row, int64_t first, int64_t columns, int64_t width, const At& at) {
-  constexpr int lanes = Simd<T>::lanes;
+  using S = SumOf<T>;
+  constexpr int lanes = Simd<S>::lanes;
   const int64_t begin = std::clamp<int64_t>(-first, 0, columns), end = std::clamp(row.w - first, begin, columns);
   const auto copy_pixels = [&](int64_t i, int64_t last) {
     for (; i < last; ++i) {
       const int64_t iw = padded_index(first + i, row.w, row.pad_mode), channels = iw < 0 ? 0 : row.channels;
-      for (int64_t c = 0; c < width; ++c) at(i)[c] = c < channels ? row.data[c * row.plane + iw] : T(0);
+      for (int64_t c = 0; c < width; ++c) at(i)[c] = c < channels ? S(row.data[c * row.plane + iw]) : S(0);
     }
   };
   copy_pixels(0, begin);
@@ -41,12 +42,12 @@ void transpose_row(const PixelRow<T>& row, int64_t first, int64_t columns, int64
   int64_t i = begin;
   for (; i + lanes <= end; i += lanes) {
     for (int64_t c = 0; c < width; c += lanes) {
-      Vec<T> v[lanes];
+      Vec<S> v[lanes];
 #pragma GCC unroll 16
-      for (int l = 0; l < lanes; ++l) v[l] = c + l < row.channels ? load(from + (c + l) * row.plane + i) : Vec<T>{};
-      transpose_lanes<T>(v);
+      for (int l = 0; l < lanes; ++l) v[l] = c + l < row.channels ? load(from + (c + l) * row.plane + i) : Vec<S>{};
+      transpose_lanes<S>(v);
 #pragma GCC unroll 16
-      for (int l = 0; l < lanes; ++l) store<T>(at(i + l) + c, v[l]);
+      for (int l = 0; l < lanes; ++l) store<S>(at(i + l) + c, v[l]);
     }
   }
   copy_pixels(i, end);

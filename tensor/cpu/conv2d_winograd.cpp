@@ -1,6 +1,6 @@
 // 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3), forward and input gradient (which is the same convolution of dy
 // with the filters turned and their roles exchanged). The 36 elementwise products, summed over channels, are 36 matrix
-// products [rows, channels] x [channels, tiles]. Float32 only.
+// products [rows, channels] x [channels, tiles]. Sums are f32; what is read and written may be bf16.
 // Order of work: transform the picture, kGroupPanels panels of tiles at a time, into `v`; then, for a block of input channels
 // and at most kTileRows output channels at a time, transform the filters into `u` and multiply; at last transform back.
 // Next: conv2d_winograd.h for the mathematics.
@@ -11,6 +11,7 @@
 #include "tensor/cpu/conv2d_winograd.h"
 
 #include "tensor/cpu/conv2d.h"
+#include "tensor/cpu/isa.h"
 #include "tensor/cpu/matmul_block.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -28,16 +29,18 @@ constexpr int64_t kLanes = Simd<float>::lanes;
 using V = Vec<float>;
 
 // y [n][rows][oh][ow] = sum over channels of x [n][channels][h][w], whose pixel (0,0) lies at output (pad.h, pad.w), with
-// the filter of each (row, channel): 9 weights at w + row*row_step + channel*channel_step, backwards if `turned`.
+// the filter of each (row, channel): 9 weights `tap_step` apart at filters + row*row_step + channel*channel_step, backwards if
+// `turned`.
+template <class T>
 struct Filtering {
   int64_t n, rows, channels;
   int64_t h, w, oh, ow;
   Size2 padding;
-  const float* x;
-  const float* filters;
-  int64_t row_step, channel_step;
+  const T* x;
+  const T* filters;
+  int64_t row_step, channel_step, tap_step;
   bool turned;
-  float* y;
+  T* y;
   PadMode pad_mode = PadMode::zero;
   Epilogue<float> epilogue = {};
   int64_t width = kWidth;  // tiles of a panel: kWidth, or kLanes where that wastes less
@@ -59,13 +62,14 @@ struct Segment {
   int64_t row, column, count;
 };
 // The longest segment from tile t on, ending before `end`.
-Segment segment_at(const Filtering& f, int64_t t, int64_t end) {
+template <class T>
+Segment segment_at(const Filtering<T>& f, int64_t t, int64_t end) {
   const int64_t column = t % f.tiles_w();
   return {t / f.tiles_w(), column, std::min({f.tiles_w() - column, f.tiles() - t, end - t})};
 }
 // Cuts tiles [begin, end) of an image into segments; visit(segment, its place after begin).
-template <class F>
-void for_each_segment(const Filtering& f, int64_t begin, int64_t end, const F& visit) {
+template <class T, class F>
+void for_each_segment(const Filtering<T>& f, int64_t begin, int64_t end, const F& visit) {
   for (int64_t t = begin; t < std::min(end, f.tiles());) {
     const Segment s = segment_at(f, t, end);
     visit(s, t - begin);
@@ -95,7 +99,9 @@ void split_row(const float* row, int64_t count, float* to, int64_t column_step) 
   }
 }
 
-void cut_pieces(const Filtering& f, const float* plane, int64_t first, Pieces& pieces) {
+// Where numbers are f32, rows in the picture are cut as they lie; others are copied first.
+template <class T>
+void cut_pieces(const Filtering<T>& f, const T* plane, int64_t first, Pieces& pieces) {
   constexpr int64_t most = kTile * (kWidth + kLanes) + kTile;  // pixels that split_row may read
   float line[most];
   for_each_segment(f, first, first + f.width, [&](const Segment& s, int64_t place) {
@@ -103,23 +109,26 @@ void cut_pieces(const Filtering& f, const float* plane, int64_t first, Pieces& p
     const int64_t reads = kTile * ceil_div(s.count, kLanes) * kLanes + kTile;
     for (int i = 0; i < kPoints; ++i) {
       const int64_t ih = padded_index(s.row * kTile - f.padding.h + i, f.h, f.pad_mode);
-      const float* row = plane + ih * f.w + left;
-      if (ih < 0 || left < 0 || left + reads > f.w) {
+      const T* row = plane + ih * f.w + left;
+      const float* from = line;
+      if constexpr (std::is_same_v<T, float>) from = row;
+      if (from == line || ih < 0 || left < 0 || left + reads > f.w) {
         const int64_t begin = ih < 0 ? reads : std::clamp<int64_t>(-left, 0, reads);
         const int64_t end = std::clamp(f.w - left, begin, reads);
         std::fill(line, line + begin, 0.0f);
-        std::copy(row + begin, row + end, line + begin);
+        for (int64_t q = begin; q < end; ++q) line[q] = static_cast<float>(row[q]);
         std::fill(line + end, line + reads, 0.0f);
         if (ih >= 0) fill_padding(plane + ih * f.w, f.w, f.padding.w, f.pad_mode, left, 1, reads, line);
-        row = line;
+        from = line;
       }
-      split_row(row, s.count, &pieces[i][0][place], kWidth + kLanes);
+      split_row(from, s.count, &pieces[i][0][place], kWidth + kLanes);
     }
   });
 }
 
 // One channel of one panel.
-void transform_panel(const Filtering& f, int64_t panel, int64_t channel, Pieces& pieces, float* v) {
+template <class T>
+void transform_panel(const Filtering<T>& f, int64_t panel, int64_t channel, Pieces& pieces, float* v) {
   const int64_t image = panel / f.panels_per_image();
   cut_pieces(f, f.x + (image * f.channels + channel) * f.h * f.w, panel % f.panels_per_image() * f.width, pieces);
   for (int64_t t = 0; t < f.width; t += kLanes) {
@@ -143,14 +152,15 @@ void transform_panel(const Filtering& f, int64_t panel, int64_t channel, Pieces&
 // ---- the filters: u [36], each product's rows of a (matmul_micro.h) --------------------------------------------------
 
 // weights[tap] of kLanes filters that lie side by side. Those behind `end` are zeros.
-[[gnu::always_inline]] inline void load_filters(const float* from, const float* end, V (&weights)[9]) {
+template <class T>
+[[gnu::always_inline]] inline void load_filters(const T* from, const T* end, V (&weights)[9]) {
   constexpr int64_t reads = 9 * (kLanes - 1) + std::max<int64_t>(9, kLanes);
-  float copy[reads];
+  T copy[reads];
   if (end - from < reads) {
-    std::fill(std::copy(from, end, copy), copy + reads, 0.0f);
+    std::fill(std::copy(from, end, copy), copy + reads, T());
     from = copy;
   }
-  constexpr int whole = kLanes > 9 ? 1 : 9 / kLanes;  // vectors of a filter
+  constexpr int whole = kLanes > 9 ? 1 : 9 / kLanes, taps = kLanes > 9 ? 9 : kLanes;  // vectors of a filter; taps in each
 #pragma GCC unroll 2
   for (int part = 0; part < whole; ++part) {
     V v[kLanes];
@@ -158,19 +168,41 @@ void transform_panel(const Filtering& f, int64_t panel, int64_t channel, Pieces&
     for (int i = 0; i < kLanes; ++i) v[i] = load(from + i * 9 + part * kLanes);
     transpose_lanes<float>(v);
 #pragma GCC unroll 16
-    for (int i = 0; i < std::min<int>(kLanes, 9); ++i) weights[part * kLanes + i] = v[i];
+    for (int i = 0; i < taps; ++i) weights[part * kLanes + i] = v[i];
   }
   if constexpr (kLanes < 9) {  // the ninth: 9 is one more than two vectors of 4 or one of 8
+    V ninth{};
 #pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) weights[8][i] = from[i * 9 + 8];
+    for (int i = 0; i < kLanes; ++i) ninth[i] = static_cast<float>(from[i * 9 + 8]);
+    weights[8] = ninth;
   }
 }
 
+// The same where filters are channels-last: a tap's weights lie side by side.
+template <class T>
+[[gnu::always_inline]] inline void load_taps(const T* from, const T* end, int64_t tap_step, V (&weights)[9]) {
+  T last[kLanes];
+  const T* from_8 = from + 8 * tap_step;
+  if (end - from_8 < kLanes) {
+    std::fill(std::copy(from_8, end, last), last + kLanes, T());
+    from_8 = last;
+  }
+#pragma GCC unroll 8
+  for (int tap = 0; tap < 8; ++tap) weights[tap] = load(from + tap * tap_step);
+  weights[8] = load(from_8);
+}
+
 // kLanes filters from `from` on, to u, from product to product `step` apart.
-[[gnu::always_inline]] inline void transform_lanes(const float* from, const float* end, int64_t next, bool turned, float* u, int64_t step) {
+template <class T>
+[[gnu::always_inline]] inline void transform_lanes(const T* from, const T* end, int64_t tap_step, int64_t next, bool turned, float* u, int64_t step) {
   V weights[9], half[3][kPoints];
-  for (int64_t i = 0; i < 9 * kLanes; i += 16) __builtin_prefetch(from + next + i);
-  load_filters(from, end, weights);
+  if (tap_step == 1) {
+    for (int64_t i = 0; i < 9 * kLanes; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(from + next + i);
+    load_filters(from, end, weights);
+  } else {
+    for (int64_t tap = 0; tap < 9; ++tap) __builtin_prefetch(from + next + tap * tap_step);
+    load_taps(from, end, tap_step, weights);
+  }
 #pragma GCC unroll 4
   for (int j = 0; j < 3; ++j) {
     if (turned) transform_filter<V>({weights[8 - j], weights[5 - j], weights[2 - j]}, half[j]);
@@ -187,17 +219,18 @@ void transform_panel(const Filtering& f, int64_t panel, int64_t channel, Pieces&
 
 // The filters of `rows` outputs for `count` channels. Lanes are what lies side by side in w: in the forward pass the channels of
 // one output, u [36][row][channel]; in the input gradient the outputs (its rows), u [36][channel][Simd::rows].
-RowsOfA<float> transform_filters(const Filtering& f, int64_t row, int64_t rows, int64_t channel, int64_t count, float* u) {
-  const float *from = f.filters + row * f.row_step + channel * f.channel_step, *end = f.filters + f.rows * f.channels * 9;
+template <class T>
+RowsOfA<float> transform_filters(const Filtering<T>& f, int64_t row, int64_t rows, int64_t channel, int64_t count, float* u) {
+  const T *from = f.filters + row * f.row_step + channel * f.channel_step, *end = f.filters + f.rows * f.channels * 9;
   const int64_t next = kTileRows * f.row_step;  // the next tile's, fetched meanwhile
   if (f.turned) {
     for (int64_t c = 0; c < count; ++c, from += f.channel_step) {
-      for (int64_t r = 0; r < rows; r += kLanes) transform_lanes(from + r * 9, end, next, true, u + c * Simd<float>::rows + r, f.u_step());
+      for (int64_t r = 0; r < rows; r += kLanes) transform_lanes(from + r * f.row_step, end, f.tap_step, next, true, u + c * Simd<float>::rows + r, f.u_step());
     }
     return {u, 1, Simd<float>::rows};
   }
   for (int64_t r = 0; r < rows; ++r, from += f.row_step) {
-    for (int64_t c = 0; c < count; c += kLanes) transform_lanes(from + c * 9, end, next, false, u + r * f.depth + c, f.u_step());
+    for (int64_t c = 0; c < count; c += kLanes) transform_lanes(from + c * f.channel_step, end, f.tap_step, next, false, u + r * f.depth + c, f.u_step());
   }
   return {u, f.depth, 1};
 }
@@ -232,24 +265,37 @@ void transform_outputs(const float* products, const Epilogue<float>& epilogue, i
   }
 }
 
-void write_outputs(const Filtering& f, int64_t panel, int64_t row, int64_t rows, const float* products) {
+template <class T>
+void convert(const float* HWY_RESTRICT from, int64_t count, T* HWY_RESTRICT to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = static_cast<T>(from[i]);
+}
+
+template <class T>
+void write_outputs(const Filtering<T>& f, int64_t panel, int64_t row, int64_t rows, const float* products) {
   float lines[kTile][kTile * kLanes];
+  float* const beside[kTile] = {lines[0], lines[1], lines[2], lines[3]};
   const int64_t image = panel / f.panels_per_image(), first = panel % f.panels_per_image() * f.width;
   for (int64_t t = 0; t < f.width && first + t < f.tiles(); t += kLanes) {
     const Segment s = segment_at(f, first + t, first + t + kLanes);
     const bool whole = s.count == kLanes && (s.column + kLanes) * kTile <= f.ow && (s.row + 1) * kTile <= f.oh;
     for (int64_t r = 0; r < rows; ++r) {
-      float* plane = f.y + (image * f.rows + row + r) * f.oh * f.ow;
+      T* plane = f.y + (image * f.rows + row + r) * f.oh * f.ow;
+      T* corner = plane + s.row * kTile * f.ow + s.column * kTile;
       const float* from = products + r * kWidth + t;
+      if constexpr (std::is_same_v<T, float>) {
+        if (whole) {
+          transform_outputs(from, f.epilogue, row + r, {corner, corner + f.ow, corner + 2 * f.ow, corner + 3 * f.ow});
+          continue;
+        }
+      }
+      transform_outputs(from, f.epilogue, row + r, beside);
       if (whole) {
-        float* to = plane + s.row * kTile * f.ow + s.column * kTile;
-        transform_outputs(from, f.epilogue, row + r, {to, to + f.ow, to + 2 * f.ow, to + 3 * f.ow});
+        for (int i = 0; i < kTile; ++i) convert(lines[i], kTile * kLanes, corner + i * f.ow);
       } else {
-        transform_outputs(from, f.epilogue, row + r, {lines[0], lines[1], lines[2], lines[3]});
         for_each_segment(f, first + t, first + t + kLanes, [&](const Segment& part, int64_t place) {
           const int64_t oh = part.row * kTile, ow = part.column * kTile, count = std::min(kTile * part.count, f.ow - ow);
           for (int64_t i = 0; i < std::min<int64_t>(kTile, f.oh - oh); ++i) {
-            std::copy_n(lines[i] + place * kTile, count, plane + (oh + i) * f.ow + ow);
+            convert(lines[i] + place * kTile, count, plane + (oh + i) * f.ow + ow);
           }
         });
       }
@@ -261,7 +307,8 @@ void write_outputs(const Filtering& f, int64_t panel, int64_t row, int64_t rows,
 
 // Output rows [row0, row1) of the panels in v, which are [first, first + panels), in the caller's thread. Channels are the
 // outer loop, kBlockChannels at a time: each tile of rows walks through all of those in v.
-void multiply_part(const Filtering& f, const float* v, int64_t first, int64_t panels, int64_t row0, int64_t row1) {
+template <class T>
+void multiply_part(const Filtering<T>& f, const float* v, int64_t first, int64_t panels, int64_t row0, int64_t row1) {
   const int64_t tiles = ceil_div(row1 - row0, kTileRows), size = kProducts * kTileRows * kWidth;  // of a tile's sums
   const Workspace<float> u(kProducts * f.u_step()), sums((f.depth < f.channels ? tiles : 1) * panels * size);
   for (int64_t c = 0; c < f.channels; c += f.depth) {
@@ -282,7 +329,8 @@ void multiply_part(const Filtering& f, const float* v, int64_t first, int64_t pa
   }
 }
 
-void transform_picture(const Filtering& f, int64_t first, int64_t count, float* v) {
+template <class T>
+void transform_picture(const Filtering<T>& f, int64_t first, int64_t count, float* v) {
   parallel_for(count * f.channels, 8, [&](int64_t begin, int64_t end) {
     Pieces pieces;
     for (int64_t i = begin; i < end; ++i) {
@@ -291,7 +339,8 @@ void transform_picture(const Filtering& f, int64_t first, int64_t count, float* 
   });
 }
 
-void filter(Filtering f) {
+template <class T>
+void filter(Filtering<T> f) {
   if (f.tiles() <= kLanes) f.width = kLanes;
   const int64_t panels = f.n * f.panels_per_image(), panel_size = kProducts * f.v_step(), threads = omp_get_max_threads();
   // Calls work(first panel, count) for [begin, end), `most` panels at a time.
@@ -322,20 +371,38 @@ void filter(Filtering f) {
   });
 }
 
+// w's steps from output to output, channel to channel and tap to tap.
+struct Steps {
+  int64_t output, channel, tap;
+  explicit Steps(const Tensor& w) : output(w.strides()[0]), channel(w.strides()[1]), tap(w.strides()[3]) {}
+};
+
+template <class T>
+void forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
+  const Conv2dSizes s = conv2d_sizes(x, w, p, y);
+  const Steps steps(w);
+  filter<T>({.n = s.n, .rows = s.o, .channels = s.c, .h = s.h, .w = s.w, .oh = s.oh, .ow = s.ow, .padding = p.padding,
+             .x = x.data<T>(), .filters = w.data<T>(), .row_step = steps.output, .channel_step = steps.channel, .tap_step = steps.tap,
+             .turned = false, .y = y.data<T>(), .pad_mode = p.pad_mode, .epilogue = {bias, p}});
+}
+
+template <class T>
+void input_grad(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
+  const Conv2dSizes s = conv2d_sizes(dx, w, p, dy);
+  const Steps steps(w);
+  filter<T>({.n = s.n, .rows = s.c, .channels = s.o, .h = s.oh, .w = s.ow, .oh = s.h, .ow = s.w,
+             .padding = Size2(2 - p.padding.h, 2 - p.padding.w), .x = dy.data<T>(), .filters = w.data<T>(),
+             .row_step = steps.channel, .channel_step = steps.output, .tap_step = steps.tap, .turned = true, .y = dx.data<T>()});
+}
+
 }  // namespace
 
 void conv2d_forward_winograd(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
-  const Conv2dSizes s = conv2d_sizes(x, w, p, y);
-  filter({.n = s.n, .rows = s.o, .channels = s.c, .h = s.h, .w = s.w, .oh = s.oh, .ow = s.ow, .padding = p.padding,
-          .x = x.data<float>(), .filters = w.data<float>(), .row_step = s.c * 9, .channel_step = 9, .turned = false,
-          .y = y.data<float>(), .pad_mode = p.pad_mode, .epilogue = {bias, p}});
+  (x.dtype() == DType::bf16 ? forward<bf16> : forward<float>)(x, w, bias, p, y);
 }
 
 void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
-  const Conv2dSizes s = conv2d_sizes(dx, w, p, dy);
-  filter({.n = s.n, .rows = s.c, .channels = s.o, .h = s.oh, .w = s.ow, .oh = s.h, .ow = s.w,
-          .padding = Size2(2 - p.padding.h, 2 - p.padding.w), .x = dy.data<float>(), .filters = w.data<float>(),
-          .row_step = 9, .channel_step = s.c * 9, .turned = true, .y = dx.data<float>()});
+  (dy.dtype() == DType::bf16 ? input_grad<bf16> : input_grad<float>)(dy, w, p, dx);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -353,11 +420,17 @@ void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dP
 }
 
 // Its rounding is several times that of a plain sum, which the golden generators (32 channels) show at the picture:
-// layers too narrow to gain much keep the more exact product.
-bool winograd_pays(const Conv2dSizes& s, const Conv2dParams& p) {
+// layers too narrow to gain much keep the more exact product. Tiles that multiply sixteen times as many bf16 need no Winograd.
+bool winograd_pays(const Conv2dSizes& s, const Conv2dParams& p, DType dtype) {
   constexpr int64_t kNarrowest = 64;
   return s.kh == 3 && s.kw == 3 && p.stride == Size2(1) && p.dilation == Size2(1) && p.groups == 1 &&
-         s.c >= kNarrowest && s.o >= kNarrowest && s.oh * s.ow >= 64;
+         s.c >= kNarrowest && s.o >= kNarrowest && s.oh * s.ow >= 64 && !(dtype == DType::bf16 && isa() == Isa::amx);
+}
+
+bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
+  const DType dtype = x.dtype();
+  return (dtype == DType::f32 || (dtype == DType::bf16 && w.dtype() == dtype && y.dtype() == dtype)) && x.is_contiguous() &&
+         y.is_contiguous() && (w.is_contiguous() || w.is_channels_last()) && winograd_pays(conv2d_sizes(x, w, p, y), p, dtype);
 }
 #endif
 }  // namespace asap::cpu

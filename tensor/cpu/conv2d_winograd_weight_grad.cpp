@@ -1,5 +1,5 @@
 // Weight gradient of the 3x3 convolution by Winograd's F(4x4, 3x3): the 36 elementwise products, summed over tiles, are 36
-// matrix products dy [O, tiles] x [tiles, C], after which 36 sums become 9 weights. Float32 only.
+// matrix products dy [O, tiles] x [tiles, C], after which 36 sums become 9 weights. Sums are f32; x, dy and dw may be bf16.
 // Both operands are transformed first, with channels in the lanes, for as many tiles at a time as kOperandBytes allow;
 // then every pair (at most kTileRows output channels, panel of input channels) is multiplied on its own.
 // Next: conv2d_winograd.h for the mathematics; conv2d_weight_grad.cpp for the general case.
@@ -28,8 +28,9 @@ using V = Vec<float>;
 
 // One operand: pictures [n][channels][h][w] cut into tiles, `pixels` wide at the corner (4*row - padding.h, ...) of
 // each tile, and transformed to [panel][36][tile][width].
+template <class T>
 struct Operand {
-  const float* data;
+  const T* data;
   int64_t n, channels, h, w;
   Size2 padding;
   PadMode pad_mode;
@@ -38,14 +39,16 @@ struct Operand {
   int64_t begin(int64_t panel) const { return channels * panel / panels; }
 };
 
+template <class T>
 class WeightGrad {
  public:
   WeightGrad(const Tensor& x, const Tensor& dy, const Conv2dSizes& s, const Conv2dParams& p)
-      : s_(s), x_{x.data<float>(), s.n, s.c, s.h, s.w, p.padding, p.pad_mode, kPoints, ceil_div(s.c, kWidth), kWidth},
-        dy_{dy.data<float>(), s.n, s.o, s.oh, s.ow, 0, PadMode::zero, kTile, ceil_div(s.o, kTileRows), kRows},
+      : s_(s), x_{x.data<T>(), s.n, s.c, s.h, s.w, p.padding, p.pad_mode, kPoints, ceil_div(s.c, kWidth), kWidth},
+        dy_{dy.data<T>(), s.n, s.o, s.oh, s.ow, 0, PadMode::zero, kTile, ceil_div(s.o, kTileRows), kRows},
         tiles_h_(ceil_div(s.oh, kTile)), tiles_w_(ceil_div(s.ow, kTile)) {}
 
-  void run(Tensor& dw) const {
+  template <class Result>
+  void run(Result* dw) const {
     const int64_t units = s_.n * tiles_h_, pairs = x_.panels * dy_.panels;  // a unit is a row of tiles
     const int64_t unit_bytes = kProducts * tiles_w_ * (x_.panels * kWidth + dy_.panels * kRows) * static_cast<int64_t>(sizeof(float));
     // With more than one block of tiles, the sums of every pair are kept from block to block: larger blocks cost less memory
@@ -65,7 +68,7 @@ class WeightGrad {
         for (int64_t pair = begin; pair < end; ++pair) {
           float* sums = once ? own.data() : kept.data() + pair * kSumSize;
           multiply(pair, count * tiles_w_, xt.data(), dyt.data(), first > 0, sums);
-          if (first + count == units) write(pair, sums, dw.data<float>());
+          if (first + count == units) write(pair, sums, dw);
         }
       });
     }
@@ -78,7 +81,7 @@ class WeightGrad {
 
   // Rows of tiles [first, first + count) of every panel of an operand.
   template <int Pixels, class Row>
-  void transform(const Operand& op, int64_t first, int64_t count, float* out, const Row& row) const {
+  void transform(const Operand<T>& op, int64_t first, int64_t count, float* out, const Row& row) const {
     const int64_t tiles = count * tiles_w_;
     parallel_for(op.panels * count, 1, [&](int64_t begin, int64_t end) {
       const int64_t columns = kTile * tiles_w_ + op.pixels - kTile;
@@ -95,7 +98,7 @@ class WeightGrad {
   }
 
   // turned [op.pixels rows][columns][width]: the pixels under one row of tiles.
-  void turn(const Operand& op, int64_t panel, int64_t unit, int64_t columns, float* turned) const {
+  void turn(const Operand<T>& op, int64_t panel, int64_t unit, int64_t columns, float* turned) const {
     const int64_t image = unit / tiles_h_, top = unit % tiles_h_ * kTile - op.padding.h, c = op.begin(panel);
     for (int64_t r = 0; r < op.pixels; ++r, turned += columns * op.width) {
       const int64_t ih = padded_index(top + r, op.h, op.pad_mode);
@@ -103,7 +106,7 @@ class WeightGrad {
         std::fill_n(turned, columns * op.width, 0.0f);
         continue;
       }
-      const PixelRow<float> row{op.data + ((image * op.channels + c) * op.h + ih) * op.w, op.h * op.w, op.begin(panel + 1) - c, op.w, op.pad_mode};
+      const PixelRow<T> row{op.data + ((image * op.channels + c) * op.h + ih) * op.w, op.h * op.w, op.begin(panel + 1) - c, op.w, op.pad_mode};
       transpose_row(row, -op.padding.w, columns, op.width, [&](int64_t i) { return turned + i * op.width; });
     }
   }
@@ -150,7 +153,8 @@ class WeightGrad {
   }
 
   // dw [o][c][9] of one pair.
-  void write(int64_t pair, const float* sums, float* dw) const {
+  template <class Result>
+  void write(int64_t pair, const float* sums, Result* dw) const {
     constexpr int64_t rounded = (9 + kLanes - 1) / kLanes * kLanes;
     const auto [panel, o_panel] = panels_of(pair);
     const int64_t o0 = dy_.begin(o_panel), o1 = dy_.begin(o_panel + 1);
@@ -167,21 +171,30 @@ class WeightGrad {
         float weights[9 * kLanes], turned[kLanes * rounded];  // [9][c], [c][9 rounded up]
         for (int i = 0; i < 9; ++i) store<float>(weights + i * kLanes, dg[i / 3][i % 3]);
         pack_transposed<float>(weights, kLanes, 9, kLanes, rounded, turned);
-        float* to = dw + (o * s_.c + c) * 9;
-        for (int64_t i = 0; i < std::min(kLanes, x_.begin(panel + 1) - c); ++i) std::memcpy(to + i * 9, turned + i * rounded, 9 * sizeof(float));
+        Result* to = dw + (o * s_.c + c) * 9;
+        for (int64_t i = 0; i < std::min(kLanes, x_.begin(panel + 1) - c); ++i) {
+          for (int64_t tap = 0; tap < 9; ++tap) to[i * 9 + tap] = static_cast<Result>(turned[i * rounded + tap]);
+        }
       }
     }
   }
 
   const Conv2dSizes s_;
-  const Operand x_, dy_;
+  const Operand<T> x_, dy_;
   const int64_t tiles_h_, tiles_w_;  // of one image
 };
+
+template <class T>
+void weight_grad(const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
+  const WeightGrad<T> grad(x, dy, conv2d_sizes(x, dw, p, dy), p);
+  if (dw.dtype() == DType::bf16) grad.run(dw.data<bf16>());
+  else grad.run(dw.data<float>());
+}
 
 }  // namespace
 
 void conv2d_weight_grad_winograd(const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
-  WeightGrad(x, dy, conv2d_sizes(x, dw, p, dy), p).run(dw);
+  (x.dtype() == DType::bf16 ? weight_grad<bf16> : weight_grad<float>)(x, dy, p, dw);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -12,7 +12,10 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
+
+#include "tensor/bfloat16.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
@@ -38,11 +41,23 @@ struct Simd {
 template <class T>
 using Vec = typename Simd<T>::Vec;
 
+// What numbers become in a vector: bf16 are computed with as f32.
 template <class T>
-Vec<T> load(const T* from) {
-  Vec<T> v;
-  std::memcpy(&v, from, sizeof v);
-  return v;
+using SumOf = std::conditional_t<std::is_same_v<T, bf16>, float, T>;
+
+template <class T>
+Vec<SumOf<T>> load(const T* from) {
+  if constexpr (std::is_same_v<T, bf16>) {
+    typedef uint16_t Halves __attribute__((vector_size(kVectorBytes / 2)));
+    typedef uint32_t Words __attribute__((vector_size(kVectorBytes)));
+    Halves halves;
+    std::memcpy(&halves, from, sizeof halves);
+    return reinterpret_cast<Vec<float>>(__builtin_convertvector(halves, Words) << 16);
+  } else {
+    Vec<T> v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+  }
 }
 template <class T>
 void store(T* to, const Vec<T>& v) {
