@@ -156,7 +156,8 @@ std::vector<OpCase> medium_cases() {
 }
 
 // Of bf16 numbers, whatever the type of the run, with weights in either layout: blocks of 32 outputs, 32 channels and 16 pixels,
-// each with a remainder; pixels row by row and as one long line; few channels; threads that share a picture; unseen pixels.
+// each with a remainder; pixels row by row and as one long line; few channels; threads that share a picture; unseen pixels; layers
+// wide enough for Winograd.
 void add_bf16_cases(std::vector<OpCase>& rows) {
   const std::vector<Geometry> geometries{
       {"1x1", {2, 37, 5, 7}, {41, 37, 1, 1}, {.activation_slope = 0.2}},
@@ -170,6 +171,8 @@ void add_bf16_cases(std::vector<OpCase>& rows) {
       {"3x2_s3x2", {1, 36, 11, 12}, {25, 36, 3, 2}, {.stride = {3, 2}, .padding = {2, 1}}},
       {"4x4_s2", {1, 40, 20, 35}, {33, 40, 4, 4}, {.stride = 2, .padding = 2}},
       {"4x4_s2_shared", {1, 290, 6, 7}, {64, 290, 4, 4}, {.stride = 2, .padding = 2}},
+      {"winograd", {2, 67, 18, 19}, {69, 67, 3, 3}, {.padding = 1, .activation_slope = 0.2}},
+      {"winograd_whole_tiles", {1, 64, 8, 64}, {64, 64, 3, 3}, {.padding = 1}},
   };
   for (const Geometry& g : geometries) {
     for (const Layout layout : {Layout::row_major, Layout::channels_last}) {
@@ -247,6 +250,7 @@ void add_bf16_weight_grad_cases(std::vector<OpCase>& rows) {
       {"3x2_s3x2", {1, 36, 11, 12}, {9, 36, 3, 2}, {.stride = {3, 2}, .padding = {2, 1}}},
       {"3x3_dilated_s4x3", {1, 5, 19, 23}, {3, 5, 3, 3}, {.stride = {4, 3}, .padding = 1, .dilation = {3, 2}}},
       {"4x4_s2", {1, 40, 20, 35}, {33, 40, 4, 4}, {.stride = 2, .padding = 2}},
+      {"winograd", {2, 67, 18, 19}, {69, 67, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
   };
   for (const Geometry& g : geometries) {
     rows.push_back({.name = str("conv2d/bf16_", g.name, "/weight_grad"),
