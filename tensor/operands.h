@@ -19,7 +19,7 @@ inline bool is_rounded(const Tensor& x, const Tensor& w) {
   return x.dtype() == DType::bf16 && w.defined() && w.dtype() == DType::f32;
 }
 inline Tensor rounded(const Tensor& x, const Tensor& w) {
-  Tensor result = Tensor::empty(w.shape(), x.dtype(), w.device(), weight_layout(w.device(), x.dtype(), x.layout()));
+  Tensor result = Tensor::empty(w.shape(), x.dtype(), w.device(), x.layout());
   kernels::copy.run(w.device(), w, result);
   return result;
 }

@@ -292,7 +292,11 @@ class WeightGrad {
             for (int64_t i = 0; i < kSide; ++i) total[i] += from[part * size + i];
           }
           T* to = dw + (first + o) * columns_ * s_.kh + kh * s_.kw;
-          for (int64_t i = 0; i < count; ++i) to[places[i]] = static_cast<T>(total[i]);
+          if (s_.kh * s_.kw == 1) {
+            for (int64_t i = 0; i < count; ++i) to[places[0] + i] = static_cast<T>(total[i]);
+          } else {
+            for (int64_t i = 0; i < count; ++i) to[places[i]] = static_cast<T>(total[i]);
+          }
         }
       }
     }

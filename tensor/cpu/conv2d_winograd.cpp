@@ -221,7 +221,8 @@ template <class T>
 // one output, u [36][row][channel]; in the input gradient the outputs (its rows), u [36][channel][Simd::rows].
 template <class T>
 RowsOfA<float> transform_filters(const Filtering<T>& f, int64_t row, int64_t rows, int64_t channel, int64_t count, float* u) {
-  const T *from = f.filters + row * f.row_step + channel * f.channel_step, *end = f.filters + f.rows * f.channels * 9;
+  const T *from = f.filters + row * f.row_step + channel * f.channel_step;
+  const T* end = f.filters + (f.rows - 1) * f.row_step + (f.channels - 1) * f.channel_step + 8 * f.tap_step + 1;
   const int64_t next = kTileRows * f.row_step;  // the next tile's, fetched meanwhile
   if (f.turned) {
     for (int64_t c = 0; c < count; ++c, from += f.channel_step) {
