@@ -91,25 +91,29 @@ struct MicroArgs {
   bool accumulate;  // c += instead of c =
 };
 
-// c[R][V vectors] (+)= sum over k of a[R][k] b[k][V vectors].
+// c[R][V vectors] (+)= sum over k of a[R][k] b[k][V vectors]. Rows of a are reached from every third one: an address is a register
+// and one or two steps, so that all of them fit the registers.
 template <class T, int R, int V>
 void micro_kernel(const MicroArgs<T>& args) {
   constexpr int lanes = Simd<T>::lanes;
   const int64_t row_step = args.a.row_step, k_step = args.a.k_step, ldc = args.ldc;
   Vec<T> sum[R][V] = {};
-  const T* a = args.a.data;
+  const T* a[(R + 2) / 3];
+  for (int r = 0; r < R; r += 3) a[r / 3] = args.a.data + r * row_step;
   const T* b_run = args.b;
   for (int64_t run = 0; run < args.runs; ++run, b_run += args.b_step) {
     const T* b = b_run;
-    for (int64_t k = 0; k < args.length; ++k, a += k_step, b += V * lanes) {
+    for (int64_t k = 0; k < args.length; ++k, b += V * lanes) {
       Vec<T> bv[V];
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) bv[v] = load(b + v * lanes);
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) sum[r][v] += a[r * row_step] * bv[v];
+        for (int v = 0; v < V; ++v) sum[r][v] += a[r / 3][r % 3 * row_step] * bv[v];
       }
+#pragma GCC unroll 8
+      for (int r = 0; r < R; r += 3) a[r / 3] += k_step;
     }
   }
   T* c = args.c;
