@@ -11,6 +11,7 @@ WALK = {
         ("implicit_gemm", "float32", "avx2", ALL, "the same in vectors of 8"),
         ("implicit_gemm", "float32", "avx512", ALL, "the same in vectors of 16"),
         ("winograd", "float32", None, ALL, "Winograd's F(4x4, 3x3): 36 multiplications for 144"),
+        ("winograd", "bf16", None, ALL, "the same, bf16 in memory and f32 in registers"),
         ("bf16_blocks", "bf16", "avx512_bf16", ALL, "bf16, blocks of 32x32 sums, by vectors of pairs"),
         ("bf16_blocks", "bf16", "amx", ALL, "the same blocks in tiles"),
     ]),

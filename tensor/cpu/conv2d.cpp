@@ -9,13 +9,16 @@ namespace asap::cpu {
 namespace {
 
 constexpr Takes kBf16{.strided = true, .bf16 = true};
+constexpr const char* kBlocks = "bf16_blocks";  // which runs where it pays, elsewhere by force alone
 
 }  // namespace
 
 void register_conv2d() {
   auto& forward = kernels::conv2d_forward;
-  forward.add(Device::cpu, "bf16_blocks", conv2d_forward_bf16_blocks,
-              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_bf16_blocks(x, w, p, y, w.size(0)); },
+  forward.add(Device::cpu, kBlocks, conv2d_forward_bf16_blocks,
+              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) {
+                return takes_bf16_blocks(x, w, p, y) && (bf16_blocks_pay(x, w, p, y, w.size(0)) || kernels::conv2d_forward.forced() == kBlocks);
+              },
               kBf16);
   forward.add(Device::cpu, "winograd", conv2d_forward_winograd,
               [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_winograd(x, w, p, y); },
@@ -23,8 +26,10 @@ void register_conv2d() {
   forward.add(Device::cpu, "implicit_gemm", conv2d_forward_implicit_gemm);
 
   auto& input_grad = kernels::conv2d_input_grad;
-  input_grad.add(Device::cpu, "bf16_blocks", conv2d_input_grad_bf16_blocks,
-                 [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_bf16_blocks(dx, w, p, dy, w.size(1)); },
+  input_grad.add(Device::cpu, kBlocks, conv2d_input_grad_bf16_blocks,
+                 [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
+                   return takes_bf16_blocks(dx, w, p, dy) && (bf16_blocks_pay(dx, w, p, dy, w.size(1)) || kernels::conv2d_input_grad.forced() == kBlocks);
+                 },
                  kBf16);
   input_grad.add(Device::cpu, "winograd", conv2d_input_grad_winograd,
                  [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_winograd(dx, w, p, dy); },
@@ -32,12 +37,11 @@ void register_conv2d() {
   input_grad.add(Device::cpu, "implicit_gemm", conv2d_input_grad_implicit_gemm);
 
   auto& weight_grad = kernels::conv2d_weight_grad;
-  // Without instructions for bf16, f32 copies are faster: then it runs only where it is forced.
   weight_grad.add(
-      Device::cpu, "bf16_blocks", conv2d_weight_grad_bf16_blocks,
+      Device::cpu, kBlocks, conv2d_weight_grad_bf16_blocks,
       [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
-        const bool fastest = has_bf16_products() && !winograd_pays(conv2d_sizes(x, dw, p, dy), p, DType::bf16);
-        return takes_weight_grad_bf16_blocks(x, dy, p, dw) && (fastest || kernels::conv2d_weight_grad.forced() == "bf16_blocks");
+        const bool pays = has_bf16_products() && !winograd_pays(conv2d_sizes(x, dw, p, dy), p, DType::bf16);
+        return takes_weight_grad_bf16_blocks(x, dy, p, dw) && (pays || kernels::conv2d_weight_grad.forced() == kBlocks);
       },
       {.bf16 = true});
   weight_grad.add(

@@ -274,12 +274,14 @@ Phase phase_of(const Tensor& w, const Conv2dSizes& s, const Conv2dParams& p, int
 
 }  // namespace
 
-bool takes_bf16_blocks(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y, int64_t outputs) {
+bool takes_bf16_blocks(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
   const auto is_bf16 = [](const Tensor& t) { return t.dtype() == DType::bf16; };
-  const bool takes = p.groups == 1 && is_bf16(x) && is_bf16(w) && is_bf16(y) && x.is_contiguous() &&
-                     y.is_contiguous() && (w.is_contiguous() || w.is_channels_last());
-  return takes && !winograd_pays(conv2d_sizes(x, w, p, y), p, DType::bf16) &&
-         (has_bf16_products() || 2 * outputs >= kProductRows);
+  return p.groups == 1 && is_bf16(x) && is_bf16(w) && is_bf16(y) && x.is_contiguous() && y.is_contiguous() &&
+         (w.is_contiguous() || w.is_channels_last());
+}
+
+bool bf16_blocks_pay(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y, int64_t outputs) {
+  return !winograd_pays(conv2d_sizes(x, w, p, y), p, DType::bf16) && (has_bf16_products() || 2 * outputs >= kProductRows);
 }
 
 void conv2d_forward_bf16_blocks(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p,
