@@ -3,7 +3,7 @@
 // what bf16_product reads as B and what its sums become as they are stored. W^T is A: weights of many neighbouring tiles are
 // read from phi at once, where they lie beside each other, and put into blocks of 32 outputs x 32 inputs.
 // The MLP's own input is made, though most of it is zeros: one-hot rows are a compare each, and 32 inputs more or less cost a
-// product in bf16 next to nothing. Next: tile_mlp_bf16.cpp, tile_mlp_bf16_backward.cpp.
+// product in bf16 next to nothing. Next: tile_mlp_bf16_avx512.h, tile_mlp_bf16.cpp, tile_mlp_bf16_backward.cpp.
 #if defined(ASAP_TENSOR_CPU_TILE_MLP_BF16_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef ASAP_TENSOR_CPU_TILE_MLP_BF16_H
 #undef ASAP_TENSOR_CPU_TILE_MLP_BF16_H
@@ -20,6 +20,7 @@
 #include "tensor/cpu/bf16_product.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/tile_mlp.h"
+#include "tensor/cpu/tile_mlp_bf16_avx512.h"
 #include "tensor/cpu/transpose.h"
 #include "tensor/cpu/vector_math.h"
 #include "tensor/cpu/workspace.h"
@@ -105,7 +106,10 @@ class Zeroed : public Workspace<T> {
 class PackedTiles {
  public:
   explicit PackedTiles(const BlockedSizes& sizes)
-      : sizes_(sizes), weights_(sizes.group * sizes.packed), biases_(sizes.group * sizes.biases) {}
+      : sizes_(sizes),
+        stride_(sizes.packed + kSide),
+        weights_(sizes.group * stride_),
+        biases_(sizes.group * sizes.biases) {}
 
   // phi: the first tile's first number.
   void read(const bf16* phi, int64_t count) {
@@ -122,7 +126,7 @@ class PackedTiles {
     }
   }
   const bf16* weights(int64_t t, const BlockedLayer& layer) const {
-    return weights_.data() + t * sizes_.packed + layer.in_packed;
+    return weights_.data() + t * stride_ + layer.in_packed;
   }
   const float* biases(int64_t t, const BlockedLayer& layer) const {
     return biases_.data() + t * sizes_.biases + layer.in_biases;
@@ -134,12 +138,16 @@ class PackedTiles {
     const int64_t cells = sizes_.cells();
     for (int64_t o = 0; o < layer.out; ++o) {
       const int64_t block = o / kSide * layer.in_blocks + i / kSide;
-      transpose(phi + (layer.weight + layer.input(i) * layer.out + o) * cells, layer.out * cells, rows, count,
-                weights_.data() + layer.in_packed + block * kBlock + o % kSide * kSide + i % kSide, sizes_.packed);
+      const bf16* from = phi + (layer.weight + layer.input(i) * layer.out + o) * cells;
+      constexpr int64_t kAhead = 8;  // outputs: a line of each is too little for the processor to expect the next
+      for (int64_t r = 0; r < rows; ++r) __builtin_prefetch(from + (r * layer.out + kAhead) * cells);
+      transpose(from, layer.out * cells, rows, count,
+                weights_.data() + layer.in_packed + block * kBlock + o % kSide * kSide + i % kSide, stride_);
     }
   }
 
   const BlockedSizes& sizes_;
+  const int64_t stride_;  // from tile to tile: at whole KiB they would all lie in the same few sets of the cache
   Zeroed<bf16> weights_;
   Zeroed<float> biases_;
 };
@@ -210,8 +218,12 @@ class StripInput {
     const T* from = x_.data<T>() + n * sizes_.channels * sizes_.plane();
     sizes_.for_runs(cell, strip, [&](int64_t start, int64_t at) {
       for (int64_t c = 0; c < sizes_.channels; ++c) {
+        const T* numbers = from + c * sizes_.plane() + at;
         bf16* to = row(rows, sizes_.classes + c, start);
-        for (int64_t i = 0; i < sizes_.run; ++i) to[i] = bf16(static_cast<float>(from[c * sizes_.plane() + at + i]));
+        for (int64_t i = 0; i < sizes_.run; ++i) to[i] = bf16(static_cast<float>(numbers[i]));
+        // Too short and too far apart for the processor to expect: the strip below.
+        const auto* below = reinterpret_cast<const char*>(numbers + sizes_.columns / sizes_.tile * sizes_.width);
+        for (int64_t i = 0; i < sizes_.run * static_cast<int64_t>(sizeof(T)); i += 64) __builtin_prefetch(below + i);
       }
     });
   }
@@ -258,20 +270,23 @@ HWY_INLINE void store_hidden(const float* sums, const float* bias, float slope, 
 }
 
 // sums [32][32], rows ldc apart, (+)= A B with A [steps][32][32] and B rows of pairs, row_step apart.
-HWY_INLINE void multiply(const bf16* a, int64_t steps, const bf16* pairs, int64_t row_step, float* sums,
-                         int64_t ldc = kSide, bool accumulate = false) {
+HWY_INLINE Bf16Product product(const bf16* a, int64_t steps, const bf16* pairs, int64_t row_step, float* sums,
+                               int64_t ldc = kSide, bool accumulate = false) {
   static constexpr int64_t kNoOffset = 0;
   const auto* b = reinterpret_cast<const bf16_pair*>(pairs);
-  bf16_product({.runs = 1,
-                .steps = steps,
-                .a = a,
-                .offsets = &kNoOffset,
-                .b = {b, b + kTileColumns},
-                .row_step = row_step,
-                .c = sums,
-                .ldc = ldc,
-                .accumulate = accumulate});
+  return {.runs = 1,
+          .steps = steps,
+          .a = a,
+          .offsets = &kNoOffset,
+          .b = {b, b + kTileColumns},
+          .row_step = row_step,
+          .c = sums,
+          .ldc = ldc,
+          .accumulate = accumulate};
 }
+
+// Whether blocks of sums need not go through memory (tile_mlp_bf16_avx512.h).
+HWY_INLINE bool sums_stay_in_registers() { return isa() == Isa::avx512_bf16; }
 
 // A hidden layer of a strip, from pairs to pairs; rows: undefined unless kRows.
 template <bool kRows>
@@ -280,9 +295,18 @@ HWY_INLINE void run_hidden(const BlockedLayer& layer, const bf16* weights, const
   alignas(64) float sums[kBlock];
   for (int64_t o = 0; o < layer.out_blocks; ++o) {
     for (int64_t at = 0; at < columns; at += kSide) {
-      multiply(weights + o * layer.in_blocks * kBlock, layer.in_blocks, z + 2 * at, columns, sums);
-      bf16* block = kRows ? rows + (o * columns + at) * kSide : nullptr;
-      store_hidden<kRows>(sums, biases + o * kSide, slope, columns, next + (o * kSide / 2 * columns + at) * 2, block);
+      const Bf16Product block = product(weights + o * layer.in_blocks * kBlock, layer.in_blocks, z + 2 * at, columns, sums);
+      const float* bias = biases + o * kSide;
+      bf16* pairs = next + (o * kSide / 2 * columns + at) * 2;
+      bf16* block_rows = kRows ? rows + (o * columns + at) * kSide : nullptr;
+      if constexpr (HWY_TARGET == HWY_AVX3) {
+        if (sums_stay_in_registers()) {
+          hidden_block_avx512(block, bias, slope, columns, pairs, block_rows);
+          continue;
+        }
+      }
+      bf16_product(block);
+      store_hidden<kRows>(sums, bias, slope, columns, pairs, block_rows);
     }
   }
 }

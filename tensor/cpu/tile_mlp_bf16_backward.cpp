@@ -18,15 +18,15 @@ namespace {
 inline constexpr int64_t kParts = 16;  // sums side by side of a bias's gradient
 
 // Gradients of a block's sums, [32 channels][32 pixels], each times 1, or slope where the layer's output was not positive
-// (`z`, rows of pairs; nullptr: all times 1): as rows of pairs of channels, as rows of pairs of pixels, `channels` apart, and
-// added to the gradients of the biases, [32][kParts].
-HWY_INLINE void store_gradient(const float* sums, const bf16* z, float slope, int64_t columns, int64_t channels,
-                               bf16* pairs, bf16* pixel_pairs, float* dbias) {
-  alignas(64) Half rows[kBlock];
+// (`z`, rows of pairs; nullptr: all times 1): as rows of pairs of channels, as a block of rows, and added to the gradients of
+// the biases, [32][kParts].
+HWY_INLINE void store_gradient(const float* sums, const bf16* z, float slope, int64_t columns, bf16* pairs, bf16* rows,
+                               float* dbias) {
   alignas(64) float values[2 * kSide];
   for (int64_t r = 0; r < kSide; r += 2) {
     const float *even = sums + r * kSide, *odd = even + kSide;
     Pair* to = reinterpret_cast<Pair*>(pairs) + r / 2 * columns;
+    Half* row = reinterpret_cast<Half*>(rows + r * kSide);
     const Pair* from = z ? reinterpret_cast<const Pair*>(z) + r / 2 * columns : nullptr;
     float *u = values, *v = values + kSide;
     if (from) {
@@ -42,14 +42,15 @@ HWY_INLINE void store_gradient(const float* sums, const bf16* z, float slope, in
     for (int64_t j = 0; j < kSide; ++j) {
       const uint32_t low = rounded(u[j]) >> 16, high = rounded(v[j]) & 0xFFFF0000u;
       to[j] = low | high;
-      rows[r * kSide + j] = static_cast<uint16_t>(low);
-      rows[(r + 1) * kSide + j] = static_cast<uint16_t>(high >> 16);
+      row[j] = static_cast<uint16_t>(low);
+      row[kSide + j] = static_cast<uint16_t>(high >> 16);
     }
-    for (int64_t j = 0; j < kParts; ++j) dbias[r * kParts + j] += u[j] + u[kParts + j];
-    for (int64_t j = 0; j < kParts; ++j) dbias[(r + 1) * kParts + j] += v[j] + v[kParts + j];
+    float* parts = dbias + r * kParts;
+    ASAP_INDEPENDENT
+    for (int64_t j = 0; j < kParts; ++j) parts[j] += u[j] + u[kParts + j];
+    ASAP_INDEPENDENT
+    for (int64_t j = 0; j < kParts; ++j) parts[kParts + j] += v[j] + v[kParts + j];
   }
-  transpose(reinterpret_cast<const uint32_t*>(rows), kSide / 2, kSide, kSide / 2,
-            reinterpret_cast<uint32_t*>(pixel_pairs), channels);
 }
 
 class TileBackward {
@@ -141,17 +142,22 @@ class TileBackward {
         std::fill_n(sums, kBlock, 0.0f);
         for (int64_t r = 0; r < outputs; ++r)
           std::copy_n(z + (block * kSide + r) * columns + at, kSide, sums + r * kSide);
-        keep(sums, nullptr, layer, block, at);
+        keep(layer, block, at, [&](bf16* pairs, bf16* rows, float* dbias) {
+          store_gradient(sums, nullptr, slope_, columns, pairs, rows, dbias);
+        });
       }
     }
   }
 
-  // A block of gradients of a layer's sums, in both forms.
-  void keep(const float* sums, const bf16* z, const BlockedLayer& layer, int64_t block, int64_t at) {
+  // A block of gradients of a layer's sums, in both forms: store(pairs, rows, dbias) is store_gradient.
+  template <class Store>
+  void keep(const BlockedLayer& layer, int64_t block, int64_t at, const Store& store) {
     const int64_t columns = sizes_.columns, channels = layer.out_blocks * kSide;
-    store_gradient(sums, z, slope_, columns, channels, gradients_.data() + (block * kSide / 2 * columns + at) * 2,
-                   pixel_pairs_.data() + (at / 2 * channels + block * kSide) * 2,
-                   dbiases_.data() + (layer.in_biases + block * kSide) * kParts);
+    alignas(64) uint32_t rows[kBlock / 2];
+    store(gradients_.data() + (block * kSide / 2 * columns + at) * 2, reinterpret_cast<bf16*>(rows),
+          dbiases_.data() + (layer.in_biases + block * kSide) * kParts);
+    transpose(rows, kSide / 2, kSide, kSide / 2,
+              reinterpret_cast<uint32_t*>(pixel_pairs_.data()) + at / 2 * channels + block * kSide, channels);
   }
 
   // The tile's gradient of W, [inputs][outputs], of a layer with these inputs.
@@ -160,8 +166,8 @@ class TileBackward {
     float* dw = dweights_.data() + layer.in_packed;
     for (int64_t i = 0; i < layer.in_blocks; ++i) {
       for (int64_t o = 0; o < out; o += kSide) {
-        multiply(rows + i * kSide * columns, columns / kSide, pixel_pairs_.data() + 2 * o, out,
-                 dw + i * kSide * out + o, out, accumulate);
+        bf16_product(product(rows + i * kSide * columns, columns / kSide, pixel_pairs_.data() + 2 * o, out,
+                             dw + i * kSide * out + o, out, accumulate));
       }
     }
   }
@@ -173,14 +179,22 @@ class TileBackward {
     std::swap(gradients_, gradients_above_);
     for (int64_t i = 0; i < layer.in_blocks; ++i) {
       for (int64_t at = 0; at < columns; at += kSide) {
-        input_sums(layer, i, at, gradients_above_, sums);
-        keep(sums, z + (i * kSide / 2 * columns + at) * 2, below, i, at);
+        const Bf16Product product = input_product(layer, i, at, gradients_above_, sums);
+        const bf16* inputs = z + (i * kSide / 2 * columns + at) * 2;
+        keep(below, i, at, [&](bf16* pairs, bf16* rows, float* dbias) {
+          if constexpr (HWY_TARGET == HWY_AVX3) {
+            if (sums_stay_in_registers())
+              return gradient_block_avx512(product, inputs, slope_, columns, pairs, rows, dbias);
+          }
+          bf16_product(product);
+          store_gradient(sums, inputs, slope_, columns, pairs, rows, dbias);
+        });
       }
     }
   }
-  void input_sums(const BlockedLayer& layer, int64_t block, int64_t at, const Workspace<bf16>& dz, float* sums) const {
-    multiply(transposed_.data() + layer.in_packed + block * layer.out_blocks * kBlock, layer.out_blocks,
-             dz.data() + 2 * at, sizes_.columns, sums);
+  Bf16Product input_product(const BlockedLayer& layer, int64_t block, int64_t at, const Workspace<bf16>& dz, float* sums) const {
+    return product(transposed_.data() + layer.in_packed + block * layer.out_blocks * kBlock, layer.out_blocks,
+                   dz.data() + 2 * at, sizes_.columns, sums);
   }
 
   template <class T>
@@ -190,7 +204,7 @@ class TileBackward {
     const int64_t first = sizes_.classes, end = first + sizes_.channels;  // of the inputs that are x's
     for (int64_t block = first / kSide; block < ceil_div(end, kSide); ++block) {
       for (int64_t at = 0; at < sizes_.columns; at += kSide) {
-        input_sums(sizes_.blocked[0], block, at, gradients_, sums);
+        bf16_product(input_product(sizes_.blocked[0], block, at, gradients_, sums));
         sizes_.for_runs(cell, strip, [&](int64_t start, int64_t pixel) {
           if (start / kSide != at / kSide) return;
           for (int64_t i = std::max(first, block * kSide); i < std::min(end, (block + 1) * kSide); ++i) {
