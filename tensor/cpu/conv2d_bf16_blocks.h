@@ -5,6 +5,7 @@
 #include <span>
 
 #include "tensor/cpu/bf16_product.h"
+#include "tensor/cpu/workspace.h"
 #include "tensor/kernels.h"
 
 namespace asap::cpu::blocks {
@@ -29,7 +30,11 @@ struct Stage {
 
   int64_t depth() const { return channels * (folded.empty() ? 1 : static_cast<int64_t>(folded.size())); }
   int64_t phase_size() const { return rows * pitch; }
-  int64_t pair_size() const { return phase_size() * (folded.empty() ? stride.h * stride.w : 1); }
+  // An odd number of cache lines: otherwise the pairs of a step would fall into few sets of the first cache.
+  int64_t pair_size() const {
+    constexpr int64_t kLine = 64 / sizeof(bf16_pair);
+    return (ceil_div(phase_size() * (folded.empty() ? stride.h * stride.w : 1), kLine) | 1) * kLine;
+  }
 };
 // Pairs [begin, end) of channels; zeros beyond the last channel.
 void stage_pairs(const Stage&, int64_t begin, int64_t end, bf16_pair* to);
