@@ -27,6 +27,7 @@ struct Case {
   int64_t right;                 // where columns 16..31 begin
   int64_t row_step, ldc;
   bool accumulate;
+  int64_t last_pairs = kProductDepth / 2;  // behind them A is zero
 };
 
 const std::vector<Case> kCases{
@@ -41,6 +42,8 @@ const std::vector<Case> kCases{
     {"taps, accumulate, halves in two rows of pixels", 2, {5, 7, 44, 46}, 39, 139, 33, true},
     {"runs backwards", 4, {300, 7, 0}, 19, 23, 32, true},
     {"deep", 40, {0, 11}, 16, 32, 32, false},
+    {"one pair in the last step", 2, {0, 5, 44}, 16, 37, 32, true, 1},
+    {"a step of nine pairs", 1, {0, 3}, 16, 32, 32, false, 9},
 };
 
 constexpr float kUntouched = 12345.0f;  // between the rows of sums
@@ -70,6 +73,7 @@ struct Problem {
     const auto misaligned = reinterpret_cast<uintptr_t>(a_memory.data()) % 64;
     product = {.runs = runs,
                .steps = test.steps,
+               .last_pairs = test.last_pairs,
                .a = a_memory.data() + (64 - misaligned) % 64 / sizeof(bf16),
                .offsets = test.offsets.data(),
                .b = {b.data(), b.data() + test.right},
@@ -77,6 +81,12 @@ struct Problem {
                .c = c.data(),
                .ldc = test.ldc,
                .accumulate = test.accumulate};
+    for (int64_t run = 0; run < runs; ++run) {
+      bf16* last = a_memory.data() + (product.a - a_memory.data()) + ((run + 1) * test.steps - 1) * kProductRows * kProductDepth;
+      for (int64_t r = 0; r < kProductRows; ++r) {
+        std::fill(last + r * kProductDepth + 2 * test.last_pairs, last + (r + 1) * kProductDepth, bf16());
+      }
+    }
     for (int64_t r = 0; r < kProductRows; ++r) {
       for (int64_t j = 0; j < kProductColumns; ++j) expect(r, j);
     }

@@ -29,6 +29,7 @@ typedef uint32_t Pair __attribute__((may_alias));
 // zeros or other finite numbers, B's must be readable.
 struct Bf16Product {
   int64_t runs = 1, steps = 0;  // k is walked as `runs` runs (a convolution's taps) of `steps` steps of 32
+  int64_t last_pairs = kProductDepth / 2;  // of a run's last step; those behind are zeros of A, which a form may skip
   const bf16* a = nullptr;      // [runs][steps][32 rows][32 of k], without gaps; 64-byte aligned
   // Of B, a run begins `offsets[run]` pairs behind b[half]; there, row of pairs i (16 a step) begins i*row_step pairs on.
   const int64_t* offsets = nullptr;

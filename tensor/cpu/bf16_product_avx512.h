@@ -34,7 +34,8 @@ ASAP_AVX512_INLINE void product_of_rows(const Bf16Product& p, int first, const S
     const bf16_pair* left = p.b[0] + p.offsets[run];
     const bf16_pair* right = p.b[1] + p.offsets[run];
     for (int64_t step = 0; step < p.steps; ++step, a += kProductRows * kProductDepth) {
-      for (int64_t i = 0; i < kProductDepth / 2; ++i, left += p.row_step, right += p.row_step) {
+      const int64_t pairs = step + 1 < p.steps ? kProductDepth / 2 : p.last_pairs;
+      for (int64_t i = 0; i < pairs; ++i, left += p.row_step, right += p.row_step) {
         const auto b0 = reinterpret_cast<__m512bh>(_mm512_loadu_si512(left));
         const auto b1 = reinterpret_cast<__m512bh>(_mm512_loadu_si512(right));
 #pragma GCC unroll 11

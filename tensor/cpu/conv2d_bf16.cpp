@@ -115,6 +115,7 @@ class BlockedSums {
     lines_ = up_to_half((height_ - 1) * stage_.columns + width_) < height_ * up_to_half(width_);
     stage_.pitch = lines_ ? stage_.columns : up_to_half(width_) + span_.w;
     steps_ = steps_of(stage_.depth());
+    last_pairs_ = ceil_div(stage_.depth() - (steps_ - 1) * kProductDepth, 2);
     plan_strips();
   }
 
@@ -221,6 +222,7 @@ class BlockedSums {
           if (taps > 0) {
             bf16_product({.runs = taps,
                           .steps = steps,
+                          .last_pairs = step + steps == steps_ ? last_pairs_ : kPairs,
                           .a = panel.data(),
                           .offsets = offsets.data(),
                           .b = {b + halves.place(block, 0), b + halves.place(block, 1)},
@@ -240,7 +242,7 @@ class BlockedSums {
   Shift low_{}, span_{};            // the smallest tap; how far taps reach from there, in outputs
   Stage stage_;
   bool lines_ = false;
-  int64_t steps_ = 0, strips_ = 0, strip_rows_ = 0;  // of a picture, in outputs
+  int64_t steps_ = 0, last_pairs_ = 0, strips_ = 0, strip_rows_ = 0;  // of a picture, in outputs
   bool split_outputs_ = false;
 };
 
