@@ -110,6 +110,9 @@ std::vector<OpCase> medium_cases() {
       {"blocks_3x3_s2", {1, 36, 33, 35}, {21, 36, 3, 3}, {.stride = 2, .padding = 1}},
       {"blocks_4x4_s2", {2, 19, 33, 31}, {37, 19, 4, 4}, {.stride = 2, .padding = 2}},
       {"blocks_4x4_s1", {1, 20, 14, 15}, {17, 20, 4, 4}, {.padding = 2}},
+      {"blocks_4x4_s1_wide", {2, 67, 15, 17}, {69, 67, 4, 4}, {.padding = 2}},
+      {"blocks_4x4_s1_wide_p0", {1, 130, 13, 20}, {64, 130, 4, 4}, {.padding = {0, 3}}},
+      {"blocks_4x4_s1_wide_whole_tiles", {1, 64, 10, 49}, {64, 64, 4, 4}, {.padding = 1}},
       {"blocks_rgb", {1, 3, 40, 37}, {33, 3, 3, 3}, {.padding = 1}},
       {"blocks_one_output", {1, 40, 17, 18}, {1, 40, 4, 4}, {.padding = 2}},
       {"blocks_deep_1x1", {1, 301, 19, 23}, {19, 301, 1, 1}},
@@ -129,6 +132,7 @@ std::vector<OpCase> medium_cases() {
       {"blocks_reflect", {1, 69, 19, 23}, {67, 69, 3, 3}, {.padding = 1, .pad_mode = kReflect}, 3e-6},  // Winograd: 2.38e-6 measured
       {"blocks_reflect_even", {1, 64, 16, 16}, {64, 64, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
       {"blocks_reflect_p2", {1, 65, 9, 10}, {66, 65, 3, 3}, {.padding = 2, .pad_mode = kReflect}, 3e-6},  // Winograd without FMA: 2.05e-6 measured
+      {"blocks_reflect_4x4_s1", {2, 65, 11, 9}, {66, 65, 4, 4}, {.padding = 2, .pad_mode = kReflect}},
       {"blocks_reflect_s2", {1, 36, 33, 35}, {21, 36, 3, 3}, {.stride = 2, .padding = 1, .pad_mode = kReflect}},
       {"blocks_reflect_groups", {2, 38, 15, 17}, {34, 19, 3, 3}, {.padding = 1, .groups = 2, .pad_mode = kReflect}},
       {"blocks_replicate", {2, 69, 18, 18}, {67, 69, 3, 3}, {.padding = 1, .pad_mode = kReplicate}},
@@ -173,6 +177,8 @@ void add_bf16_cases(std::vector<OpCase>& rows) {
       {"4x4_s2_shared", {1, 290, 6, 7}, {64, 290, 4, 4}, {.stride = 2, .padding = 2}},
       {"winograd", {2, 67, 18, 19}, {69, 67, 3, 3}, {.padding = 1, .activation_slope = 0.2}},
       {"winograd_whole_tiles", {1, 64, 8, 64}, {64, 64, 3, 3}, {.padding = 1}},
+      {"winograd_4x4", {2, 67, 10, 17}, {69, 67, 4, 4}, {.padding = 2, .activation_slope = 0.2}},
+      {"winograd_4x4_whole_tiles", {1, 64, 7, 49}, {64, 64, 4, 4}, {.padding = 1}},
   };
   for (const Geometry& g : geometries) {
     for (const Layout layout : {Layout::row_major, Layout::channels_last}) {
@@ -251,6 +257,7 @@ void add_bf16_weight_grad_cases(std::vector<OpCase>& rows) {
       {"3x3_dilated_s4x3", {1, 5, 19, 23}, {3, 5, 3, 3}, {.stride = {4, 3}, .padding = 1, .dilation = {3, 2}}},
       {"4x4_s2", {1, 40, 20, 35}, {33, 40, 4, 4}, {.stride = 2, .padding = 2}},
       {"winograd", {2, 67, 18, 19}, {69, 67, 3, 3}, {.padding = 1, .pad_mode = kReflect}},
+      {"winograd_4x4", {2, 67, 10, 17}, {69, 67, 4, 4}, {.padding = 2, .pad_mode = kReflect}},
   };
   for (const Geometry& g : geometries) {
     rows.push_back({.name = str("conv2d/bf16_", g.name, "/weight_grad"),

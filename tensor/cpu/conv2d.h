@@ -67,7 +67,7 @@ void conv2d_forward_implicit_gemm(const Tensor& x, const Tensor& w, const Tensor
 void conv2d_input_grad_implicit_gemm(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_implicit_gemm(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
-// Where 3x3, stride and dilation 1, one group have enough channels to be worth the transforms.
+// Where 3x3 or 4x4, stride and dilation 1, one group have enough channels to be worth the transforms.
 bool winograd_pays(const Conv2dSizes&, const Conv2dParams&, DType);
 // And all is f32, or x, w and y are bf16; pictures row-major, weights row-major or channels-last.
 bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams&, const Tensor& y);

@@ -1,6 +1,6 @@
-// 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3), forward and input gradient (which is the same convolution of dy
-// with the filters turned and their roles exchanged). The 36 elementwise products, summed over channels, are 36 matrix
-// products [rows, channels] x [channels, tiles]. Sums are f32; what is read and written may be bf16.
+// 3x3 or 4x4 convolution of stride 1 by Winograd's F(4x4, 3x3) or F(3x3, 4x4), forward and input gradient (which is the
+// same convolution of dy with the filters turned and their roles exchanged). The 36 elementwise products, summed over
+// channels, are 36 matrix products [rows, channels] x [channels, tiles]. Sums are f32; what is read and written may be bf16.
 // Order of work: transform the picture, kGroupPanels panels of tiles at a time, into `v`; then, for a block of input channels
 // and at most kTileRows output channels at a time, transform the filters into `u` and multiply; at last transform back.
 // Next: conv2d_winograd.h for the mathematics.
@@ -29,10 +29,12 @@ constexpr int64_t kLanes = Simd<float>::lanes;
 using V = Vec<float>;
 
 // y [n][rows][oh][ow] = sum over channels of x [n][channels][h][w], whose pixel (0,0) lies at output (pad.h, pad.w), with
-// the filter of each (row, channel): 9 weights `tap_step` apart at filters + row*row_step + channel*channel_step, backwards if
-// `turned`.
-template <class T>
+// the filter of each (row, channel): side*side weights `tap_step` apart at filters + row*row_step + channel*channel_step,
+// backwards if `turned`.
+template <class T, int side>
 struct Filtering {
+  static constexpr int kTile = winograd::kTile<side>;
+
   int64_t n, rows, channels;
   int64_t h, w, oh, ow;
   Size2 padding;
@@ -43,34 +45,35 @@ struct Filtering {
   T* y;
   PadMode pad_mode = PadMode::zero;
   Epilogue<float> epilogue = {};
-  int64_t width = kWidth;  // tiles of a panel: kWidth, or kLanes where that wastes less
+  int64_t depth = 0;  // channels multiplied at a time
 
-  int64_t depth = 0;       // channels multiplied at a time
+  int64_t tiles_h() const { return ceil_div(oh, kTile); }
+  int64_t tiles_w() const { return ceil_div(ow, kTile); }
+  int64_t tiles() const { return n * tiles_h() * tiles_w(); }
+  // Tiles of a panel: kWidth, or kLanes where the last ones need no more.
+  int64_t width(int64_t panel) const { return tiles() - panel * kWidth <= kLanes ? kLanes : kWidth; }
 
   // Elements from one product to the next in v and u. A vector or two more than needed: with a power of two, all 36 would
   // fall into one set of the L1 cache.
-  int64_t v_step() const { return (channels + 1) * width; }
+  int64_t v_step(int64_t panel) const { return (channels + 1) * width(panel); }
   int64_t u_step() const { return (depth + 2) * Simd<float>::rows; }
-
-  int64_t tiles_w() const { return ceil_div(ow, kTile); }
-  int64_t tiles() const { return ceil_div(oh, kTile) * tiles_w(); }  // of one image
-  int64_t panels_per_image() const { return ceil_div(tiles(), width); }
 };
 
 // Neighbouring tiles in one row of tiles.
 struct Segment {
-  int64_t row, column, count;
+  int64_t image, row, column, count;
 };
 // The longest segment from tile t on, ending before `end`.
-template <class T>
-Segment segment_at(const Filtering<T>& f, int64_t t, int64_t end) {
-  const int64_t column = t % f.tiles_w();
-  return {t / f.tiles_w(), column, std::min({f.tiles_w() - column, f.tiles() - t, end - t})};
+template <class F>
+Segment segment_at(const F& f, int64_t t, int64_t end) {
+  const int64_t column = t % f.tiles_w(), row = t / f.tiles_w();
+  return {row / f.tiles_h(), row % f.tiles_h(), column, std::min(f.tiles_w() - column, end - t)};
 }
-// Cuts tiles [begin, end) of an image into segments; visit(segment, its place after begin).
-template <class T, class F>
-void for_each_segment(const Filtering<T>& f, int64_t begin, int64_t end, const F& visit) {
-  for (int64_t t = begin; t < std::min(end, f.tiles());) {
+// Cuts `count` tiles from `begin` on, as far as there are, into segments; visit(segment, its place after begin).
+template <class F, class Visit>
+void for_each_segment(const F& f, int64_t begin, int64_t count, const Visit& visit) {
+  const int64_t end = std::min(begin + count, f.tiles());
+  for (int64_t t = begin; t < end;) {
     const Segment s = segment_at(f, t, end);
     visit(s, t - begin);
     t += s.count;
@@ -82,29 +85,28 @@ void for_each_segment(const Filtering<T>& f, int64_t begin, int64_t end, const F
 // pieces[i][j][tile] = pixel (i,j) of each 6x6 piece of one channel of a panel. Room for one vector too many.
 using Pieces = float[kPoints][kPoints][kWidth + kLanes];
 
-// The six columns of `count` overlapping pieces, 4 pixels apart, from one row of pixels; reads and writes whole vectors.
+// The six columns of `count` overlapping pieces, `tile` pixels apart, from one row of pixels; reads and writes whole vectors.
+template <int tile>
 void split_row(const float* row, int64_t count, float* to, int64_t column_step) {
-  for (int64_t t = 0; t < count; t += kLanes, row += kTile * kLanes, to += kLanes) {
-    const V p0 = load(row), p1 = load(row + kLanes), p2 = load(row + 2 * kLanes), p3 = load(row + 3 * kLanes);
-    const V e0 = every_second<float, 0>(p0, p1), e1 = every_second<float, 0>(p2, p3);
-    const V o0 = every_second<float, 1>(p0, p1), o1 = every_second<float, 1>(p2, p3);
-    store<float>(to, every_second<float, 0>(e0, e1));
-    store<float>(to + column_step, every_second<float, 0>(o0, o1));
-    store<float>(to + 2 * column_step, every_second<float, 1>(e0, e1));
-    store<float>(to + 3 * column_step, every_second<float, 1>(o0, o1));
-    const float* next = row + kTile;  // columns 4 and 5 are the next piece's 0 and 1
-    const V q0 = load(next), q1 = load(next + kLanes), q2 = load(next + 2 * kLanes), q3 = load(next + 3 * kLanes);
-    store<float>(to + 4 * column_step, every_second<float, 0>(every_second<float, 0>(q0, q1), every_second<float, 0>(q2, q3)));
-    store<float>(to + 5 * column_step, every_second<float, 0>(every_second<float, 1>(q0, q1), every_second<float, 1>(q2, q3)));
+  for (int64_t t = 0; t < count; t += kLanes, row += tile * kLanes, to += kLanes) {
+    V here[tile], next[tile], columns[tile];
+    for (int i = 0; i < tile; ++i) here[i] = load(row + i * kLanes);
+    for (int i = 0; i < tile; ++i) next[i] = load(row + tile + i * kLanes);  // whose first columns are this one's last
+    split(here, columns);
+    for (int i = 0; i < tile; ++i) store<float>(to + i * column_step, columns[i]);
+    split(next, columns);
+    for (int i = tile; i < kPoints; ++i) store<float>(to + i * column_step, columns[i - tile]);
   }
 }
 
 // Where numbers are f32, rows in the picture are cut as they lie; others are copied first.
-template <class T>
-void cut_pieces(const Filtering<T>& f, const T* plane, int64_t first, Pieces& pieces) {
+template <class T, int side>
+void cut_pieces(const Filtering<T, side>& f, int64_t panel, int64_t channel, Pieces& pieces) {
+  constexpr int kTile = winograd::kTile<side>;
   constexpr int64_t most = kTile * (kWidth + kLanes) + kTile;  // pixels that split_row may read
   float line[most];
-  for_each_segment(f, first, first + f.width, [&](const Segment& s, int64_t place) {
+  for_each_segment(f, panel * kWidth, kWidth, [&](const Segment& s, int64_t place) {
+    const T* plane = f.x + (s.image * f.channels + channel) * f.h * f.w;
     const int64_t left = s.column * kTile - f.padding.w;
     const int64_t reads = kTile * ceil_div(s.count, kLanes) * kLanes + kTile;
     for (int i = 0; i < kPoints; ++i) {
@@ -121,17 +123,17 @@ void cut_pieces(const Filtering<T>& f, const T* plane, int64_t first, Pieces& pi
         if (ih >= 0) fill_padding(plane + ih * f.w, f.w, f.padding.w, f.pad_mode, left, 1, reads, line);
         from = line;
       }
-      split_row(from, s.count, &pieces[i][0][place], kWidth + kLanes);
+      split_row<kTile>(from, s.count, &pieces[i][0][place], kWidth + kLanes);
     }
   });
 }
 
 // One channel of one panel.
-template <class T>
-void transform_panel(const Filtering<T>& f, int64_t panel, int64_t channel, Pieces& pieces, float* v) {
-  const int64_t image = panel / f.panels_per_image();
-  cut_pieces(f, f.x + (image * f.channels + channel) * f.h * f.w, panel % f.panels_per_image() * f.width, pieces);
-  for (int64_t t = 0; t < f.width; t += kLanes) {
+template <class F>
+void transform_panel(const F& f, int64_t panel, int64_t channel, Pieces& pieces, float* v) {
+  cut_pieces(f, panel, channel, pieces);
+  const int64_t width = f.width(panel), step = f.v_step(panel);
+  for (int64_t t = 0; t < width; t += kLanes) {
     V piece[kPoints][kPoints], result[kPoints][kPoints];
 #pragma GCC unroll 8
     for (int i = 0; i < kPoints; ++i) {
@@ -143,7 +145,7 @@ void transform_panel(const Filtering<T>& f, int64_t panel, int64_t channel, Piec
     for (int i = 0; i < kPoints; ++i) {
 #pragma GCC unroll 8
       for (int j = 0; j < kPoints; ++j) {
-        store<float>(v + (i * kPoints + j) * f.v_step() + channel * f.width + t, result[i][j]);
+        store<float>(v + (i * kPoints + j) * step + channel * width + t, result[i][j]);
       }
     }
   }
@@ -152,66 +154,72 @@ void transform_panel(const Filtering<T>& f, int64_t panel, int64_t channel, Piec
 // ---- the filters: u [36], each product's rows of a (matmul_micro.h) --------------------------------------------------
 
 // weights[tap] of kLanes filters that lie side by side. Those behind `end` are zeros.
-template <class T>
-[[gnu::always_inline]] inline void load_filters(const T* from, const T* end, V (&weights)[9]) {
-  constexpr int64_t reads = 9 * (kLanes - 1) + std::max<int64_t>(9, kLanes);
+template <class T, int taps>
+[[gnu::always_inline]] inline void load_filters(const T* from, const T* end, V (&weights)[taps]) {
+  constexpr int64_t reads = taps * (kLanes - 1) + std::max<int64_t>(taps, kLanes);
   T copy[reads];
   if (end - from < reads) {
     std::fill(std::copy(from, end, copy), copy + reads, T());
     from = copy;
   }
-  constexpr int whole = kLanes > 9 ? 1 : 9 / kLanes, taps = kLanes > 9 ? 9 : kLanes;  // vectors of a filter; taps in each
-#pragma GCC unroll 2
+  constexpr int each = std::min<int>(taps, kLanes), whole = taps / each;  // taps of a vector, vectors of a filter
+#pragma GCC unroll 4
   for (int part = 0; part < whole; ++part) {
     V v[kLanes];
 #pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) v[i] = load(from + i * 9 + part * kLanes);
+    for (int i = 0; i < kLanes; ++i) v[i] = load(from + i * taps + part * kLanes);
     transpose_lanes<float>(v);
 #pragma GCC unroll 16
-    for (int i = 0; i < taps; ++i) weights[part * kLanes + i] = v[i];
+    for (int i = 0; i < each; ++i) weights[part * kLanes + i] = v[i];
   }
-  if constexpr (kLanes < 9) {  // the ninth: 9 is one more than two vectors of 4 or one of 8
+  if constexpr (whole * each < taps) {  // the ninth: 9 is one more than two vectors of 4 or one of 8
     V ninth{};
 #pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) ninth[i] = static_cast<float>(from[i * 9 + 8]);
-    weights[8] = ninth;
+    for (int i = 0; i < kLanes; ++i) ninth[i] = static_cast<float>(from[i * taps + taps - 1]);
+    weights[taps - 1] = ninth;
   }
 }
 
 // The same where filters are channels-last: a tap's weights lie side by side.
-template <class T>
-[[gnu::always_inline]] inline void load_taps(const T* from, const T* end, int64_t tap_step, V (&weights)[9]) {
-  T last[kLanes];
-  const T* from_8 = from + 8 * tap_step;
-  if (end - from_8 < kLanes) {
-    std::fill(std::copy(from_8, end, last), last + kLanes, T());
-    from_8 = last;
+template <class T, int taps>
+[[gnu::always_inline]] inline void load_taps(const T* from, const T* end, int64_t tap_step, V (&weights)[taps]) {
+  T copy[kLanes];
+  const T* last = from + (taps - 1) * tap_step;
+  if (end - last < kLanes) {
+    std::fill(std::copy(last, end, copy), copy + kLanes, T());
+    last = copy;
   }
-#pragma GCC unroll 8
-  for (int tap = 0; tap < 8; ++tap) weights[tap] = load(from + tap * tap_step);
-  weights[8] = load(from_8);
+#pragma GCC unroll 16
+  for (int tap = 0; tap < taps - 1; ++tap) weights[tap] = load(from + tap * tap_step);
+  weights[taps - 1] = load(last);
 }
 
 // kLanes filters from `from` on, to u, from product to product `step` apart.
-template <class T>
-[[gnu::always_inline]] inline void transform_lanes(const T* from, const T* end, int64_t tap_step, int64_t next, bool turned, float* u, int64_t step) {
-  V weights[9], half[3][kPoints];
+template <int side, class T>
+[[gnu::always_inline]] inline void transform_lanes(const T* from, const T* end, int64_t tap_step, int64_t next, bool turned,
+                                                   float* u, int64_t step) {
+  constexpr int taps = side * side;
+  V weights[taps], half[side][kPoints];
   if (tap_step == 1) {
-    for (int64_t i = 0; i < 9 * kLanes; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(from + next + i);
+    for (int64_t i = 0; i < taps * kLanes; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(from + next + i);
     load_filters(from, end, weights);
   } else {
-    for (int64_t tap = 0; tap < 9; ++tap) __builtin_prefetch(from + next + tap * tap_step);
+    for (int64_t tap = 0; tap < taps; ++tap) __builtin_prefetch(from + next + tap * tap_step);
     load_taps(from, end, tap_step, weights);
   }
 #pragma GCC unroll 4
-  for (int j = 0; j < 3; ++j) {
-    if (turned) transform_filter<V>({weights[8 - j], weights[5 - j], weights[2 - j]}, half[j]);
-    else transform_filter<V>({weights[j], weights[3 + j], weights[6 + j]}, half[j]);
+  for (int j = 0; j < side; ++j) {
+    V column[side];
+#pragma GCC unroll 4
+    for (int i = 0; i < side; ++i) column[i] = turned ? weights[taps - 1 - i * side - j] : weights[i * side + j];
+    at_points(column, half[j]);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kPoints; ++i) {
-    V row[kPoints];
-    transform_filter<V>({half[0][i], half[1][i], half[2][i]}, row);
+    V line[side], row[kPoints];
+#pragma GCC unroll 4
+    for (int j = 0; j < side; ++j) line[j] = half[j][i];
+    at_points(line, row);
 #pragma GCC unroll 8
     for (int j = 0; j < kPoints; ++j) store<float>(u + (i * kPoints + j) * step, row[j]);
   }
@@ -219,50 +227,50 @@ template <class T>
 
 // The filters of `rows` outputs for `count` channels. Lanes are what lies side by side in w: in the forward pass the channels of
 // one output, u [36][row][channel]; in the input gradient the outputs (its rows), u [36][channel][Simd::rows].
-template <class T>
-RowsOfA<float> transform_filters(const Filtering<T>& f, int64_t row, int64_t rows, int64_t channel, int64_t count, float* u) {
+template <class T, int side>
+RowsOfA<float> transform_filters(const Filtering<T, side>& f, int64_t row, int64_t rows, int64_t channel, int64_t count, float* u) {
   const T *from = f.filters + row * f.row_step + channel * f.channel_step;
-  const T* end = f.filters + (f.rows - 1) * f.row_step + (f.channels - 1) * f.channel_step + 8 * f.tap_step + 1;
+  const T *end = f.filters + (f.rows - 1) * f.row_step + (f.channels - 1) * f.channel_step + (side * side - 1) * f.tap_step + 1;
   const int64_t next = kTileRows * f.row_step;  // the next tile's, fetched meanwhile
   if (f.turned) {
     for (int64_t c = 0; c < count; ++c, from += f.channel_step) {
-      for (int64_t r = 0; r < rows; r += kLanes) transform_lanes(from + r * f.row_step, end, f.tap_step, next, true, u + c * Simd<float>::rows + r, f.u_step());
+      float* to = u + c * Simd<float>::rows;
+      for (int64_t r = 0; r < rows; r += kLanes) transform_lanes<side>(from + r * f.row_step, end, f.tap_step, next, true, to + r, f.u_step());
     }
     return {u, 1, Simd<float>::rows};
   }
   for (int64_t r = 0; r < rows; ++r, from += f.row_step) {
-    for (int64_t c = 0; c < count; c += kLanes) transform_lanes(from + c * f.channel_step, end, f.tap_step, next, false, u + r * f.depth + c, f.u_step());
+    float* to = u + r * f.depth;
+    for (int64_t c = 0; c < count; c += kLanes) transform_lanes<side>(from + c * f.channel_step, end, f.tap_step, next, false, to + c, f.u_step());
   }
   return {u, f.depth, 1};
 }
 
 // ---- the result: products [36][kTileRows][kWidth] of one panel --------------------------------------------------------
 
-// The 4x4 outputs of kLanes tiles of channel o as four rows of pixels, each 4*kLanes long.
-void transform_outputs(const float* products, const Epilogue<float>& epilogue, int64_t o, float* const (&rows)[kTile]) {
-  V m[kPoints][kPoints], y[kTile][kTile];
+// The outputs of kLanes tiles of channel o as `tile` rows of pixels, each tile*kLanes long, row_step apart.
+template <int tile>
+void transform_outputs(const float* products, const Epilogue<float>& epilogue, int64_t o, float* to, int64_t row_step) {
+  V m[kPoints][kPoints], y[tile][tile];
 #pragma GCC unroll 8
   for (int i = 0; i < kPoints; ++i) {
 #pragma GCC unroll 8
     for (int j = 0; j < kPoints; ++j) m[i][j] = load(products + (i * kPoints + j) * kTileRows * kWidth);
   }
-  transform_both<kPoints, kTile>(m, y, [](const V(&in)[6], V(&out)[4]) { transform_output(in, out); });
+  transform_both<kPoints, tile>(m, y, [](const V(&in)[6], V(&out)[tile]) { from_points(in, out); });
   if (epilogue.changes()) {
     const V shift = V{} + epilogue.shift(o);
-    for (int i = 0; i < kTile; ++i) {
-      for (int j = 0; j < kTile; ++j) {
+    for (int i = 0; i < tile; ++i) {
+      for (int j = 0; j < tile; ++j) {
         y[i][j] += shift;
         epilogue.activate(y[i][j]);
       }
     }
   }
-  for (int i = 0; i < kTile; ++i) {
-    const V a0 = interleave<float, 0>(y[i][0], y[i][2]), a1 = interleave<float, 1>(y[i][0], y[i][2]);
-    const V b0 = interleave<float, 0>(y[i][1], y[i][3]), b1 = interleave<float, 1>(y[i][1], y[i][3]);
-    store<float>(rows[i], interleave<float, 0>(a0, b0));
-    store<float>(rows[i] + kLanes, interleave<float, 1>(a0, b0));
-    store<float>(rows[i] + 2 * kLanes, interleave<float, 0>(a1, b1));
-    store<float>(rows[i] + 3 * kLanes, interleave<float, 1>(a1, b1));
+  for (int i = 0; i < tile; ++i, to += row_step) {
+    V row[tile];
+    join(y[i], row);
+    for (int j = 0; j < tile; ++j) store<float>(to + j * kLanes, row[j]);
   }
 }
 
@@ -271,33 +279,31 @@ void convert(const float* HWY_RESTRICT from, int64_t count, T* HWY_RESTRICT to) 
   for (int64_t i = 0; i < count; ++i) to[i] = static_cast<T>(from[i]);
 }
 
-template <class T>
-void write_outputs(const Filtering<T>& f, int64_t panel, int64_t row, int64_t rows, const float* products) {
+template <class T, int side>
+void write_outputs(const Filtering<T, side>& f, int64_t panel, int64_t row, int64_t rows, const float* products) {
+  constexpr int kTile = winograd::kTile<side>;
   float lines[kTile][kTile * kLanes];
-  float* const beside[kTile] = {lines[0], lines[1], lines[2], lines[3]};
-  const int64_t image = panel / f.panels_per_image(), first = panel % f.panels_per_image() * f.width;
-  for (int64_t t = 0; t < f.width && first + t < f.tiles(); t += kLanes) {
+  const int64_t first = panel * kWidth;
+  for (int64_t t = 0; t < f.width(panel) && first + t < f.tiles(); t += kLanes) {
     const Segment s = segment_at(f, first + t, first + t + kLanes);
     const bool whole = s.count == kLanes && (s.column + kLanes) * kTile <= f.ow && (s.row + 1) * kTile <= f.oh;
-    for (int64_t r = 0; r < rows; ++r) {
-      T* plane = f.y + (image * f.rows + row + r) * f.oh * f.ow;
-      T* corner = plane + s.row * kTile * f.ow + s.column * kTile;
-      const float* from = products + r * kWidth + t;
+    for (int64_t r = row; r < row + rows; ++r) {
+      T* corner = f.y + ((s.image * f.rows + r) * f.oh + s.row * kTile) * f.ow + s.column * kTile;
+      const float* from = products + (r - row) * kWidth + t;
       if constexpr (std::is_same_v<T, float>) {
         if (whole) {
-          transform_outputs(from, f.epilogue, row + r, {corner, corner + f.ow, corner + 2 * f.ow, corner + 3 * f.ow});
+          transform_outputs<kTile>(from, f.epilogue, r, corner, f.ow);
           continue;
         }
       }
-      transform_outputs(from, f.epilogue, row + r, beside);
+      transform_outputs<kTile>(from, f.epilogue, r, lines[0], kTile * kLanes);
       if (whole) {
         for (int i = 0; i < kTile; ++i) convert(lines[i], kTile * kLanes, corner + i * f.ow);
       } else {
-        for_each_segment(f, first + t, first + t + kLanes, [&](const Segment& part, int64_t place) {
+        for_each_segment(f, first + t, kLanes, [&](const Segment& part, int64_t place) {
           const int64_t oh = part.row * kTile, ow = part.column * kTile, count = std::min(kTile * part.count, f.ow - ow);
-          for (int64_t i = 0; i < std::min<int64_t>(kTile, f.oh - oh); ++i) {
-            convert(lines[i] + place * kTile, count, plane + (oh + i) * f.ow + ow);
-          }
+          T* to = f.y + ((part.image * f.rows + r) * f.oh + oh) * f.ow + ow;
+          for (int64_t i = 0; i < std::min<int64_t>(kTile, f.oh - oh); ++i) convert(lines[i] + place * kTile, count, to + i * f.ow);
         });
       }
     }
@@ -306,22 +312,30 @@ void write_outputs(const Filtering<T>& f, int64_t panel, int64_t row, int64_t ro
 
 // ---- the products -------------------------------------------------------------------------------------------------
 
+// Elements of a panel in v.
+template <class F>
+int64_t panel_size(const F& f) {
+  return kProducts * f.v_step(0);
+}
+
 // Output rows [row0, row1) of the panels in v, which are [first, first + panels), in the caller's thread. Channels are the
 // outer loop, kBlockChannels at a time: each tile of rows walks through all of those in v.
-template <class T>
-void multiply_part(const Filtering<T>& f, const float* v, int64_t first, int64_t panels, int64_t row0, int64_t row1) {
+template <class F>
+void multiply_part(const F& f, const float* v, int64_t first, int64_t panels, int64_t row0, int64_t row1) {
   const int64_t tiles = ceil_div(row1 - row0, kTileRows), size = kProducts * kTileRows * kWidth;  // of a tile's sums
   const Workspace<float> u(kProducts * f.u_step()), sums((f.depth < f.channels ? tiles : 1) * panels * size);
   for (int64_t c = 0; c < f.channels; c += f.depth) {
     const int64_t count = std::min(f.depth, f.channels - c);
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t row = row0 + (row1 - row0) * tile / tiles, rows = row0 + (row1 - row0) * (tile + 1) / tiles - row;
-      const MicroKernel<float> kernel = f.width == kLanes ? micro_kernel_for<float, 1>(rows) : micro_kernel_for<float>(rows);
       const RowsOfA<float> a = transform_filters(f, row, rows, c, count, u.data());
       float* sum = sums.data() + (f.depth < f.channels ? tile * panels * size : 0);
       for (int64_t p = 0; p < panels; ++p, sum += size) {
+        const int64_t width = f.width(first + p), step = f.v_step(first + p);
+        const MicroKernel<float> kernel = width == kLanes ? micro_kernel_for<float, 1>(rows) : micro_kernel_for<float>(rows);
+        const float* b = v + p * panel_size(f) + c * width;
         for (int64_t i = 0; i < kProducts; ++i) {
-          kernel({1, count, {a.data + i * f.u_step(), a.row_step, a.k_step}, v + (p * kProducts + i) * f.v_step() + c * f.width, 0,
+          kernel({1, count, {a.data + i * f.u_step(), a.row_step, a.k_step}, b + i * step, 0,
                   sum + i * kTileRows * kWidth, kWidth, c > 0});
         }
         if (c + count == f.channels) write_outputs(f, first + p, row, rows, sum);
@@ -330,31 +344,30 @@ void multiply_part(const Filtering<T>& f, const float* v, int64_t first, int64_t
   }
 }
 
-template <class T>
-void transform_picture(const Filtering<T>& f, int64_t first, int64_t count, float* v) {
+template <class F>
+void transform_picture(const F& f, int64_t first, int64_t count, float* v) {
   parallel_for(count * f.channels, 8, [&](int64_t begin, int64_t end) {
     Pieces pieces;
     for (int64_t i = begin; i < end; ++i) {
-      transform_panel(f, first + i / f.channels, i % f.channels, pieces, v + i / f.channels * kProducts * f.v_step());
+      transform_panel(f, first + i / f.channels, i % f.channels, pieces, v + i / f.channels * panel_size(f));
     }
   });
 }
 
-template <class T>
-void filter(Filtering<T> f) {
-  if (f.tiles() <= kLanes) f.width = kLanes;
-  const int64_t panels = f.n * f.panels_per_image(), panel_size = kProducts * f.v_step(), threads = omp_get_max_threads();
+template <class F>
+void filter(F f) {
+  const int64_t panels = ceil_div(f.tiles(), kWidth), threads = omp_get_max_threads();
   // Calls work(first panel, count) for [begin, end), `most` panels at a time.
   const auto in_steps = [](int64_t begin, int64_t end, int64_t most, const auto& work) {
     const int64_t step = ceil_div(end - begin, ceil_div(end - begin, most));
     for (int64_t first = begin; first < end; first += step) work(first, std::min(step, end - first));
   };
-  const int64_t most = std::min(panels, kGroupPanels * kWidth / f.width);
+  const int64_t most = std::min(panels, kGroupPanels);
   f.depth = ceil_div(ceil_div(f.channels, ceil_div(f.channels, kBlockChannels)), kLanes) * kLanes;
-  if (panels >= threads && (panels * f.width >= 4 * f.rows || f.rows < threads * kTileRows)) {
+  if (panels >= threads && (panels * kWidth >= 4 * f.rows || f.rows < threads * kTileRows)) {
     // Large pictures: each thread has panels of its own and transforms all filters, group after group.
     parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
-      const Workspace<float> v(std::min(most, end - begin) * panel_size);
+      const Workspace<float> v(std::min(most, end - begin) * panel_size(f));
       in_steps(begin, end, most, [&](int64_t first, int64_t count) {
         transform_picture(f, first, count, v.data());
         multiply_part(f, v.data(), first, count, 0, f.rows);
@@ -363,7 +376,7 @@ void filter(Filtering<T> f) {
     return;
   }
   // Large filters: the transformed picture is shared, each thread has output channels of its own.
-  const Workspace<float> v(most * panel_size);
+  const Workspace<float> v(most * panel_size(f));
   in_steps(0, panels, most, [&](int64_t first, int64_t count) {
     transform_picture(f, first, count, v.data());
     parallel_for(f.rows, kTileRows, [&](int64_t begin, int64_t end) {
@@ -378,32 +391,36 @@ struct Steps {
   explicit Steps(const Tensor& w) : output(w.strides()[0]), channel(w.strides()[1]), tap(w.strides()[3]) {}
 };
 
-template <class T>
+template <class T, int side>
 void forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
   const Conv2dSizes s = conv2d_sizes(x, w, p, y);
   const Steps steps(w);
-  filter<T>({.n = s.n, .rows = s.o, .channels = s.c, .h = s.h, .w = s.w, .oh = s.oh, .ow = s.ow, .padding = p.padding,
-             .x = x.data<T>(), .filters = w.data<T>(), .row_step = steps.output, .channel_step = steps.channel, .tap_step = steps.tap,
-             .turned = false, .y = y.data<T>(), .pad_mode = p.pad_mode, .epilogue = {bias, p}});
+  filter(Filtering<T, side>{
+      .n = s.n, .rows = s.o, .channels = s.c, .h = s.h, .w = s.w, .oh = s.oh, .ow = s.ow, .padding = p.padding,
+      .x = x.data<T>(), .filters = w.data<T>(), .row_step = steps.output, .channel_step = steps.channel,
+      .tap_step = steps.tap, .turned = false, .y = y.data<T>(), .pad_mode = p.pad_mode, .epilogue = {bias, p}});
 }
 
-template <class T>
+template <class T, int side>
 void input_grad(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
   const Conv2dSizes s = conv2d_sizes(dx, w, p, dy);
   const Steps steps(w);
-  filter<T>({.n = s.n, .rows = s.c, .channels = s.o, .h = s.oh, .w = s.ow, .oh = s.h, .ow = s.w,
-             .padding = Size2(2 - p.padding.h, 2 - p.padding.w), .x = dy.data<T>(), .filters = w.data<T>(),
-             .row_step = steps.channel, .channel_step = steps.output, .tap_step = steps.tap, .turned = true, .y = dx.data<T>()});
+  filter(Filtering<T, side>{
+      .n = s.n, .rows = s.c, .channels = s.o, .h = s.oh, .w = s.ow, .oh = s.h, .ow = s.w,
+      .padding = Size2(side - 1 - p.padding.h, side - 1 - p.padding.w), .x = dy.data<T>(), .filters = w.data<T>(),
+      .row_step = steps.channel, .channel_step = steps.output, .tap_step = steps.tap, .turned = true, .y = dx.data<T>()});
 }
 
 }  // namespace
 
 void conv2d_forward_winograd(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
-  (x.dtype() == DType::bf16 ? forward<bf16> : forward<float>)(x, w, bias, p, y);
+  if (x.dtype() == DType::bf16) (w.size(2) == 4 ? forward<bf16, 4> : forward<bf16, 3>)(x, w, bias, p, y);
+  else (w.size(2) == 4 ? forward<float, 4> : forward<float, 3>)(x, w, bias, p, y);
 }
 
 void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
-  (dy.dtype() == DType::bf16 ? input_grad<bf16> : input_grad<float>)(dy, w, p, dx);
+  if (dy.dtype() == DType::bf16) (w.size(2) == 4 ? input_grad<bf16, 4> : input_grad<bf16, 3>)(dy, w, p, dx);
+  else (w.size(2) == 4 ? input_grad<float, 4> : input_grad<float, 3>)(dy, w, p, dx);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -424,7 +441,7 @@ void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dP
 // layers too narrow to gain much keep the more exact product. Tiles that multiply sixteen times as many bf16 need no Winograd.
 bool winograd_pays(const Conv2dSizes& s, const Conv2dParams& p, DType dtype) {
   constexpr int64_t kNarrowest = 64;
-  return s.kh == 3 && s.kw == 3 && p.stride == Size2(1) && p.dilation == Size2(1) && p.groups == 1 &&
+  return s.kh == s.kw && (s.kh == 3 || s.kh == 4) && p.stride == Size2(1) && p.dilation == Size2(1) && p.groups == 1 &&
          s.c >= kNarrowest && s.o >= kNarrowest && s.oh * s.ow >= 64 && !(dtype == DType::bf16 && isa() == Isa::amx);
 }
 

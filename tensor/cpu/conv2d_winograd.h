@@ -1,5 +1,6 @@
-// Winograd's minimal filtering F(4x4, 3x3): 16 outputs of a 3x3 filter from 36 products instead of 144. With g the
-// filter, d a 6x6 piece of the picture: y = A^T [(G g G^T) . (B^T d B)] A, where . is elementwise.
+// Winograd's minimal filtering F(4x4, 3x3): 16 outputs of a 3x3 filter from 36 products instead of 144; and F(3x3, 4x4):
+// 9 outputs of a 4x4 filter from as many. With g the filter, d a 6x6 piece of the picture: y = A^T [(G g G^T) . (B^T d B)] A,
+// where . is elementwise.
 // Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016. The matrices come from Toom-Cook's
 // construction with the points 0, +-a, +-b, infinity. Lavin's a = 1, b = 2 lose a digit; a = 5/8, b = 3/2 keep the
 // error near the plain sum's, because powers of a and b grow and shrink less (see Barabasz et al., Error Analysis and
@@ -18,8 +19,9 @@ HWY_BEFORE_NAMESPACE();
 namespace asap::cpu {
 namespace HWY_NAMESPACE::winograd {
 
-inline constexpr int kTile = 4;    // output pixels of a tile, each way
 inline constexpr int kPoints = 6;  // input pixels of a tile, each way
+template <int side>
+inline constexpr int kTile = kPoints + 1 - side;  // output pixels of a tile, each way, of a filter of 3 or 4 taps
 
 inline constexpr double a = 5.0 / 8, b = 3.0 / 2, a2 = a * a, b2 = b * b;
 
@@ -38,17 +40,23 @@ inline void transform_input(const V (&d)[6], V (&v)[6]) {
   v[5] = d[5] - sum * d[3] + product * d[1];
 }
 
-// One row of G g, without G's factors: as filters are many, transform_output applies them.
-template <class V>
-inline void transform_filter(const V (&g)[3], V (&u)[6]) {
+// A polynomial's values at the points, from its N coefficients: one row of G g, without G's factors (as filters are many,
+// from_points applies them); or one row of A dy.
+template <int N, class V>
+inline void at_points(const V (&g)[N], V (&u)[6]) {
   using S = std::remove_cvref_t<decltype(g[0][0])>;
   const V even_a = g[0] + S(a2) * g[2], even_b = g[0] + S(b2) * g[2];
+  V odd_a = g[1], odd_b = g[1];
+  if constexpr (N == 4) {
+    odd_a += S(a2) * g[3];
+    odd_b += S(b2) * g[3];
+  }
   u[0] = g[0];
-  u[1] = even_a + S(a) * g[1];
-  u[2] = even_a - S(a) * g[1];
-  u[3] = even_b + S(b) * g[1];
-  u[4] = even_b - S(b) * g[1];
-  u[5] = g[2];
+  u[1] = even_a + S(a) * odd_a;
+  u[2] = even_a - S(a) * odd_a;
+  u[3] = even_b + S(b) * odd_b;
+  u[4] = even_b - S(b) * odd_b;
+  u[5] = g[N - 1];
 }
 
 // The factors of G's rows: the first, 1 and 2, 3 and 4; the last has none.
@@ -59,41 +67,18 @@ inline constexpr S scale_a = static_cast<S>(1 / (2 * a2 * (a2 - b2)));
 template <class S>
 inline constexpr S scale_b = static_cast<S>(1 / (2 * b2 * (b2 - a2)));
 
-// One row of A^T m, with G's factors.
-template <class V>
-inline void transform_output(const V (&m)[6], V (&y)[4]) {
+// The transpose of at_points, with G's factors: one row of A^T m; or of G^T u in the weight gradient, which runs the other
+// way: dg = G^T [sum over tiles of (A dy A^T) . (B^T d B)] G.
+template <int N, class V>
+inline void from_points(const V (&m)[6], V (&y)[N]) {
   using S = std::remove_cvref_t<decltype(m[0][0])>;
   const V sum_a = scale_a<S> * (m[1] + m[2]), difference_a = (scale_a<S> * S(a)) * (m[1] - m[2]);
   const V sum_b = scale_b<S> * (m[3] + m[4]), difference_b = (scale_b<S> * S(b)) * (m[3] - m[4]);
   y[0] = scale_0<S> * m[0] + sum_a + sum_b;
   y[1] = difference_a + difference_b;
   y[2] = S(a2) * sum_a + S(b2) * sum_b;
-  y[3] = S(a2) * difference_a + S(b2) * difference_b + m[5];
-}
-
-// The weight gradient runs the other way: dg = G^T [sum over tiles of (A dy A^T) . (B^T d B)] G.
-// One row of A dy.
-template <class V>
-inline void transform_output_grad(const V (&dy)[4], V (&m)[6]) {
-  using S = std::remove_cvref_t<decltype(dy[0][0])>;
-  const V even_a = dy[0] + S(a2) * dy[2], odd_a = S(a) * (dy[1] + S(a2) * dy[3]);
-  const V even_b = dy[0] + S(b2) * dy[2], odd_b = S(b) * (dy[1] + S(b2) * dy[3]);
-  m[0] = dy[0];
-  m[1] = even_a + odd_a;
-  m[2] = even_a - odd_a;
-  m[3] = even_b + odd_b;
-  m[4] = even_b - odd_b;
-  m[5] = dy[3];
-}
-
-// One row of G^T u.
-template <class V>
-inline void transform_filter_grad(const V (&u)[6], V (&dg)[3]) {
-  using S = std::remove_cvref_t<decltype(u[0][0])>;
-  const V sum_a = scale_a<S> * (u[1] + u[2]), sum_b = scale_b<S> * (u[3] + u[4]);
-  dg[0] = scale_0<S> * u[0] + sum_a + sum_b;
-  dg[1] = S(a) * scale_a<S> * (u[1] - u[2]) + S(b) * scale_b<S> * (u[3] - u[4]);
-  dg[2] = S(a2) * sum_a + S(b2) * sum_b + u[5];
+  if constexpr (N == 4) y[3] = S(a2) * difference_a + S(b2) * difference_b;
+  y[N - 1] += m[5];
 }
 
 // Applies a transform of one row, In values to Out, along both axes: out[Out][Out] from in[In][In].
@@ -115,15 +100,58 @@ inline void transform_both(const V (&in)[In][In], V (&out)[Out][Out], const Row&
 }
 
 // Every second element of the pair (p, q), beginning with the first or the second.
-template <class T, int first>
-inline Vec<T> every_second(const Vec<T>& p, const Vec<T>& q) {
-  return shuffle<T>(p, q, [](int lane) { return 2 * lane + first; });
+template <int first>
+inline Vec<float> every_second(const Vec<float>& p, const Vec<float>& q) {
+  return shuffle<float>(p, q, [](int lane) { return 2 * lane + first; });
 }
 // The pair (p, q) interleaved: its first or its second half.
-template <class T, int half>
-inline Vec<T> interleave(const Vec<T>& p, const Vec<T>& q) {
-  constexpr int lanes = Simd<T>::lanes;
-  return shuffle<T>(p, q, [](int lane) { return (lane % 2) * lanes + lane / 2 + half * lanes / 2; });
+template <int half>
+inline Vec<float> interleave(const Vec<float>& p, const Vec<float>& q) {
+  constexpr int lanes = Simd<float>::lanes;
+  return shuffle<float>(p, q, [](int lane) { return (lane % 2) * lanes + lane / 2 + half * lanes / 2; });
+}
+// The same of three vectors: every third element, and the `part`-th third of them interleaved.
+template <int first>
+inline Vec<float> every_third(const Vec<float> (&p)[3]) {
+  constexpr int lanes = Simd<float>::lanes;
+  const Vec<float> pq = shuffle<float>(p[0], p[1], [](int lane) { return (3 * lane + first) % (2 * lanes); });
+  return shuffle<float>(pq, p[2], [](int lane) { return 3 * lane + first < 2 * lanes ? lane : 3 * lane + first - lanes; });
+}
+template <int part>
+inline Vec<float> interleave(const Vec<float> (&p)[3]) {
+  constexpr int lanes = Simd<float>::lanes;
+  constexpr int start = part * lanes;
+  const Vec<float> pq = shuffle<float>(p[0], p[1], [](int lane) { return (start + lane) / 3 + ((start + lane) % 3 == 1 ? lanes : 0); });
+  return shuffle<float>(pq, p[2], [](int lane) { return (start + lane) % 3 == 2 ? lanes + (start + lane) / 3 : lane; });
+}
+
+// columns[j] = every third or fourth element of the row p, beginning with the j-th.
+inline void split(const Vec<float> (&p)[4], Vec<float> (&columns)[4]) {
+  const Vec<float> e0 = every_second<0>(p[0], p[1]), e1 = every_second<0>(p[2], p[3]);
+  const Vec<float> o0 = every_second<1>(p[0], p[1]), o1 = every_second<1>(p[2], p[3]);
+  columns[0] = every_second<0>(e0, e1);
+  columns[1] = every_second<0>(o0, o1);
+  columns[2] = every_second<1>(e0, e1);
+  columns[3] = every_second<1>(o0, o1);
+}
+inline void split(const Vec<float> (&p)[3], Vec<float> (&columns)[3]) {
+  columns[0] = every_third<0>(p);
+  columns[1] = every_third<1>(p);
+  columns[2] = every_third<2>(p);
+}
+// And back.
+inline void join(const Vec<float> (&columns)[4], Vec<float> (&p)[4]) {
+  const Vec<float> a0 = interleave<0>(columns[0], columns[2]), a1 = interleave<1>(columns[0], columns[2]);
+  const Vec<float> b0 = interleave<0>(columns[1], columns[3]), b1 = interleave<1>(columns[1], columns[3]);
+  p[0] = interleave<0>(a0, b0);
+  p[1] = interleave<1>(a0, b0);
+  p[2] = interleave<0>(a1, b1);
+  p[3] = interleave<1>(a1, b1);
+}
+inline void join(const Vec<float> (&columns)[3], Vec<float> (&p)[3]) {
+  p[0] = interleave<0>(columns);
+  p[1] = interleave<1>(columns);
+  p[2] = interleave<2>(columns);
 }
 
 }  // namespace HWY_NAMESPACE::winograd

@@ -1,5 +1,6 @@
-// Weight gradient of the 3x3 convolution by Winograd's F(4x4, 3x3): the 36 elementwise products, summed over tiles, are 36
-// matrix products dy [O, tiles] x [tiles, C], after which 36 sums become 9 weights. Sums are f32; x, dy and dw may be bf16.
+// Weight gradient of the 3x3 or 4x4 convolution by Winograd's F(4x4, 3x3) or F(3x3, 4x4): the 36 elementwise products, summed
+// over tiles, are 36 matrix products dy [O, tiles] x [tiles, C], after which 36 sums become a filter. Sums are f32; x, dy and
+// dw may be bf16.
 // Both operands are transformed first, with channels in the lanes, for as many tiles at a time as kOperandBytes allow;
 // then every pair (at most kTileRows output channels, panel of input channels) is multiplied on its own.
 // Next: conv2d_winograd.h for the mathematics; conv2d_weight_grad.cpp for the general case.
@@ -26,7 +27,7 @@ constexpr int64_t kSumSize = int64_t{kProducts} * kTileRows * kWidth;  // of one
 constexpr int64_t kPanelsTogether = 4;  // of dy
 using V = Vec<float>;
 
-// One operand: pictures [n][channels][h][w] cut into tiles, `pixels` wide at the corner (4*row - padding.h, ...) of
+// One operand: pictures [n][channels][h][w] cut into tiles, `pixels` wide at the corner (kTile*row - padding.h, ...) of
 // each tile, and transformed to [panel][36][tile][width].
 template <class T>
 struct Operand {
@@ -39,8 +40,10 @@ struct Operand {
   int64_t begin(int64_t panel) const { return channels * panel / panels; }
 };
 
-template <class T>
+template <class T, int side>
 class WeightGrad {
+  static constexpr int kTile = winograd::kTile<side>, kTaps = side * side;
+
  public:
   WeightGrad(const Tensor& x, const Tensor& dy, const Conv2dSizes& s, const Conv2dParams& p)
       : s_(s), x_{x.data<T>(), s.n, s.c, s.h, s.w, p.padding, p.pad_mode, kPoints, ceil_div(s.c, kWidth), kWidth},
@@ -62,7 +65,7 @@ class WeightGrad {
     for (int64_t first = 0; first < units; first += step) {
       const int64_t count = std::min(step, units - first);
       transform<kPoints>(x_, first, count, xt.data(), [](const V(&d)[6], V(&v)[6]) { transform_input(d, v); });
-      transform<kTile>(dy_, first, count, dyt.data(), [](const V(&d)[4], V(&m)[6]) { transform_output_grad(d, m); });
+      transform<kTile>(dy_, first, count, dyt.data(), [](const V(&d)[kTile], V(&m)[6]) { at_points(d, m); });
       parallel_for(pairs, 1, [&](int64_t begin, int64_t end) {
         const Workspace<float> own(once ? kSumSize : 0);
         for (int64_t pair = begin; pair < end; ++pair) {
@@ -152,29 +155,34 @@ class WeightGrad {
     }
   }
 
-  // dw [o][c][9] of one pair.
+  // dw [o][c][kTaps] of one pair.
   template <class Result>
   void write(int64_t pair, const float* sums, Result* dw) const {
-    constexpr int64_t rounded = (9 + kLanes - 1) / kLanes * kLanes;
+    constexpr int64_t rounded = (kTaps + kLanes - 1) / kLanes * kLanes;
     const auto [panel, o_panel] = panels_of(pair);
     const int64_t o0 = dy_.begin(o_panel), o1 = dy_.begin(o_panel + 1);
     for (int64_t o = o0; o < o1; ++o) {
       for (int64_t c = x_.begin(panel); c < x_.begin(panel + 1); c += kLanes) {
         const float* from = sums + (o - o0) * kWidth + c - x_.begin(panel);
-        V u[kPoints][kPoints], dg[3][3];
+        V u[kPoints][kPoints], dg[side][side];
 #pragma GCC unroll 8
         for (int i = 0; i < kPoints; ++i) {
 #pragma GCC unroll 8
           for (int j = 0; j < kPoints; ++j) u[i][j] = load(from + (i * kPoints + j) * kTileRows * kWidth);
         }
-        transform_both<kPoints, 3>(u, dg, [](const V(&in)[6], V(&out)[3]) { transform_filter_grad(in, out); });
-        float weights[9 * kLanes], turned[kLanes * rounded];  // [9][c], [c][9 rounded up]
-        for (int i = 0; i < 9; ++i) store<float>(weights + i * kLanes, dg[i / 3][i % 3]);
-        pack_transposed<float>(weights, kLanes, 9, kLanes, rounded, turned);
-        Result* to = dw + (o * s_.c + c) * 9;
-        for (int64_t i = 0; i < std::min(kLanes, x_.begin(panel + 1) - c); ++i) {
-          for (int64_t tap = 0; tap < 9; ++tap) to[i * 9 + tap] = static_cast<Result>(turned[i * rounded + tap]);
+        transform_both<kPoints, side>(u, dg, [](const V(&in)[6], V(&out)[side]) { from_points(in, out); });
+        float weights[kTaps * kLanes], turned[kLanes * rounded];  // [tap][c], [c][tap, rounded up]
+        for (int i = 0; i < kTaps; ++i) store<float>(weights + i * kLanes, dg[i / side][i % side]);
+        pack_transposed<float>(weights, kLanes, kTaps, kLanes, rounded, turned);
+        // bf16 are rounded in whole vectors but for the last filter: what is too much of one, the next overwrites.
+        constexpr int64_t each = std::is_same_v<Result, bf16> ? rounded : kTaps;
+        const int64_t last = std::min(kLanes, x_.begin(panel + 1) - c) - 1;
+        const float* filter = turned;
+        Result* to = dw + (o * s_.c + c) * kTaps;
+        for (int64_t i = 0; i < last; ++i, filter += rounded, to += kTaps) {
+          for (int64_t tap = 0; tap < each; ++tap) to[tap] = static_cast<Result>(filter[tap]);
         }
+        for (int64_t tap = 0; tap < kTaps; ++tap) to[tap] = static_cast<Result>(filter[tap]);
       }
     }
   }
@@ -184,9 +192,9 @@ class WeightGrad {
   const int64_t tiles_h_, tiles_w_;  // of one image
 };
 
-template <class T>
+template <class T, int side>
 void weight_grad(const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
-  const WeightGrad<T> grad(x, dy, conv2d_sizes(x, dw, p, dy), p);
+  const WeightGrad<T, side> grad(x, dy, conv2d_sizes(x, dw, p, dy), p);
   if (dw.dtype() == DType::bf16) grad.run(dw.data<bf16>());
   else grad.run(dw.data<float>());
 }
@@ -194,7 +202,8 @@ void weight_grad(const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tenso
 }  // namespace
 
 void conv2d_weight_grad_winograd(const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
-  (x.dtype() == DType::bf16 ? weight_grad<bf16> : weight_grad<float>)(x, dy, p, dw);
+  if (x.dtype() == DType::bf16) (dw.size(2) == 4 ? weight_grad<bf16, 4> : weight_grad<bf16, 3>)(x, dy, p, dw);
+  else (dw.size(2) == 4 ? weight_grad<float, 4> : weight_grad<float, 3>)(x, dy, p, dw);
 }
 
 }  // namespace HWY_NAMESPACE
