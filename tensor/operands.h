@@ -18,6 +18,7 @@ inline Layout weight_layout(Device device, DType dtype, Layout pictures) {
 inline bool is_rounded(const Tensor& x, const Tensor& w) {
   return x.dtype() == DType::bf16 && w.defined() && w.dtype() == DType::f32;
 }
+// In x's layout: turning all weights at every step would cost more than the kernels gain.
 inline Tensor rounded(const Tensor& x, const Tensor& w) {
   Tensor result = Tensor::empty(w.shape(), x.dtype(), w.device(), x.layout());
   kernels::copy.run(w.device(), w, result);

@@ -47,8 +47,7 @@ void register_conv2d() {
   weight_grad.add(
       Device::cpu, "winograd", conv2d_weight_grad_winograd,
       [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
-        const bool takes = x.dtype() == DType::f32 || (x.dtype() == DType::bf16 && dw.dtype() != DType::f64);
-        return takes && x.dtype() == dy.dtype() && winograd_pays(conv2d_sizes(x, dw, p, dy), p, x.dtype());
+        return x.dtype() != DType::f64 && x.dtype() == dy.dtype() && winograd_pays(conv2d_sizes(x, dw, p, dy), p, x.dtype());
       },
       {.bf16 = true});
   weight_grad.add(Device::cpu, "implicit_gemm", conv2d_weight_grad_implicit_gemm);

@@ -292,7 +292,7 @@ class WeightGrad {
             for (int64_t i = 0; i < kSide; ++i) total[i] += from[part * size + i];
           }
           T* to = dw + (first + o) * columns_ * s_.kh + kh * s_.kw;
-          if (s_.kh * s_.kw == 1) {
+          if (s_.kh * s_.kw == 1) {  // side by side
             for (int64_t i = 0; i < count; ++i) to[places[0] + i] = static_cast<T>(total[i]);
           } else {
             for (int64_t i = 0; i < count; ++i) to[places[i]] = static_cast<T>(total[i]);
