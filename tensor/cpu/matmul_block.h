@@ -27,9 +27,10 @@ struct BlockedShape {
   bool accumulate = false;
 };
 
-inline constexpr int64_t kBlockDepth = 256;                 // of k: a panel of a takes 16 KiB in float32
-inline constexpr int64_t kLongDepth = 384;                  // where columns are few: the result is then passed over less often
-inline constexpr int64_t kBlockBytes = int64_t{384} << 10;  // of packed B, per thread
+inline constexpr int64_t kBlockDepth = 256, kLongDepth = 1024;  // of k: the longer, the fewer passes over the result
+inline constexpr int64_t kBlockBytes = int64_t{384} << 10;      // of packed B, per thread
+// The same where all columns fit at a longer depth: about an L2 cache, which AVX-512 machines have of a MiB or more.
+inline constexpr int64_t kLongBytes = HWY_TARGET == HWY_AVX3 ? int64_t{1} << 20 : kBlockBytes;
 inline constexpr int64_t kKeepBytes = int64_t{512} << 10;   // A is packed only once if it takes no more
 
 // Sizes of the blocks that one thread works in.
@@ -37,13 +38,14 @@ template <class T>
 struct Blocking {
   int64_t depth, panels, panel_size;
   Blocking(const BlockedShape& s, int64_t my_panels) {
+    constexpr int64_t step_bytes = Simd<T>::columns * static_cast<int64_t>(sizeof(T));  // of k, of a panel
+    const int64_t longest = std::clamp(kLongBytes / (s.panels * step_bytes), kBlockDepth, kLongDepth);
     const int64_t units = ceil_div(s.depth, s.depth_unit);
-    const bool few = s.panels * Simd<T>::columns * kLongDepth * static_cast<int64_t>(sizeof(T)) <= kBlockBytes;
-    const int64_t steps = ceil_div(units, std::max<int64_t>(1, (few ? kLongDepth : kBlockDepth) / s.depth_unit));
+    const int64_t steps = ceil_div(units, std::max<int64_t>(1, longest / s.depth_unit));
     depth = ceil_div(units, steps) * s.depth_unit;
     // One more row than k has: packers may write a vector too far.
     panel_size = (depth + 1) * Simd<T>::columns;
-    const int64_t fit = std::max<int64_t>(1, kBlockBytes / (panel_size * static_cast<int64_t>(sizeof(T))));
+    const int64_t fit = std::max<int64_t>(1, (longest > kBlockDepth ? kLongBytes : kBlockBytes) / (depth * step_bytes));
     panels = ceil_div(my_panels, ceil_div(my_panels, fit));
   }
 };
