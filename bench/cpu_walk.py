@@ -12,8 +12,9 @@ WALK = {
         ("implicit_gemm", "float32", "avx512", ALL, "the same in vectors of 16"),
         ("winograd", "float32", None, ALL, "Winograd's F(4x4, 3x3): 36 multiplications for 144"),
         ("winograd", "bf16", None, ALL, "the same, bf16 in memory and f32 in registers"),
-        ("bf16_blocks", "bf16", "avx512_bf16", ALL, "bf16, blocks of 32x32 sums, by vectors of pairs"),
-        ("bf16_blocks", "bf16", "amx", ALL, "the same blocks in tiles"),
+        ("bf16_blocks", "bf16", "avx512_bf16", ALL, "direct sums of bf16, blocks of 32x32, by vectors of pairs"),
+        ("winograd_bf16", "bf16", "avx512_bf16", ALL, "Winograd's F(2x2, 3x3), 16 multiplications for 36, by vectors of pairs"),
+        ("bf16_blocks", "bf16", "amx", ALL, "direct sums in tiles"),
     ]),
     "tile MLP, facades 256": ("tile_mlp/facades_256/forward", [
         ("naive", "float32", None, ONE, "the definition: every pixel by itself, one thread"),

@@ -188,7 +188,8 @@ void add_bf16_cases(std::vector<OpCase>& rows) {
                  .inputs = {compact(normal(g.x)), w, constant(parameter(normal({g.w[0]})))},
                  .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], in[2], p); },
                  .slots = {&kernels::conv2d_forward},
-                 .tolerance = kBf16Rounding};
+                 // winograd_bf16 rounds what it multiplies, too: 0.0054 measured, in an input gradient
+                 .tolerance = std::string_view(g.name).starts_with("winograd") && g.w[3] == 3 ? kBf16Roundings : kBf16Rounding};
       rows.push_back(row);
       if (g.params.pad_mode != PadMode::zero) continue;
       row.name += "/input_grad";

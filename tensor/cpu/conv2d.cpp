@@ -9,7 +9,7 @@ namespace asap::cpu {
 namespace {
 
 constexpr Takes kBf16{.strided = true, .bf16 = true};
-constexpr const char* kBlocks = "bf16_blocks";  // which runs where it pays, elsewhere by force alone
+constexpr const char *kBlocks = "bf16_blocks", *kWinogradBf16 = "winograd_bf16";  // run where they pay, elsewhere by force alone
 
 }  // namespace
 
@@ -18,6 +18,11 @@ void register_conv2d() {
   forward.add(Device::cpu, kBlocks, conv2d_forward_bf16_blocks,
               [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) {
                 return takes_bf16_blocks(x, w, p, y) && (bf16_blocks_pay(x, w, p, y, w.size(0)) || kernels::conv2d_forward.forced() == kBlocks);
+              },
+              kBf16);
+  forward.add(Device::cpu, kWinogradBf16, conv2d_forward_winograd_bf16,
+              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) {
+                return takes_winograd_bf16(x, w, p, y) && (winograd_bf16_pays(y) || kernels::conv2d_forward.forced() == kWinogradBf16);
               },
               kBf16);
   forward.add(Device::cpu, "winograd", conv2d_forward_winograd,
@@ -29,6 +34,11 @@ void register_conv2d() {
   input_grad.add(Device::cpu, kBlocks, conv2d_input_grad_bf16_blocks,
                  [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
                    return takes_bf16_blocks(dx, w, p, dy) && (bf16_blocks_pay(dx, w, p, dy, w.size(1)) || kernels::conv2d_input_grad.forced() == kBlocks);
+                 },
+                 kBf16);
+  input_grad.add(Device::cpu, kWinogradBf16, conv2d_input_grad_winograd_bf16,
+                 [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
+                   return takes_winograd_bf16(dx, w, p, dy) && (winograd_bf16_pays(dx) || kernels::conv2d_input_grad.forced() == kWinogradBf16);
                  },
                  kBf16);
   input_grad.add(Device::cpu, "winograd", conv2d_input_grad_winograd,

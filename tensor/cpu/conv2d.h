@@ -73,6 +73,11 @@ bool winograd_pays(const Conv2dSizes&, const Conv2dParams&, DType);
 bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams&, const Tensor& y);
 void conv2d_forward_winograd(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
 void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
+// The same for 3x3 with products of bf16, where x, w and y are that; worth it where few pixels share the filters' transform.
+bool takes_winograd_bf16(const Tensor& x, const Tensor& w, const Conv2dParams&, const Tensor& y);
+bool winograd_bf16_pays(const Tensor& y);
+void conv2d_forward_winograd_bf16(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
+void conv2d_input_grad_winograd_bf16(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_winograd(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
 }  // namespace asap::cpu

@@ -9,6 +9,7 @@
 #include "tensor/cpu/targets.h"
 
 #include "tensor/cpu/conv2d_winograd.h"
+#include "tensor/cpu/conv2d_winograd_filters.h"
 
 #include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/isa.h"
@@ -153,60 +154,13 @@ void transform_panel(const F& f, int64_t panel, int64_t channel, Pieces& pieces,
 
 // ---- the filters: u [36], each product's rows of a (matmul_micro.h) --------------------------------------------------
 
-// weights[tap] of kLanes filters that lie side by side. Those behind `end` are zeros.
-template <class T, int taps>
-[[gnu::always_inline]] inline void load_filters(const T* from, const T* end, V (&weights)[taps]) {
-  constexpr int64_t reads = taps * (kLanes - 1) + std::max<int64_t>(taps, kLanes);
-  T copy[reads];
-  if (end - from < reads) {
-    std::fill(std::copy(from, end, copy), copy + reads, T());
-    from = copy;
-  }
-  constexpr int each = std::min<int>(taps, kLanes), whole = taps / each;  // taps of a vector, vectors of a filter
-#pragma GCC unroll 4
-  for (int part = 0; part < whole; ++part) {
-    V v[kLanes];
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) v[i] = load(from + i * taps + part * kLanes);
-    transpose_lanes<float>(v);
-#pragma GCC unroll 16
-    for (int i = 0; i < each; ++i) weights[part * kLanes + i] = v[i];
-  }
-  if constexpr (whole * each < taps) {  // the ninth: 9 is one more than two vectors of 4 or one of 8
-    V ninth{};
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) ninth[i] = static_cast<float>(from[i * taps + taps - 1]);
-    weights[taps - 1] = ninth;
-  }
-}
-
-// The same where filters are channels-last: a tap's weights lie side by side.
-template <class T, int taps>
-[[gnu::always_inline]] inline void load_taps(const T* from, const T* end, int64_t tap_step, V (&weights)[taps]) {
-  T copy[kLanes];
-  const T* last = from + (taps - 1) * tap_step;
-  if (end - last < kLanes) {
-    std::fill(std::copy(last, end, copy), copy + kLanes, T());
-    last = copy;
-  }
-#pragma GCC unroll 16
-  for (int tap = 0; tap < taps - 1; ++tap) weights[tap] = load(from + tap * tap_step);
-  weights[taps - 1] = load(last);
-}
-
 // kLanes filters from `from` on, to u, from product to product `step` apart.
 template <int side, class T>
 [[gnu::always_inline]] inline void transform_lanes(const T* from, const T* end, int64_t tap_step, int64_t next, bool turned,
                                                    float* u, int64_t step) {
   constexpr int taps = side * side;
   V weights[taps], half[side][kPoints];
-  if (tap_step == 1) {
-    for (int64_t i = 0; i < taps * kLanes; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(from + next + i);
-    load_filters(from, end, weights);
-  } else {
-    for (int64_t tap = 0; tap < taps; ++tap) __builtin_prefetch(from + next + tap * tap_step);
-    load_taps(from, end, tap_step, weights);
-  }
+  load_weights(from, end, tap_step, next, weights);
 #pragma GCC unroll 4
   for (int j = 0; j < side; ++j) {
     V column[side];
@@ -443,6 +397,10 @@ bool winograd_pays(const Conv2dSizes& s, const Conv2dParams& p, DType dtype) {
   constexpr int64_t kNarrowest = 64;
   return s.kh == s.kw && (s.kh == 3 || s.kh == 4) && p.stride == Size2(1) && p.dilation == Size2(1) && p.groups == 1 &&
          s.c >= kNarrowest && s.o >= kNarrowest && s.oh * s.ow >= 64 && !(dtype == DType::bf16 && isa() == Isa::amx);
+}
+
+bool takes_winograd_bf16(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
+  return x.dtype() == DType::bf16 && w.size(2) == 3 && takes_winograd(x, w, p, y);
 }
 
 bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
