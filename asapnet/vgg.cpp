@@ -2,8 +2,10 @@
 #include "asapnet/vgg.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "asapnet/lowres_stream.h"
+#include "asapnet/pretrained.h"
 
 namespace asap::asapnet {
 namespace {
@@ -21,23 +23,10 @@ bool contains(const int (&list)[N], int value) {
 }  // namespace
 
 Vgg19::Vgg19(const nn::StateDict& weights, bool normalise, const std::string& source) {
-  std::string problems;
-  // Takes KEY.weight [out,in,k,k] and KEY.bias [out]; in < 0 accepts any.
-  auto take = [&](const std::string& key, int64_t in, int64_t kernel) -> Conv {
-    const Tensor* w = weights.find(key + ".weight");
-    const Tensor* b = weights.find(key + ".bias");
-    if (!w || !b) {
-      problems += "\n  missing: " + key + (w ? ".bias" : ".weight");
-      return {};
-    }
-    const bool fits = w->rank() == 4 && (in < 0 || w->size(1) == in) && w->size(2) == kernel && w->size(3) == kernel &&
-                      b->rank() == 1 && b->size(0) == w->size(0) && is_floating(w->dtype()) && is_floating(b->dtype());
-    if (!fits) {
-      problems += str("\n  wrong shape: ", key, ".weight ", w->shape(), " with bias ", b->shape(), "; expected (out,",
-                      in < 0 ? std::string("in") : std::to_string(in), ",", kernel, ",", kernel, ") and (out)");
-      return {};
-    }
-    return {w->contiguous(), b->contiguous()};
+  PretrainedConvs convs(weights);
+  const auto take = [&](const std::string& key, int64_t in, int64_t kernel) -> Conv {
+    const auto [weight, bias] = convs.take(key, in, kernel);
+    return {weight, bias};
   };
   int64_t channels = 3;
   int feature = 0;
@@ -49,17 +38,8 @@ Vgg19::Vgg19(const nn::StateDict& weights, bool normalise, const std::string& so
     if (weights.contains("aux.relu1_1.weight")) aux_[static_cast<size_t>(feature)] = take(aux, channels, 1);
     ++feature;
   }
-  ASAP_CHECK(problems.empty(), source, ": not the weights of a VGG-19:", problems);
-  if (!normalise) return;
-  // (x01 - mean) / deviation with x01 = (x + 1) / 2
-  const double mean[] = {0.485, 0.456, 0.406}, deviation[] = {0.229, 0.224, 0.225};
-  std::vector<float> scale, shift;
-  for (int c = 0; c < 3; ++c) {
-    scale.push_back(static_cast<float>(0.5 / deviation[c]));
-    shift.push_back(static_cast<float>((0.5 - mean[c]) / deviation[c]));
-  }
-  scale_ = Tensor::from(scale, {1, 3, 1, 1});
-  shift_ = Tensor::from(shift, {1, 3, 1, 1});
+  convs.check(source, "VGG-19");
+  if (normalise) std::tie(scale_, shift_) = imagenet_normalisation();
 }
 
 std::array<Variable, Vgg19::kFeatures> Vgg19::forward(const Variable& x) const {

@@ -54,7 +54,7 @@ Tensor read_npy(const fs::path& path, const Shape& shape) {
 }  // namespace
 
 TEST_CASE("help: every command explains itself and shows examples and defaults") {
-  for (const char* command : {"train", "generate", "synth", "inspect", "convert", "encode", "labels"}) {
+  for (const char* command : {"train", "generate", "synth", "inspect", "convert", "encode", "labels", "evaluate"}) {
     const Result result = run({command, "--help"});
     CAPTURE(command);
     CHECK(result.code == 0);

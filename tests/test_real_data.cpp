@@ -4,8 +4,11 @@
 
 #include <filesystem>
 
+#include "asapnet/feature_net.h"
 #include "asapnet/vgg.h"
 #include "nn/checkpoint_file.h"
+#include "tests/support/formula_picture.h"
+#include "tests/support/golden.h"
 #include "tests/support/skip.h"
 #include "train/data/load_sample.h"
 #include "train/data/prefetch_loader.h"
@@ -60,6 +63,18 @@ TEST_CASE("the perceptual net takes the distilled VGG-19 with its heads") {
   const auto features = vgg.forward(random_uniform({1, 3, 64, 64}, {.seed = 1, .a = -1}));
   const int64_t widths[] = {64, 128, 256, 512, 512};
   for (size_t i = 0; i < features.size(); ++i) CHECK(features[i].shape() == Shape{1, widths[i], 64 >> i, 64 >> i});
+}
+
+TEST_CASE("the feature nets' features equal PyTorch's in f64") {
+  const std::string data = folder_or_skip();
+  if (data.empty()) return;
+  const tests::Golden golden("evaluate");
+  const Tensor x = tests::network_input(tests::formula_picture(224, 224));
+  for (const char* file : {"mobilenetv2_features_bnfused", "squeezenet1_1"}) {
+    const asapnet::FeatureNet net(nn::read_state_dict(data + "/weights/" + file + ".safetensors"), file);
+    CAPTURE(net.name());
+    CHECK(tests::golden_difference(net.forward(x), golden.at(net.name())) < 1e-5);
+  }
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ constexpr const char* kFooter = R"(Examples:
   asapnet train --resume runs/first --steps 600                  go on
   asapnet generate --weights runs/first --data data --out pictures
   asapnet generate --weights latest_net_G.pth --labels map.png --out pictures
+  asapnet evaluate --weights runs/first                          numbers: psnr, ssim and others
 Every command explains itself: asapnet train --help, or asapnet help train. Options have the published names in
 kebab-case; the published spelling (--label_nc, --batchSize) works too.
 Exit codes: 0 done, 1 an error (one sentence on standard error says which), 2 a command line that cannot be understood,
@@ -98,7 +99,7 @@ int dispatch(std::vector<std::string> arguments) {
   const std::vector<Command> commands{add_train_command(program),   add_generate_command(program),
                                       add_synth_command(program),   add_inspect_command(program),
                                       add_convert_command(program), add_encode_command(program),
-                                      add_labels_command(program)};
+                                      add_labels_command(program),  add_evaluate_command(program)};
   for (const Command& command : commands) command.app->allow_extras();
   if (arguments.empty()) arguments = {"--help"};
   check_command_name(arguments, commands);

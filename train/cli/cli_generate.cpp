@@ -1,10 +1,9 @@
 // asapnet generate and asapnet encode. Declared in cli.h; the work is generate.h's.
 #include <CLI/CLI.hpp>
-#include <iostream>
 
 #include "train/cli/cli.h"
 #include "train/cli/generate.h"
-#include "train/cli/option_flags.h"
+#include "train/cli/weight_flags.h"
 #include "train/options/resolve.h"
 
 namespace asap::train {
@@ -28,48 +27,14 @@ constexpr const char* kEncodeFooter = R"(Example:
 
 std::vector<fs::path> paths(const std::vector<std::string>& texts) { return {texts.begin(), texts.end()}; }
 
-// What both commands share: weights and how to read them.
-struct WeightFlags {
-  OptionFlags options;
-  std::string weights, device = "cpu";
-  int64_t threads = 0, seed = 0;
-
-  void add_to(CLI::App& app, const std::vector<OptionGroup>& groups) {
-    app.add_option("--weights", weights, "run folder, checkpoint folder, .safetensors or .pth file")
-        ->type_name("PATH")
-        ->required();
-    app.add_option("--threads", threads, "threads that compute; 0: one a core")->type_name("N")->default_str("0");
-    app.add_option("--device", device, "cpu or cuda")->type_name("NAME")->default_str("cpu");
-    options.add_to(app, groups, Defaults::hidden);
-  }
-
-  WeightSource find(const std::vector<std::string>& used = {}) const {
-    const auto apply = [this](Options& o) {
-      options.apply(o);
-      o.train.threads = threads;
-      o.train.device = device;
-      o.train.seed = seed;
-    };
-    WeightSource source =
-        find_weights(weights, {apply, [this](const OptionField& field) { return options.origin(field); }});
-    for (const std::string& clause : source.assumed) warn("assumed " + clause);
-    options.tell_idle(source.options, used);
-    return source;
-  }
-};
-
 struct GenerateCommand {
   WeightFlags weights;
   std::vector<std::string> labels;
   std::string instances, out, size, precision = "f32";
   bool raw = false;
-  CLI::Option* seed = nullptr;
 
   // What does nothing, told before the weights are read.
   void refuse_idle() const {
-    const auto refuse = [](bool idle, const char* flag, const char* why) {
-      if (idle) throw UsageError(std::string(flag) + " has no effect " + why + "; leave it out");
-    };
     const OptionFlags& given = weights.options;
     for (const auto& [key, flag] : {std::pair{"dataset_mode", "--dataset"},
                                     {"dataroot", "--data"},
@@ -77,24 +42,14 @@ struct GenerateCommand {
                                     {"label_dir", "--label-dir"},
                                     {"instance_dir", "--instance-dir"},
                                     {"split_file", "--split-file"}})
-      refuse(!labels.empty() && given.given(key), flag, "with --labels, which takes the place of a data set");
+      refuse_if(!labels.empty() && given.given(key), flag, "with --labels, which takes the place of a data set");
     for (const auto& [key, flag] : {std::pair{"image_dir", "--image-dir"},
                                     {"image_prefix", "--image-prefix"},
                                     {"image_suffix", "--image-suffix"}})
-      refuse(given.given(key), flag, "on generate, which needs no photos");
-    refuse(labels.empty() && !instances.empty(), "--instances", "without --labels: a data set has its own");
-    refuse(given.given("load_size") && !given.given("preprocess_mode"), "--load-size", "without --preprocess");
+      refuse_if(given.given(key), flag, "on generate, which needs no photos");
+    refuse_if(labels.empty() && !instances.empty(), "--instances", "without --labels: a data set has its own");
+    refuse_if(given.given("load_size") && !given.given("preprocess_mode"), "--load-size", "without --preprocess");
     if (given.given("preprocess_mode") && !size.empty()) throw UsageError("--size and --preprocess exclude each other");
-  }
-
-  void refuse_codes(const asapnet::Config& config) const {
-    if (config.condition_on_z) return;
-    if (seed->count() > 0)
-      throw UsageError("--seed has no effect on a model without codes (condition_on_z); leave it out");
-    for (const auto& [key, flag] : {std::pair{"ngf", "--ngf"}, {"z_dim", "--z-dim"}, {"use_vae", "--use-vae"}}) {
-      if (weights.options.given(key))
-        throw UsageError(std::string(flag) + " has no effect on a model without codes (condition_on_z); leave it out");
-    }
   }
 
   int run() const {
@@ -104,7 +59,7 @@ struct GenerateCommand {
     static const std::vector<std::string> kNaming{"label_prefix", "label_suffix", "instance_prefix", "instance_suffix",
                                                   "direction"};
     const WeightSource source = weights.find(labels.empty() ? std::vector<std::string>() : kNaming);
-    refuse_codes(source.options.model);
+    weights.refuse_codes(source.options.model);
     Options named;
     weights.options.apply(named);
     const auto if_given = [&](const char* key, const std::string& value) {
@@ -118,10 +73,10 @@ struct GenerateCommand {
                                            if_given("instance_suffix", o.instance_suffix)},
                       .labels_half = weights.options.given("direction") ? input_half(o) : Half::none,
                       .out = out,
-                      .size = wanted,
-                      .keep_preprocess = weights.options.given("preprocess_mode"),
-                      .raw = raw,
-                      .precision = parse_precision(precision)});
+                      .pictures = {.size = wanted,
+                                   .keep_preprocess = weights.options.given("preprocess_mode"),
+                                   .raw = raw,
+                                   .precision = parse_precision(precision)}});
     return kOk;
   }
 };
@@ -154,8 +109,7 @@ Command add_generate_command(CLI::App& program) {
       ->type_name("WxH");
   app->add_option("--precision", command->precision, kPrecisionHelp)->type_name("NAME")->default_str("f32");
   app->add_flag("--raw", command->raw, "also write NAME.npy: float32 [3,H,W] in [-1,1]");
-  command->seed = app->add_option("--seed", command->weights.seed, "of the codes, for models with condition_on_z");
-  command->seed->type_name("N")->default_str("0");
+  command->weights.add_seed_to(*app);
   command->weights.add_to(*app, {OptionGroup::data, OptionGroup::input, OptionGroup::generator, OptionGroup::encoder});
   for (const char* refused : {"--image-dir", "--image-prefix", "--image-suffix"}) app->get_option(refused)->group("");
   app->footer(kGenerateFooter);

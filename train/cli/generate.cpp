@@ -3,19 +3,15 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <iomanip>
 #include <iostream>
 #include <map>
-#include <new>
 #include <set>
 
-#include "asapnet/session.h"
 #include "nn/init.h"
 #include "tensor/threads.h"
 #include "train/data/batch.h"
 #include "train/data/match_files.h"
-#include "train/data/native_size.h"
 #include "train/files/npy.h"
 #include "train/files/output_guard.h"
 #include "train/files/user_text.h"
@@ -31,7 +27,6 @@ namespace asap::train {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
 
 // The configuration in a file's metadata, if it has one.
 bool options_from_metadata(const nn::CheckpointFile& file, Options& options) {
@@ -174,34 +169,6 @@ std::vector<Pair> pairs_to_generate(const WeightSource& source, const GenerateOp
   return list_pairs(dataset);
 }
 
-// `fixed` to the wanted size, unless the user chose a mode or the maps' own sizes.
-PreprocessOptions preprocessing(const WeightSource& source, const GenerateOptions& options) {
-  PreprocessOptions p = preprocess_options(source.options);
-  if (options.keep_preprocess) return p;
-  if (options.size.native) {
-    p.mode = Preprocess::native;
-    return p;
-  }
-  const asapnet::Config& config = source.options.model;
-  const int64_t width = options.size.width ? options.size.width : config.crop_size;
-  const int64_t height = options.size.height ? options.size.height : config.height();
-  ASAP_CHECK(width <= kMaxSide && height <= kMaxSide && width <= kMaxPixels / height, "--size: ", width, "x", height,
-             " is too large; a picture has at most ", kMaxSide, " pixels a side and ", kMaxPixels, " in all");
-  check_network_size(config, height, width, "--size");
-  p.mode = Preprocess::fixed;
-  p.crop_size = p.load_size = static_cast<int>(width);
-  p.aspect_ratio = static_cast<double>(width) / static_cast<double>(height);
-  return p;
-}
-
-// With condition_on_z, a code for every picture from the seed.
-Tensor code_for(const Options& options, int64_t index) {
-  if (!options.model.condition_on_z) return {};
-  const auto z_dim = options.model.z_dim;
-  return random_normal(
-      {1, z_dim}, {.seed = static_cast<uint64_t>(options.train.seed), .offset = static_cast<uint64_t>(index * z_dim)});
-}
-
 // Where the results of one label map go.
 struct Target {
   fs::path png, npy;
@@ -209,11 +176,7 @@ struct Target {
 
 // What the session gave for one sample: a picture u8 [1,H,W,C], or with `raw` values f32 [1,C,H,W], written as they are too.
 void write_result(const Target& target, const Tensor& result, bool raw) {
-  if (!raw) {
-    Image image(static_cast<int>(result.size(2)), static_cast<int>(result.size(1)), static_cast<int>(result.size(3)));
-    std::copy_n(result.data<uint8_t>(), result.numel(), image.pixels.begin());
-    return write_png(target.png, image);
-  }
+  if (!raw) return write_png(target.png, picture_of(result));
   write_png(target.png, to_image(result, 0));
   const Tensor values = result.select(0, 0);
   write_npy(target.npy, {values.data<float>(), static_cast<size_t>(values.numel())},
@@ -281,29 +244,6 @@ OutputGuard guard_of(const WeightSource& source, const std::vector<Pair>& pairs,
   return guard;
 }
 
-// Sessions are of one size: made anew when a picture of another size comes, kept otherwise.
-class Sessions {
- public:
-  Sessions(const asapnet::Generator& generator, const asapnet::SessionOptions& options)
-      : generator_(generator), options_(options) {}
-
-  asapnet::InferenceSession& of_size(int64_t height, int64_t width) {
-    if (!session_ || options_.height != height || options_.width != width) {
-      session_.reset();  // its memory first, to the system: blocks of one size seldom serve another
-      release_cached_memory(options_.device);
-      options_.height = height;
-      options_.width = width;
-      session_ = std::make_unique<asapnet::InferenceSession>(generator_, options_);
-    }
-    return *session_;
-  }
-
- private:
-  const asapnet::Generator& generator_;
-  asapnet::SessionOptions options_;
-  std::unique_ptr<asapnet::InferenceSession> session_;
-};
-
 std::string milliseconds(double value) {
   std::ostringstream text;
   text << std::fixed << std::setprecision(1) << value << " ms";
@@ -316,49 +256,6 @@ void print_timing(std::vector<double> times, const fs::path& out) {
   std::cout << times.size() << " picture" << (times.size() == 1 ? "" : "s") << " in " << terminal_safe(out.string())
             << ", median " << milliseconds(times[times.size() / 2])
             << " a picture, from labels to pixels; loading, preparing a size and writing files not counted\n";
-}
-
-// make(i) and write(i) for every file. Files of which nothing can be made are left out; what write() meets, a full disk
-// say, would meet the others too and ends the work. Returns the sentence about both, "" if there is nothing to say.
-template <class Make, class Write>
-std::string work_through(const std::vector<Pair>& files, const char* what, const Make& make, const Write& write) {
-  std::vector<std::string> bad;
-  std::string text;
-  size_t tried = 0;
-  while (tried < files.size() && text.empty()) {
-    const size_t i = tried++;
-    const std::string file = files[i].label.string();
-    try {
-      make(i);
-    } catch (const OutOfMemory& error) {
-      bad.push_back(str(file, ": ", error.what(), "; smaller pictures need less"));
-      continue;
-    } catch (const Error& error) {
-      bad.emplace_back(error.what());
-      continue;
-    } catch (const std::bad_alloc&) {
-      bad.push_back(file + ": out of memory; smaller pictures need less");
-      continue;
-    }
-    try {
-      write(i);
-    } catch (const Error& error) {
-      text = error.what();
-    }
-  }
-  if (tried < files.size())
-    text += str("; ", files.size() - tried, " of ", files.size(), " ", what, " are left undone");
-  if (bad.empty()) return text;
-  if (files.size() == 1) return bad.front();
-  text += str(text.empty() ? "" : "; ", bad.size(), " of ", files.size(), " ", what, " could not be used:");
-  for (const std::string& reason : bad) text += "\n  " + reason;
-  return text;
-}
-
-// The top left part of what came out: u8 [1,H,W,C], or with `raw` f32 [1,C,H,W].
-Tensor cut_to(const Tensor& result, int64_t height, int64_t width, bool raw) {
-  const int rows = raw ? 2 : 1;
-  return result.slice(rows, 0, height).slice(rows + 1, 0, width).contiguous();
 }
 
 }  // namespace
@@ -402,48 +299,25 @@ PictureSize parse_size(const std::string& text) {
 }
 
 void generate(const WeightSource& source, const GenerateOptions& options) {
-  const asapnet::Config& config = source.options.model;
-  const Device device = available_device(source.options.train.device);
-  set_num_threads(static_cast<int>(source.options.train.threads));
+  const bool raw = options.pictures.raw;
   const std::vector<Pair> pairs = pairs_to_generate(source, options);
-  const PreprocessOptions preprocess = preprocessing(source, options);
   const std::vector<Target> goals = targets(pairs, options.out);
   const OutputGuard guard = guard_of(source, pairs, options.out);
   for (const Target& target : goals) {
     guard.check(target.png);
-    if (options.raw) guard.check(target.npy);
+    if (raw) guard.check(target.npy);
   }
-  const asapnet::SessionOptions form{
-      .precision = options.precision,
-      .device = device,
-      .output = options.raw ? asapnet::SessionOutput::values : asapnet::SessionOutput::picture};
-  asapnet::Generator generator((nn::init::Blank(), config));
-  load_weights(source.generator, generator, [&](const Tensor& w) { return asapnet::session_weight(w, form); });
-  Sessions sessions(generator, form);
+  PictureMaker maker(source, options.pictures);
   for (const Target& target : goals) make_folder(target.png.parent_path());
   std::vector<double> times;
   Tensor result;
-  double took = 0;
-  const auto make = [&](size_t i) {
-    Sample sample = load_sample(pairs[i], preprocess, {});
-    const std::string file = pairs[i].label.string();
-    const int height = sample.height(), width = sample.width();
-    if (preprocess.mode == Preprocess::native) extend_to_tiles(config, file, sample);
-    check_network_size(config, sample.height(), sample.width(), file);
-    const asapnet::Batch batch = make_batch({sample}, config);
-    const Tensor z = code_for(source.options, static_cast<int64_t>(i));
-    asapnet::InferenceSession& session = sessions.of_size(sample.height(), sample.width());
-    const auto begin = Clock::now();
-    const Tensor& whole = session.run({.labels = batch.labels, .instance = batch.instance, .z = z});
-    took = std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-    result = cut_to(whole, height, width, options.raw);
-  };
+  const auto make = [&](size_t i) { result = maker.make(maker.load(pairs[i]), i); };
   const auto write = [&](size_t i) {
-    write_result(goals[i], result, options.raw);
-    times.push_back(took);
-    const int rows = options.raw ? 2 : 1;
+    write_result(goals[i], result, raw);
+    times.push_back(maker.milliseconds());
+    const int rows = raw ? 2 : 1;
     std::cout << terminal_safe(goals[i].png.string()) << "  " << result.size(rows + 1) << "x" << result.size(rows)
-              << "  " << milliseconds(took) << std::endl;
+              << "  " << milliseconds(times.back()) << std::endl;
   };
   const std::string complaint = work_through(pairs, "label maps", make, write);
   print_timing(times, options.out);

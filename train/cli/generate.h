@@ -1,26 +1,16 @@
 // Using trained weights: label maps to pictures (generate), pictures to codes (encode).
-// Sits on batch.h, checkpoint.h and architecture.h. Next: cli_generate.cpp.
+// Sits on picture_maker.h, checkpoint.h and architecture.h. Next: cli_generate.cpp.
 #pragma once
 
 #include <filesystem>
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "asapnet/model.h"
-#include "tensor/precision.h"
+#include "train/cli/picture_maker.h"
 #include "train/data/list_pairs.h"
-#include "train/options/options.h"
 
 namespace asap::train {
-
-// Where weights come from, and the options they were trained with as far as is known.
-struct WeightSource {
-  std::filesystem::path generator, encoder;  // files; encoder empty if there is none
-  Options options;
-  std::vector<std::string> assumed;  // what neither file nor user said (architecture.h)
-};
 
 // What the user asked for on top of what the weights say.
 struct Wishes {
@@ -34,10 +24,6 @@ struct Wishes {
 // that fits, a wish that contradicts the trained model.
 WeightSource find_weights(const std::filesystem::path& weights, const Wishes& wishes);
 
-struct PictureSize {
-  int64_t width = 0, height = 0;  // 0: the training size
-  bool native = false;            // each label map's own
-};
 // "512", "512x256" (width x height) or "native". asap::Error otherwise.
 PictureSize parse_size(const std::string& text);
 
@@ -47,10 +33,7 @@ struct GenerateOptions {
   Affixes label_affixes = {}, instance_affixes = {};  // of the names in folders of both
   Half labels_half = Half::none;                      // `labels` are A|B pictures, of which this half is the input
   std::filesystem::path out = {};                     // a folder; for one label map also the picture's file, NAME.png
-  PictureSize size = {};
-  bool keep_preprocess = false;  // preprocess as options.train.preprocess_mode says, not to `size`
-  bool raw = false;              // also NAME.npy, float32 [3,H,W]
-  Precision precision = Precision::f32;
+  PictureOptions pictures = {};                       // raw: also NAME.npy, float32 [3,H,W]
 };
 
 // Writes OUT/NAME.png for every label map and prints the milliseconds each took, from labels to pixels, without the

@@ -67,18 +67,6 @@ std::string checksum(const std::string& text) {
   return hexadecimal(static_cast<uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(text.data()), text.size())));
 }
 
-std::string file_checksum(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::vector<char> part(1 << 20);
-  uLong sum = 0;
-  do {
-    file.read(part.data(), static_cast<std::streamsize>(part.size()));
-    sum = crc32_z(sum, reinterpret_cast<const Bytef*>(part.data()), static_cast<size_t>(file.gcount()));
-  } while (file);
-  ASAP_CHECK(file.eof(), path.string(), ": cannot be read");
-  return hexadecimal(static_cast<uint32_t>(sum));
-}
-
 void check_finite(const nn::Module& network, const std::string& what) {
   for (const auto& [name, tensor] : network.state_dict()) {
     if (!is_floating(tensor.dtype())) continue;
@@ -230,6 +218,18 @@ void load_optimizer(const fs::path& file, nn::Adam& optimizer) {
 }
 
 }  // namespace
+
+std::string file_checksum(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::vector<char> part(1 << 20);
+  uLong sum = 0;
+  do {
+    file.read(part.data(), static_cast<std::streamsize>(part.size()));
+    sum = crc32_z(sum, reinterpret_cast<const Bytef*>(part.data()), static_cast<size_t>(file.gcount()));
+  } while (file);
+  ASAP_CHECK(file.eof(), path.string(), ": cannot be read");
+  return hexadecimal(static_cast<uint32_t>(sum));
+}
 
 std::string step_name(int64_t step) {
   char name[32];

@@ -61,6 +61,9 @@ bool is_unfinished_checkpoint(const std::string& name);
 // Removes those. Only for whoever has the run's lock (run_folder.h).
 void remove_unfinished_checkpoints(const std::filesystem::path& run);
 
+// A file's CRC-32 in eight hexadecimal digits.
+std::string file_checksum(const std::filesystem::path& path);
+
 // asap::Error naming the file if trainer.json beside it holds another checksum for it. Weights that no trainer.json
 // speaks of pass, and so do checkpoints from before there were checksums.
 void check_unchanged(const std::filesystem::path& file);

@@ -22,9 +22,9 @@ std::string formatted(const char* format, double value) {
   return text;
 }
 
-int terminal_columns() {
+int terminal_columns(int stream = STDOUT_FILENO) {
   winsize size{};
-  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  return ioctl(stream, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 std::string bar(double fraction) {
@@ -91,6 +91,20 @@ void Progress::warn(const std::string& text) {
   clear_bar();
   std::cout << std::flush;
   train::warn(text);
+}
+
+CountBar::CountBar(size_t total) : terminal_(isatty(STDERR_FILENO) != 0), total_(total) {}
+
+CountBar::~CountBar() {
+  if (terminal_) std::cerr << "\r\033[K" << std::flush;
+}
+
+void CountBar::update(size_t done, const std::string& now) {
+  if (!terminal_) return;
+  std::string text = bar(static_cast<double>(done) / static_cast<double>(total_)) + str(" ", done, "/", total_, " ") +
+                     terminal_safe(now);
+  text.resize(std::min(text.size(), static_cast<size_t>(terminal_columns(STDERR_FILENO) - 1)));
+  std::cerr << "\r\033[K" << text << std::flush;
 }
 
 }  // namespace asap::train

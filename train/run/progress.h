@@ -1,4 +1,5 @@
-// Progress of a training run on standard output: a bar that redraws itself on a terminal, plain lines elsewhere.
+// Progress: of a training run on standard output, a bar that redraws itself on a terminal, plain lines elsewhere; and of
+// other work, a bar alone.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +34,20 @@ class Progress {
   const int64_t first_step_, total_steps_, epochs_;
   double seconds_per_step_ = 0;  // smoothed
   bool bar_shown_ = false;
+};
+
+// "[####............] 12/60 cmp_b0012", on standard error if that is a terminal: for work whose results go to standard output.
+class CountBar {
+ public:
+  explicit CountBar(size_t total);
+  ~CountBar();  // removes the bar
+  CountBar(const CountBar&) = delete;
+  CountBar& operator=(const CountBar&) = delete;
+  void update(size_t done, const std::string& now);
+
+ private:
+  const bool terminal_;
+  const size_t total_;
 };
 
 }  // namespace asap::train

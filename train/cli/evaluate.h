@@ -1,0 +1,34 @@
+// Numbers that judge pictures against photos: those that a generator makes of a data set's label maps, or two folders of
+// pictures. Sits on picture_maker.h, pictures/metrics.h and asapnet/feature_net.h. docs/evaluate.md says what each
+// number is. Next: cli_evaluate.cpp.
+#pragma once
+
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "train/cli/picture_maker.h"
+
+namespace asap::train {
+
+// psnr, ssim, ms-ssim, seams, frechet, kernel.
+const std::vector<std::string>& metric_names();
+
+struct EvaluateOptions {
+  std::set<std::string> metrics = {};   // empty: all that these pictures and options allow
+  std::filesystem::path features = {};  // weights of the network for frechet and kernel (feature_net.h)
+  std::filesystem::path out = {};       // JSON; empty: none
+};
+
+// Makes the pictures of the data set as generate would save them, compares each with its photo, prints a table and writes the
+// JSON file. The bits depend on the number of threads only as far as the made pictures' do.
+// asap::Error before anything is computed: settings, files that are missing or cannot be used (all of them), a metric that
+// was asked for by name and cannot be had, an output that is one of the user's files.
+void evaluate(const WeightSource& source, const PictureOptions& pictures, const EvaluateOptions& options);
+
+// The same for two folders of pictures with equal names and sizes; seams need the tile's side, 0 if it is not known.
+void evaluate_folders(const std::filesystem::path& pictures, const std::filesystem::path& references, int tile,
+                      const EvaluateOptions& options);
+
+}  // namespace asap::train
