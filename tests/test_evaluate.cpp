@@ -130,9 +130,9 @@ Json json_of(const fs::path& path) { return Json::parse(read_text(path)); }
 TEST_CASE("psnr, ssim, ms-ssim and seams equal the reference implementations") {
   ran();
   for (const auto& [width, height] : {std::pair{37, 29}, {192, 176}}) {
-    CAPTURE(width);
     const Image a = formula_picture(width, height), b = formula_reference(width, height);
     const std::string size = size_text(width, height) + "/";
+    CAPTURE(size);
     CHECK(psnr(a, b) == near(expected(size + "psnr")));
     CHECK(ssim(a, b) == near(expected(size + "ssim")));
     CHECK(tile_seams(a, 8) == near(expected(size + "seams")));
@@ -216,7 +216,7 @@ TEST_CASE("feature nets: a batch norm behind a convolution is folded into it") {
     const std::string conv = name.substr(0, name.size() - 5);
     std::string norm = conv;
     ++norm.back();
-    const auto constant = [&](double value) { return affine(tensor, 0, value); };
+    const auto constant = [&bias = tensor](double value) { return affine(bias, 0, value); };
     unfolded.set(norm + ".weight", constant(gamma));
     unfolded.set(norm + ".bias", affine(tensor, 1, mean * scale));
     unfolded.set(norm + ".running_mean", constant(mean));
