@@ -49,7 +49,7 @@ std::vector<std::pair<std::string, Points>> loss_curves(const std::vector<LogEnt
   std::vector<std::pair<std::string, Points>> curves;
   for (const LogEntry& entry : log) {
     for (const auto& [name, value] : entry.losses) {
-      auto place = std::find_if(curves.begin(), curves.end(), [&](const auto& curve) { return curve.first == name; });
+      auto place = std::find_if(curves.begin(), curves.end(), [&wanted = name](const auto& curve) { return curve.first == wanted; });
       if (place == curves.end()) place = curves.insert(curves.end(), {name, {}});
       place->second.emplace_back(static_cast<double>(entry.step), value);
     }
