@@ -28,7 +28,6 @@ constexpr int64_t kColumns = kProductColumns;                        // tiles of
 constexpr int64_t kSquare = kProductRows * kProductDepth;
 constexpr int64_t kSums = kProductRows * kProductColumns;
 constexpr int64_t kBlockSteps = 8;                                   // of 32 channels, summed at a time: u takes 256 KiB
-constexpr int64_t kOwnBytes = int64_t{1} << 20, kSharedBytes = int64_t{5} << 20;  // of v, of one thread and of all
 constexpr int64_t kChunk = 8;                                        // tiles worked on at a time
 constexpr int kLanes = Simd<float>::lanes;
 using V = Vec<float>;
@@ -156,10 +155,10 @@ void transform_pair(const Filtering& f, int64_t block, int64_t pair, bf16_pair* 
   for (int p = 0; p < kProducts; ++p) std::memcpy(static_cast<void*>(v + p * f.v_step() + pair * kColumns), out[p], kColumns * sizeof(bf16_pair));
 }
 
-void transform_picture(const Filtering& f, int64_t first, int64_t blocks, bf16_pair* v) {
+void transform_picture(const Filtering& f, int64_t blocks, bf16_pair* v) {
   const int64_t pairs = f.steps() * kProductDepth / 2;
   parallel_for(blocks * pairs, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) transform_pair(f, first + i / pairs, i % pairs, v + i / pairs * f.block_size());
+    for (int64_t i = begin; i < end; ++i) transform_pair(f, i / pairs, i % pairs, v + i / pairs * f.block_size());
   });
 }
 
@@ -269,8 +268,8 @@ void write_outputs(const Filtering& f, int64_t block, int64_t row, int64_t rows,
 
 // ---- the products -----------------------------------------------------------------------------------------------------
 
-// Output rows [row0, row1) of `blocks` blocks in v, the first of which is `first`, in the caller's thread.
-void multiply_part(const Filtering& f, const bf16_pair* v, int64_t first, int64_t blocks, int64_t row0, int64_t row1) {
+// Output rows [row0, row1) of all blocks, in the caller's thread.
+void multiply_part(const Filtering& f, const bf16_pair* v, int64_t blocks, int64_t row0, int64_t row1) {
   const ScopedTiles tiles;
   const bool at_once = f.steps() <= kBlockSteps;
   const Workspace<bf16> u(kProducts * f.u_step());
@@ -292,45 +291,20 @@ void multiply_part(const Filtering& f, const bf16_pair* v, int64_t first, int64_
           bf16_product({.steps = steps, .last_pairs = ceil_div(rest, 2), .a = u.data() + p * f.u_step(), .offsets = &no_offset,
                         .b = {from, from + kTileColumns}, .row_step = kColumns, .c = sum + p * kSums, .accumulate = step > 0});
         }
-        if (last) write_outputs(f, first + b, row, rows, sum);
+        if (last) write_outputs(f, b, row, rows, sum);
       }
     }
   }
 }
 
-struct Pairs : Workspace<bf16> {
-  explicit Pairs(int64_t count) : Workspace<bf16>(2 * count) {}
-  bf16_pair* data() const { return reinterpret_cast<bf16_pair*>(Workspace<bf16>::data()); }
-};
-
+// The transformed picture is shared, each thread has output channels of its own: pixels are few.
 void filter(const Filtering& f) {
-  const int64_t blocks = ceil_div(f.tiles(), kColumns), threads = omp_get_max_threads();
-  const auto fit = [&](int64_t bytes) { return std::max<int64_t>(1, bytes / (f.block_size() * static_cast<int64_t>(sizeof(bf16_pair)))); };
-  // Calls work(first block, count) for [begin, end), `most` blocks at a time.
-  const auto in_groups = [](int64_t begin, int64_t end, int64_t most, const auto& work) {
-    const int64_t step = ceil_div(end - begin, ceil_div(end - begin, most));
-    for (int64_t first = begin; first < end; first += step) work(first, std::min(step, end - first));
-  };
-  if (blocks >= threads && (blocks * kColumns >= 4 * f.rows || f.rows < threads * kProductRows)) {
-    // Large pictures: each thread has tiles of its own and transforms all filters, group after group.
-    parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
-      const int64_t most = std::min(fit(kOwnBytes), end - begin);
-      const Pairs v(most * f.block_size());
-      in_groups(begin, end, most, [&](int64_t first, int64_t count) {
-        transform_picture(f, first, count, v.data());
-        multiply_part(f, v.data(), first, count, 0, f.rows);
-      });
-    });
-    return;
-  }
-  // Large filters: the transformed picture is shared, each thread has output channels of its own.
-  const int64_t most = std::min(fit(kSharedBytes), blocks);
-  const Pairs v(most * f.block_size());
-  in_groups(0, blocks, most, [&](int64_t first, int64_t count) {
-    transform_picture(f, first, count, v.data());
-    parallel_for(ceil_div(f.rows, kProductRows), 1, [&](int64_t begin, int64_t end) {
-      multiply_part(f, v.data(), first, count, begin * kProductRows, std::min(end * kProductRows, f.rows));
-    });
+  const int64_t blocks = ceil_div(f.tiles(), kColumns);
+  const Workspace<bf16> numbers(2 * blocks * f.block_size());
+  bf16_pair* v = reinterpret_cast<bf16_pair*>(numbers.data());
+  transform_picture(f, blocks, v);
+  parallel_for(ceil_div(f.rows, kProductRows), 1, [&](int64_t begin, int64_t end) {
+    multiply_part(f, v, blocks, begin * kProductRows, std::min(end * kProductRows, f.rows));
   });
 }
 
