@@ -9,7 +9,7 @@
 #include "tensor/cpu/targets.h"
 
 #include "tensor/cpu/conv2d_winograd.h"
-#include "tensor/cpu/conv2d_winograd_filters.h"
+#include "tensor/cpu/conv2d_winograd_filtering.h"
 
 #include "tensor/cpu/conv2d.h"
 #include "tensor/cpu/isa.h"
@@ -29,57 +29,18 @@ constexpr int64_t kWidth = Simd<float>::columns;      // tiles of a panel
 constexpr int64_t kLanes = Simd<float>::lanes;
 using V = Vec<float>;
 
-// y [n][rows][oh][ow] = sum over channels of x [n][channels][h][w], whose pixel (0,0) lies at output (pad.h, pad.w), with
-// the filter of each (row, channel): side*side weights `tap_step` apart at filters + row*row_step + channel*channel_step,
-// backwards if `turned`.
 template <class T, int side>
-struct Filtering {
-  static constexpr int kTile = winograd::kTile<side>;
-
-  int64_t n, rows, channels;
-  int64_t h, w, oh, ow;
-  Size2 padding;
-  const T* x;
-  const T* filters;
-  int64_t row_step, channel_step, tap_step;
-  bool turned;
-  T* y;
-  PadMode pad_mode = PadMode::zero;
-  Epilogue<float> epilogue = {};
+struct Panels : Filtering<T, kTile<side>> {
   int64_t depth = 0;  // channels multiplied at a time
 
-  int64_t tiles_h() const { return ceil_div(oh, kTile); }
-  int64_t tiles_w() const { return ceil_div(ow, kTile); }
-  int64_t tiles() const { return n * tiles_h() * tiles_w(); }
   // Tiles of a panel: kWidth, or kLanes where the last ones need no more.
-  int64_t width(int64_t panel) const { return tiles() - panel * kWidth <= kLanes ? kLanes : kWidth; }
+  int64_t width(int64_t panel) const { return this->tiles() - panel * kWidth <= kLanes ? kLanes : kWidth; }
 
   // Elements from one product to the next in v and u. A vector or two more than needed: with a power of two, all 36 would
   // fall into one set of the L1 cache.
-  int64_t v_step(int64_t panel) const { return (channels + 1) * width(panel); }
+  int64_t v_step(int64_t panel) const { return (this->channels + 1) * width(panel); }
   int64_t u_step() const { return (depth + 2) * Simd<float>::rows; }
 };
-
-// Neighbouring tiles in one row of tiles.
-struct Segment {
-  int64_t image, row, column, count;
-};
-// The longest segment from tile t on, ending before `end`.
-template <class F>
-Segment segment_at(const F& f, int64_t t, int64_t end) {
-  const int64_t column = t % f.tiles_w(), row = t / f.tiles_w();
-  return {row / f.tiles_h(), row % f.tiles_h(), column, std::min(f.tiles_w() - column, end - t)};
-}
-// Cuts `count` tiles from `begin` on, as far as there are, into segments; visit(segment, its place after begin).
-template <class F, class Visit>
-void for_each_segment(const F& f, int64_t begin, int64_t count, const Visit& visit) {
-  const int64_t end = std::min(begin + count, f.tiles());
-  for (int64_t t = begin; t < end;) {
-    const Segment s = segment_at(f, t, end);
-    visit(s, t - begin);
-    t += s.count;
-  }
-}
 
 // ---- the picture: v [panel][36][channel][width]  ------------------------------------------------------------------
 
@@ -102,7 +63,7 @@ void split_row(const float* row, int64_t count, float* to, int64_t column_step) 
 
 // Where numbers are f32, rows in the picture are cut as they lie; others are copied first.
 template <class T, int side>
-void cut_pieces(const Filtering<T, side>& f, int64_t panel, int64_t channel, Pieces& pieces) {
+void cut_pieces(const Panels<T, side>& f, int64_t panel, int64_t channel, Pieces& pieces) {
   constexpr int kTile = winograd::kTile<side>;
   constexpr int64_t most = kTile * (kWidth + kLanes) + kTile;  // pixels that split_row may read
   float line[most];
@@ -182,7 +143,7 @@ template <int side, class T>
 // The filters of `rows` outputs for `count` channels. Lanes are what lies side by side in w: in the forward pass the channels of
 // one output, u [36][row][channel]; in the input gradient the outputs (its rows), u [36][channel][Simd::rows].
 template <class T, int side>
-RowsOfA<float> transform_filters(const Filtering<T, side>& f, int64_t row, int64_t rows, int64_t channel, int64_t count, float* u) {
+RowsOfA<float> transform_filters(const Panels<T, side>& f, int64_t row, int64_t rows, int64_t channel, int64_t count, float* u) {
   const T *from = f.filters + row * f.row_step + channel * f.channel_step;
   const T *end = f.filters + (f.rows - 1) * f.row_step + (f.channels - 1) * f.channel_step + (side * side - 1) * f.tap_step + 1;
   const int64_t next = kTileRows * f.row_step;  // the next tile's, fetched meanwhile
@@ -234,7 +195,7 @@ void convert(const float* HWY_RESTRICT from, int64_t count, T* HWY_RESTRICT to) 
 }
 
 template <class T, int side>
-void write_outputs(const Filtering<T, side>& f, int64_t panel, int64_t row, int64_t rows, const float* products) {
+void write_outputs(const Panels<T, side>& f, int64_t panel, int64_t row, int64_t rows, const float* products) {
   constexpr int kTile = winograd::kTile<side>;
   float lines[kTile][kTile * kLanes];
   const int64_t first = panel * kWidth;
@@ -339,30 +300,14 @@ void filter(F f) {
   });
 }
 
-// w's steps from output to output, channel to channel and tap to tap.
-struct Steps {
-  int64_t output, channel, tap;
-  explicit Steps(const Tensor& w) : output(w.strides()[0]), channel(w.strides()[1]), tap(w.strides()[3]) {}
-};
-
 template <class T, int side>
 void forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
-  const Conv2dSizes s = conv2d_sizes(x, w, p, y);
-  const Steps steps(w);
-  filter(Filtering<T, side>{
-      .n = s.n, .rows = s.o, .channels = s.c, .h = s.h, .w = s.w, .oh = s.oh, .ow = s.ow, .padding = p.padding,
-      .x = x.data<T>(), .filters = w.data<T>(), .row_step = steps.output, .channel_step = steps.channel,
-      .tap_step = steps.tap, .turned = false, .y = y.data<T>(), .pad_mode = p.pad_mode, .epilogue = {bias, p}});
+  filter(Panels<T, side>{forward_filtering<T, kTile<side>>(x, w, bias, p, y)});
 }
 
 template <class T, int side>
 void input_grad(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
-  const Conv2dSizes s = conv2d_sizes(dx, w, p, dy);
-  const Steps steps(w);
-  filter(Filtering<T, side>{
-      .n = s.n, .rows = s.c, .channels = s.o, .h = s.oh, .w = s.ow, .oh = s.h, .ow = s.w,
-      .padding = Size2(side - 1 - p.padding.h, side - 1 - p.padding.w), .x = dy.data<T>(), .filters = w.data<T>(),
-      .row_step = steps.channel, .channel_step = steps.output, .tap_step = steps.tap, .turned = true, .y = dx.data<T>()});
+  filter(Panels<T, side>{input_grad_filtering<T, kTile<side>>(dy, w, p, dx)});
 }
 
 }  // namespace

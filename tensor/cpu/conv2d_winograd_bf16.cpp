@@ -12,7 +12,7 @@
 
 #include "tensor/cpu/bf16_product.h"
 #include "tensor/cpu/conv2d.h"
-#include "tensor/cpu/conv2d_winograd_filters.h"
+#include "tensor/cpu/conv2d_winograd_filtering.h"
 #include "tensor/cpu/isa.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/transpose.h"
@@ -59,22 +59,8 @@ template <bool native>
   return rounded_bits(std::bit_cast<uint32_t>(first)) >> 16 | (rounded_bits(std::bit_cast<uint32_t>(second)) & 0xFFFF0000u);
 }
 
-// As in conv2d_winograd.cpp: y [n][rows][oh][ow] from x [n][channels][h][w], whose pixel (0,0) lies at output (pad.h, pad.w).
-struct Filtering {
-  int64_t n, rows, channels;
-  int64_t h, w, oh, ow;
-  Size2 padding;
-  const bf16* x;
-  const bf16* filters;
-  int64_t row_step, channel_step, tap_step;
-  bool turned;
-  bf16* y;
-  PadMode pad_mode = PadMode::zero;
-  Epilogue<float> epilogue = {};
-
-  int64_t tiles_h() const { return ceil_div(oh, kTile); }
-  int64_t tiles_w() const { return ceil_div(ow, kTile); }
-  int64_t tiles() const { return n * tiles_h() * tiles_w(); }
+struct Blocks : winograd::Filtering<bf16, kTile> {
+  int64_t count() const { return ceil_div(tiles(), kColumns); }
   int64_t steps() const { return ceil_div(channels, kProductDepth); }
   // Pairs from one product to the next in v, and numbers in u: a little more than needed, as a power of two would put all of them
   // into one set of the L1 cache.
@@ -83,33 +69,22 @@ struct Filtering {
   int64_t block_size() const { return kProducts * v_step(); }
 };
 
-// visit(image, row of tiles, column, count, place in the block) for the neighbours in a block of tiles.
-template <class Visit>
-void for_each_segment(const Filtering& f, int64_t block, const Visit& visit) {
-  const int64_t begin = block * kColumns, end = std::min(begin + kColumns, f.tiles());
-  for (int64_t t = begin, count; t < end; t += count) {
-    const int64_t column = t % f.tiles_w(), row = t / f.tiles_w();
-    count = std::min(f.tiles_w() - column, end - t);
-    visit(row / f.tiles_h(), row % f.tiles_h(), column, count, t - begin);
-  }
-}
-
 // ---- the picture: v [block][16][pair of channels][32 tiles] pairs -----------------------------------------------------
 
 // B^T d B for both channels of a pair, a block of tiles: B^T d = (d0 - d2, d1 + d2, d2 - d1, d1 - d3). A word holds the two pixels
 // of a row at which a tile begins; the next word holds its other two.
-void transform_pair(const Filtering& f, int64_t block, int64_t pair, bf16_pair* v) {
+void transform_pair(const Blocks& f, int64_t block, int64_t pair, bf16_pair* v) {
   constexpr int64_t kMost = 2 * (kColumns + kChunk) + 2;  // pixels of a row that are read
   alignas(64) uint32_t out[kProducts][kColumns + kChunk] = {};
-  for_each_segment(f, block, [&](int64_t image, int64_t tile_row, int64_t column, int64_t count, int64_t place) {
+  winograd::for_each_segment(f, block * kColumns, kColumns, [&](const winograd::Segment& s, int64_t place) {
     bf16 lines[2][kPoints][kMost];
     const Pixels* rows[2][kPoints];
-    const int64_t left = column * kTile - f.padding.w, reads = 2 * ceil_div(count, kChunk) * kChunk + 2;
+    const int64_t left = s.column * kTile - f.padding.w, reads = 2 * ceil_div(s.count, kChunk) * kChunk + 2;
     for (int64_t i = 0; i < 2; ++i) {
       const int64_t channel = 2 * pair + i;
-      const bf16* plane = f.x + (image * f.channels + channel) * f.h * f.w;
+      const bf16* plane = f.x + (s.image * f.channels + channel) * f.h * f.w;
       for (int64_t r = 0; r < kPoints; ++r) {
-        const int64_t ih = channel < f.channels ? padded_index(tile_row * kTile - f.padding.h + r, f.h, f.pad_mode) : -1;
+        const int64_t ih = channel < f.channels ? padded_index(s.row * kTile - f.padding.h + r, f.h, f.pad_mode) : -1;
         const bf16* from = plane + ih * f.w + left;
         if (ih < 0 || left < 0 || left + reads > f.w) {
           bf16* line = lines[i][r];
@@ -124,7 +99,7 @@ void transform_pair(const Filtering& f, int64_t block, int64_t pair, bf16_pair* 
         rows[i][r] = reinterpret_cast<const Pixels*>(from);
       }
     }
-    for (int64_t t = 0; t < count; t += kChunk) {
+    for (int64_t t = 0; t < s.count; t += kChunk) {
       float points[2][kProducts][kChunk];
       for (int i = 0; i < 2; ++i) {
         float half[kPoints][kPoints][kChunk];  // rows done
@@ -155,9 +130,9 @@ void transform_pair(const Filtering& f, int64_t block, int64_t pair, bf16_pair* 
   for (int p = 0; p < kProducts; ++p) std::memcpy(static_cast<void*>(v + p * f.v_step() + pair * kColumns), out[p], kColumns * sizeof(bf16_pair));
 }
 
-void transform_picture(const Filtering& f, int64_t blocks, bf16_pair* v) {
+void transform_picture(const Blocks& f, bf16_pair* v) {
   const int64_t pairs = f.steps() * kProductDepth / 2;
-  parallel_for(blocks * pairs, 8, [&](int64_t begin, int64_t end) {
+  parallel_for(f.count() * pairs, 8, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) transform_pair(f, i / pairs, i % pairs, v + i / pairs * f.block_size());
   });
 }
@@ -196,7 +171,7 @@ template <bool native>
 // The filters of `rows` outputs from `row` on, `steps` steps of channels. Lanes are what lies side by side in w: in the forward pass
 // channels; in the input gradient outputs (rows), whose squares are then turned. Zeros behind the last channel.
 template <bool native>
-void transform_filters(const Filtering& f, int64_t row, int64_t rows, int64_t step, int64_t steps, bf16* to) {
+void transform_filters(const Blocks& f, int64_t row, int64_t rows, int64_t step, int64_t steps, bf16* to) {
   uint16_t* u = reinterpret_cast<uint16_t*>(to);
   const bf16* end = f.filters + (f.rows - 1) * f.row_step + (f.channels - 1) * f.channel_step + 8 * f.tap_step + 1;
   const auto zeros = [&](uint16_t* at, int64_t product_step, int64_t count) {
@@ -233,7 +208,7 @@ void transform_filters(const Filtering& f, int64_t row, int64_t rows, int64_t st
 // ---- the result: sums [16][32 rows][32 tiles] of a block ---------------------------------------------------------------
 
 // A^T m A, A^T m = (m0 + m1 + m2, m1 - m2 - m3), bias and activation. A tile's two pixels of a row are a word.
-void write_outputs(const Filtering& f, int64_t block, int64_t row, int64_t rows, const float* sums) {
+void write_outputs(const Blocks& f, int64_t block, int64_t row, int64_t rows, const float* sums) {
   for (int64_t r = row; r < row + rows; ++r, sums += kColumns) {
     alignas(64) uint32_t lines[kTile][kColumns];
     const V shift = V{} + f.epilogue.shift(r);
@@ -256,9 +231,9 @@ void write_outputs(const Filtering& f, int64_t block, int64_t row, int64_t rows,
         std::memcpy(&lines[i][t], &pairs, sizeof pairs);
       }
     }
-    for_each_segment(f, block, [&](int64_t image, int64_t tile_row, int64_t column, int64_t count, int64_t place) {
-      const int64_t oh = tile_row * kTile, ow = column * kTile, pixels = std::min(kTile * count, f.ow - ow);
-      bf16* to = f.y + ((image * f.rows + r) * f.oh + oh) * f.ow + ow;
+    winograd::for_each_segment(f, block * kColumns, kColumns, [&](const winograd::Segment& s, int64_t place) {
+      const int64_t oh = s.row * kTile, ow = s.column * kTile, pixels = std::min(kTile * s.count, f.ow - ow);
+      bf16* to = f.y + ((s.image * f.rows + r) * f.oh + oh) * f.ow + ow;
       for (int64_t i = 0; i < std::min<int64_t>(kTile, f.oh - oh); ++i) {
         std::memcpy(static_cast<void*>(to + i * f.ow), &lines[i][place], static_cast<size_t>(pixels) * sizeof(bf16));
       }
@@ -269,11 +244,11 @@ void write_outputs(const Filtering& f, int64_t block, int64_t row, int64_t rows,
 // ---- the products -----------------------------------------------------------------------------------------------------
 
 // Output rows [row0, row1) of all blocks, in the caller's thread.
-void multiply_part(const Filtering& f, const bf16_pair* v, int64_t blocks, int64_t row0, int64_t row1) {
+void multiply_part(const Blocks& f, const bf16_pair* v, int64_t row0, int64_t row1) {
   const ScopedTiles tiles;
   const bool at_once = f.steps() <= kBlockSteps;
   const Workspace<bf16> u(kProducts * f.u_step());
-  const Workspace<float> sums((at_once ? 1 : blocks) * kProducts * kSums);
+  const Workspace<float> sums((at_once ? 1 : f.count()) * kProducts * kSums);
   const int64_t no_offset = 0;
   const bool native = isa() >= Isa::avx512_bf16;
   for (int64_t row = row0; row < row1; row += kProductRows) {
@@ -283,7 +258,7 @@ void multiply_part(const Filtering& f, const bf16_pair* v, int64_t blocks, int64
       const bool last = step + steps == f.steps();
       const int64_t rest = last ? f.channels - (f.steps() - 1) * kProductDepth : kProductDepth;  // channels of the last step
       (native ? transform_filters<true> : transform_filters<false>)(f, row, rows, step, steps, u.data());
-      for (int64_t b = 0; b < blocks; ++b) {
+      for (int64_t b = 0; b < f.count(); ++b) {
         float* sum = sums.data() + (at_once ? 0 : b) * kProducts * kSums;
         const bf16_pair* pairs = v + b * f.block_size() + step * (kProductDepth / 2) * kColumns;
         for (int64_t p = 0; p < kProducts; ++p) {
@@ -298,30 +273,23 @@ void multiply_part(const Filtering& f, const bf16_pair* v, int64_t blocks, int64
 }
 
 // The transformed picture is shared, each thread has output channels of its own: pixels are few.
-void filter(const Filtering& f) {
-  const int64_t blocks = ceil_div(f.tiles(), kColumns);
-  const Workspace<bf16> numbers(2 * blocks * f.block_size());
+void filter(const Blocks& f) {
+  const Workspace<bf16> numbers(2 * f.count() * f.block_size());
   bf16_pair* v = reinterpret_cast<bf16_pair*>(numbers.data());
-  transform_picture(f, blocks, v);
+  transform_picture(f, v);
   parallel_for(ceil_div(f.rows, kProductRows), 1, [&](int64_t begin, int64_t end) {
-    multiply_part(f, v, blocks, begin * kProductRows, std::min(end * kProductRows, f.rows));
+    multiply_part(f, v, begin * kProductRows, std::min(end * kProductRows, f.rows));
   });
 }
 
 }  // namespace
 
 void conv2d_forward_winograd_bf16(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
-  const Conv2dSizes s = conv2d_sizes(x, w, p, y);
-  filter({.n = s.n, .rows = s.o, .channels = s.c, .h = s.h, .w = s.w, .oh = s.oh, .ow = s.ow, .padding = p.padding,
-          .x = x.data<bf16>(), .filters = w.data<bf16>(), .row_step = w.strides()[0], .channel_step = w.strides()[1],
-          .tap_step = w.strides()[3], .turned = false, .y = y.data<bf16>(), .pad_mode = p.pad_mode, .epilogue = {bias, p}});
+  filter({winograd::forward_filtering<bf16, kTile>(x, w, bias, p, y)});
 }
 
 void conv2d_input_grad_winograd_bf16(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
-  const Conv2dSizes s = conv2d_sizes(dx, w, p, dy);
-  filter({.n = s.n, .rows = s.c, .channels = s.o, .h = s.oh, .w = s.ow, .oh = s.h, .ow = s.w,
-          .padding = Size2(2 - p.padding.h, 2 - p.padding.w), .x = dy.data<bf16>(), .filters = w.data<bf16>(),
-          .row_step = w.strides()[1], .channel_step = w.strides()[0], .tap_step = w.strides()[3], .turned = true, .y = dx.data<bf16>()});
+  filter({winograd::input_grad_filtering<bf16, kTile>(dy, w, p, dx)});
 }
 
 }  // namespace HWY_NAMESPACE
