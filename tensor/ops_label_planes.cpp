@@ -1,6 +1,7 @@
 // Checked ops on label maps: planes, plain or downsampled. Declared in ops.h; the kernels are cpu/label_planes.cpp.
 #include <algorithm>
 #include <type_traits>
+#include <utility>
 
 #include "tensor/checks.h"
 #include "tensor/ops.h"
@@ -15,7 +16,11 @@ int64_t first_outside(const Tensor& labels, int64_t classes, int64_t ignored) {
   using Word = std::make_unsigned_t<T>;
   const T* first = labels.data<T>();
   const T* last = first + labels.numel();
-  const auto word = [&](T label) { return static_cast<Word>(label == ignored ? 0 : label); };
+  const Word none = std::in_range<T>(ignored) ? static_cast<Word>(ignored) : 0;
+  const auto word = [=](T label) {  // 0 where it is ignored; without a branch or a choice, which GCC would not vectorise
+    const auto w = static_cast<Word>(label);
+    return static_cast<Word>(w & static_cast<Word>(-static_cast<int>(w != none)));
+  };
   Word largest = 0;
   for (const T* label = first; label != last; ++label) largest = std::max(largest, word(*label));
   if (static_cast<int64_t>(largest) < classes) return -1;
