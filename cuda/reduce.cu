@@ -27,20 +27,13 @@ __device__ __forceinline__ float finish(typename Op::Acc acc, double scale) {
 
 constexpr int kInFlight = 8;  // values that a thread asks for before it needs the first
 
-// value(first), value(first + step), .. before `end`, combined in this order onto acc. Where the values run out, the first
-// one is read again and not used: loads without branches can all be under way together.
+// value(first), value(first + step), .. before `end`, combined in this order onto acc.
 template <class Op, class F>
 __device__ __forceinline__ typename Op::Acc combine_run(typename Op::Acc acc, int first, int end, int step,
                                                         const F& value) {
-  for (int j = first; j < end; j += kInFlight * step) {
-    decltype(value(j)) values[kInFlight];
-#pragma unroll
-    for (int k = 0; k < kInFlight; ++k) values[k] = value(j + k * step < end ? j + k * step : j);
-#pragma unroll
-    for (int k = 0; k < kInFlight; ++k)
-      acc = Op{}(acc, j + k * step < end ? static_cast<typename Op::Acc>(values[k]) : Op::kNeutral);
-  }
-  return acc;
+  using Acc = typename Op::Acc;
+  return sum_of_loaded<kInFlight>(acc, first, end, step, value,
+                                  [](Acc a, auto x) { return Op{}(a, static_cast<Acc>(x)); });
 }
 
 // 32-bit sizes, checked by can_count.
