@@ -82,8 +82,8 @@ struct TilePlan {
 // `products` of m x n x k, none larger, side by side: K is cut into as many pieces as fill the card once.
 TilePlan plan_tiles(Precision, int64_t m, int64_t n, int64_t k, int64_t products);
 
-// y[i] = partials[0][i] + partials[1][i] + ..: in this order, so that equal inputs give equal bits. The epilogue's channels
-// are y's second dimension.
+// y[i] = partials[0][i] + partials[1][i] + ..: in an order that the sizes decide, so that equal inputs give equal bits. The
+// epilogue's channels are y's second dimension.
 void sum_partials(const Tensor& partials, int splits, const Epilogue<float>& epilogue, Tensor& y);
 
 // ---- the kernel -------------------------------------------------------------------------------------------------------
