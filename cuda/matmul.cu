@@ -27,6 +27,7 @@ __global__ void row_sums_kernel(const float* matrix, const float* x, int depth, 
   struct Pair {
     Run m, x;
   };
+  wait_for_previous_kernel();
   const float* row = matrix + int64_t{blockIdx.x} * depth;
   const int first = static_cast<int>(blockIdx.y) * piece, end = min(depth, first + piece);
   const float own = sum_of_loaded<4>(
@@ -41,7 +42,7 @@ __global__ void row_sums_kernel(const float* matrix, const float* x, int depth, 
   if (threadIdx.x == 0) y[int64_t{blockIdx.y} * gridDim.x + blockIdx.x] = sum;
 }
 
-// y[column] = the sum over k of matrix[k][column] x[k]: a block a strip of columns, 128 bytes of each row of the matrix, its groups of
+// y[column] = the sum over k of matrix[k][column] x[k]: a block a strip of columns, 128 bytes of each row, its groups of
 // lanes a row each.
 constexpr int kStrip = 32, kStripThreads = 512;
 template <int Width>
@@ -54,6 +55,7 @@ __global__ void __launch_bounds__(kStripThreads)
   };
   constexpr int kLanes = kStrip / Width, kGroups = kStripThreads / kLanes;
   ASAP_SHARED(float, partial, [kGroups][kStrip]);
+  wait_for_previous_kernel();
   const int t = static_cast<int>(threadIdx.x), lane = t % kLanes, group = t / kLanes;
   const int strip = static_cast<int>(blockIdx.x) * kStrip, column = strip + lane * Width;
   const int first = static_cast<int>(blockIdx.y) * piece, end = column < columns ? min(depth, first + piece) : 0;
@@ -92,11 +94,11 @@ void vector_product(const Tensor& a, const Tensor& b, const MatmulParams& p, Ten
   if (along_k) {
     const int64_t warps = ceil_div(ceil_div(piece, fours ? 4 : 1), kWarp);
     const auto threads = static_cast<unsigned>(std::min<int64_t>(warps * kWarp, kBlock));
-    launch(fours ? row_sums_kernel<4> : row_sums_kernel<1>, {grid, threads}, matrix.data<float>(), x.data<float>(), depth,
-           piece, to);
+    launch(fours ? row_sums_kernel<4> : row_sums_kernel<1>, Launch(grid, threads).overlapping(), matrix.data<float>(),
+           x.data<float>(), depth, piece, to);
   } else {
-    launch(fours ? column_sums_kernel<4> : column_sums_kernel<1>, {grid, kStripThreads}, matrix.data<float>(), x.data<float>(),
-           depth, outputs, piece, to);
+    launch(fours ? column_sums_kernel<4> : column_sums_kernel<1>, Launch(grid, kStripThreads).overlapping(),
+           matrix.data<float>(), x.data<float>(), depth, outputs, piece, to);
   }
   if (splits > 1) sum_partials(partials, splits, {}, y);
 }

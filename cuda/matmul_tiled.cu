@@ -23,6 +23,7 @@ __global__ void __launch_bounds__(kBlock)
                         Divisor channels, Divisor plane, float* y) {
   using Run = Vector<float, Width>;
   ASAP_SHARED(float, shared, [Width][kBlock]);
+  wait_for_previous_kernel();
   const int t = static_cast<int>(threadIdx.x), lanes = kBlock / groups, group = t / lanes;
   const int64_t first = (int64_t{blockIdx.x} * lanes + t % lanes) * Width;
   Run sum = sum_of_loaded<kInFlight>(
@@ -91,8 +92,8 @@ void sum_partials(const Tensor& partials, int splits, const Epilogue<float>& epi
   while (groups < kMostGroups && 2 * groups * kInFlight <= splits && 2 * groups * runs <= card().multiprocessors * kThreadsEach)
     groups *= 2;
   launch(width == 4 ? sum_partials_kernel<4> : sum_partials_kernel<1>,
-         {static_cast<unsigned>(ceil_div(runs, kBlock / groups)), kBlock}, partials.data<float>(), splits, y.numel(), groups,
-         epilogue, channels, plane, y.data<float>());
+         Launch(static_cast<unsigned>(ceil_div(runs, kBlock / groups)), kBlock).overlapping(), partials.data<float>(), splits,
+         y.numel(), groups, epilogue, channels, plane, y.data<float>());
 }
 
 std::string variant_name(const std::string& base, Precision precision) {

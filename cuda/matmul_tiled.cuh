@@ -287,6 +287,7 @@ template <class Product, class A, class B, int kProducts>
 __global__ void __launch_bounds__(Product::kThreads, Product::kBlocksEach)
     tiled_matmul_kernel(TileProblem<A, B, kProducts> p) {
   auto& shared = *dynamic_shared<TileShared<Product, A, B>>();
+  if (p.splits > 1) let_next_kernel_start();  // their sum
   const int product_number = static_cast<int>(blockIdx.z) / p.splits, split = static_cast<int>(blockIdx.z) % p.splits;
   if (threadIdx.x == 0) {
     const int part = kProducts == 1 ? product_number : product_number / p.count;

@@ -3,7 +3,7 @@
 // Next: lane_groups.cuh.
 #include <limits>
 
-#include "cuda/common.cuh"
+#include "cuda/hopper.cuh"
 #include "cuda/lane_groups.cuh"
 #include "cuda/register.h"
 
@@ -50,6 +50,7 @@ bool can_count(const Tensor& x) {
 // rows: inner == 1 and the rows are short; a group of lanes a row.
 template <class Op>
 __global__ void reduce_rows_kernel(const float* x, Sizes p, int lanes, double scale, float* y) {
+  wait_for_previous_kernel();
   for_each_row(p.outer, lanes, [&](int row, int lane) {
     const float* from = x + int64_t{row} * p.n;
     auto acc = combine_run<Op>(Op::kNeutral, lane, row < p.outer ? p.n : 0, lanes, [&](int j) { return from[j]; });
@@ -71,6 +72,7 @@ __global__ void __launch_bounds__(kBlock)
     reduce_pieces_kernel(const In* x, Sizes p, Pieces pieces, double scale, float* y, typename Op::Acc* partial) {
   using Acc = typename Op::Acc;
   ASAP_SHARED(Acc, shared, [kBlock]);
+  wait_for_previous_kernel();
   const int strip = static_cast<int>(blockIdx.x) % pieces.strips, rest = static_cast<int>(blockIdx.x) / pieces.strips;
   const int piece = rest % pieces.count, o = rest / pieces.count;
   const int t = static_cast<int>(threadIdx.x), step = kBlock / pieces.width;
@@ -117,15 +119,15 @@ void reduce_two_stage_as(const Tensor& x, const Sizes& p, double scale, Tensor& 
   const Pieces pieces = pieces_of(p);
   const auto blocks = static_cast<unsigned>(p.outer * pieces.count * pieces.strips);
   if (pieces.count == 1) {
-    launch(reduce_pieces_kernel<Op, true, float>, {blocks, kBlock}, x.data<float>(), p, pieces, scale, y.data<float>(),
-           nullptr);
+    launch(reduce_pieces_kernel<Op, true, float>, Launch(blocks, kBlock).overlapping(), x.data<float>(), p, pieces, scale,
+           y.data<float>(), nullptr);
     return;
   }
   Tensor partial = scratch(int64_t{p.outer} * pieces.count * p.inner, dtype_of<Acc>);
-  launch(reduce_pieces_kernel<Op, false, float>, {blocks, kBlock}, x.data<float>(), p, pieces, scale, nullptr,
-         partial.data<Acc>());
+  launch(reduce_pieces_kernel<Op, false, float>, Launch(blocks, kBlock).overlapping(), x.data<float>(), p, pieces, scale,
+         nullptr, partial.data<Acc>());
   const Pieces all{.count = 1, .rows = pieces.count, .strips = pieces.strips, .width = pieces.width};
-  launch(reduce_pieces_kernel<Op, true, Acc>, {static_cast<unsigned>(p.outer * pieces.strips), kBlock},
+  launch(reduce_pieces_kernel<Op, true, Acc>, Launch(static_cast<unsigned>(p.outer * pieces.strips), kBlock).overlapping(),
          std::as_const(partial).data<Acc>(), Sizes{p.outer, pieces.count, p.inner}, all, scale, y.data<float>(),
          nullptr);
 }
@@ -140,8 +142,8 @@ void dispatch_op(ReduceOp op, const AxisParams& p, const F& f) {
 void reduce_rows(ReduceOp op, const Tensor& x, const AxisParams& p, Tensor& y) {
   const int lanes = lanes_for(p.n, kInFlight);
   dispatch_op(op, p, [&](auto op_tag, double scale) {
-    launch(reduce_rows_kernel<decltype(op_tag)>, {blocks_for(p.outer * lanes), kBlock}, x.data<float>(), sizes_of(p),
-           lanes, scale, y.data<float>());
+    launch(reduce_rows_kernel<decltype(op_tag)>, Launch(blocks_for(p.outer * lanes), kBlock).overlapping(), x.data<float>(),
+           sizes_of(p), lanes, scale, y.data<float>());
   });
 }
 
