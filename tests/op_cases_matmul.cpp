@@ -112,7 +112,6 @@ std::vector<OpCase> matmul_cases() {
   rows.push_back(large({"1024x256x9216", 1024, 256, 9216}, true, false));
   rows.push_back(large({"matrix_vector_1024x9216", 1024, 1, 9216}, false, false));
   for (const bool turned : {false, true}) rows.push_back(large({"matrix_vector_512x4096", 512, 1, 4096}, turned, false));  // D's
-  rows.push_back(large({"dot_2097152", 1, 1, 2097152}, false, false));
   rows.push_back(large({"outer_512x4096", 512, 4096, 1}, false, false));
   return rows;
 }
