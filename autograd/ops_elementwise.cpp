@@ -16,6 +16,12 @@ Variable unary_op(UnaryOp op, const Variable& x, const UnaryParams& params = {})
                      });
 }
 
+// sum_to(mul(a, b), shape); to one element it is a dot product, which writes no products.
+Tensor sum_of_products(const Tensor& a, const Tensor& b, const Shape& shape) {
+  if (shape.numel() != 1 || a.numel() == 0 || !a.is_contiguous() || !b.is_contiguous()) return sum_to(mul(a, b), shape);
+  return matmul(a.reshape({1, -1}), b.reshape({-1, 1})).reshape(shape);
+}
+
 // a + sign * b.
 Variable sum_op(BinaryOp op, double sign, const Variable& a, const Variable& b) {
   return make_result(name(op), binary(op, a.value(), b.value()), {a, b},
@@ -70,7 +76,7 @@ Variable div(const Variable& a, const Variable& b) {
                        std::vector<Tensor> grads(2);
                        if (needs[0]) grads[0] = sum_to(quotient, a_shape);
                        if (needs[1]) {
-                         grads[1] = affine(sum_to(mul(quotient, saved_y.get("div")), divisor.shape()), -1, 0);
+                         grads[1] = affine(sum_of_products(quotient, saved_y.get("div"), divisor.shape()), -1, 0);
                        }
                        return grads;
                      });

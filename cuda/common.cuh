@@ -114,6 +114,24 @@ __device__ __forceinline__ void for_each_index(int64_t count, F&& f) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) f(i);
 }
 
+// sum = add(sum, load(i)) for i = first, first + step, .. before `end`, in this order. InFlight loads are under way together: there
+// is no branch among them, so behind the end the batch's first is loaded again, and the sum that has it is not taken.
+template <int InFlight, class Sum, class Load, class AddOne>
+__device__ __forceinline__ Sum sum_of_loaded(Sum sum, int first, int end, int step, const Load& load,
+                                             const AddOne& add) {
+  for (int i = first; i < end; i += InFlight * step) {
+    decltype(load(i)) values[InFlight];
+#pragma unroll
+    for (int b = 0; b < InFlight; ++b) values[b] = load(i + b * step < end ? i + b * step : i);
+#pragma unroll
+    for (int b = 0; b < InFlight; ++b) {
+      const Sum next = add(sum, values[b]);
+      sum = i + b * step < end ? next : sum;
+    }
+  }
+  return sum;
+}
+
 // ---- shared memory --------------------------------------------------------------------------------------------------
 // ASAP_SHARED(float, tile, [32][33]);  is  __shared__ float tile[32][33];  emulated: indices are checked, a block starts
 // with NaN. Larger amounts: dynamic_shared<T>(), as many bytes as the launch says, aligned to 128.

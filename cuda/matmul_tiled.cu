@@ -13,26 +13,39 @@ TileSize tile_for(int64_t m) {
   return 8 * large_rows > 9 * medium_rows ? TileSize::medium : TileSize::large;
 }
 
-// Width elements of y, seen as [outer, channels, plane], a thread: all of their partial sums in order, then the epilogue.
+// y, seen as [outer, channels, plane], of Width elements a lane: all of their partial sums, then the epilogue. Groups of lanes
+// share the partial sums where y is small for the card or their number large: a thread that reads hundreds of them waits
+// for memory again and again. The order of a sum depends on sizes alone. Floor: the partial sums read once.
+constexpr int kMostGroups = 32, kInFlight = 4;
 template <int Width>
-__global__ void sum_partials_kernel(const float* partials, int splits, int64_t count, Epilogue<float> epilogue,
-                                    Divisor channels, Divisor plane, float* y) {
+__global__ void __launch_bounds__(kBlock)
+    sum_partials_kernel(const float* partials, int splits, int64_t count, int groups, Epilogue<float> epilogue,
+                        Divisor channels, Divisor plane, float* y) {
   using Run = Vector<float, Width>;
-  for_each_index(count / Width, [&](int64_t i) {
-    Run sum = reinterpret_cast<const Run*>(partials)[i];
-    for (int split = 1; split < splits; ++split) {
-      const Run more = reinterpret_cast<const Run*>(partials + split * count)[i];
+  ASAP_SHARED(float, shared, [Width][kBlock]);
+  wait_for_previous_kernel();
+  const int t = static_cast<int>(threadIdx.x), lanes = kBlock / groups, group = t / lanes;
+  const int64_t first = (int64_t{blockIdx.x} * lanes + t % lanes) * Width;
+  Run sum = sum_of_loaded<kInFlight>(
+      Run{}, group, first < count ? splits : 0, groups,
+      [&](int split) { return *reinterpret_cast<const Run*>(partials + split * count + first); },
+      [](Run a, const Run& part) {
 #pragma unroll
-      for (int e = 0; e < Width; ++e) sum.v[e] += more.v[e];
-    }
+        for (int e = 0; e < Width; ++e) a.v[e] += part.v[e];
+        return a;
+      });
 #pragma unroll
-    for (int e = 0; e < Width; ++e) {
-      auto channel = static_cast<int>(plane.quotient(static_cast<unsigned>(i * Width + e)));
-      channels.divide(channel);
-      sum.v[e] = epilogue(channel, sum.v[e]);
-    }
-    reinterpret_cast<Run*>(y)[i] = sum;
-  });
+  for (int e = 0; e < Width; ++e) shared[e][t] = sum.v[e];
+  __syncthreads();
+  if (group > 0 || first >= count) return;
+#pragma unroll
+  for (int e = 0; e < Width; ++e) {
+    for (int g = 1; g < groups; ++g) sum.v[e] += shared[e][g * lanes + t];
+    auto channel = static_cast<int>(plane.quotient(static_cast<unsigned>(first + e)));
+    channels.divide(channel);
+    sum.v[e] = epilogue(channel, sum.v[e]);
+  }
+  *reinterpret_cast<Run*>(y + first) = sum;
 }
 
 }  // namespace
@@ -72,8 +85,15 @@ Matrix matrix(const float* data, int64_t rows, int64_t depth, bool k_outermost, 
 void sum_partials(const Tensor& partials, int splits, const Epilogue<float>& epilogue, Tensor& y) {
   const Divisor channels(y.size(1)), plane(y.numel() / (y.size(0) * y.size(1)));
   const int width = y.numel() % 4 == 0 && is_aligned(y.raw()) ? 4 : 1;
-  launch(width == 4 ? sum_partials_kernel<4> : sum_partials_kernel<1>, {blocks_for(y.numel() / width), kBlock},
-         partials.data<float>(), splits, y.numel(), epilogue, channels, plane, y.data<float>());
+  // As many groups as the card has threads for, each with enough splits to keep its loads in flight.
+  constexpr int64_t kThreadsEach = 2048;
+  const int64_t runs = y.numel() / width;
+  int groups = 1;
+  while (groups < kMostGroups && 2 * groups * kInFlight <= splits && 2 * groups * runs <= card().multiprocessors * kThreadsEach)
+    groups *= 2;
+  launch(width == 4 ? sum_partials_kernel<4> : sum_partials_kernel<1>,
+         Launch(static_cast<unsigned>(ceil_div(runs, kBlock / groups)), kBlock).overlapping(), partials.data<float>(), splits,
+         y.numel(), groups, epilogue, channels, plane, y.data<float>());
 }
 
 std::string variant_name(const std::string& base, Precision precision) {

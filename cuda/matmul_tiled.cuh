@@ -82,8 +82,8 @@ struct TilePlan {
 // `products` of m x n x k, none larger, side by side: K is cut into as many pieces as fill the card once.
 TilePlan plan_tiles(Precision, int64_t m, int64_t n, int64_t k, int64_t products);
 
-// y[i] = partials[0][i] + partials[1][i] + ..: in this order, so that equal inputs give equal bits. The epilogue's channels
-// are y's second dimension.
+// y[i] = partials[0][i] + partials[1][i] + ..: in an order that the sizes decide, so that equal inputs give equal bits. The
+// epilogue's channels are y's second dimension.
 void sum_partials(const Tensor& partials, int splits, const Epilogue<float>& epilogue, Tensor& y);
 
 // ---- the kernel -------------------------------------------------------------------------------------------------------
@@ -287,6 +287,7 @@ template <class Product, class A, class B, int kProducts>
 __global__ void __launch_bounds__(Product::kThreads, Product::kBlocksEach)
     tiled_matmul_kernel(TileProblem<A, B, kProducts> p) {
   auto& shared = *dynamic_shared<TileShared<Product, A, B>>();
+  if (p.splits > 1) let_next_kernel_start();  // their sum
   const int product_number = static_cast<int>(blockIdx.z) / p.splits, split = static_cast<int>(blockIdx.z) % p.splits;
   if (threadIdx.x == 0) {
     const int part = kProducts == 1 ? product_number : product_number / p.count;

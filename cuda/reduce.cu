@@ -3,7 +3,7 @@
 // Next: lane_groups.cuh.
 #include <limits>
 
-#include "cuda/common.cuh"
+#include "cuda/hopper.cuh"
 #include "cuda/lane_groups.cuh"
 #include "cuda/register.h"
 
@@ -27,20 +27,13 @@ __device__ __forceinline__ float finish(typename Op::Acc acc, double scale) {
 
 constexpr int kInFlight = 8;  // values that a thread asks for before it needs the first
 
-// value(first), value(first + step), .. before `end`, combined in this order onto acc. Where the values run out, the first
-// one is read again and not used: loads without branches can all be under way together.
+// value(first), value(first + step), .. before `end`, combined in this order onto acc.
 template <class Op, class F>
 __device__ __forceinline__ typename Op::Acc combine_run(typename Op::Acc acc, int first, int end, int step,
                                                         const F& value) {
-  for (int j = first; j < end; j += kInFlight * step) {
-    decltype(value(j)) values[kInFlight];
-#pragma unroll
-    for (int k = 0; k < kInFlight; ++k) values[k] = value(j + k * step < end ? j + k * step : j);
-#pragma unroll
-    for (int k = 0; k < kInFlight; ++k)
-      acc = Op{}(acc, j + k * step < end ? static_cast<typename Op::Acc>(values[k]) : Op::kNeutral);
-  }
-  return acc;
+  using Acc = typename Op::Acc;
+  return sum_of_loaded<kInFlight>(acc, first, end, step, value,
+                                  [](Acc a, auto x) { return Op{}(a, static_cast<Acc>(x)); });
 }
 
 // 32-bit sizes, checked by can_count.
@@ -57,6 +50,7 @@ bool can_count(const Tensor& x) {
 // rows: inner == 1 and the rows are short; a group of lanes a row.
 template <class Op>
 __global__ void reduce_rows_kernel(const float* x, Sizes p, int lanes, double scale, float* y) {
+  wait_for_previous_kernel();
   for_each_row(p.outer, lanes, [&](int row, int lane) {
     const float* from = x + int64_t{row} * p.n;
     auto acc = combine_run<Op>(Op::kNeutral, lane, row < p.outer ? p.n : 0, lanes, [&](int j) { return from[j]; });
@@ -78,6 +72,7 @@ __global__ void __launch_bounds__(kBlock)
     reduce_pieces_kernel(const In* x, Sizes p, Pieces pieces, double scale, float* y, typename Op::Acc* partial) {
   using Acc = typename Op::Acc;
   ASAP_SHARED(Acc, shared, [kBlock]);
+  wait_for_previous_kernel();
   const int strip = static_cast<int>(blockIdx.x) % pieces.strips, rest = static_cast<int>(blockIdx.x) / pieces.strips;
   const int piece = rest % pieces.count, o = rest / pieces.count;
   const int t = static_cast<int>(threadIdx.x), step = kBlock / pieces.width;
@@ -124,15 +119,15 @@ void reduce_two_stage_as(const Tensor& x, const Sizes& p, double scale, Tensor& 
   const Pieces pieces = pieces_of(p);
   const auto blocks = static_cast<unsigned>(p.outer * pieces.count * pieces.strips);
   if (pieces.count == 1) {
-    launch(reduce_pieces_kernel<Op, true, float>, {blocks, kBlock}, x.data<float>(), p, pieces, scale, y.data<float>(),
-           nullptr);
+    launch(reduce_pieces_kernel<Op, true, float>, Launch(blocks, kBlock).overlapping(), x.data<float>(), p, pieces, scale,
+           y.data<float>(), nullptr);
     return;
   }
   Tensor partial = scratch(int64_t{p.outer} * pieces.count * p.inner, dtype_of<Acc>);
-  launch(reduce_pieces_kernel<Op, false, float>, {blocks, kBlock}, x.data<float>(), p, pieces, scale, nullptr,
-         partial.data<Acc>());
+  launch(reduce_pieces_kernel<Op, false, float>, Launch(blocks, kBlock).overlapping(), x.data<float>(), p, pieces, scale,
+         nullptr, partial.data<Acc>());
   const Pieces all{.count = 1, .rows = pieces.count, .strips = pieces.strips, .width = pieces.width};
-  launch(reduce_pieces_kernel<Op, true, Acc>, {static_cast<unsigned>(p.outer * pieces.strips), kBlock},
+  launch(reduce_pieces_kernel<Op, true, Acc>, Launch(static_cast<unsigned>(p.outer * pieces.strips), kBlock).overlapping(),
          std::as_const(partial).data<Acc>(), Sizes{p.outer, pieces.count, p.inner}, all, scale, y.data<float>(),
          nullptr);
 }
@@ -147,8 +142,8 @@ void dispatch_op(ReduceOp op, const AxisParams& p, const F& f) {
 void reduce_rows(ReduceOp op, const Tensor& x, const AxisParams& p, Tensor& y) {
   const int lanes = lanes_for(p.n, kInFlight);
   dispatch_op(op, p, [&](auto op_tag, double scale) {
-    launch(reduce_rows_kernel<decltype(op_tag)>, {blocks_for(p.outer * lanes), kBlock}, x.data<float>(), sizes_of(p),
-           lanes, scale, y.data<float>());
+    launch(reduce_rows_kernel<decltype(op_tag)>, Launch(blocks_for(p.outer * lanes), kBlock).overlapping(), x.data<float>(),
+           sizes_of(p), lanes, scale, y.data<float>());
   });
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "cuda/divisor.cuh"
+#include "cuda/hopper.cuh"
 
 namespace asap::cuda {
 
@@ -139,6 +140,7 @@ template <int Width, class From, class To, int Inputs, class F>
 __global__ void map_kernel(F f, std::array<const From*, Inputs> sources, FastIndex<Inputs + 1> index, To* y) {
   constexpr int kBatch = Width > 1 ? 1 : 4, kHeld = Inputs > 0 ? Inputs : 1;
   constexpr auto kEach = std::make_index_sequence<Inputs>();
+  wait_for_previous_kernel();
   const unsigned count = static_cast<unsigned>(index.count), step = gridDim.x * blockDim.x;
   for (unsigned first = blockIdx.x * blockDim.x + threadIdx.x; first < count; first += kBatch * step) {
     Vector<From, Width> in[kBatch][kHeld];
@@ -193,9 +195,11 @@ void map(const F& f, const std::array<const Tensor*, Tensors>& tensors, Tensor& 
   auto* to = static_cast<To*>(y.raw());
   if (index.can_widen(kWidth, tensors)) {
     index.widen(kWidth);
-    launch(map_kernel<kWidth, From, To, kInputs, F>, {blocks_for(index.count), kBlock}, f, sources, index, to);
+    launch(map_kernel<kWidth, From, To, kInputs, F>, Launch(blocks_for(index.count), kBlock).overlapping(), f, sources, index,
+           to);
   } else {
-    launch(map_kernel<1, From, To, kInputs, F>, {blocks_for(index.count, 4), kBlock}, f, sources, index, to);
+    launch(map_kernel<1, From, To, kInputs, F>, Launch(blocks_for(index.count, 4), kBlock).overlapping(), f, sources, index,
+           to);
   }
 }
 

@@ -9,16 +9,16 @@
 namespace asap::nn {
 namespace {
 
-// x / max(|x|, eps)
+// x / max(|x|, eps) of a column.
 Tensor normalized(const Tensor& x, double eps) {
-  const Tensor norm = unary(UnaryOp::sqrt, sum(mul(x, x)));
+  const Tensor norm = unary(UnaryOp::sqrt, matmul(x, x, true));
   return div(x, unary(UnaryOp::clamp, norm, {.a = eps, .b = std::numeric_limits<double>::infinity()}));
 }
 
 Tensor random_direction(int64_t size) {
-  Tensor x = Tensor::empty({size});
+  Tensor x = Tensor::empty({size, 1});
   init::normal(x, 0, 1);
-  return normalized(x, 0);
+  return normalized(x, 0).squeeze(1);
 }
 
 void check_spectral_norm(const Tensor& w, const Tensor& u, const Tensor& v) {
@@ -32,19 +32,20 @@ void check_spectral_norm(const Tensor& w, const Tensor& u, const Tensor& v) {
 
 }  // namespace
 
-// The graph holds columns of its own: the next forward may write u and v before this one's backward has run.
+// A graph holds columns of its own: the next forward may write u and v before this one's backward has run.
 Variable spectral_norm(const Variable& w, const SpectralNormParams& params, Tensor& u, Tensor& v) {
   check_spectral_norm(w.value(), u, v);
   const Variable matrix = reshape(w, {w.size(0), -1});
-  const bool renew = params.power_iteration;
-  const Tensor right = renew ? normalized(matmul(matrix.value(), u.unsqueeze(1), true), params.eps) : v.clone().unsqueeze(1);
+  const bool renew = params.power_iteration, recorded = w.requires_grad() && grad_enabled();
+  const auto column = [&](const Tensor& x) { return (recorded ? x.clone() : x).unsqueeze(1); };
+  const Tensor right = renew ? normalized(matmul(matrix.value(), u.unsqueeze(1), true), params.eps) : column(v);
   const Variable product = matmul(matrix, right);
-  const Tensor left = renew ? normalized(product.value(), params.eps) : u.clone().unsqueeze(1);
+  const Tensor left = renew ? normalized(product.value(), params.eps) : column(u);
   if (renew) {
     v.copy_from(right.squeeze(1));
     u.copy_from(left.squeeze(1));
   }
-  return w / sum(product * left);
+  return w / matmul(left, product, true);
 }
 
 SpectralConv2d::SpectralConv2d(const Conv2dOptions& options) : options_(options) {

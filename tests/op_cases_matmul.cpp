@@ -61,8 +61,26 @@ std::vector<OpCase> products() {
   row("dot", {1, 67}, {67, 1});
   rows.back().tf32_tolerance = 1.5e-2;  // one sum, which cancels: 7.8e-3 measured
   row("outer", {13, 1}, {1, 17});
+  row("outer_batched", {3, 5, 1}, {1, 1, 8});
   row("one_element", {1, 1}, {1, 1});
   row("tiles", {2, 64, 33}, {2, 33, 64});
+  // A row or a column: a few of either length, sums longer than one block's piece, fours, and memory that begins at no four.
+  for (const bool ta : {false, true}) {
+    for (const bool tb : {false, true}) {
+      for (const auto& [length, k] : {std::pair<int64_t, int64_t>{37, 19}, {3, 9001}, {36, 1100}, {260, 68}, {1, 8200}}) {
+        const std::string size = str("_", length, "x", k);
+        blocks({str("column", size).c_str(), length, 1, k}, ta, tb);
+        blocks({str("row", size).c_str(), 1, length, k}, ta, tb);
+      }
+      const auto from_one = [](const Variable& x, const Shape& shape) { return reshape(slice(x, 0, 1, x.numel()), shape); };
+      rows.push_back({.name = str("matmul/unaligned_column", ta ? "_t" : "_n", tb ? "t" : "n"),
+                      .inputs = {normal({8 * 12 + 1}), normal({13})},
+                      .run = [=](const Inputs& in) {
+                        return matmul(from_one(in[0], matrix(0, 8, 12, ta)), from_one(in[1], matrix(0, 12, 1, tb)), ta, tb);
+                      },
+                      .slots = {&kernels::matmul}});
+    }
+  }
   rows.push_back({.name = "matmul/permuted", .inputs = {normal({5, 2, 7}), normal({2, 4, 5})},
                   .run = [](const Inputs& in) { return matmul(permute(in[0], {1, 2, 0}), transpose(in[1], 1, 2)); },
                   .slots = {&kernels::matmul}});
@@ -93,6 +111,8 @@ std::vector<OpCase> matmul_cases() {
   rows.push_back(large({"1024x256x9216", 1024, 256, 9216}, false, true));
   rows.push_back(large({"1024x256x9216", 1024, 256, 9216}, true, false));
   rows.push_back(large({"matrix_vector_1024x9216", 1024, 1, 9216}, false, false));
+  for (const bool turned : {false, true}) rows.push_back(large({"matrix_vector_512x4096", 512, 1, 4096}, turned, false));  // D's
+  rows.push_back(large({"outer_512x4096", 512, 4096, 1}, false, false));
   return rows;
 }
 
