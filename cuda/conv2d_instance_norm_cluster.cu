@@ -24,20 +24,8 @@ constexpr int kClusterGroups = 4, kClusterThreads = kClusterGroups * 128;       
 constexpr int kClusterSide = 8, kClusterProduct = kClusterSide * kClusterSide;  // rows, columns; pixels of a product
 constexpr int kClusterRows = 2 * kClusterSide;                                  // of y at most
 constexpr int kClusterStageBytes = kClusterOutputs * kStepBytes;
-constexpr int kSliceChannels = 64,
+constexpr int kSliceChannels = kTileColumns,
               kSliceChunks = kSliceChannels / 8;  // a step multiplies one tap of a slice of channels
-
-// What follows from the layer's sizes.
-struct ClusterWindow {
-  int width;        // pixels of a row of the window
-  int chunk_bytes;  // from one chunk of channels to the next
-  int slices;       // of a block's channels: 1 or 2
-  ClusterWindow(const ChannelsLastSizes& s) : width(s.ow + s.kh - 1), slices(s.c / kClusterBlocks / kSliceChannels) {
-    const int bytes = (kClusterRows + s.kh - 1) * width * kChunkBytes;
-    chunk_bytes = (bytes + 127) / 128 * 128 + kChunkBytes;  // neighbouring chunks of a pixel fall on different banks
-  }
-  __host__ __device__ __forceinline__ int bytes() const { return slices * kSliceChunks * chunk_bytes; }
-};
 
 // kProducts: of each warpgroup; pictures are at most 16 kProducts columns wide. As many stages as shared memory has room for.
 template <int kProducts>
@@ -47,64 +35,37 @@ constexpr int kClusterPixels = kClusterGroups* kProducts* kClusterProduct;
 template <int kProducts>
 constexpr int kClusterPitch = kClusterPixels<kProducts> + 4;  // of sums: the lanes of a store meet no bank twice
 
+// Stages of weights are full when their tile has come, and free when all warps are done with it; a slice of the window has come
+// when every warp has its part of it.
 template <int kProducts>
-size_t cluster_shared_bytes(const ChannelsLastSizes& s) {
-  constexpr size_t kBehind = 256;  // columns that are not there are read as well, behind the last row
-  const size_t operands = size_t{kClusterStages<kProducts>} * kClusterStageBytes + ClusterWindow(s).bytes() + kBehind;
-  const size_t sums = size_t{kClusterOutputs} * kClusterPitch<kProducts> * sizeof(float);
-  return std::max(operands, sums + kClusterFinished * kClusterPixels<kProducts> * sizeof(bf16));
-}
+struct ClusterBarriers {
+  PhaseBarrier full[kClusterStages<kProducts>], free[kClusterStages<kProducts>], slice[2];
+};
 
-// The block's weights, in the order of its steps: all taps of a slice, then those of the next. A thread copies the chunk
-// `thread % 8` of row `thread / 8` of a step, 64 of them that of row 64 + thread / 8 too.
-class ClusterWeights {
- public:
-  __device__ __forceinline__ ClusterWeights(const bf16* w, const ChannelsLastSizes& s, int first_output,
-                                            int first_channel)
-      : tap_bytes_(s.w_pitch * 2), taps_(s.kh * s.kh) {
-    const int thread = static_cast<int>(threadIdx.x), row = thread / kStepChunks;
-    rows_ = min(kClusterOutputs, s.o - first_output);
-    row_bytes_ = int64_t{taps_} * tap_bytes_;
-    from_ = reinterpret_cast<const char*>(w) + (first_output + min(row, rows_ - 1)) * row_bytes_ + first_channel * 2;
-    to_ = swizzled(row, thread % kStepChunks);
+// What follows from the layer's sizes: the window, and where in shared memory things lie behind the stages.
+template <int kProducts>
+struct ClusterLayout {
+  int width;        // pixels of a row of the window
+  int chunk_bytes;  // from one chunk of channels to the next
+  int slices;       // of a block's channels: 1 or 2
+  int barriers;     // byte that they begin at; behind the window, and behind the sums that take its place
+  ClusterLayout(const ChannelsLastSizes& s) : width(s.ow + s.kh - 1), slices(s.c / kClusterBlocks / kSliceChannels) {
+    const int bytes = (kClusterRows + s.kh - 1) * width * kChunkBytes;
+    chunk_bytes = (bytes + 127) / 128 * 128 + kChunkBytes;  // neighbouring chunks of a pixel fall on different banks
+    constexpr int kBehind = 256;  // columns that are not there are read as well, behind the last row
+    const int operands =
+        kClusterStages<kProducts> * kClusterStageBytes + slices * kSliceChunks * chunk_bytes + kBehind;
+    constexpr int kSums = kClusterOutputs * kClusterPitch<kProducts> * static_cast<int>(sizeof(float));
+    constexpr int kOut = kClusterFinished * kClusterPixels<kProducts> * static_cast<int>(sizeof(bf16));
+    barriers = std::max(operands, kSums + kOut);
+    barriers = (barriers + 7) / 8 * 8;
   }
-
-  // Asks for all of them to be brought to the second-level cache, 128 bytes at a time.
-  __device__ __forceinline__ void prefetch(int slices) const {
-    const int thread = static_cast<int>(threadIdx.x);
-    for (int row = thread / kStepChunks; row < rows_; row += kClusterThreads / kStepChunks) {
-      const char* from = from_ + (row - thread / kStepChunks) * row_bytes_;
-      for (int i = thread % kStepChunks; i < taps_ * slices; i += kStepChunks) {
-        prefetch_to_cache(from + (slices == 1 ? i : i >> 1) * tap_bytes_ + (slices == 1 ? 0 : i & 1) * kStepBytes);
-      }
-    }
-  }
-
-  // Starts the copies of the next step.
-  __device__ __forceinline__ void copy_next(char* stage) {
-    constexpr int kRows = kClusterThreads / kStepChunks;  // at a time
-    const int thread = static_cast<int>(threadIdx.x), row = thread / kStepChunks;
-    const char* from = from_ + offset_ + thread % kStepChunks * kChunkBytes;
-    copy_async<kChunkBytes>(stage + to_, from, row < rows_);
-    if (row < kClusterOutputs - kRows) {
-      const bool valid = row + kRows < rows_;
-      copy_async<kChunkBytes>(stage + to_ + kRows * kStepBytes, valid ? from + kRows * row_bytes_ : from, valid);
-    }
-    offset_ += tap_bytes_;
-    if (++tap_ == taps_) {
-      tap_ = 0;
-      offset_ += kStepBytes - row_bytes_;
-    }
-  }
-
- private:
-  const char* from_;
-  int64_t row_bytes_, offset_ = 0;
-  int tap_bytes_, taps_, rows_, to_, tap_ = 0;
+  size_t shared_bytes() const { return static_cast<size_t>(barriers) + sizeof(ClusterBarriers<kProducts>); }
 };
 
 // Starts the copies of one slice of the window, [chunk][pixel]: a warp takes a row, 4 pixels at a time.
-__device__ __forceinline__ void copy_window(const bf16* x, const ChannelsLastSizes& s, const ClusterWindow& window,
+template <class Layout>
+__device__ __forceinline__ void copy_window(const bf16* x, const ChannelsLastSizes& s, const Layout& window,
                                             int first_channel, char* to) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp, chunk = lane % kSliceChunks;
   const char* from = reinterpret_cast<const char*>(x) + first_channel * 2 + chunk * kChunkBytes;
@@ -182,69 +143,110 @@ __device__ __forceinline__ void finish_output(float* sums, const ChannelsLastSiz
   }
 }
 
+// One thread has the weights copied, all taps of a slice, then those of the next: as many steps ahead as there are stages, and
+// from before the previous kernel's end on, since weights are constant.
+template <int kProducts>
+class WeightStream {
+ public:
+  __device__ __forceinline__ WeightStream(const TileMap& weights, const ChannelsLastSizes& s, int slices,
+                                          int first_output, int first_channel, char* stages,
+                                          ClusterBarriers<kProducts>& barriers)
+      : weights_(weights),
+        barriers_(barriers),
+        stages_(stages),
+        first_output_(first_output),
+        first_channel_(first_channel),
+        tap_elements_(s.w_pitch),
+        taps_(s.kh * s.kh),
+        slices_(slices) {}
+
+  // The next step, if there is one, when its stage is free.
+  __device__ __forceinline__ void copy_next() {
+    if (slices_ == 0) return;
+    wait_for_phase(&barriers_.free[stage_], parity_);
+    arrive_expecting(&barriers_.full[stage_], kClusterStageBytes);
+    copy_tile_async(stages_ + stage_ * kClusterStageBytes, weights_, first_output_,
+                    tap_ * tap_elements_ + first_channel_, &barriers_.full[stage_]);
+    if (++stage_ == kClusterStages<kProducts>) stage_ = 0, parity_ ^= 1;
+    if (++tap_ == taps_) tap_ = 0, first_channel_ += kSliceChannels, --slices_;
+  }
+
+ private:
+  const TileMap& weights_;
+  ClusterBarriers<kProducts>& barriers_;
+  char* stages_;
+  int first_output_, first_channel_, tap_elements_, taps_, slices_;
+  int tap_ = 0, stage_ = 0, parity_ = 1;  // of the phase before the first: all stages are free
+};
+
 // Blocks (pieces of K, tiles of outputs, pictures), a cluster along x.
 template <int kProducts>
 __global__ void __launch_bounds__(kClusterThreads, 1)
-    conv_cluster_kernel(const bf16* x, const bf16* w, ChannelsLastSizes s, ClusterWindow window, NormArguments norm,
-                        bf16* y) {
-  constexpr int kStages = kClusterStages<kProducts>, kAhead = kStages - 2;
+    conv_cluster_kernel(const bf16* x, const __grid_constant__ TileMap weights, ChannelsLastSizes s,
+                        ClusterLayout<kProducts> layout, NormArguments norm, bf16* y) {
+  constexpr int kStages = kClusterStages<kProducts>, kWarps = kClusterThreads / kWarp;
   char* stages = aligned_shared<char>();
   char* pixels = stages + kStages * kClusterStageBytes;
+  auto& barriers = *reinterpret_cast<ClusterBarriers<kProducts>*>(stages + layout.barriers);
   const int first_output = static_cast<int>(blockIdx.y) * kClusterOutputs, picture = static_cast<int>(blockIdx.z);
-  const int first_channel = cluster_rank() * window.slices * kSliceChannels;
-  const int steps = window.slices * s.kh * s.kh;
-  ClusterWeights weights(w, s, first_output, first_channel);
+  const int first_channel = cluster_rank() * layout.slices * kSliceChannels;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, group = thread / 128;
+  WeightStream<kProducts> stream(weights, s, layout.slices, first_output, first_channel, stages, barriers);
   let_next_kernel_start();
-  weights.prefetch(window.slices);
-  wait_for_previous_kernel();
-  // Groups of copies: kAhead steps of weights, both slices, then a step of weights for each step that is multiplied.
-  for (int step = 0; step < kAhead; ++step) {
-    if (step < steps) weights.copy_next(stages + step * kClusterStageBytes);
-    copy_commit();
+  if (thread == 0) {
+    for (auto& full : barriers.full) begin_phases(&full, 1);
+    for (auto& free : barriers.free) begin_phases(&free, kWarps);
+    for (auto& slice : barriers.slice) begin_phases(&slice, kWarps);
+    fence_phase_barriers();
+    for (int i = 0; i < kStages; ++i) stream.copy_next();
   }
+  __syncthreads();
+  wait_for_previous_kernel();
   x += int64_t{picture} * s.h * s.w * s.x_pitch;
-  for (int slice = 0; slice < 2; ++slice) {
-    if (slice < window.slices) {
-      copy_window(x, s, window, first_channel + slice * kSliceChannels,
-                  pixels + slice * kSliceChunks * window.chunk_bytes);
-    }
+  for (int slice = 0; slice < layout.slices; ++slice) {
+    copy_window(x, s, layout, first_channel + slice * kSliceChannels,
+                pixels + slice * kSliceChunks * layout.chunk_bytes);
     copy_commit();
   }
 
   // Descriptors count in units of 16 bytes.
-  const int group = static_cast<int>(threadIdx.x) / 128;
-  const int corner = group % 2 * kClusterSide * window.width + group / 2 * kClusterSide;
-  const int chunk_step = window.chunk_bytes / kChunkBytes;
-  const uint64_t window_a = matrix_descriptor(pixels, window.chunk_bytes, window.width * kChunkBytes, false) + corner;
+  const int corner = group % 2 * kClusterSide * layout.width + group / 2 * kClusterSide;
+  const int chunk_step = layout.chunk_bytes / kChunkBytes;
+  uint64_t a = matrix_descriptor(pixels, layout.chunk_bytes, layout.width * kChunkBytes, false) + corner;
   const uint64_t stages_b = matrix_descriptor(stages, kChunkBytes, kSliceChunks * kStepBytes, true);
   float sums[kProducts][kClusterOutputs / 2];
-  int stage = 0, free_stage = kAhead, slice = 0, tap_row = 0, tap_column = 0;
-#pragma unroll 1
-  for (int step = 0; step < steps; ++step) {
-    step == 0 ? copy_wait<1>() : copy_wait<kAhead - 1>();
+  int step = 0, stage = 0, parity = 0, last_stage = 0;
+  for (int slice = 0; slice < layout.slices; ++slice) {
+    slice + 1 < layout.slices ? copy_wait<1>() : copy_wait<0>();
     fence_shared_for_async();
-    __syncthreads();  // this step has arrived for all; all are done with the step before the last
-    const uint64_t a = window_a + slice * kSliceChunks * chunk_step + tap_row * window.width + tap_column;
-    const uint64_t b = stages_b + stage * (kClusterStageBytes / kChunkBytes);
-    warpgroup_arrive();
+    __syncwarp();
+    if (lane == 0) arrive(&barriers.slice[slice]);
+    wait_for_phase(&barriers.slice[slice], 0);
+    for (int row = 0; row < s.kh; ++row, a += layout.width) {
+#pragma unroll 1
+      for (int column = 0; column < s.kh; ++column, ++step) {
+        wait_for_phase(&barriers.full[stage], parity);
+        const uint64_t b = stages_b + stage * (kClusterStageBytes / kChunkBytes);
+        warpgroup_arrive();
 #pragma unroll
-    for (int part = 0; part < kStepParts; ++part) {
+        for (int part = 0; part < kStepParts; ++part) {
 #pragma unroll
-      for (int i = 0; i < kProducts; ++i) {
-        warpgroup_multiply<kClusterOutputs>(sums[i], a + 2 * part * chunk_step + 2 * i * kClusterSide,
-                                            b + part * (kPartBytes / kChunkBytes), step > 0 || part > 0);
+          for (int i = 0; i < kProducts; ++i) {
+            warpgroup_multiply<kClusterOutputs>(sums[i], a + column + 2 * part * chunk_step + 2 * i * kClusterSide,
+                                                b + part * (kPartBytes / kChunkBytes), step > 0 || part > 0);
+          }
+        }
+        warpgroup_commit();
+        warpgroup_wait<1>();  // for the step before this one
+        if (step > 0 && lane == 0) arrive(&barriers.free[last_stage]);
+        // Into the stage of the step before that, which the other warpgroups have mostly left by now.
+        if (step > 1 && thread == 0) stream.copy_next();
+        __syncwarp();
+        last_stage = stage;
+        if (++stage == kStages) stage = 0, parity ^= 1;
       }
     }
-    warpgroup_commit();
-    if (step + kAhead < steps) weights.copy_next(stages + free_stage * kClusterStageBytes);
-    copy_commit();
-    warpgroup_wait<1>();
-    stage = stage + 1 == kStages ? 0 : stage + 1;
-    free_stage = free_stage + 1 == kStages ? 0 : free_stage + 1;
-    if (++tap_column == s.kh) {
-      tap_column = 0;
-      if (++tap_row == s.kh) tap_row = 0, ++slice;
-    }
+    a += kSliceChunks * chunk_step - s.kh * layout.width;
   }
   if constexpr (kProducts == 1) warpgroup_wait<0>(sums[0]);
   if constexpr (kProducts == 2) warpgroup_wait<0>(sums[0], sums[1]);
@@ -253,13 +255,12 @@ __global__ void __launch_bounds__(kClusterThreads, 1)
   auto* out = reinterpret_cast<bf16*>(shared_sums + kClusterOutputs * kClusterPitch<kProducts>);
   store_sums<kProducts>(sums, shared_sums);
   cluster_barrier();
-  if (static_cast<int>(threadIdx.x) < kClusterFinished * kWarp)
-    finish_output<kProducts>(shared_sums, s, first_output, norm, out);
+  if (thread < kClusterFinished * kWarp) finish_output<kProducts>(shared_sums, s, first_output, norm, out);
   cluster_arrive();  // done with the others' memory
   __syncthreads();
   y += int64_t{picture} * s.pixels() * s.y_pitch + first_output + cluster_rank() * kClusterFinished;
   const int finished = s.o - first_output - cluster_rank() * kClusterFinished;  // or fewer: of the last outputs
-  for (int i = static_cast<int>(threadIdx.x); i < s.pixels() * kClusterFinished; i += kClusterThreads) {
+  for (int i = thread; i < s.pixels() * kClusterFinished; i += kClusterThreads) {
     if (i % kClusterFinished < finished) y[i / kClusterFinished * s.y_pitch + i % kClusterFinished] = out[i];
   }
   cluster_wait();  // the others may still read this block's memory
@@ -273,11 +274,14 @@ void run_cluster(const Tensor& x, const Tensor& w, const Tensor& gamma, const Te
   const ChannelsLastSizes s = channels_last_sizes(x, w, p, y);
   const NormArguments norm(gamma, beta, norm_params);
   const dim3 blocks(kClusterBlocks, static_cast<unsigned>(ceil_div(s.o, kClusterOutputs)), static_cast<unsigned>(s.n));
-  const bool one = products_of(s) == 1;
-  const size_t shared_bytes = one ? cluster_shared_bytes<1>(s) : cluster_shared_bytes<2>(s);
-  launch(one ? conv_cluster_kernel<1> : conv_cluster_kernel<2>,
-         Launch(blocks, kClusterThreads, shared_bytes).in_clusters(kClusterBlocks).overlapping(), x.data<bf16>(),
-         w.data<bf16>(), s, ClusterWindow(s), norm, y.data<bf16>());
+  const int64_t row_elements = int64_t{s.kh} * s.kh * s.w_pitch;
+  const TileMap weights = tile_map(w.data<bf16>(), s.o, row_elements, row_elements * 2, kClusterOutputs);
+  const auto run = [&](auto kernel, const auto& layout) {
+    launch(kernel, Launch(blocks, kClusterThreads, layout.shared_bytes()).in_clusters(kClusterBlocks).overlapping(),
+           x.data<bf16>(), weights, s, layout, norm, y.data<bf16>());
+  };
+  products_of(s) == 1 ? run(conv_cluster_kernel<1>, ClusterLayout<1>(s))
+                      : run(conv_cluster_kernel<2>, ClusterLayout<2>(s));
 }
 
 // One or two slices of channels for each block, whose second one must not be needed before it has come; rows of whole fours of
@@ -291,7 +295,7 @@ bool takes_cluster(const Tensor& x, const Tensor& w, const Tensor&, const Tensor
   return s.stride_h == 1 && (s.c == kPiece || s.c == 2 * kPiece) && s.kh >= kLeastSide && s.oh <= kClusterRows &&
          s.ow <= 4 * kClusterSide && s.ow % 4 == 0 && s.n <= kGrid && s.o <= kGrid * kClusterOutputs &&
          x.size(2) * x.size(3) * s.x_pitch * 2 < kOffsets &&
-         (products_of(s) == 1 ? cluster_shared_bytes<1>(s) : cluster_shared_bytes<2>(s)) + 1024 <= card().shared_bytes;
+         (products_of(s) == 1 ? ClusterLayout<1>(s).shared_bytes() : ClusterLayout<2>(s).shared_bytes()) + 1024 <= card().shared_bytes;
 }
 
 }  // namespace
