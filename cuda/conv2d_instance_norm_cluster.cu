@@ -134,11 +134,11 @@ __device__ __forceinline__ void store_sums(const float (&sums)[kProducts][kClust
   }
 }
 
-// A block's 9 outputs of all pixels, one in each of its first 9 warps: the pieces' sums added, each block beginning with its own
-// so that they do not all read one block at a time, normed, activated. `sums`: shared, as store_sums leaves them in every block of the cluster; `out`: shared, [pixel][8], then the
-// ninth's [pixel].
+// A block's 9 outputs of all pixels, one in each of its first 9 warps: the pieces' sums added, beginning with the block's own so that
+// not all read one block at a time, normed, activated. `sums`: shared, as store_sums leaves them in every block of the cluster;
+// `out`: shared, [pixel][8], then the ninth's [pixel]. `scale`, `shift`: gamma and beta.
 template <int kProducts>
-__device__ __forceinline__ void finish_output(float* sums, const ChannelsLastSizes& s, int first_output,
+__device__ __forceinline__ void finish_output(float* sums, const ChannelsLastSizes& s, float scale, float shift,
                                               const NormArguments& norm, bf16* out) {
   constexpr int kPixels = kClusterPixels<kProducts>, kFours = kPixels / 4 / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp, own = static_cast<int>(threadIdx.x) / kWarp;
@@ -146,8 +146,8 @@ __device__ __forceinline__ void finish_output(float* sums, const ChannelsLastSiz
   // The i-th four of this lane: neighbouring columns of one row.
   const auto place = [&](int i) { return 4 * (lane + kWarp * i); };
   float4 h[kFours] = {};
-  constexpr int kAtOnce = kProducts == 1 ? 8 : 2;  // blocks whose sums are on their way before the first is added
-#pragma unroll
+  constexpr int kAtOnce = 8 / kProducts;  // blocks whose sums are on their way before the first is added
+#pragma unroll 1
   for (int first = 0; first < kClusterBlocks; first += kAtOnce) {
     float4 parts[kAtOnce][kFours];
 #pragma unroll
@@ -180,8 +180,7 @@ __device__ __forceinline__ void finish_output(float* sums, const ChannelsLastSiz
   for (int i = 0; i < kFours; ++i) {
     if (is_there(i)) squares += sum_of_four(add_squares({}, h[i], {mean, mean, mean, mean}));
   }
-  const int channel = min(first_output + output, s.o - 1);
-  const float factor = norm.gamma[channel] / sqrtf(warp_reduce(squares) * share + norm.eps), shift = norm.beta[channel];
+  const float factor = scale / sqrtf(warp_reduce(squares) * share + norm.eps);
 #pragma unroll
   for (int i = 0; i < kFours; ++i) {
     if (!is_there(i)) continue;
@@ -209,8 +208,7 @@ __device__ __forceinline__ void store_outputs(const bf16* out, const ChannelsLas
   }
 }
 
-// One thread has the weights copied, all taps of a slice, then those of the next: as many steps ahead as there are stages, and
-// from before the previous kernel's end on, since weights are constant.
+// One thread has the weights copied, all taps of a slice, then those of the next, as many steps ahead as there are stages.
 template <int kProducts>
 class WeightStream {
  public:
@@ -218,14 +216,12 @@ class WeightStream {
                                           int first_output, int first_channel, char* stages,
                                           ClusterBarriers<kProducts>& barriers)
       : weights_(weights),
+        s_(s),
         barriers_(barriers),
         stages_(stages),
         first_output_(first_output),
-        outputs_(s.o),
         first_channel_(first_channel),
-        tap_elements_(s.w_pitch),
-        taps_(s.kh * s.kh),
-        steps_(slices * taps_) {}
+        steps_(slices * s.kh * s.kh) {}
 
   // The next stage when it is free; false: there is none. Steps behind the last get zeros: what lies behind the last output.
   __device__ __forceinline__ bool copy_next() {
@@ -235,8 +231,8 @@ class WeightStream {
     arrive_expecting(full, kClusterStageBytes);
     for (int i = 0; i < kStageSteps; ++i) {
       copy_tile_async(stages_ + stage_ * kClusterStageBytes + i * kClusterStepBytes, weights_,
-                      steps_-- > 0 ? first_output_ : outputs_, tap_ * tap_elements_ + first_channel_, full);
-      if (++tap_ == taps_) tap_ = 0, first_channel_ += kSliceChannels;
+                      steps_-- > 0 ? first_output_ : s_.o, tap_ * s_.w_pitch + first_channel_, full);
+      if (++tap_ == s_.kh * s_.kh) tap_ = 0, first_channel_ += kSliceChannels;
     }
     if (++stage_ == kClusterStages<kProducts>) stage_ = 0, parity_ ^= 1;
     return true;
@@ -244,9 +240,10 @@ class WeightStream {
 
  private:
   const TileMap& weights_;
+  const ChannelsLastSizes& s_;
   ClusterBarriers<kProducts>& barriers_;
   char* stages_;
-  int first_output_, outputs_, first_channel_, tap_elements_, taps_, steps_;
+  int first_output_, first_channel_, steps_;
   int tap_ = 0, stage_ = 0, parity_ = 1;  // of the phase before the first: all stages are free
 };
 
@@ -338,21 +335,22 @@ __global__ void __launch_bounds__(kAllThreads<kProducts>, 1)
     find_pixels(s, layout.width, layout.pixels, places);
   }
   __syncthreads();
+  wait_for_previous_kernel();
+  const int channel = min(first_output + finished_output(min(thread / kWarp, kClusterFinished - 1)), s.o - 1);
+  const float scale = norm.gamma[channel], shift = norm.beta[channel];
   float sums[kProducts][kClusterOutputs / 2];
   if (multiplies) {
-    wait_for_previous_kernel();
     x += int64_t{picture} * s.h * s.w * s.x_pitch + first_channel;
     multiply_window(x, s, layout, stages, barriers, places, stream, sums);
   } else {
     while (thread == kClusterThreads && stream.copy_next()) continue;
-    wait_for_previous_kernel();
   }
   __syncthreads();  // nobody reads the operands any more: their place takes the sums
   auto* shared_sums = reinterpret_cast<float*>(stages);
   auto* out = reinterpret_cast<bf16*>(shared_sums + kClusterOutputs * kClusterPitch<kProducts>);
   if (multiplies) store_sums<kProducts>(sums, shared_sums);
   cluster_barrier();
-  if (thread < kClusterFinished * kWarp) finish_output<kProducts>(shared_sums, s, first_output, norm, out);
+  if (thread < kClusterFinished * kWarp) finish_output<kProducts>(shared_sums, s, scale, shift, norm, out);
   cluster_arrive();  // done with the others' memory
   __syncthreads();
   if (multiplies) {

@@ -66,9 +66,10 @@ void begin_phases(uint64_t* barrier, int count) {
 
 void arrive(uint64_t* barrier, int bytes) {
   BlockPhases& phases = known(barrier, "arrives");
+  if (phases.arrivals_missing == 0) settle(barrier, phases);
   if (phases.arrivals_missing-- == 0) kernel_error("arrives at a phase that all have arrived at, and bytes are missing");
   phases.bytes_missing += bytes;
-  if (phases.waiters > 0 || options().copies_early) settle(barrier, phases);
+  if (phases.waiters > 0 || phases.copies.empty() || options().copies_early) settle(barrier, phases);
 }
 
 void wait_for_phase(uint64_t* barrier, int parity) {
