@@ -105,6 +105,15 @@ __device__ __forceinline__ void arrive(PhaseBarrier* barrier) {
                           : "memory"),
              emulate::arrive(barrier, 0));
 }
+// The same at the barrier that stands at this place in the shared memory of the cluster's block `rank`, which a cluster_barrier()
+// has shown to have begun it, and which does not end before another.
+__device__ __forceinline__ void arrive_at_block(PhaseBarrier* barrier, [[maybe_unused]] int rank) {
+  ASAP_ON_90(asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
+                          "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(barrier)),
+                          "r"(rank)
+                          : "memory"),
+             emulate::arrive_at_block(barrier, rank));
+}
 // Arrives, and announces `bytes` that copies will bring before the phase is complete.
 __device__ __forceinline__ void arrive_expecting(PhaseBarrier* barrier, [[maybe_unused]] int bytes) {
   ASAP_ON_90(asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
@@ -142,6 +151,18 @@ __device__ __forceinline__ void copy_tile_async([[maybe_unused]] void* to, const
                           "l"(&map), "r"(first_column), "r"(first_row), "r"(shared_address(barrier))
                           : "memory"),
              emulate::copy_tile(to, map, first_row, first_column, barrier));
+}
+// The same to this place in the shared memory of the cluster's blocks 0 .. blocks - 1 (multicast): the tile is read once, and
+// arrives in each of them at its own barrier. They must have begun these, and nobody there may still read what lies in the place.
+__device__ __forceinline__ void copy_tile_to_blocks_async([[maybe_unused]] void* to, const TileMap& map,
+                                                          [[maybe_unused]] int first_row, [[maybe_unused]] int first_column,
+                                                          PhaseBarrier* barrier, [[maybe_unused]] int blocks) {
+  ASAP_ON_90(asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+                          "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared_address(to)),
+                          "l"(&map), "r"(first_column), "r"(first_row), "r"(shared_address(barrier)),
+                          "h"(static_cast<uint16_t>((1 << blocks) - 1))
+                          : "memory"),
+             emulate::copy_tile_to_blocks(to, map, first_row, first_column, barrier, blocks));
 }
 
 // ---- products of a warpgroup ----------------------------------------------------------------------------------------
@@ -291,6 +312,15 @@ __device__ __forceinline__ void warpgroup_wait(Arrays&... arrays) {
 #else
   (static_cast<void>(arrays), ...);
 #endif
+}
+
+// Four 8 x 8 matrices of 16-bit elements, as load_matrices of mma.cuh gives them, to shared memory, transposed: lane l names where
+// column l % 8 of matrix l / 8 goes, 16 bytes, aligned to 16. All 32 lanes together (stmatrix).
+__device__ __forceinline__ void store_matrices_transposed(void* column, [[maybe_unused]] const uint32_t (&r)[4]) {
+  ASAP_ON_90(asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(shared_address(column)),
+                          "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+                          : "memory"),
+             emulate::store_matrices_transposed(column, r));
 }
 
 // What this thread wrote to shared memory, by ordinary writes or copy_async, is seen by products after the next barrier.
