@@ -113,7 +113,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     fence_phase_barriers();
     for (int step = 0; step < min(steps, kStages); ++step) copies.copy_weights(step);  // constant: before the kernel ahead ends
   }
-  cluster_barrier();
+  cluster_arrive_relaxed();
+  cluster_wait();
   wait_for_previous_kernel();
   float sums[kPixels / 2];
   if (thread < kMultiplying) {
@@ -127,8 +128,8 @@ __global__ void __launch_bounds__(kThreads, 1)
       copies.copy_pixels(step);
     }
   }
-  cluster_arrive();  // done with the others' memory
-  __syncthreads();   // all have come and been read: the tile of y takes their place
+  cluster_arrive_relaxed();  // done with the others' memory
+  __syncthreads();           // all have come and been read: the tile of y takes their place
   auto* tile = reinterpret_cast<bf16*>(stages);
   if (thread < kMultiplying) finish_sums(sums, s, first_output, epilogue, tile);
   __syncthreads();

@@ -45,6 +45,10 @@ __device__ __forceinline__ int cluster_rank() {
 __device__ __forceinline__ void cluster_arrive() {
   ASAP_ON_90(asm volatile("barrier.cluster.arrive.release;" ::: "memory"), emulate::cluster_arrive());
 }
+// Of what was written before, it shows only barriers with phases that were begun, after fence_phase_barriers(): it waits for nothing.
+__device__ __forceinline__ void cluster_arrive_relaxed() {
+  ASAP_ON_90(asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory"), emulate::cluster_arrive());
+}
 __device__ __forceinline__ void cluster_wait() {
   ASAP_ON_90(asm volatile("barrier.cluster.wait.acquire;" ::: "memory"), emulate::cluster_wait());
 }
@@ -105,11 +109,12 @@ __device__ __forceinline__ void arrive(PhaseBarrier* barrier) {
                           : "memory"),
              emulate::arrive(barrier, 0));
 }
-// The same at the barrier that stands at this place in the shared memory of the cluster's block `rank`, which a cluster_barrier()
-// has shown to have begun it, and which does not end before another.
+// Arrives at the barrier that stands at this place in the shared memory of the cluster's block `rank`; a barrier of the cluster has
+// shown that it was begun there. Says what this thread has read, not what it wrote: a release to other blocks would cost a
+// fence of the whole card.
 __device__ __forceinline__ void arrive_at_block(PhaseBarrier* barrier, [[maybe_unused]] int rank) {
   ASAP_ON_90(asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
-                          "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(barrier)),
+                          "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(barrier)),
                           "r"(rank)
                           : "memory"),
              emulate::arrive_at_block(barrier, rank));
