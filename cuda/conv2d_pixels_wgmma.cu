@@ -68,8 +68,9 @@ __device__ __forceinline__ void multiply_steps(char* stages, Barriers& barriers,
       warpgroup_multiply<kPixels>(sums, a + further, b + further, step > 0 || part > 0);
     }
     warpgroup_commit();
-    warpgroup_wait<1>();  // for the step before this one
-    if (step > 0 && lane < kClusterBlocks) arrive_at_block(&barriers.free[(step - 1) % kStages], lane);
+    warpgroup_wait<1>();  // for the step before this one, whose stage may be needed again
+    const int last = step - 1;
+    if (last >= 0 && last + kStages < steps && lane < kClusterBlocks) arrive_at_block(&barriers.free[last % kStages], lane);
     __syncwarp();
   }
   warpgroup_wait<0>(sums);
@@ -111,6 +112,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     for (auto& full : barriers.full) begin_phases(&full, 1);
     for (auto& free : barriers.free) begin_phases(&free, kMultiplying / kWarp * kClusterBlocks);
     fence_phase_barriers();
+    prefetch_map(pixels);
     for (int step = 0; step < min(steps, kStages); ++step) copies.copy_weights(step);  // constant: before the kernel ahead ends
   }
   cluster_arrive_relaxed();
@@ -128,8 +130,8 @@ __global__ void __launch_bounds__(kThreads, 1)
       copies.copy_pixels(step);
     }
   }
-  cluster_arrive_relaxed();  // done with the others' memory
-  __syncthreads();           // all have come and been read: the tile of y takes their place
+  cluster_arrive_relaxed();  // what the others copied to this block has come
+  __syncthreads();           // and has been read: the tile of y takes its place
   auto* tile = reinterpret_cast<bf16*>(stages);
   if (thread < kMultiplying) finish_sums(sums, s, first_output, epilogue, tile);
   __syncthreads();
@@ -142,7 +144,7 @@ __global__ void __launch_bounds__(kThreads, 1)
           *reinterpret_cast<const uint4*>(tile + row * kOutPitch + chunk);
     }
   }
-  cluster_wait();  // the others may still arrive at this block's barriers
+  cluster_wait();  // what this block copied has come to the others
 }
 
 void run_product(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {

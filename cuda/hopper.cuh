@@ -45,7 +45,7 @@ __device__ __forceinline__ int cluster_rank() {
 __device__ __forceinline__ void cluster_arrive() {
   ASAP_ON_90(asm volatile("barrier.cluster.arrive.release;" ::: "memory"), emulate::cluster_arrive());
 }
-// Of what was written before, it shows only barriers with phases that were begun, after fence_phase_barriers(): it waits for nothing.
+// Shows, of what was written before, barriers with phases alone, after fence_phase_barriers(): so it costs no fence of the card.
 __device__ __forceinline__ void cluster_arrive_relaxed() {
   ASAP_ON_90(asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory"), emulate::cluster_arrive());
 }
@@ -110,8 +110,8 @@ __device__ __forceinline__ void arrive(PhaseBarrier* barrier) {
              emulate::arrive(barrier, 0));
 }
 // Arrives at the barrier that stands at this place in the shared memory of the cluster's block `rank`; a barrier of the cluster has
-// shown that it was begun there. Says what this thread has read, not what it wrote: a release to other blocks would cost a
-// fence of the whole card.
+// shown that it was begun there, and that block must not end before somebody has waited for it. Says that this thread has read,
+// not what it wrote: a release to other blocks would cost a fence of the whole card.
 __device__ __forceinline__ void arrive_at_block(PhaseBarrier* barrier, [[maybe_unused]] int rank) {
   ASAP_ON_90(asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
                           "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(barrier)),
@@ -146,6 +146,10 @@ constexpr int kTileColumns = 64;
 // The matrix starts at a multiple of 16 bytes, and so do its rows, row_bytes apart; tiles have `tile_rows` (at most 256).
 TileMap tile_map(const bf16* matrix, int64_t rows, int64_t columns, int64_t row_bytes, int tile_rows);
 
+// Has the map fetched, so that the first copy need not wait for it.
+__device__ __forceinline__ void prefetch_map([[maybe_unused]] const TileMap& map) {
+  ASAP_ON_90(asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory"), static_cast<void>(0));
+}
 // One thread starts the copy of a whole tile, which arrives at `barrier` as tile_rows x 128 bytes; what lies outside of the
 // matrix is zeros. `to`: a multiple of 1024 bytes. Products of a warpgroup see it without a fence.
 __device__ __forceinline__ void copy_tile_async([[maybe_unused]] void* to, const TileMap& map,
@@ -157,17 +161,18 @@ __device__ __forceinline__ void copy_tile_async([[maybe_unused]] void* to, const
                           : "memory"),
              emulate::copy_tile(to, map, first_row, first_column, barrier));
 }
-// The same to this place in the shared memory of the cluster's blocks 0 .. blocks - 1 (multicast): the tile is read once, and
-// arrives in each of them at its own barrier. They must have begun these, and nobody there may still read what lies in the place.
+// The same to this place in the shared memory of the cluster's blocks 0 .. blocks - 1 (multicast; as wgmma, of 90a alone): the
+// tile is read once, and arrives in each of them at its own barrier. They must have begun these, nobody there may still read
+// what lies in the place, and this block must not end before it has arrived.
 __device__ __forceinline__ void copy_tile_to_blocks_async([[maybe_unused]] void* to, const TileMap& map,
                                                           [[maybe_unused]] int first_row, [[maybe_unused]] int first_column,
                                                           PhaseBarrier* barrier, [[maybe_unused]] int blocks) {
-  ASAP_ON_90(asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
-                          "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared_address(to)),
-                          "l"(&map), "r"(first_column), "r"(first_row), "r"(shared_address(barrier)),
-                          "h"(static_cast<uint16_t>((1 << blocks) - 1))
-                          : "memory"),
-             emulate::copy_tile_to_blocks(to, map, first_row, first_column, barrier, blocks));
+  ASAP_ON_90A(asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+                           "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared_address(to)),
+                           "l"(&map), "r"(first_column), "r"(first_row), "r"(shared_address(barrier)),
+                           "h"(static_cast<uint16_t>((1 << blocks) - 1))
+                           : "memory"),
+              emulate::copy_tile_to_blocks(to, map, first_row, first_column, barrier, blocks));
 }
 
 // ---- products of a warpgroup ----------------------------------------------------------------------------------------
