@@ -54,8 +54,8 @@ struct Copies {
 
 // Multiplies what the stages bring: 64 outputs times 256 pixels.
 __device__ __forceinline__ void multiply_steps(char* stages, Barriers& barriers, int steps, float (&sums)[kPixels / 2]) {
-  const int group = static_cast<int>(threadIdx.x) / 128, lane = static_cast<int>(threadIdx.x) % kWarp;
-  const uint64_t a = matrix_descriptor(stages + group * kGroupOutputs * kStepBytes, kChunkBytes, 8 * kStepBytes, true);
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const uint64_t a = matrix_descriptor(stages + warpgroup() * kGroupOutputs * kStepBytes, kChunkBytes, 8 * kStepBytes, true);
   const uint64_t b = matrix_descriptor(stages + kWeightBytes, kChunkBytes, 8 * kStepBytes, true);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
@@ -65,7 +65,7 @@ __device__ __forceinline__ void multiply_steps(char* stages, Barriers& barriers,
 #pragma unroll
     for (int part = 0; part < kStepParts; ++part) {
       const int further = (stage * kStageBytes + part * kPartBytes) / kChunkBytes;  // as descriptors count
-      warpgroup_multiply<kPixels>(sums, a + further, b + further, step > 0 || part > 0);
+      warpgroup_multiply<kPixels>(sums, moved(a, further), moved(b, further), step > 0 || part > 0);
     }
     warpgroup_commit();
     warpgroup_wait<1>();  // for the step before this one, whose stage may be needed again

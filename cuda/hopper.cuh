@@ -207,8 +207,8 @@ __device__ __forceinline__ T* aligned_shared() {
 #endif
 }
 
-// How an operand lies in shared memory, for warpgroup_multiply. All three numbers are multiples of 16. Adding n / 16 to the
-// result moves the start on by n bytes.
+// How an operand lies in shared memory, for warpgroup_multiply. All three numbers are multiples of 16. moved(result, n / 16) starts
+// n bytes further. The instruction wants it in uniform registers: make it of what is equal in all lanes, and say so (warpgroup()).
 __device__ __forceinline__ uint64_t matrix_descriptor(const void* start, int leading_bytes, int stride_bytes,
                                                       bool swizzled_128) {
 #if defined(ASAP_CUDA_EMULATE)
@@ -219,6 +219,14 @@ __device__ __forceinline__ uint64_t matrix_descriptor(const void* start, int lea
   const auto field = [](uint32_t bytes) { return uint64_t{(bytes & 0x3FFFF) >> 4}; };
   return field(address) | field(static_cast<uint32_t>(leading_bytes)) << 16 |
          field(static_cast<uint32_t>(stride_bytes)) << 32 | uint64_t{swizzled_128} << 62;
+}
+
+__device__ __forceinline__ uint64_t moved(uint64_t descriptor, int chunks) {
+  return (descriptor & ~uint64_t{0xFFFFFFFF}) | (static_cast<uint32_t>(descriptor) + static_cast<uint32_t>(chunks));
+}
+// This thread's warpgroup. From lane 0's mouth, so that the compiler knows it to be the same in all lanes.
+__device__ __forceinline__ int warpgroup() {
+  return __shfl_sync(kAllLanes, static_cast<int>(threadIdx.x) / 128, 0);
 }
 
 // Before the first product, and again before one whose d was touched since.

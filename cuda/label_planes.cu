@@ -48,7 +48,7 @@ __device__ __forceinline__ int tap_position(int o, int i, int n, int factor) {
 // factor^2 labels (and 4 factor^2 bytes of instance) read, `channels` elements written for each pixel of y: written in
 // whole lines in either layout, channels-last by passing the sums through shared memory.
 
-constexpr int kPixels = 128, kResident = 12;  // of y, in a block; blocks of a multiprocessor: 40 registers a thread
+constexpr int kPixels = 128, kResident = 8;  // of y, in a block; blocks of a multiprocessor: 64 registers a thread
 constexpr int kColumnPitch = kPixels + 1;  // channels of one pixel then lie in different banks
 
 template <int Factor, class Label>  // 0: any factor
@@ -63,21 +63,37 @@ __device__ __forceinline__ void add_up(const Picture<Label>& p, int64_t pixel, D
   const auto flush = [&] {
     if (current < static_cast<unsigned>(p.classes)) column[current * kColumnPitch] += run;
   };
+  // All labels of a window, or of a row of it, are on their way before the first is counted.
+  constexpr int kTaps = tap_count(Factor ? Factor : 1), kRows = Factor == 2 ? kTaps : 1;
+  const int taps = Factor ? kTaps : tap_count(factor);
+  const auto place = [&](int i, int j) {
+    return (static_cast<int>(n) * p.H + tap_position(oh, i, p.H, factor)) * p.W + tap_position(ow, j, p.W, factor);
+  };
+  const auto count = [&](int i, int j, unsigned label) {
+    const float weight = tap_weight(i, factor) * tap_weight(j, factor);
+    if (label != current) {
+      flush();
+      current = label, run = 0;
+    }
+    run += weight;
+    if (p.instance) extra += weight * p.instance[place(i, j)];
+  };
 #pragma unroll
-  for (int i = 0; i < (Factor ? tap_count(Factor) : tap_count(factor)); ++i) {
-    const int row = (static_cast<int>(n) * p.H + tap_position(oh, i, p.H, factor)) * p.W;
-    const float row_weight = tap_weight(i, factor);
+  for (int first = 0; first < taps; first += kRows) {
+    if constexpr (Factor > 0) {
+      unsigned labels[kRows][kTaps];
 #pragma unroll
-    for (int j = 0; j < (Factor ? tap_count(Factor) : tap_count(factor)); ++j) {
-      const int at = row + tap_position(ow, j, p.W, factor);
-      const float weight = row_weight * tap_weight(j, factor);
-      const auto label = static_cast<unsigned>(p.labels[at]);
-      if (label != current) {
-        flush();
-        current = label, run = 0;
+      for (int i = 0; i < kRows; ++i) {
+#pragma unroll
+        for (int j = 0; j < kTaps; ++j) labels[i][j] = static_cast<unsigned>(p.labels[place(first + i, j)]);
       }
-      run += weight;
-      if (p.instance) extra += weight * p.instance[at];
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) {
+#pragma unroll
+        for (int j = 0; j < kTaps; ++j) count(first + i, j, labels[i][j]);
+      }
+    } else {
+      for (int j = 0; j < taps; ++j) count(first, j, static_cast<unsigned>(p.labels[place(first, j)]));
     }
   }
   flush();

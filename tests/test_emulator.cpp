@@ -635,6 +635,72 @@ TEST_CASE("what makes a product of a warpgroup wrong on a card is found") {
         std::string::npos);
 }
 
+// Sums the columns of a matrix of 64 columns, whose tiles of 8 rows come through a ring of two stages. A thread has a column; the
+// first one has the tiles copied.
+enum class RingFault { none, no_announcement, free_too_early, overwritten, no_wait };
+void sum_through_ring(const TileMap map, int tiles, float* y, RingFault fault) {
+  constexpr int kBytes = 8 * 128;
+  char* stages = aligned_shared<char>();
+  auto* full = reinterpret_cast<PhaseBarrier*>(stages + 2 * kBytes);
+  PhaseBarrier* free = full + 2;
+  const int column = static_cast<int>(threadIdx.x);
+  const auto copy = [&](int tile) {
+    wait_for_phase(&free[tile % 2], tile / 2 % 2 ^ 1);
+    arrive_expecting(&full[tile % 2], fault == RingFault::no_announcement ? 0 : kBytes);
+    copy_tile_async(stages + tile % 2 * kBytes, map, tile * 8, 0, &full[tile % 2]);
+  };
+  if (column == 0) {
+    for (int i = 0; i < 2; ++i) begin_phases(&full[i], 1), begin_phases(&free[i], fault == RingFault::free_too_early ? 1 : 64);
+    fence_phase_barriers();
+  }
+  __syncthreads();
+  if (column == 0) copy(0), copy(1);
+  if (fault == RingFault::overwritten && column == 1) full[0] = 0;
+  float sum = 0;
+  for (int tile = 0; tile < tiles; ++tile) {
+    if (fault != RingFault::no_wait) wait_for_phase(&full[tile % 2], tile / 2 % 2);
+    for (int row = 0; row < 8; ++row) {
+      bf16 value;
+      std::memcpy(&value, stages + tile % 2 * kBytes + row * 128 + (column / 8 ^ row) * 16 + column % 8 * 2, 2);
+      sum += to_float(value);
+    }
+    arrive(&free[tile % 2]);
+    if (column == 0 && tile + 2 < tiles) copy(tile + 2);
+  }
+  y[column] = sum;
+}
+
+std::vector<float> ring_sums(RingFault fault = RingFault::none) {
+  constexpr int kRows = 21;  // of three tiles: the last has rows that are not there
+  std::vector<float> values(kRows * 64);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i / 64 + i % 64 * 4);
+  const Tensor matrix = on_card(values).to(DType::bf16);
+  Tensor y = Tensor::zeros({64}, DType::f32, Device::cuda);
+  launch(sum_through_ring, {1, 64, 2 * 1024 + 32}, tile_map(matrix.data<bf16>(), kRows, 64, 128, 8), 3, y.data<float>(),
+         fault);
+  return y.to_vector<float>();
+}
+
+TEST_CASE("tiles come through a ring of barriers with phases, in any order of threads") {
+  std::vector<float> expected(64);
+  for (size_t i = 0; i < 64; ++i) expected[i] = static_cast<float>(20 * 21 / 2 + 21 * 4 * i);
+  for (const auto order : {emulate::ThreadOrder::forward, emulate::ThreadOrder::reverse, emulate::ThreadOrder::shuffle}) {
+    const Order scope(order);
+    CHECK(ring_sums() == expected);
+    emulate::options().copies_early = true;
+    CHECK(ring_sums() == expected);
+    emulate::options().copies_early = false;
+  }
+}
+
+TEST_CASE("what makes such a ring hang or read too early on a card is found") {
+  const auto error = [](RingFault fault) { return error_of([&] { ring_sums(fault); }); };
+  CHECK(error(RingFault::no_announcement).find("bytes never come") != std::string::npos);
+  CHECK(error(RingFault::overwritten).find("was overwritten") != std::string::npos);
+  CHECK(std::isnan(ring_sums(RingFault::no_wait)[0]));
+  CHECK(error(RingFault::free_too_early).find("never come") != std::string::npos);  // the first thread ran ahead of the others
+}
+
 TEST_CASE("a capture that fails tells what went wrong first, and the next one works") {
   Tensor x = Tensor::ones({256}, DType::f32, Device::cuda), kept;
   const auto capture = [&](bool fails) {

@@ -63,9 +63,10 @@ void settle(uint64_t* barrier, unsigned rank, BlockPhases& phases) {
 
 void arrive(uint64_t* barrier, unsigned rank, int bytes) {
   BlockPhases& phases = known(barrier, rank, "arrives");
+  if (phases.arrivals_missing == 0) settle(barrier, rank, phases);
   if (phases.arrivals_missing-- == 0) kernel_error("arrives at a phase that all have arrived at, and bytes are missing");
   phases.bytes_missing += bytes;
-  if (phases.waiters > 0 || options().copies_early) settle(barrier, rank, phases);
+  if (phases.waiters > 0 || phases.copies.empty() || options().copies_early) settle(barrier, rank, phases);
 }
 
 void copy_tile(void* to, const TileMap& map, int first_row, int first_column, uint64_t* barrier, unsigned rank) {
