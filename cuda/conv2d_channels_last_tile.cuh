@@ -43,6 +43,7 @@ __device__ __forceinline__ void store_four(float4 v, bf16* y) {
 __device__ __forceinline__ float activate(float v, float slope) { return v > 0 ? v : slope * v; }
 
 void add_conv2d_instance_norm_cluster();  // conv2d_instance_norm_cluster.cu; called by register_conv2d_channels_last
+void add_conv2d_pixels_wgmma();           // conv2d_pixels_wgmma.cu; likewise
 
 // A step of K: 128 bytes of every row (64 bf16, 32 f32) = 8 chunks of 16 bytes. Chunk c of row r lies at place c ^ (r % 8),
 // so that the 8 rows of one ldmatrix phase, and the chunks of one copy, fall on different banks.

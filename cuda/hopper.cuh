@@ -45,6 +45,10 @@ __device__ __forceinline__ int cluster_rank() {
 __device__ __forceinline__ void cluster_arrive() {
   ASAP_ON_90(asm volatile("barrier.cluster.arrive.release;" ::: "memory"), emulate::cluster_arrive());
 }
+// Shows, of what was written before, barriers with phases alone, after fence_phase_barriers(): so it costs no fence of the card.
+__device__ __forceinline__ void cluster_arrive_relaxed() {
+  ASAP_ON_90(asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory"), emulate::cluster_arrive());
+}
 __device__ __forceinline__ void cluster_wait() {
   ASAP_ON_90(asm volatile("barrier.cluster.wait.acquire;" ::: "memory"), emulate::cluster_wait());
 }
@@ -105,6 +109,16 @@ __device__ __forceinline__ void arrive(PhaseBarrier* barrier) {
                           : "memory"),
              emulate::arrive(barrier, 0));
 }
+// Arrives at the barrier that stands at this place in the shared memory of the cluster's block `rank`; a barrier of the cluster has
+// shown that it was begun there, and that block must not end before somebody has waited for it. Says that this thread has read,
+// not what it wrote: a release to other blocks would cost a fence of the whole card.
+__device__ __forceinline__ void arrive_at_block(PhaseBarrier* barrier, [[maybe_unused]] int rank) {
+  ASAP_ON_90(asm volatile("{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\n"
+                          "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(shared_address(barrier)),
+                          "r"(rank)
+                          : "memory"),
+             emulate::arrive_at_block(barrier, rank));
+}
 // Arrives, and announces `bytes` that copies will bring before the phase is complete.
 __device__ __forceinline__ void arrive_expecting(PhaseBarrier* barrier, [[maybe_unused]] int bytes) {
   ASAP_ON_90(asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
@@ -132,6 +146,10 @@ constexpr int kTileColumns = 64;
 // The matrix starts at a multiple of 16 bytes, and so do its rows, row_bytes apart; tiles have `tile_rows` (at most 256).
 TileMap tile_map(const bf16* matrix, int64_t rows, int64_t columns, int64_t row_bytes, int tile_rows);
 
+// Has the map fetched, so that the first copy need not wait for it.
+__device__ __forceinline__ void prefetch_map([[maybe_unused]] const TileMap& map) {
+  ASAP_ON_90(asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory"), static_cast<void>(0));
+}
 // One thread starts the copy of a whole tile, which arrives at `barrier` as tile_rows x 128 bytes; what lies outside of the
 // matrix is zeros. `to`: a multiple of 1024 bytes. Products of a warpgroup see it without a fence.
 __device__ __forceinline__ void copy_tile_async([[maybe_unused]] void* to, const TileMap& map,
@@ -142,6 +160,19 @@ __device__ __forceinline__ void copy_tile_async([[maybe_unused]] void* to, const
                           "l"(&map), "r"(first_column), "r"(first_row), "r"(shared_address(barrier))
                           : "memory"),
              emulate::copy_tile(to, map, first_row, first_column, barrier));
+}
+// The same to this place in the shared memory of the cluster's blocks 0 .. blocks - 1 (multicast; as wgmma, of 90a alone): the
+// tile is read once, and arrives in each of them at its own barrier. They must have begun these, nobody there may still read
+// what lies in the place, and this block must not end before it has arrived.
+__device__ __forceinline__ void copy_tile_to_blocks_async([[maybe_unused]] void* to, const TileMap& map,
+                                                          [[maybe_unused]] int first_row, [[maybe_unused]] int first_column,
+                                                          PhaseBarrier* barrier, [[maybe_unused]] int blocks) {
+  ASAP_ON_90A(asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster "
+                           "[%0], [%1, {%2, %3}], [%4], %5;" ::"r"(shared_address(to)),
+                           "l"(&map), "r"(first_column), "r"(first_row), "r"(shared_address(barrier)),
+                           "h"(static_cast<uint16_t>((1 << blocks) - 1))
+                           : "memory"),
+              emulate::copy_tile_to_blocks(to, map, first_row, first_column, barrier, blocks));
 }
 
 // ---- products of a warpgroup ----------------------------------------------------------------------------------------
@@ -299,6 +330,15 @@ __device__ __forceinline__ void warpgroup_wait(Arrays&... arrays) {
 #else
   (static_cast<void>(arrays), ...);
 #endif
+}
+
+// Four 8 x 8 matrices of 16-bit elements, as load_matrices of mma.cuh gives them, to shared memory, transposed: lane l names where
+// column l % 8 of matrix l / 8 goes, 16 bytes, aligned to 16. All 32 lanes together (stmatrix).
+__device__ __forceinline__ void store_matrices_transposed(void* column, [[maybe_unused]] const uint32_t (&r)[4]) {
+  ASAP_ON_90(asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(shared_address(column)),
+                          "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+                          : "memory"),
+             emulate::store_matrices_transposed(column, r));
 }
 
 // What this thread wrote to shared memory, by ordinary writes or copy_async, is seen by products after the next barrier.

@@ -13,7 +13,7 @@ void register_norm();           // norm.cu
 void register_pool();           // pool.cu: average and max pooling
 void register_tile_mlp();       // tile_mlp*.cu: tile_mlp_forward, tile_mlp_backward
 void register_label_planes();   // label_planes.cu
-void register_conv2d_channels_last();  // conv2d_channels_last*.cu, conv2d_instance_norm*.cu: those two slots
+void register_conv2d_channels_last();  // conv2d_channels_last*.cu, conv2d_pixels_wgmma.cu, conv2d_instance_norm*.cu: those two slots
 void register_optim();          // optim.cu: adam
 void register_naive();          // naive.cu: the definitions, last
 

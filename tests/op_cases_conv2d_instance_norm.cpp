@@ -159,8 +159,10 @@ void add_with_bias(std::vector<OpCase>& rows) {
             {"1x1_warpgroups_448_200_@17_bf16", {2, 448, 17, 9}, {200, 448, 1, 1}, {}, {}, true},
             {"1x1_large_tiles_8_140_@17", {1, 8, 17, 16}, {140, 8, 1, 1}},
             {"1x1_large_tiles_16_132_@17_bf16", {1, 16, 17, 16}, {132, 16, 1, 1}, {}, {}, true},
-            // More steps than wgmma's stages, a last one that K does not fill; a second tile of few pixels and outputs.
+            // More steps than wgmma's stages, a last one that K does not fill; a second tile of few pixels and outputs; one step, and
+            // a cluster most of whose blocks have no outputs.
             {"1x1_wgmma_328_136_@17_bf16", {1, 328, 17, 16}, {136, 328, 1, 1}, {}, {}, true},
+            {"1x1_wgmma_61_523_@9_bf16", {2, 61, 9, 15}, {523, 61, 1, 1}, activated({}, 0.2), {}, true},
             {"3x3_wgmma_40_24_@9_bf16", {2, 40, 9, 7}, {24, 40, 3, 3}, kPad1Reflect, {}, true},
         }) {
       if (is_of_its_own(r, layout)) rows.push_back(bias_case(r, layout));

@@ -26,6 +26,13 @@ std::vector<float> random_values(size_t count, uint64_t seed = 1) {
   return values;
 }
 
+std::vector<float> small_integers(size_t count, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<float> values(count);
+  for (float& value : values) value = static_cast<float>(random() % 15) - 7;
+  return values;
+}
+
 Tensor on_card(const std::vector<float>& values) {
   return Tensor::from(values, {static_cast<int64_t>(values.size())}, Device::cuda);
 }
@@ -130,6 +137,14 @@ void product_bf16(const float* a, const float* b, float* d) {
   for (int i = 0; i < 4; ++i) d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = rd[i];
 }
 
+// One warp: four 8 x 8 matrices, one behind the other.
+void transpose_matrices(const bf16* x, bf16* y) {
+  const int lane = static_cast<int>(threadIdx.x);
+  uint32_t r[4];
+  load_matrices(r, x + lane * 8);
+  store_matrices_transposed(y + lane * 8, r);
+}
+
 double largest_product_error(int k, const std::vector<float>& a, const std::vector<float>& b,
                              const std::vector<float>& d) {
   double worst = 0;
@@ -194,6 +209,63 @@ void waits_for_previous(bool waits) {
   if (waits || threadIdx.x > 0) wait_for_previous_kernel();
 }
 void writes_behind_shared() { dynamic_shared<char>()[100] = 1; }
+
+// Twice, each block of a cluster copies 8 rows of x to all of its blocks, by way of one stage; y [block][round][row][64] is what
+// they see. `fault`: what is left out.
+enum class TileFault { none, no_cluster_barrier, no_wait, not_announced, own_block_alone, ends_early };
+constexpr int kTileRows = 8, kTileElements = kTileRows * kTileColumns, kTileBytes = 2 * kTileElements;
+struct TileBarriers {
+  PhaseBarrier full, free;
+};
+void share_tiles(TileMap x, bf16* y, TileFault fault) {
+  auto* stage = aligned_shared<bf16>();
+  const int blocks = emulate::cluster_size(), rank = cluster_rank(), thread = static_cast<int>(threadIdx.x);
+  auto& barriers = *reinterpret_cast<TileBarriers*>(stage + blocks * kTileElements);
+  if (thread == 0) {
+    begin_phases(&barriers.full, 1);
+    begin_phases(&barriers.free, fault == TileFault::own_block_alone ? 1 : blocks);
+    fence_phase_barriers();
+  }
+  if (fault != TileFault::no_cluster_barrier) {
+    cluster_arrive_relaxed();
+    cluster_wait();
+  }
+  for (int round = 0; round < 2; ++round) {
+    if (thread == 0) {
+      if (round > 0) wait_for_phase(&barriers.free, 0);
+      arrive_expecting(&barriers.full, (blocks - (fault == TileFault::not_announced)) * kTileBytes);
+      copy_tile_to_blocks_async(stage + rank * kTileElements, x, (round * blocks + rank) * kTileRows, 0, &barriers.full,
+                                blocks);
+    }
+    if (fault != TileFault::no_wait) wait_for_phase(&barriers.full, round);
+    for (int i = 0; i < 2 * rank; ++i) __syncthreads();  // some blocks read later than others
+    for (int i = thread; i < blocks * kTileElements; i += static_cast<int>(blockDim.x)) {
+      const int row = i / kTileColumns, column = i % kTileColumns;
+      y[(rank * 2 + round) * blocks * kTileElements + i] =
+          stage[row * kTileColumns + (column / 8 ^ row % 8) * 8 + column % 8];
+    }
+    __syncthreads();
+    if (fault == TileFault::ends_early && rank == 0) return;
+    const bool all = fault != TileFault::own_block_alone;
+    if (thread < blocks && (all || thread == rank)) arrive_at_block(&barriers.free, thread);
+  }
+  cluster_barrier();
+}
+// Whether all blocks of a cluster of four saw what they should.
+bool shares_tiles(TileFault fault = TileFault::none) {
+  constexpr int kBlocks = 4, kAll = kBlocks * kTileElements;
+  const std::vector<float> values = small_integers(2 * kAll, 7);
+  const Tensor x = on_card(values).to(DType::bf16);
+  Tensor y = Tensor::zeros({kBlocks * 2 * kAll}, DType::bf16, Device::cuda);
+  const TileMap map = tile_map(x.data<bf16>(), 2 * kAll / kTileColumns, kTileColumns, kTileColumns * 2, kTileRows);
+  launch(share_tiles, Launch(kBlocks, 64, kBlocks * kTileBytes + sizeof(TileBarriers)).in_clusters(kBlocks), map,
+         y.data<bf16>(), fault);
+  const std::vector<float> seen = y.to(DType::f32).to_vector<float>();
+  for (size_t i = 0; i < seen.size(); ++i) {
+    if (seen[i] != values[i % values.size()]) return false;
+  }
+  return true;
+}
 
 // D = A B for A [64,64] and B [N,64], K-major in bf16. Swizzled, or not swizzled with the chunks of either operand apart as
 // `leading` says: A's neighbours in k lie side by side, B's rows do.
@@ -322,13 +394,6 @@ double warpgroup_rows_error(const std::vector<float>& a, const std::vector<float
   launch(warpgroup_product_rows, {1, 128, product_bytes(0)}, on_card(a).data<float>(), on_card(b).data<float>(),
          d.data<float>(), fault);
   return error_of_product<64>(a, b, d);
-}
-
-std::vector<float> small_integers(size_t count, uint64_t seed) {
-  std::mt19937_64 random(seed);
-  std::vector<float> values(count);
-  for (float& value : values) value = static_cast<float>(random() % 15) - 7;
-  return values;
 }
 
 template <int N>
@@ -507,6 +572,33 @@ TEST_CASE("what a cluster would hang at, and launches that overlap without waiti
   CHECK(error_of([&] {
           launch(writes_behind_shared, {1, 32, 100});
         }).find("behind its dynamic shared memory") != std::string::npos);
+}
+
+TEST_CASE("blocks of a cluster copy tiles to each other, through barriers with phases") {
+  int wrong_stage = 0;
+  for (const bool early : {false, true}) {
+    for (const auto order :
+         {emulate::ThreadOrder::forward, emulate::ThreadOrder::reverse, emulate::ThreadOrder::shuffle}) {
+      const Order guard(order);
+      emulate::options().copies_early = early;
+      CHECK(shares_tiles());
+      wrong_stage += !shares_tiles(TileFault::own_block_alone);
+    }
+  }
+  emulate::options().copies_early = false;
+  CHECK(wrong_stage >= 1);  // another block still read it
+  const auto error = [](TileFault fault) { return error_of([&] { shares_tiles(fault); }); };
+  CHECK(error(TileFault::no_wait).find("arrives at a phase that all have arrived at") != std::string::npos);
+  CHECK(error(TileFault::no_cluster_barrier).find("that was not begun") != std::string::npos);
+  CHECK(error(TileFault::not_announced).find("bytes never come") != std::string::npos);
+  CHECK(error(TileFault::ends_early).find("which has ended") != std::string::npos);
+}
+
+TEST_CASE("matrices stored transposed") {
+  Tensor y = Tensor::zeros({4 * 64}, DType::bf16, Device::cuda);
+  launch(transpose_matrices, {1, 32}, on_card(small_integers(4 * 64, 8)).to(DType::bf16).data<bf16>(), y.data<bf16>());
+  const std::vector<float> x = small_integers(4 * 64, 8), transposed = y.to(DType::f32).to_vector<float>();
+  for (size_t i = 0; i < x.size(); ++i) CHECK(transposed[i / 64 * 64 + i % 8 * 8 + i % 64 / 8] == x[i]);
 }
 
 TEST_CASE("products of a warpgroup: operands and sums lie as the PTX manual says") {

@@ -332,6 +332,7 @@ void run_cluster(Core& here, uint64_t number) {
 ThreadState& this_thread() { return core->running->thread; }
 BlockTurn block_turn() { return {core->epoch, core->running->thread.rank}; }
 SharedMemory& block_memory() { return core->running_block().shared; }
+SharedMemory& block_memory(unsigned rank) { return core->blocks[rank]->shared; }
 void* dynamic_shared(size_t& bytes) {
   bytes = block_memory().bytes();
   return block_memory().start();
@@ -398,7 +399,7 @@ void* of_block(const void* shared, int rank) {
   return there.shared.start() + (static_cast<const char*>(shared) - block_memory().start());
 }
 
-std::map<const void*, BlockPhases>& block_phases() { return core->running_block().phases; }
+std::map<const void*, BlockPhases>& block_phases(unsigned rank) { return core->blocks[rank]->phases; }
 void wait_at(const void* barrier, BlockPhases& phases) {
   Fiber& fiber = *core->running;
   fiber.phases = barrier;
@@ -407,8 +408,8 @@ void wait_at(const void* barrier, BlockPhases& phases) {
   yield();
   --phases.waiters;
 }
-void wake_waiters(const void* barrier) {
-  Block& block = core->running_block();
+void wake_waiters(const void* barrier, unsigned rank) {
+  Block& block = *core->blocks[rank];
   for (unsigned i = 0; i < block_threads(); ++i) {
     Fiber& fiber = block.fibers[i];
     if (fiber.state == State::at_phase && fiber.phases == barrier) fiber.state = State::ready;

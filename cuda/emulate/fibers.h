@@ -90,8 +90,8 @@ int cluster_rank();
 int cluster_size();
 void* of_block(const void* shared, int rank);
 
-// The block's barriers with phases (phase_barrier.h), by their place in shared memory. The calling thread waits at one until
-// someone wakes all that wait there.
+// The barriers with phases (phase_barrier.h) of the cluster's block `rank`, by their place in shared memory. The calling thread
+// waits at one of its own block until someone wakes all that wait there.
 struct TileMap;
 struct BlockPhases {
   struct Copy {
@@ -104,14 +104,15 @@ struct BlockPhases {
   unsigned phase = 0, waiters = 0;
   std::vector<Copy> copies = {};  // not done yet
 };
-std::map<const void*, BlockPhases>& block_phases();
+std::map<const void*, BlockPhases>& block_phases(unsigned rank);
 void wait_at(const void* barrier, BlockPhases& phases);
-void wake_waiters(const void* barrier);
+void wake_waiters(const void* barrier, unsigned rank);
 
 // The block's dynamic shared memory and its size; NaN when the block starts.
 void* dynamic_shared(size_t& bytes);
 class SharedMemory;
 SharedMemory& block_memory();
+SharedMemory& block_memory(unsigned rank);  // of the cluster's block `rank`
 // Changes for every block that a core starts: static shared arrays then hold NaN again. One for each block of a cluster.
 struct BlockTurn {
   uint64_t epoch;

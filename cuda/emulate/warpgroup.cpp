@@ -214,4 +214,17 @@ void warpgroup_wait(unsigned pending) {
   exchange(~0u, nullptr, 0);  // the lanes of a warp go on together
 }
 
+void store_matrices_transposed(void* column, const uint32_t (&r)[4]) {
+  if (reinterpret_cast<uintptr_t>(column) % kChunk != 0) kernel_error("store_matrices_transposed to what is not aligned to 16");
+  const unsigned char* payloads = exchange(~0u, r, sizeof r);
+  const unsigned lane = this_thread().linear % 32;
+  std::array<uint16_t, kChunk / 2> halves;
+  for (size_t row = 0; row < halves.size(); ++row) {
+    const size_t holder = row * 4 + lane % 8 / 2;
+    std::memcpy(&halves[row], payloads + holder * kLanePayload + lane / 8 * sizeof r[0] + lane % 2 * sizeof halves[0],
+                sizeof halves[row]);
+  }
+  std::memcpy(column, halves.data(), sizeof halves);
+}
+
 }  // namespace asap::emulate

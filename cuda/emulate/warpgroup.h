@@ -20,4 +20,6 @@ void warpgroup_multiply_rows(float* d, int n, const uint32_t (&a)[4], uint64_t b
 void warpgroup_commit();
 void warpgroup_wait(unsigned pending);
 
+void store_matrices_transposed(void* column, const uint32_t (&r)[4]);
+
 }  // namespace asap::emulate
