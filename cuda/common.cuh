@@ -167,10 +167,9 @@ __device__ __forceinline__ void grid_barrier(unsigned* arrived) {
   if (threadIdx.x == 0 && !is_complete()) emulate::kernel_error("a grid_barrier whose counter was not left by another");
 #else
   if (threadIdx.x == 0) {
-    asm volatile("atom.add.release.gpu.u32 %0, [%1], %2;" : "=r"(before) : "l"(arrived), "r"(own) : "memory");
-    do {
-      asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(now) : "l"(arrived) : "memory");
-    } while (!is_complete());
+    asm volatile("atom.add.acq_rel.gpu.u32 %0, [%1], %2;" : "=r"(before) : "l"(arrived), "r"(own) : "memory");
+    now = before + own;
+    while (!is_complete()) asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(now) : "l"(arrived) : "memory");
   }
 #endif
   __syncthreads();

@@ -23,19 +23,21 @@ namespace {
 
 constexpr int kGridSide = 8;  // rows and columns of a product of 64 pixels
 
-// A block's rows x columns of products, `products` for each warpgroup, and its outputs.
-template <int rows, int columns, int products, int outputs>
+// A block's rows x columns of products, `products` for each warpgroup, and its outputs. Registers of a thread: a block of one layer and
+// one of the next are to fit on a multiprocessor side by side, 64 Ki registers and 228 KiB, so that the weights come early.
+template <int rows, int columns, int products, int outputs, int registers>
 struct GridTile {
   static constexpr int kRows = rows * kGridSide, kColumns = columns * kGridSide;  // pixels
   static constexpr int kProductColumns = columns, kProducts = products, kOutputs = outputs;
+  static constexpr int kRegisters = registers;
   static constexpr int kThreads = rows * columns / products * 128, kWarps = kThreads / kWarp;
   static constexpr int kWeightPlane = kOutputs * kChunkBytes + kChunkBytes;  // a chunk of all outputs; see GridPlan::plane
   static constexpr int kValues = kOutputs / 4;                               // outputs of a lane
 };
 // From the one that leaves the fewest multiprocessors idle to the one that copies the fewest bytes.
-using SmallGridTile = GridTile<1, 1, 1, 32>;
-using MediumGridTile = GridTile<1, 2, 1, 64>;
-using LargeGridTile = GridTile<2, 4, 2, 64>;
+using SmallGridTile = GridTile<1, 1, 1, 32, 72>;
+using MediumGridTile = GridTile<1, 2, 1, 64, 72>;
+using LargeGridTile = GridTile<2, 4, 4, 64, 184>;
 
 // What follows from the layer's sizes, and where things lie in shared memory, in bytes: the weights first, then what is named
 // here. Statistics take the operands' place when the products are done.
@@ -43,10 +45,10 @@ struct GridPlan {
   int tile_columns, tiles;           // of pixels, of a picture
   int pitch;                         // of statistics: the outputs, rounded up to whole tiles
   int chunks;                        // of 8 channels, even
-  int rows, columns, phase_columns;  // of the window; those of a phase
-  int plane;                         // bytes from one chunk of the window to the next
+  int columns, phase_columns, places;  // of the window: places of a row, those of a phase, all
+  int plane;  // bytes from one chunk of the window to the next: an odd number of 16, so that a pixel's fall on different banks
   int window, partial, params, sources, counts, shared_bytes;
-  Divisor by_chunks, by_columns;
+  Divisor by_chunks, by_columns, by_phase_columns;
 
   template <class Tile>
   GridPlan(const ChannelsLastSizes& s, Tile)
@@ -54,19 +56,19 @@ struct GridPlan {
         tiles(tile_columns * static_cast<int>(ceil_div(s.oh, Tile::kRows))),
         pitch(static_cast<int>(ceil_div(s.o, Tile::kOutputs)) * Tile::kOutputs),
         chunks(static_cast<int>(ceil_div(s.c, 16)) * 2),
-        rows((Tile::kRows - 1) * s.stride_h + s.kh),
         columns((Tile::kColumns - 1 + static_cast<int>(ceil_div(s.kh, s.stride_h))) * s.stride_h),
         phase_columns(columns / s.stride_h),
+        places(((Tile::kRows - 1) * s.stride_h + s.kh) * columns),
+        plane((places | 1) * kChunkBytes),
         by_chunks(chunks),
-        by_columns(columns) {
+        by_columns(columns),
+        by_phase_columns(phase_columns) {
     constexpr int kFloat = sizeof(float);
-    // The neighbouring chunks of a pixel fall on different banks.
-    plane = static_cast<int>(ceil_div(int64_t{rows} * columns, kStepChunks)) * kStepBytes + kChunkBytes;
     window = s.kh * s.kh * chunks * Tile::kWeightPlane;
     partial = 2 * kFloat * std::max(tiles, Tile::kWarps) * Tile::kOutputs;
     params = partial + kFloat * Tile::kThreads;
     sources = std::max(window + chunks * plane, params + 3 * kFloat * Tile::kOutputs);
-    counts = sources + kFloat * (rows + columns);
+    counts = sources + kFloat * places;
     shared_bytes = counts + kFloat * (tiles + Tile::kWarps);
   }
 };
@@ -110,76 +112,83 @@ __device__ __forceinline__ void copy_weights(const bf16* w, const ChannelsLastSi
   }
 }
 
-// The chunk of x at which each row of the window begins, and how far each of its columns is from there; negative: zeros.
+// The chunk of x at which the pixel of each place of the window begins, [row][phase][column of the phase]; negative: zeros.
 template <class Tile>
 __device__ __forceinline__ void fill_sources(const ChannelsLastSizes& s, const GridPlan& plan,
                                              const GridPlace<Tile>& place, int* sources) {
-  constexpr int kNowhere = INT32_MIN / 2;  // stays negative when an offset, or another kNowhere, is added
-  const int pixel_chunks = s.x_pitch / 8;
-  for (int i = static_cast<int>(threadIdx.x); i < plan.rows + plan.columns; i += Tile::kThreads) {
-    if (i < plan.rows) {
-      const int h = padded_index(place.row * s.stride_h - s.padding_h + i, s.h, s.pad_mode);
-      sources[i] = h >= 0 ? h * s.w * pixel_chunks : kNowhere;
-    } else {
-      const int phase = (i - plan.rows) / plan.phase_columns, of_phase = (i - plan.rows) % plan.phase_columns;
-      const int column = (place.column + of_phase) * s.stride_h + phase;
-      const int w = padded_index(column - s.padding_h, s.w, s.pad_mode);
-      sources[i] = w >= 0 ? w * pixel_chunks : kNowhere;
-    }
+  const int top = place.row * s.stride_h - s.padding_h, left = place.column * s.stride_h - s.padding_h;
+  for (int i = static_cast<int>(threadIdx.x); i < plan.places; i += Tile::kThreads) {
+    int of_phase = i;
+    const int row = plan.by_columns.divide(of_phase), phase = plan.by_phase_columns.divide(of_phase);
+    const int h = padded_index(top + row, s.h, s.pad_mode);
+    const int w = padded_index(left + of_phase * s.stride_h + phase, s.w, s.pad_mode);
+    sources[i] = h >= 0 && w >= 0 ? (h * s.w + w) * (s.x_pitch / 8) : -1;
   }
 }
 
-// Starts the copies of the window, [chunk][row][phase][column of the phase].
+// Starts the copies of the window, [chunk][place]. Where several come from is looked up before the first is started.
 template <class Tile>
 __device__ __forceinline__ void copy_window(const bf16* x, const ChannelsLastSizes& s, const GridPlan& plan,
                                             const int* sources, char* window) {
-  const int* column_sources = sources + plan.rows;
-  for (int i = static_cast<int>(threadIdx.x); i < plan.rows * plan.columns * plan.chunks; i += Tile::kThreads) {
-    int chunk = i;
-    const int pixel = plan.by_chunks.divide(chunk);
-    int column = pixel;
-    const int row = plan.by_columns.divide(column), source = sources[row] + column_sources[column];
-    const int there = source >= 0 ? bytes_there(s, chunk) : 0;
-    copy_async_part<kChunkBytes>(window + chunk * plan.plane + pixel * kChunkBytes,
-                                 x + (there > 0 ? int64_t{source + chunk} * 8 : 0), there);
+  constexpr int kBatch = 6;
+  const int count = plan.places * plan.chunks;
+  for (int first = static_cast<int>(threadIdx.x); first < count; first += kBatch * Tile::kThreads) {
+    int chunks[kBatch], places[kBatch], from[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      chunks[i] = min(first + i * Tile::kThreads, count - 1);
+      places[i] = plan.by_chunks.divide(chunks[i]);
+      from[i] = sources[places[i]];
+    }
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      if (first + i * Tile::kThreads >= count) break;
+      const int there = from[i] >= 0 ? bytes_there(s, chunks[i]) : 0;
+      copy_async_part<kChunkBytes>(window + chunks[i] * plan.plane + places[i] * kChunkBytes,
+                                   x + (there > 0 ? int64_t{from[i] + chunks[i]} * 8 : 0), there);
+    }
   }
 }
 
 // ---- products -------------------------------------------------------------------------------------------------------------
 
+// The warpgroup's first product, told by one lane, so that the compiler knows it to be the same for all.
+template <class Tile>
+__device__ __forceinline__ int first_product() {
+  return Tile::kThreads == 128 ? 0 : __shfl_sync(kAllLanes, static_cast<int>(threadIdx.x) / 128, 0) * Tile::kProducts;
+}
 // The products of a warpgroup lie side by side.
 template <class Tile>
 __device__ __forceinline__ int product_row() {
-  return static_cast<int>(threadIdx.x) / 128 * Tile::kProducts / Tile::kProductColumns * kGridSide;
+  return first_product<Tile>() / Tile::kProductColumns * kGridSide;
 }
 template <class Tile>
 __device__ __forceinline__ int product_column() {
-  return static_cast<int>(threadIdx.x) / 128 * Tile::kProducts % Tile::kProductColumns * kGridSide;
+  return first_product<Tile>() % Tile::kProductColumns * kGridSide;
 }
 
 template <class Tile>
 __device__ __forceinline__ void multiply_window(const char* weights, const char* window, const ChannelsLastSizes& s,
                                                 const GridPlan& plan,
                                                 float (&sums)[Tile::kProducts][Tile::kOutputs / 2]) {
-  static_assert(Tile::kProductColumns % Tile::kProducts == 0 && Tile::kProducts <= 2);
+  static_assert(Tile::kProductColumns % Tile::kProducts == 0);
   // Descriptors count in units of 16 bytes, which are pixels of the window and columns of D.
   const int row_step = s.stride_h * plan.columns, chunk_step = plan.plane / kChunkBytes;
   uint64_t b = matrix_descriptor(weights, Tile::kWeightPlane, kGridSide * kChunkBytes, false);
   const uint64_t corner = matrix_descriptor(window, plan.plane, row_step * kChunkBytes, false) +
                           product_row<Tile>() * row_step + product_column<Tile>();
   warpgroup_arrive();
-  bool accumulate = false;
 #pragma unroll 1
   for (int tap_row = 0; tap_row < s.kh; ++tap_row) {
     int offset = tap_row * plan.columns;
 #pragma unroll 1
     for (int tap_column = 0, phase = 0; tap_column < s.kh; ++tap_column) {
       uint64_t a = corner + offset;
+#pragma unroll 4
       for (int chunk = 0; chunk < plan.chunks; chunk += 2) {
 #pragma unroll
         for (int i = 0; i < Tile::kProducts; ++i)
-          warpgroup_multiply<Tile::kOutputs>(sums[i], a + i * kGridSide, b, accumulate);
-        accumulate = true;
+          warpgroup_multiply<Tile::kOutputs>(sums[i], a + i * kGridSide, b, tap_row + tap_column + chunk > 0);
         a += 2 * chunk_step;
         b += 2 * Tile::kWeightPlane / kChunkBytes;
       }
@@ -188,8 +197,8 @@ __device__ __forceinline__ void multiply_window(const char* weights, const char*
     }
   }
   warpgroup_commit();
-  if constexpr (Tile::kProducts == 1) warpgroup_wait<0>(sums[0]);
-  if constexpr (Tile::kProducts == 2) warpgroup_wait<0>(sums[0], sums[1]);
+#pragma unroll
+  for (int i = 0; i < Tile::kProducts; ++i) warpgroup_wait<0>(sums[i]);
 }
 
 // A lane has, of each product, one pixel of two rows (mma.cuh), and of that kValues outputs: 8 of each 32.
@@ -212,61 +221,62 @@ __device__ __forceinline__ void for_each_pixel(const GridPlace<Tile>& place, F&&
 
 // ---- statistics -------------------------------------------------------------------------------------------------------------
 
-// Mean and squared deviations of a warp's pixels, and their number: to moments[output of the tile] and *count.
+// Of 8 outputs: lanes kBits, then kBits / 2 .. 4 apart join theirs; each goes on with one half of the outputs. At last
+// mean[0] and squares[0] are those of output lane / 4.
+template <int kBits>
+__device__ __forceinline__ void join_lanes(float (&mean)[8], float (&squares)[8], float& count) {
+  const bool upper = threadIdx.x & kBits;
+  const float other_count = __shfl_xor_sync(kAllLanes, count, kBits), both = count + other_count;
+  const float share = __fdividef(other_count, max(both, 1.0f)), weight = count * share;
+  count = both;
+  const auto exchange = [&](float& low, float high) {
+    const float other = __shfl_xor_sync(kAllLanes, upper ? low : high, kBits);
+    low = upper ? high : low;
+    return other;
+  };
+  constexpr int kKept = kBits / 4;
+#pragma unroll
+  for (int i = 0; i < kKept; ++i) {
+    const float other_mean = exchange(mean[i], mean[i + kKept]), difference = other_mean - mean[i];
+    const float other_squares = exchange(squares[i], squares[i + kKept]);
+    mean[i] = fmaf(difference, share, mean[i]);
+    squares[i] = fmaf(difference * difference, weight, squares[i] + other_squares);
+  }
+  if constexpr (kBits > 4) join_lanes<kBits / 2>(mean, squares, count);
+}
+
+// Mean and squared deviations of a warp's pixels, and their number: to moments[output of the tile] and *warp_count.
 template <class Tile>
 __device__ __forceinline__ void warp_moments(const float (&sums)[Tile::kProducts][Tile::kOutputs / 2],
                                              const ChannelsLastSizes& s, const GridPlace<Tile>& place, float2* moments,
                                              float* warp_count) {
-  constexpr int kValues = Tile::kValues, kPixels = 2 * Tile::kProducts;
+  constexpr int kPixels = 2 * Tile::kProducts;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  float there[kPixels], count = 0;
+  float there[kPixels], lane_count = 0;
   for_each_pixel<Tile>(place, [&](int i, int half, int row, int column) {
     there[2 * i + half] = row < s.oh && column < s.ow ? 1.0f : 0.0f;
-    count += there[2 * i + half];
+    lane_count += there[2 * i + half];
   });
-  const float share = 1.0f / max(count, 1.0f);
-  float mean[kValues], squares[kValues];
+  const float share = __fdividef(1.0f, max(lane_count, 1.0f));
 #pragma unroll
-  for (int v = 0; v < kValues; ++v) {
-    const auto pixel = [&](int i) { return sums[i / 2][register_of(v, i % 2)]; };
-    float sum = 0;
-    squares[v] = 0;
+  for (int first = 0; first < Tile::kValues; first += 8) {
+    float mean[8], squares[8], count = lane_count;
 #pragma unroll
-    for (int i = 0; i < kPixels; ++i) sum = fmaf(there[i], pixel(i), sum);
-    mean[v] = sum * share;
+    for (int v = 0; v < 8; ++v) {
+      const auto pixel = [&](int i) { return sums[i / 2][register_of(first + v, i % 2)]; };
+      mean[v] = squares[v] = 0;
 #pragma unroll
-    for (int i = 0; i < kPixels; ++i) {
-      const float deviation = there[i] * (pixel(i) - mean[v]);
-      squares[v] = fmaf(deviation, deviation, squares[v]);
+      for (int i = 0; i < kPixels; ++i) mean[v] = fmaf(there[i] * share, pixel(i), mean[v]);
+#pragma unroll
+      for (int i = 0; i < kPixels; ++i) {
+        const float deviation = there[i] * (pixel(i) - mean[v]);
+        squares[v] = fmaf(deviation, deviation, squares[v]);
+      }
     }
+    join_lanes<kWarp / 2>(mean, squares, count);
+    moments[first * 4 + lane % 4 * 8 + lane / 4] = make_float2(mean[0], squares[0]);
+    if (lane == 0) *warp_count = count;
   }
-  // Lanes 16, then 8, then 4 apart join theirs; each goes on with half of the outputs.
-#pragma unroll
-  for (int stage = 0; stage < 3; ++stage) {
-    const int bits = kWarp / 2 >> stage, kept = kValues / 2 >> stage;
-    const bool upper = lane & bits;
-    const float other = __shfl_xor_sync(kAllLanes, count, bits), both = count + other;
-    const float other_share = other / max(both, 1.0f), weight = count * other_share;
-    count = both;
-    const auto exchange = [&](float (&values)[kValues], int i) {
-      const float sent = upper ? values[i] : values[i + kept];
-      if (upper) values[i] = values[i + kept];
-      return __shfl_xor_sync(kAllLanes, sent, bits);
-    };
-#pragma unroll
-    for (int i = 0; i < kept; ++i) {
-      const float other_mean = exchange(mean, i), difference = other_mean - mean[i];
-      const float other_squares = exchange(squares, i);
-      mean[i] = fmaf(difference, other_share, mean[i]);
-      squares[i] = fmaf(difference * difference, weight, squares[i] + other_squares);
-    }
-  }
-#pragma unroll
-  for (int i = 0; i < kValues / 8; ++i) {
-    const int value = lane / 4 * (kValues / 8) + i;
-    moments[value / 8 * 32 + lane % 4 * 8 + value % 8] = make_float2(mean[i], squares[i]);
-  }
-  if (lane == 0) *warp_count = count;
 }
 
 // Mean and squared deviations of `total` numbers from those of `parts` of them, for each output: moments[part][output]. Every
@@ -277,11 +287,12 @@ __device__ __forceinline__ float2 join_moments(const float2* moments, const floa
   constexpr int kShares = Tile::kThreads / Tile::kOutputs;
   const int output = static_cast<int>(threadIdx.x) % Tile::kOutputs, share = static_cast<int>(threadIdx.x) / Tile::kOutputs;
   float sum = 0, squares = 0;
-#pragma unroll 4
+#pragma unroll 8
   for (int part = share; part < parts; part += kShares)
     sum = fmaf(counts[part], moments[part * Tile::kOutputs + output].x, sum);
-  const float mean = total_of_column<Tile::kOutputs, Tile::kThreads>(sum, partial) / static_cast<float>(total);
-#pragma unroll 4
+  const float mean =
+      __fdividef(total_of_column<Tile::kOutputs, Tile::kThreads>(sum, partial), static_cast<float>(total));
+#pragma unroll 8
   for (int part = share; part < parts; part += kShares) {
     const float2 own = moments[part * Tile::kOutputs + output];
     const float difference = own.x - mean;
@@ -296,7 +307,7 @@ __device__ unsigned arrived_blocks;  // of grid_barrier
 
 // Blocks (pictures x tiles of pixels, tiles of outputs). statistics [pictures][tiles][pitch].
 template <class Tile>
-__global__ void __launch_bounds__(Tile::kThreads, 1)
+__global__ void __maxnreg__(Tile::kRegisters)
     conv_grid_kernel(const bf16* x, const bf16* w, ChannelsLastSizes s, GridPlan plan, NormArguments norm,
                      float2* statistics, bf16* y) {
   char* shared = dynamic_shared<char>();
@@ -345,7 +356,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     const int o = min(place.output + thread, s.o - 1);
     params[thread] = of_plane.x;
     params[Tile::kOutputs + thread] =
-        norm.gamma[o] / sqrtf(of_plane.y / static_cast<float>(s.pixels()) + norm.eps);
+        norm.gamma[o] * rsqrtf(__fdividef(of_plane.y, static_cast<float>(s.pixels())) + norm.eps);
     params[2 * Tile::kOutputs + thread] = norm.beta[o];
   }
   __syncthreads();
