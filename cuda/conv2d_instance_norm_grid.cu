@@ -45,10 +45,11 @@ struct GridPlan {
   int tile_columns, tiles;           // of pixels, of a picture
   int pitch;                         // of statistics: the outputs, rounded up to whole tiles
   int chunks;                        // of 8 channels, even
+  int parts, part_chunks;            // one part of the chunks, or two: the second is on its way while the first is multiplied
   int columns, phase_columns, places;  // of the window: places of a row, those of a phase, all
   int plane;  // bytes from one chunk of the window to the next: an odd number of 16, so that a pixel's fall on different banks
   int window, partial, params, sources, counts, shared_bytes;
-  Divisor by_chunks, by_columns, by_phase_columns;
+  Divisor by_chunks, by_part_chunks, by_columns, by_phase_columns;
 
   template <class Tile>
   GridPlan(const ChannelsLastSizes& s, Tile)
@@ -56,11 +57,14 @@ struct GridPlan {
         tiles(tile_columns * static_cast<int>(ceil_div(s.oh, Tile::kRows))),
         pitch(static_cast<int>(ceil_div(s.o, Tile::kOutputs)) * Tile::kOutputs),
         chunks(static_cast<int>(ceil_div(s.c, 16)) * 2),
+        parts(chunks % 4 == 0 ? 2 : 1),
+        part_chunks(chunks / parts),
         columns((Tile::kColumns - 1 + static_cast<int>(ceil_div(s.kh, s.stride_h))) * s.stride_h),
         phase_columns(columns / s.stride_h),
         places(((Tile::kRows - 1) * s.stride_h + s.kh) * columns),
         plane((places | 1) * kChunkBytes),
         by_chunks(chunks),
+        by_part_chunks(part_chunks),
         by_columns(columns),
         by_phase_columns(phase_columns) {
     constexpr int kFloat = sizeof(float);
@@ -126,18 +130,19 @@ __device__ __forceinline__ void fill_sources(const ChannelsLastSizes& s, const G
   }
 }
 
-// Starts the copies of the window, [chunk][place]. Where several come from is looked up before the first is started.
+// Starts the copies of a part of the window, [chunk][place]. Where several come from is looked up before the first is started.
 template <class Tile>
 __device__ __forceinline__ void copy_window(const bf16* x, const ChannelsLastSizes& s, const GridPlan& plan,
-                                            const int* sources, char* window) {
+                                            const int* sources, int part, char* window) {
   constexpr int kBatch = 6;
-  const int count = plan.places * plan.chunks;
+  const int count = plan.places * plan.part_chunks;
   for (int first = static_cast<int>(threadIdx.x); first < count; first += kBatch * Tile::kThreads) {
     int chunks[kBatch], places[kBatch], from[kBatch];
 #pragma unroll
     for (int i = 0; i < kBatch; ++i) {
       chunks[i] = min(first + i * Tile::kThreads, count - 1);
-      places[i] = plan.by_chunks.divide(chunks[i]);
+      places[i] = plan.by_part_chunks.divide(chunks[i]);
+      chunks[i] += part * plan.part_chunks;
       from[i] = sources[places[i]];
     }
 #pragma unroll
@@ -167,16 +172,19 @@ __device__ __forceinline__ int product_column() {
   return first_product<Tile>() % Tile::kProductColumns * kGridSide;
 }
 
+// Adds the products of a part of the chunks, at all taps, without waiting for them.
 template <class Tile>
-__device__ __forceinline__ void multiply_window(const char* weights, const char* window, const ChannelsLastSizes& s,
+__device__ __forceinline__ void multiply_part(int part, const char* weights, const char* window, const ChannelsLastSizes& s,
                                                 const GridPlan& plan,
                                                 float (&sums)[Tile::kProducts][Tile::kOutputs / 2]) {
   static_assert(Tile::kProductColumns % Tile::kProducts == 0);
   // Descriptors count in units of 16 bytes, which are pixels of the window and columns of D.
   const int row_step = s.stride_h * plan.columns, chunk_step = plan.plane / kChunkBytes;
-  uint64_t b = matrix_descriptor(weights, Tile::kWeightPlane, kGridSide * kChunkBytes, false);
+  constexpr int kWeightStep = Tile::kWeightPlane / kChunkBytes;
+  const int first = part * plan.part_chunks;
+  uint64_t b = matrix_descriptor(weights, Tile::kWeightPlane, kGridSide * kChunkBytes, false) + first * kWeightStep;
   const uint64_t corner = matrix_descriptor(window, plan.plane, row_step * kChunkBytes, false) +
-                          product_row<Tile>() * row_step + product_column<Tile>();
+                          product_row<Tile>() * row_step + product_column<Tile>() + first * chunk_step;
   warpgroup_arrive();
 #pragma unroll 1
   for (int tap_row = 0; tap_row < s.kh; ++tap_row) {
@@ -184,21 +192,20 @@ __device__ __forceinline__ void multiply_window(const char* weights, const char*
 #pragma unroll 1
     for (int tap_column = 0, phase = 0; tap_column < s.kh; ++tap_column) {
       uint64_t a = corner + offset;
-#pragma unroll 4
-      for (int chunk = 0; chunk < plan.chunks; chunk += 2) {
+#pragma unroll 2
+      for (int chunk = 0; chunk < plan.part_chunks; chunk += 2) {
 #pragma unroll
         for (int i = 0; i < Tile::kProducts; ++i)
-          warpgroup_multiply<Tile::kOutputs>(sums[i], a + i * kGridSide, b, tap_row + tap_column + chunk > 0);
+          warpgroup_multiply<Tile::kOutputs>(sums[i], a + i * kGridSide, b, part + tap_row + tap_column + chunk > 0);
         a += 2 * chunk_step;
-        b += 2 * Tile::kWeightPlane / kChunkBytes;
+        b += 2 * kWeightStep;
       }
+      b += (plan.chunks - plan.part_chunks) * kWeightStep;
       offset += plan.phase_columns;
       if (++phase == s.stride_h) phase = 0, offset -= plan.columns - 1;
     }
   }
   warpgroup_commit();
-#pragma unroll
-  for (int i = 0; i < Tile::kProducts; ++i) warpgroup_wait<0>(sums[i]);
 }
 
 // A lane has, of each product, one pixel of two rows (mma.cuh), and of that kValues outputs: 8 of each 32.
@@ -327,13 +334,21 @@ __global__ void __maxnreg__(Tile::kRegisters)
   }
   __syncthreads();
   wait_for_previous_kernel();
-  copy_window<Tile>(x + int64_t{place.picture} * s.h * s.w * s.x_pitch, s, plan, sources, shared + plan.window);
-  copy_commit();
-  copy_wait<0>();
-  fence_shared_for_async();
-  __syncthreads();
+  x += int64_t{place.picture} * s.h * s.w * s.x_pitch;
+  for (int part = 0; part < 2; ++part) {
+    if (part < plan.parts) copy_window<Tile>(x, s, plan, sources, part, shared + plan.window);
+    copy_commit();
+  }
   float sums[Tile::kProducts][Tile::kOutputs / 2];
-  multiply_window<Tile>(shared, shared + plan.window, s, plan, sums);
+#pragma unroll
+  for (int part = 0; part < 2; ++part) {
+    part == 0 ? copy_wait<1>() : copy_wait<0>();
+    fence_shared_for_async();
+    __syncthreads();
+    if (part < plan.parts) multiply_part<Tile>(part, shared, shared + plan.window, s, plan, sums);
+  }
+#pragma unroll
+  for (int i = 0; i < Tile::kProducts; ++i) warpgroup_wait<0>(sums[i]);
   let_next_kernel_start();  // not before: its weights would queue before this one's pixels
   __syncthreads();          // nobody reads the operands any more
 
