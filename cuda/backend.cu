@@ -242,7 +242,7 @@ void check_launch(const Launch& launch) {
                "x", launch.blocks.z, " blocks of ", launch.threads.x, "x", launch.threads.y, "x", launch.threads.z,
                " threads, ", launch.shared_bytes, " bytes of shared memory",
                launch.cluster > 1 ? str(", in clusters of ", launch.cluster) : "",
-               launch.waits_for_grid ? ", all at once" : "");
+               launch.at_once ? ", all at once" : "");
   };
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) check(error, text().c_str(), launch.where);
   if (!wait) return;
@@ -272,7 +272,7 @@ void check_all_fit(const void* kernel, const Launch& launch) {
 void allow_launch(const void* kernel, const Launch& launch) {
   constexpr size_t kAlwaysShared = 48 << 10;
   constexpr unsigned kAlwaysCluster = 8;
-  if (launch.shared_bytes <= kAlwaysShared && launch.cluster <= kAlwaysCluster && !launch.waits_for_grid) return;
+  if (launch.shared_bytes <= kAlwaysShared && launch.cluster <= kAlwaysCluster && !launch.at_once) return;
   struct Allowed {
     size_t shared_bytes = kAlwaysShared;
     unsigned cluster = kAlwaysCluster;
@@ -292,7 +292,7 @@ void allow_launch(const void* kernel, const Launch& launch) {
           "cudaFuncSetAttribute(NonPortableClusterSizeAllowed)", launch.where);
     allowed.cluster = launch.cluster;
   }
-  if (launch.waits_for_grid) check_all_fit(kernel, launch);
+  if (launch.at_once) check_all_fit(kernel, launch);
 }
 
 LaunchAttributes::LaunchAttributes(const Launch& launch) {

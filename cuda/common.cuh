@@ -42,7 +42,7 @@ struct Launch {
   std::source_location where;
   unsigned cluster = 1;   // blocks, along x
   bool overlaps = false;  // starts before the kernel ahead has ended; without effect on older cards
-  bool waits_for_grid = false;  // has a grid_barrier(): all its blocks must fit on the card at once
+  bool at_once = false;   // has a grid_barrier(): all its blocks must fit on the card at once
   Launch(dim3 blocks_, dim3 threads_, size_t shared_bytes_ = 0,
          std::source_location where_ = std::source_location::current())
       : blocks(blocks_), threads(threads_), shared_bytes(shared_bytes_), where(where_) {}
@@ -58,7 +58,7 @@ struct Launch {
   }
   Launch together() const {
     Launch changed = *this;
-    changed.waits_for_grid = true;
+    changed.at_once = true;
     return changed;
   }
 };
@@ -76,7 +76,7 @@ void launch_named(const char* words, void (*kernel)(Parameters...), const Launch
                    .shared_bytes = shape.shared_bytes,
                    .cluster = shape.cluster,
                    .overlaps = shape.overlaps,
-                   .together = shape.waits_for_grid,
+                   .together = shape.at_once,
                    .name = emulate::note_launch(shape.where.file_name(), words)},
                   [kernel, values] { std::apply(kernel, values); });
   check_launch(shape);
@@ -147,13 +147,13 @@ __device__ __forceinline__ T* dynamic_shared() {
 // All threads of all blocks of a kernel launched with Launch::together() must come. What was written to global memory
 // before is seen behind. `arrived` is one number in global memory, zero before its first use: a __device__ variable.
 //
-// Its lower 31 bits count the blocks that have come; the first block counts for the rest of 2^31, so that the last to come, whichever it
-// is, turns the top bit and leaves the lower ones zero for the next barrier: nothing is reset. Kernels may share a counter if each
-// touches it behind wait_for_previous_kernel() alone: the one ahead has then ended.
+// Its lower 31 bits count the blocks that have come; the first block counts for the rest of 2^31, so that the last to come,
+// whichever it is, turns the top bit and leaves the lower ones zero for the next barrier: nothing is reset. Kernels may share a
+// counter if each touches it behind wait_for_previous_kernel() alone: the one ahead has then ended.
 //
-// Why it cannot hang, though launches are ordinary ones: the blocks fit at once (launch() asks), and nothing takes their places for good.
-// Kernels ahead end by themselves, and those behind start no block before every block of this one has started, since
-// let_next_kernel_start() is theirs to call. All of this holds for one queue that has the card to itself.
+// Why it cannot hang, though the launch is an ordinary one: the blocks fit on the card at once (launch() asks), and nothing takes
+// their places for good. Kernels ahead end by themselves, and one behind starts no block before every block of this kernel has
+// called let_next_kernel_start(), hence runs. All of this holds for one queue that has the card to itself.
 __device__ __forceinline__ void grid_barrier(unsigned* arrived) {
   const unsigned blocks = gridDim.x * gridDim.y * gridDim.z;
   const unsigned own = blockIdx.x + blockIdx.y + blockIdx.z == 0 ? (1u << 31) - (blocks - 1) : 1;

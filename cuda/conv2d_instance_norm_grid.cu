@@ -2,18 +2,20 @@
 // registers, the grid waits for itself once, and each block norms what it holds. Only x, w, y and the tiles' statistics
 // touch memory.
 //
-// Why: at batch 1 the first five layers of the low-res stream move 0.2 to 11 MB, which is 0.1 to 3 us, and take 13 to 30 us in
-// two kernels: the sums are written and read in float32, and each kernel fills a pipeline of few steps. Here nothing is
-// a pipeline. All weights of a block's outputs (18 to 72 KiB) are copied to shared memory while the kernel ahead still runs; then the
-// tile's window of the padded picture, once for all taps; then come all products without a barrier between them.
+// Why: at batch 1 the first five layers of the low-res stream are 0.1 to 3 us of bytes and products, and take 12 to 30 us in two
+// kernels: sums are written and read in float32, and what runs is mostly the filling of pipelines. Here nothing is filled twice.
+// All weights of a block's outputs (18 to 72 KiB) are copied to shared memory while the kernel ahead still runs; then the
+// tile's window of the padded picture, once for all taps, in two halves of the channels; the products of each half follow each
+// other without a barrier.
 //
-// The product is D[pixel][output] = X[pixel][k] W[output][k], 64 pixels at a time: 8 rows of 8 columns of the picture. Both operands
-// lie chunk by chunk of 8 channels, without swizzle. The window's columns are dealt to their phases, x % stride, so that the
-// columns that 8 neighbouring outputs read at one tap are neighbours: one core matrix, and another tap is another start address.
-// Outputs are dealt to the columns of D so that each lane has 8 neighbouring ones: it stores 16 bytes.
+// The product is D[pixel][output] = X[pixel][k] W[output][k], 64 pixels at a time: 8 rows of 8 columns of the picture. Both
+// operands lie chunk by chunk of 8 channels, without swizzle. The window's columns are dealt to their phases, x % stride, so
+// that the columns that 8 neighbouring pixels of y read at one tap are neighbours: one core matrix, and another tap is another
+// start address. Outputs are dealt to the columns of D so that each lane has 8 neighbouring ones: it stores 16 bytes.
 //
-// The norm: lanes, warps, the block and at last the plane join means and squared deviations of the parts (Chan, Golub, LeVeque
-// 1983), in a fixed order. The variant grid_bf16 of conv2d_instance_norm. Next: hopper.cuh for wgmma, common.cuh for grid_barrier.
+// The norm: lanes, warps, the block and at last the plane join means and squared deviations of their parts (Chan, Golub,
+// LeVeque 1983), in a fixed order. The variant grid_bf16 of conv2d_instance_norm. Next: hopper.cuh for wgmma, common.cuh for
+// grid_barrier.
 #include "cuda/conv2d_instance_norm.cuh"
 #include "cuda/divisor.cuh"
 #include "cuda/hopper.cuh"
@@ -23,16 +25,17 @@ namespace {
 
 constexpr int kGridSide = 8;  // rows and columns of a product of 64 pixels
 
-// A block's rows x columns of products, `products` for each warpgroup, and its outputs. Registers of a thread: a block of one layer and
-// one of the next are to fit on a multiprocessor side by side, 64 Ki registers and 228 KiB, so that the weights come early.
+// A block's rows x columns of products, `products` for each warpgroup, and its outputs. A thread has so many registers that a
+// block of one layer and one of the next fit on a multiprocessor side by side (64 Ki registers, 228 KiB): weights come early.
 template <int rows, int columns, int products, int outputs, int registers>
 struct GridTile {
   static constexpr int kRows = rows * kGridSide, kColumns = columns * kGridSide;  // pixels
   static constexpr int kProductColumns = columns, kProducts = products, kOutputs = outputs;
   static constexpr int kRegisters = registers;
   static constexpr int kThreads = rows * columns / products * 128, kWarps = kThreads / kWarp;
-  static constexpr int kWeightPlane = kOutputs * kChunkBytes + kChunkBytes;  // a chunk of all outputs; see GridPlan::plane
-  static constexpr int kValues = kOutputs / 4;                               // outputs of a lane
+  static constexpr int kWeightPlane =
+      kOutputs * kChunkBytes + kChunkBytes;     // a chunk of all outputs; see GridPlan::plane
+  static constexpr int kValues = kOutputs / 4;  // outputs of a lane
 };
 // From the one that leaves the fewest multiprocessors idle to the one that copies the fewest bytes.
 using SmallGridTile = GridTile<1, 1, 1, 32, 72>;
@@ -42,12 +45,12 @@ using LargeGridTile = GridTile<2, 4, 4, 64, 184>;
 // What follows from the layer's sizes, and where things lie in shared memory, in bytes: the weights first, then what is named
 // here. Statistics take the operands' place when the products are done.
 struct GridPlan {
-  int tile_columns, tiles;           // of pixels, of a picture
-  int pitch;                         // of statistics: the outputs, rounded up to whole tiles
-  int chunks;                        // of 8 channels, even
-  int parts, part_chunks;            // one part of the chunks, or two: the second is on its way while the first is multiplied
+  int tile_columns, tiles;             // of a picture: tiles of pixels side by side, all
+  int pitch;                           // of statistics: the outputs, rounded up to whole tiles
+  int chunks;                          // of 8 channels, even
+  int parts, part_chunks;              // of the chunks, two if they can be: one is copied while the other is multiplied
   int columns, phase_columns, places;  // of the window: places of a row, those of a phase, all
-  int plane;  // bytes from one chunk of the window to the next: an odd number of 16, so that a pixel's fall on different banks
+  int plane;  // bytes between chunks: 16 times an odd number, so that a pixel's meet no bank twice
   int window, partial, params, sources, counts, shared_bytes;
   Divisor by_chunks, by_part_chunks, by_columns, by_phase_columns;
 
@@ -174,9 +177,9 @@ __device__ __forceinline__ int product_column() {
 
 // Adds the products of a part of the chunks, at all taps, without waiting for them.
 template <class Tile>
-__device__ __forceinline__ void multiply_part(int part, const char* weights, const char* window, const ChannelsLastSizes& s,
-                                                const GridPlan& plan,
-                                                float (&sums)[Tile::kProducts][Tile::kOutputs / 2]) {
+__device__ __forceinline__ void multiply_part(int part, const char* weights, const char* window,
+                                              const ChannelsLastSizes& s, const GridPlan& plan,
+                                              float (&sums)[Tile::kProducts][Tile::kOutputs / 2]) {
   static_assert(Tile::kProductColumns % Tile::kProducts == 0);
   // Descriptors count in units of 16 bytes, which are pixels of the window and columns of D.
   const int row_step = s.stride_h * plan.columns, chunk_step = plan.plane / kChunkBytes;
@@ -292,7 +295,8 @@ template <class Tile>
 __device__ __forceinline__ float2 join_moments(const float2* moments, const float* counts, int parts, int total,
                                                float* partial) {
   constexpr int kShares = Tile::kThreads / Tile::kOutputs;
-  const int output = static_cast<int>(threadIdx.x) % Tile::kOutputs, share = static_cast<int>(threadIdx.x) / Tile::kOutputs;
+  const int output = static_cast<int>(threadIdx.x) % Tile::kOutputs,
+            share = static_cast<int>(threadIdx.x) / Tile::kOutputs;
   float sum = 0, squares = 0;
 #pragma unroll 8
   for (int part = share; part < parts; part += kShares)
@@ -319,13 +323,15 @@ __global__ void __maxnreg__(Tile::kRegisters)
                      float2* statistics, bf16* y) {
   char* shared = dynamic_shared<char>();
   auto* moments = reinterpret_cast<float2*>(shared);
-  auto *partial = reinterpret_cast<float*>(shared + plan.partial), *params = reinterpret_cast<float*>(shared + plan.params);
+  auto *partial = reinterpret_cast<float*>(shared + plan.partial),
+       *params = reinterpret_cast<float*>(shared + plan.params);
   auto* sources = reinterpret_cast<int*>(shared + plan.sources);
   auto* tile_counts = reinterpret_cast<float*>(shared + plan.counts);
   float* warp_counts = tile_counts + plan.tiles;
   const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp;
   const GridPlace<Tile> place(plan);
 
+  // Weights are read before the kernel ahead has ended: what lets its successor start early writes pictures, never weights.
   copy_weights<Tile>(w, s, plan, place.output, shared);
   fill_sources(s, plan, place, sources);
   for (int i = thread; i < plan.tiles; i += Tile::kThreads) {
@@ -360,9 +366,15 @@ __global__ void __maxnreg__(Tile::kRegisters)
   if (thread < Tile::kOutputs) statistics[place.tile * plan.pitch + thread] = of_tile;
   grid_barrier(&arrived_blocks);
 
+  // All blocks of these outputs read the same statistics: each begins with its own tile, so that they ask different parts of
+  // the second-level cache at a time.
   constexpr int kPairs = Tile::kOutputs / 2;  // of outputs: 16 bytes
-  for (int i = thread; i < plan.tiles * kPairs; i += Tile::kThreads)
-    copy_async<16>(moments + 2 * i, statistics + i / kPairs * plan.pitch + i % kPairs * 2);
+  for (int i = thread; i < plan.tiles * kPairs; i += Tile::kThreads) {
+    int tile = place.tile + i / kPairs;
+    if (tile >= plan.tiles) tile -= plan.tiles;
+    const int output = i % kPairs * 2;
+    copy_async<16>(moments + tile * Tile::kOutputs + output, statistics + tile * plan.pitch + output);
+  }
   copy_commit();
   copy_wait<0>();
   __syncthreads();
@@ -393,7 +405,8 @@ __global__ void __maxnreg__(Tile::kRegisters)
         const auto at = [&](int v) { return sums[i][register_of(eight * 8 + first + v, half)]; };
         return apply[first / 4](float4{at(0), at(1), at(2), at(3)});
       };
-      if (row < s.oh && column < s.ow && o < s.o) store_eight(four(0), four(4), y + (row * s.ow + column) * s.y_pitch + o);
+      if (row < s.oh && column < s.ow && o < s.o)
+        store_eight(four(0), four(4), y + (row * s.ow + column) * s.y_pitch + o);
     });
   }
 }
@@ -403,7 +416,7 @@ dim3 grid_blocks(const ChannelsLastSizes& s, const GridPlan& plan) {
   return {static_cast<unsigned>(s.n * plan.tiles), static_cast<unsigned>(plan.pitch / Tile::kOutputs)};
 }
 
-// f(Tile, its plan) for the first tile whose blocks are all on the card at once, one on each multiprocessor. Returns whether there is one.
+// f(Tile, its plan) for the first tile whose blocks are no more than one for each multiprocessor. Returns whether there is one.
 template <class F>
 bool with_grid_tile(const ChannelsLastSizes& s, F&& f) {
   const auto with = [&]<class Tile>(Tile tile) {
@@ -424,16 +437,19 @@ void run_grid(const Tensor& x, const Tensor& w, const Tensor& gamma, const Tenso
   with_grid_tile(s, [&]<class Tile>(Tile, const GridPlan& plan) {
     Tensor statistics = scratch(int64_t{2} * s.n * plan.tiles * plan.pitch);
     launch(conv_grid_kernel<Tile>,
-           Launch(grid_blocks<Tile>(s, plan), Tile::kThreads, static_cast<size_t>(plan.shared_bytes)).together().overlapping(),
+           Launch(grid_blocks<Tile>(s, plan), Tile::kThreads, static_cast<size_t>(plan.shared_bytes))
+               .together()
+               .overlapping(),
            x.data<bf16>(), w.data<bf16>(), s, plan, NormArguments(gamma, beta, norm_params),
            static_cast<float2*>(statistics.raw()), y.data<bf16>());
   });
 }
 
-bool takes_grid(const Tensor& x, const Tensor& w, const Tensor&, const Tensor&, const Conv2dParams& p, const NormParams&,
-                Tensor& y) {
+bool takes_grid(const Tensor& x, const Tensor& w, const Tensor&, const Tensor&, const Conv2dParams& p,
+                const NormParams&, Tensor& y) {
   if (x.dtype() != DType::bf16 || !card_has_wgmma() || !takes_pixels(x, w, p, y)) return false;
-  constexpr int64_t kSide = 1 << 12, kChannels = 1 << 10, kOffsets = INT32_MAX / 2;  // so that a plan is counted in 31 bits
+  constexpr int64_t kSide = 1 << 12, kChannels = 1 << 10,
+                    kOffsets = INT32_MAX / 2;  // so that a plan is counted in 31 bits
   const auto places = [](const Tensor& t) { return t.size(0) * t.size(2) * t.size(3) * pixel_stride(t); };
   return std::max({x.size(2), x.size(3), y.size(2), y.size(3)}) <= kSide && p.padding.h <= kSide && w.size(2) <= 16 &&
          p.stride.h <= 16 && x.size(0) <= kSide && x.size(1) <= kChannels && places(x) < kOffsets &&

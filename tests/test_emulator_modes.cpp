@@ -260,10 +260,12 @@ TEST_CASE("a grid that waits for itself: what its blocks told is seen, by any nu
 TEST_CASE("what a grid that waits for itself would hang at is an error") {
   Tensor x = zeros_on_card(), y = zeros_on_card();
   const auto error = [&](const Launch& shape, Grid grid, unsigned counter = 0) {
-    return error_of([&] { launch(sum_grid, shape, x.data<float>(), y.data<float>(), y.data<float>(), &counter, grid); });
+    return error_of(
+        [&] { launch(sum_grid, shape, x.data<float>(), y.data<float>(), y.data<float>(), &counter, grid); });
   };
-  CHECK(contains(error(Launch(4, 64).together(), Grid::one_block_ends),
-                 "block (2,0,0) thread (0,0,0) has ended, but block (0,0,0) thread (0,0,0) waits at a barrier (the grid's)"));
+  CHECK(contains(
+      error(Launch(4, 64).together(), Grid::one_block_ends),
+      "block (2,0,0) thread (0,0,0) has ended, but block (0,0,0) thread (0,0,0) waits at a barrier (the grid's)"));
   CHECK(contains(error(Launch(4, 64).together(), Grid::half_of_a_block),
                  "block (1,0,0) thread (0,0,0) and block (0,0,0) thread (0,0,0) wait at different barriers"));
   CHECK(contains(error(Launch(4, 64), Grid::whole), "was not launched together()"));

@@ -97,7 +97,8 @@ void* of_block(const void* shared, int rank);
 void* dynamic_shared(size_t& bytes);
 class SharedMemory;
 SharedMemory& block_memory();
-// Changes for every block that a core starts: static shared arrays then hold NaN again. One for each block that runs beside others.
+// Changes for every block that a core starts: static shared arrays then hold NaN again. One for each block that runs beside
+// others.
 struct BlockTurn {
   uint64_t epoch;
   unsigned rank;
