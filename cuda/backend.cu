@@ -292,7 +292,12 @@ void allow_launch(const void* kernel, const Launch& launch) {
           "cudaFuncSetAttribute(NonPortableClusterSizeAllowed)", launch.where);
     allowed.cluster = launch.cluster;
   }
-  if (launch.at_once) check_all_fit(kernel, launch);
+  if (!launch.at_once) return;
+  // A multiprocessor divides its memory between cache and shared memory anew only when it is idle: as much as there is, so that
+  // a block of the next kernel may start beside one of this.
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared),
+        "cudaFuncSetAttribute(PreferredSharedMemoryCarveout)", launch.where);
+  check_all_fit(kernel, launch);
 }
 
 LaunchAttributes::LaunchAttributes(const Launch& launch) {
