@@ -7,7 +7,7 @@
 #include <memory>
 #include <mutex>
 
-#include "cuda/common.cuh"
+#include "cuda/hopper.cuh"
 #include "tensor/caching_allocator.h"
 
 namespace asap::cuda {
@@ -349,6 +349,34 @@ bool card_has_wgmma() {
   static const bool has = has_wgmma_kernels();
   return has;
 }
+
+#if defined(ASAP_CUDA_EMULATE)
+TileMap tile_map(const bf16* matrix, int64_t rows, int64_t columns, int64_t row_bytes, int tile_rows) {
+  return {reinterpret_cast<const char*>(matrix), rows, columns, row_bytes, tile_rows};
+}
+#else
+TileMap tile_map(const bf16* matrix, int64_t rows, int64_t columns, int64_t row_bytes, int tile_rows) {
+  static const auto encode = [] {  // a function of the driver, which is not linked
+    void* function = nullptr;
+    cudaDriverEntryPointQueryResult found;
+    constexpr int kSinceVersion = 12000;
+    ASAP_CUDA_CHECK(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, kSinceVersion,
+                                                     cudaEnableDefault, &found));
+    ASAP_CHECK(function, "cuda: this driver has no cuTensorMapEncodeTiled; install one of CUDA 12 or newer");
+    return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
+  }();
+  const auto size = [](int64_t n) { return static_cast<cuuint64_t>(n); };
+  const cuuint64_t sizes[] = {size(columns), size(rows)}, strides[] = {size(row_bytes)};
+  const cuuint32_t tile[] = {kTileColumns, static_cast<cuuint32_t>(tile_rows)}, steps[] = {1, 1};
+  TileMap map;
+  const CUresult result = encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<bf16*>(matrix), sizes, strides,
+                                 tile, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                 CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  ASAP_CHECK(result == CUDA_SUCCESS, "cuda: cuTensorMapEncodeTiled of ", rows, " rows of ", row_bytes, " bytes, ", columns,
+             " columns, in tiles of ", tile_rows, " rows failed: error ", static_cast<int>(result));
+  return map;
+}
+#endif
 
 unsigned blocks_for(int64_t count, int64_t per_thread, int threads) {
   constexpr int64_t kBlocksEach = 16;  // for each multiprocessor: enough to hide each other's waiting

@@ -6,10 +6,10 @@
 // 15 clusters do: an H200 runs no more of them at a time, since it places a cluster within one group of 16 or 18
 // multiprocessors. Each block has an eighth of the channels and all pixels.
 //
-// The product is D[pixel][output] = X[pixel][k] W[output][k]. W streams through a ring of stages in wgmma's 128-byte swizzle. X
-// is the block's window of the padded picture, kept without swizzle: chunk by chunk of 8 channels, pixel by pixel. Eight pixels
-// of a row are then one core matrix wherever it begins, so that another tap is another start address. A product of 64 pixels
-// takes 8 columns of 8 rows of the picture: its core matrices lie one row apart.
+// The product is D[pixel][output] = X[pixel][k] W[output][k], both operands in wgmma's 128-byte swizzle. W streams through a ring
+// of stages. X is the block's window of the padded picture, 64 channels of a pixel a row: since the swizzle is one of addresses,
+// eight rows may begin at any pixel, so that another tap is another start address. A product of 64 pixels takes 8 columns of 8
+// rows of the picture.
 // The variant cluster_bf16 of conv2d_instance_norm. Next: hopper.cuh for wgmma and clusters.
 #include "cuda/conv2d_instance_norm.cuh"
 #include "cuda/hopper.cuh"
@@ -23,101 +23,100 @@ constexpr int kClusterOutputs = 72,
 constexpr int kClusterGroups = 4, kClusterThreads = kClusterGroups * 128;       // warpgroups
 constexpr int kClusterSide = 8, kClusterProduct = kClusterSide * kClusterSide;  // rows, columns; pixels of a product
 constexpr int kClusterRows = 2 * kClusterSide;                                  // of y at most
-constexpr int kClusterStageBytes = kClusterOutputs * kStepBytes;
-constexpr int kSliceChannels = 64,
-              kSliceChunks = kSliceChannels / 8;  // a step multiplies one tap of a slice of channels
-
-// What follows from the layer's sizes.
-struct ClusterWindow {
-  int width;        // pixels of a row of the window
-  int chunk_bytes;  // from one chunk of channels to the next
-  int slices;       // of a block's channels: 1 or 2
-  ClusterWindow(const ChannelsLastSizes& s) : width(s.ow + s.kh - 1), slices(s.c / kClusterBlocks / kSliceChannels) {
-    const int bytes = (kClusterRows + s.kh - 1) * width * kChunkBytes;
-    chunk_bytes = (bytes + 127) / 128 * 128 + kChunkBytes;  // neighbouring chunks of a pixel fall on different banks
-  }
-  __host__ __device__ __forceinline__ int bytes() const { return slices * kSliceChunks * chunk_bytes; }
-};
+constexpr int kClusterStepBytes = kClusterOutputs * kStepBytes, kStageSteps = 3,
+              kClusterStageBytes = kStageSteps * kClusterStepBytes;
+constexpr int kSliceChannels = kTileColumns;  // a step multiplies one tap of a slice of channels
 
 // kProducts: of each warpgroup; pictures are at most 16 kProducts columns wide. As many stages as shared memory has room for.
 template <int kProducts>
-constexpr int kClusterStages = kProducts == 1 ? 12 : 7;
+constexpr int kClusterStages = kProducts == 1 ? 4 : 2;
+// Whether a warp of its own streams the weights: with two products the warpgroups' registers leave no room for one.
+template <int kProducts>
+constexpr bool kStreamingWarp = kProducts == 1;
+template <int kProducts>
+constexpr int kAllThreads = kClusterThreads + (kStreamingWarp<kProducts> ? kWarp : 0);
 template <int kProducts>
 constexpr int kClusterPixels = kClusterGroups* kProducts* kClusterProduct;
 template <int kProducts>
 constexpr int kClusterPitch = kClusterPixels<kProducts> + 4;  // of sums: the lanes of a store meet no bank twice
 
+// Stages of weights are full when their tile has come, and free when all warps are done with it; a slice of the window has come
+// when every warp has its part of it.
 template <int kProducts>
-size_t cluster_shared_bytes(const ChannelsLastSizes& s) {
-  constexpr size_t kBehind = 256;  // columns that are not there are read as well, behind the last row
-  const size_t operands = size_t{kClusterStages<kProducts>} * kClusterStageBytes + ClusterWindow(s).bytes() + kBehind;
-  const size_t sums = size_t{kClusterOutputs} * kClusterPitch<kProducts> * sizeof(float);
-  return std::max(operands, sums + kClusterFinished * kClusterPixels<kProducts> * sizeof(bf16));
-}
-
-// The block's weights, in the order of its steps: all taps of a slice, then those of the next. A thread copies the chunk
-// `thread % 8` of row `thread / 8` of a step, 64 of them that of row 64 + thread / 8 too.
-class ClusterWeights {
- public:
-  __device__ __forceinline__ ClusterWeights(const bf16* w, const ChannelsLastSizes& s, int first_output,
-                                            int first_channel)
-      : tap_bytes_(s.w_pitch * 2), taps_(s.kh * s.kh) {
-    const int thread = static_cast<int>(threadIdx.x), row = thread / kStepChunks;
-    rows_ = min(kClusterOutputs, s.o - first_output);
-    row_bytes_ = int64_t{taps_} * tap_bytes_;
-    from_ = reinterpret_cast<const char*>(w) + (first_output + min(row, rows_ - 1)) * row_bytes_ + first_channel * 2;
-    to_ = swizzled(row, thread % kStepChunks);
+struct ClusterBarriers {
+  static constexpr int kStages = kClusterStages<kProducts>, kCount = 2 * kStages + 2;
+  PhaseBarrier all[kCount];
+  __device__ __forceinline__ PhaseBarrier* full(int stage) { return all + stage; }
+  __device__ __forceinline__ PhaseBarrier* free(int stage) { return all + kStages + stage; }
+  __device__ __forceinline__ PhaseBarrier* slice(int i) { return all + 2 * kStages + i; }
+  // One in each of the first warps: a warp's threads would take turns.
+  __device__ __forceinline__ void begin() {
+    const int thread = static_cast<int>(threadIdx.x), i = thread / kWarp;
+    static_assert(kCount <= kClusterThreads / kWarp);
+    if (thread % kWarp != 0 || i >= kCount) return;
+    begin_phases(all + i, i < kStages ? 1 : kClusterThreads / kWarp);
+    fence_phase_barriers();
   }
-
-  // Asks for all of them to be brought to the second-level cache, 128 bytes at a time.
-  __device__ __forceinline__ void prefetch(int slices) const {
-    const int thread = static_cast<int>(threadIdx.x);
-    for (int row = thread / kStepChunks; row < rows_; row += kClusterThreads / kStepChunks) {
-      const char* from = from_ + (row - thread / kStepChunks) * row_bytes_;
-      for (int i = thread % kStepChunks; i < taps_ * slices; i += kStepChunks) {
-        prefetch_to_cache(from + (slices == 1 ? i : i >> 1) * tap_bytes_ + (slices == 1 ? 0 : i & 1) * kStepBytes);
-      }
-    }
-  }
-
-  // Starts the copies of the next step.
-  __device__ __forceinline__ void copy_next(char* stage) {
-    constexpr int kRows = kClusterThreads / kStepChunks;  // at a time
-    const int thread = static_cast<int>(threadIdx.x), row = thread / kStepChunks;
-    const char* from = from_ + offset_ + thread % kStepChunks * kChunkBytes;
-    copy_async<kChunkBytes>(stage + to_, from, row < rows_);
-    if (row < kClusterOutputs - kRows) {
-      const bool valid = row + kRows < rows_;
-      copy_async<kChunkBytes>(stage + to_ + kRows * kStepBytes, valid ? from + kRows * row_bytes_ : from, valid);
-    }
-    offset_ += tap_bytes_;
-    if (++tap_ == taps_) {
-      tap_ = 0;
-      offset_ += kStepBytes - row_bytes_;
-    }
-  }
-
- private:
-  const char* from_;
-  int64_t row_bytes_, offset_ = 0;
-  int tap_bytes_, taps_, rows_, to_, tap_ = 0;
 };
 
-// Starts the copies of one slice of the window, [chunk][pixel]: a warp takes a row, 4 pixels at a time.
-__device__ __forceinline__ void copy_window(const bf16* x, const ChannelsLastSizes& s, const ClusterWindow& window,
-                                            int first_channel, char* to) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarp, chunk = lane % kSliceChunks;
-  const char* from = reinterpret_cast<const char*>(x) + first_channel * 2 + chunk * kChunkBytes;
-  to += chunk * window.chunk_bytes;
-  for (int row = static_cast<int>(threadIdx.x) / kWarp; row < s.oh + s.kh - 1; row += kClusterThreads / kWarp) {
-    const int h = padded_index(row - s.padding_h, s.h, s.pad_mode);
-    for (int i = lane / kSliceChunks; i < window.width; i += kWarp / kSliceChunks) {
-      const int column = padded_index(i - s.padding_h, s.w, s.pad_mode);
-      const bool inside = h >= 0 && column >= 0;
-      copy_async<kChunkBytes>(to + (row * window.width + i) * kChunkBytes,
-                              inside ? from + (h * s.w + column) * s.x_pitch * 2 : from, inside);
-    }
+// What follows from the layer's sizes: the window, and where in shared memory things lie.
+template <int kProducts>
+struct ClusterLayout {
+  int width, pixels;  // of the window
+  int slices;         // of a block's channels: 1 or 2
+  int slice_bytes;    // from one to the next
+  int barriers;       // byte that they begin at: behind the stages and the window, and behind the sums that take their place
+  int places;         // where find_pixels begins to write
+  ClusterLayout(const ChannelsLastSizes& s)
+      : width(s.ow + s.kh - 1),
+        pixels(width * (s.oh + s.kh - 1)),
+        slices(s.c / kClusterBlocks / kSliceChannels) {
+    constexpr int kPattern = 1024;  // the swizzle's
+    slice_bytes = ((kClusterRows + s.kh - 1) * width * kStepBytes + kPattern - 1) / kPattern * kPattern;
+    constexpr int kBehind = 2048;  // columns that are not there are read as well, behind the last row
+    const int operands = kClusterStages<kProducts> * kClusterStageBytes + slices * slice_bytes + kBehind;
+    constexpr int kSums = kClusterOutputs * kClusterPitch<kProducts> * static_cast<int>(sizeof(float));
+    constexpr int kOut = kClusterFinished * kClusterPixels<kProducts> * static_cast<int>(sizeof(bf16));
+    static_assert(kSums % 16 == 0 && kOut % 16 == 0);
+    barriers = std::max(operands, kSums + kOut);
+    places = barriers + static_cast<int>(sizeof(ClusterBarriers<kProducts>));
   }
+  size_t shared_bytes() const { return static_cast<size_t>(places) + static_cast<size_t>(pixels) * sizeof(int); }
+};
+
+// Asks for a block's weights, in the order of its steps: copies of tiles alone have too few bytes on their way for memory.
+__device__ __forceinline__ void prefetch_weights(const bf16* w, const ChannelsLastSizes& s, int slices, int first_output,
+                                                 int first_channel) {
+  const int taps = s.kh * s.kh;
+  for (int i = static_cast<int>(threadIdx.x); i < taps * kClusterOutputs; i += kClusterThreads) {
+    const int tap = i / kClusterOutputs, output = first_output + i % kClusterOutputs;
+    const bf16* from = w + (int64_t{output} * taps + tap) * s.w_pitch + first_channel;
+    for (int slice = 0; slice < slices && output < s.o; ++slice) prefetch_to_cache(from + slice * kSliceChannels);
+  }
+}
+
+// Where the window's pixels lie in x, in elements; negative: zeros.
+__device__ __forceinline__ void find_pixels(const ChannelsLastSizes& s, int width, int count, int* places) {
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += kClusterThreads) {
+    const int row = i / width, column = i - row * width;
+    const int h = padded_index(row - s.padding_h, s.h, s.pad_mode), w = padded_index(column - s.padding_h, s.w, s.pad_mode);
+    places[i] = h >= 0 && w >= 0 ? (h * s.w + w) * s.x_pitch : -1;
+  }
+}
+
+// Starts the copies of one slice of the window, a pixel a row. `x`: the slice's first channel. The 128 bytes of a row are
+// neighbours there as here: copies that scatter a pixel's chunks took four times as long.
+__device__ __forceinline__ void copy_slice(const bf16* x, const int* places, int count, char* to) {
+  const int thread = static_cast<int>(threadIdx.x), chunk = thread % kStepChunks;
+#pragma unroll 4
+  for (int i = thread / kStepChunks; i < count; i += kClusterThreads / kStepChunks) {
+    copy_async<kChunkBytes>(to + swizzled(i, chunk), x + max(places[i], 0) + chunk * 8, places[i] >= 0);
+  }
+}
+
+// Of a cluster's outputs, block i finishes 8 i .. 8 i + 7 and 64 + i. The number of such an output in the cluster:
+__device__ __forceinline__ int finished_output(int own) {
+  return own < 8 ? cluster_rank() * 8 + own : 64 + cluster_rank();
 }
 
 // The sums of the products, [output][product][row][column], in shared memory.
@@ -135,22 +134,34 @@ __device__ __forceinline__ void store_sums(const float (&sums)[kProducts][kClust
   }
 }
 
-// A block's 9 outputs of all pixels, one in each of its first 9 warps: the pieces' sums added in the order of the blocks, normed,
-// activated. `sums`: shared, as store_sums leaves them in every block of the cluster; `out`: shared, [pixel][9].
+// A block's 9 outputs of all pixels, one in each of its first 9 warps: the pieces' sums added, each block beginning with its own
+// so that they do not all read one block at a time, normed, activated. `sums`: shared, as store_sums leaves them in every block of the cluster; `out`: shared, [pixel][8], then the
+// ninth's [pixel].
 template <int kProducts>
 __device__ __forceinline__ void finish_output(float* sums, const ChannelsLastSizes& s, int first_output,
                                               const NormArguments& norm, bf16* out) {
-  constexpr int kFours = kClusterPixels<kProducts> / 4 / kWarp;
+  constexpr int kPixels = kClusterPixels<kProducts>, kFours = kPixels / 4 / kWarp;
   const int lane = static_cast<int>(threadIdx.x) % kWarp, own = static_cast<int>(threadIdx.x) / kWarp;
-  const int output = cluster_rank() * kClusterFinished + own;
+  const int output = finished_output(own);
   // The i-th four of this lane: neighbouring columns of one row.
   const auto place = [&](int i) { return 4 * (lane + kWarp * i); };
   float4 h[kFours] = {};
+  constexpr int kAtOnce = kProducts == 1 ? 8 : 2;  // blocks whose sums are on their way before the first is added
 #pragma unroll
-  for (int block = 0; block < kClusterBlocks; ++block) {
-    const float* from = of_block(sums, block) + output * kClusterPitch<kProducts>;
+  for (int first = 0; first < kClusterBlocks; first += kAtOnce) {
+    float4 parts[kAtOnce][kFours];
 #pragma unroll
-    for (int i = 0; i < kFours; ++i) h[i] = add(h[i], *reinterpret_cast<const float4*>(from + place(i)));
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int block = (cluster_rank() + first + i) % kClusterBlocks;
+      const float* from = of_block(sums, block) + output * kClusterPitch<kProducts>;
+#pragma unroll
+      for (int j = 0; j < kFours; ++j) parts[i][j] = *reinterpret_cast<const float4*>(from + place(j));
+    }
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+#pragma unroll
+      for (int j = 0; j < kFours; ++j) h[j] = add(h[j], parts[i][j]);
+    }
   }
   const auto row = [&](int i) {
     return place(i) / kClusterProduct % 2 * kClusterSide + place(i) / kClusterSide % kClusterSide;
@@ -174,93 +185,178 @@ __device__ __forceinline__ void finish_output(float* sums, const ChannelsLastSiz
 #pragma unroll
   for (int i = 0; i < kFours; ++i) {
     if (!is_there(i)) continue;
-    bf16* to = out + (row(i) * s.ow + column(i)) * kClusterFinished + own;
+    const int pixel = row(i) * s.ow + column(i), step = own < 8 ? 8 : 1;
+    bf16* to = own < 8 ? out + pixel * 8 + own : out + 8 * kPixels + pixel;
     const float v[4] = {h[i].x, h[i].y, h[i].z, h[i].w};
 #pragma unroll
-    for (int j = 0; j < 4; ++j)
-      to[j * kClusterFinished] = to_bf16(activate((v[j] - mean) * factor + shift, norm.slope));
+    for (int j = 0; j < 4; ++j) to[j * step] = to_bf16(activate((v[j] - mean) * factor + shift, norm.slope));
   }
+}
+
+// What finish_output left, in y at its first pixel and the cluster's first output: 16 bytes of every pixel, and the ninth.
+template <int kProducts>
+__device__ __forceinline__ void store_outputs(const bf16* out, const ChannelsLastSizes& s, int first_output, bf16* y) {
+  const int eight = finished_output(0), ninth = finished_output(8), left = s.o - first_output;
+  for (int pixel = static_cast<int>(threadIdx.x); pixel < s.pixels(); pixel += kClusterThreads) {
+    bf16* to = y + pixel * s.y_pitch;
+    const bf16* from = out + pixel * 8;
+    if (eight + 8 <= left) {
+      *reinterpret_cast<uint4*>(to + eight) = *reinterpret_cast<const uint4*>(from);
+    } else {
+      for (int i = 0; eight + i < left; ++i) to[eight + i] = from[i];
+    }
+    if (ninth < left) to[ninth] = out[8 * kClusterPixels<kProducts> + pixel];
+  }
+}
+
+// One thread has the weights copied, all taps of a slice, then those of the next: as many steps ahead as there are stages, and
+// from before the previous kernel's end on, since weights are constant.
+template <int kProducts>
+class WeightStream {
+ public:
+  __device__ __forceinline__ WeightStream(const TileMap& weights, const ChannelsLastSizes& s, int slices,
+                                          int first_output, int first_channel, char* stages,
+                                          ClusterBarriers<kProducts>& barriers)
+      : weights_(weights),
+        barriers_(barriers),
+        stages_(stages),
+        first_output_(first_output),
+        outputs_(s.o),
+        first_channel_(first_channel),
+        tap_elements_(s.w_pitch),
+        taps_(s.kh * s.kh),
+        steps_(slices * taps_) {}
+
+  // The next stage when it is free; false: there is none. Steps behind the last get zeros: what lies behind the last output.
+  __device__ __forceinline__ bool copy_next() {
+    if (steps_ <= 0) return false;
+    PhaseBarrier* full = barriers_.full(stage_);
+    wait_for_phase(barriers_.free(stage_), parity_);
+    arrive_expecting(full, kClusterStageBytes);
+    for (int i = 0; i < kStageSteps; ++i) {
+      copy_tile_async(stages_ + stage_ * kClusterStageBytes + i * kClusterStepBytes, weights_,
+                      steps_-- > 0 ? first_output_ : outputs_, tap_ * tap_elements_ + first_channel_, full);
+      if (++tap_ == taps_) tap_ = 0, first_channel_ += kSliceChannels;
+    }
+    if (++stage_ == kClusterStages<kProducts>) stage_ = 0, parity_ ^= 1;
+    return true;
+  }
+
+ private:
+  const TileMap& weights_;
+  ClusterBarriers<kProducts>& barriers_;
+  char* stages_;
+  int first_output_, outputs_, first_channel_, tap_elements_, taps_, steps_;
+  int tap_ = 0, stage_ = 0, parity_ = 1;  // of the phase before the first: all stages are free
+};
+
+// The products of a block. `x`: its first channel.
+template <int kProducts>
+__device__ __forceinline__ void multiply_window(const bf16* x, const ChannelsLastSizes& s,
+                                                const ClusterLayout<kProducts>& layout, char* stages,
+                                                ClusterBarriers<kProducts>& barriers, const int* places,
+                                                WeightStream<kProducts>& stream,
+                                                float (&sums)[kProducts][kClusterOutputs / 2]) {
+  constexpr int kStages = kClusterStages<kProducts>;
+  char* pixels = stages + kStages * kClusterStageBytes;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, group = warpgroup();
+  const bool streams = !kStreamingWarp<kProducts> && thread == kClusterThreads - kWarp;
+  copy_slice(x, places, layout.pixels, pixels);
+  copy_commit();
+  if (layout.slices > 1) {
+    copy_slice(x + kSliceChannels, places, layout.pixels, pixels + layout.slice_bytes);
+    copy_commit();
+  }
+  for (int i = 0; streams && i < kStages; ++i) stream.copy_next();
+
+  const uint64_t window_a = matrix_descriptor(pixels, kChunkBytes, layout.width * kStepBytes, true);
+  const uint64_t stages_b = matrix_descriptor(stages, kChunkBytes, 8 * kStepBytes, true);
+  const int corner = group % 2 * kClusterSide * layout.width + group / 2 * kClusterSide;  // the first tap's pixel
+  const int taps = s.kh * s.kh, steps = layout.slices * taps;
+  int stage = 0, parity = 0, row = 0, column = 0, slice_chunk = 0, slices = 0;  // slices that have come
+#pragma unroll 1
+  for (int first = 0; first < steps; first += kStageSteps) {
+    while (slices < layout.slices && slices * taps < first + kStageSteps) {
+      slices + 1 < layout.slices ? copy_wait<1>() : copy_wait<0>();  // this thread's part; the products see it once
+      fence_shared_for_async();                                      // all say that they have theirs
+      __syncwarp();
+      if (lane == 0) arrive(barriers.slice(slices));
+      wait_for_phase(barriers.slice(slices), 0);
+      ++slices;
+    }
+    int corners[kStageSteps];  // of the steps; those behind the last multiply anything by zeros
+#pragma unroll
+    for (int i = 0; i < kStageSteps; ++i) {
+      corners[i] = first + i < steps ? slice_chunk + (corner + row * layout.width + column) * kStepChunks : 0;
+      if (++column == s.kh) column = 0, ++row;
+      if (row == s.kh) row = 0, slice_chunk += layout.slice_bytes / kChunkBytes;
+    }
+    wait_for_phase(barriers.full(stage), parity);
+    warpgroup_arrive();
+#pragma unroll
+    for (int i = 0; i < kStageSteps; ++i) {
+      const int b = (stage * kClusterStageBytes + i * kClusterStepBytes) / kChunkBytes;
+#pragma unroll
+      for (int part = 0; part < kStepParts; ++part) {
+#pragma unroll
+        for (int product = 0; product < kProducts; ++product) {
+          warpgroup_multiply<kClusterOutputs>(
+              sums[product], moved(window_a, corners[i] + 2 * part + 2 * product * kClusterSide * kStepChunks),
+              moved(stages_b, b + 2 * part), first > 0 || i > 0 || part > 0);
+        }
+      }
+    }
+    warpgroup_commit();
+    warpgroup_wait<1>();  // for the stage before this one
+    if (first > 0) {
+      if (lane == 0) arrive(barriers.free((stage == 0 ? kStages : stage) - 1));
+      if (streams) stream.copy_next();
+      __syncwarp();
+    }
+    if (++stage == kStages) stage = 0, parity ^= 1;
+  }
+  if constexpr (kProducts == 1) warpgroup_wait<0>(sums[0]);
+  if constexpr (kProducts == 2) warpgroup_wait<0>(sums[0], sums[1]);
 }
 
 // Blocks (pieces of K, tiles of outputs, pictures), a cluster along x.
 template <int kProducts>
-__global__ void __launch_bounds__(kClusterThreads, 1)
-    conv_cluster_kernel(const bf16* x, const bf16* w, ChannelsLastSizes s, ClusterWindow window, NormArguments norm,
-                        bf16* y) {
-  constexpr int kStages = kClusterStages<kProducts>, kAhead = kStages - 2;
+__global__ void __launch_bounds__(kAllThreads<kProducts>, 1)
+    conv_cluster_kernel(const bf16* x, const bf16* w, const __grid_constant__ TileMap weights, ChannelsLastSizes s,
+                        ClusterLayout<kProducts> layout, NormArguments norm, bf16* y) {
   char* stages = aligned_shared<char>();
-  char* pixels = stages + kStages * kClusterStageBytes;
+  auto& barriers = *reinterpret_cast<ClusterBarriers<kProducts>*>(stages + layout.barriers);
+  int* places = reinterpret_cast<int*>(stages + layout.places);
   const int first_output = static_cast<int>(blockIdx.y) * kClusterOutputs, picture = static_cast<int>(blockIdx.z);
-  const int first_channel = cluster_rank() * window.slices * kSliceChannels;
-  const int steps = window.slices * s.kh * s.kh;
-  ClusterWeights weights(w, s, first_output, first_channel);
+  const int first_channel = cluster_rank() * layout.slices * kSliceChannels, thread = static_cast<int>(threadIdx.x);
+  const bool multiplies = thread < kClusterThreads;
+  WeightStream<kProducts> stream(weights, s, layout.slices, first_output, first_channel, stages, barriers);
   let_next_kernel_start();
-  weights.prefetch(window.slices);
-  wait_for_previous_kernel();
-  // Groups of copies: kAhead steps of weights, both slices, then a step of weights for each step that is multiplied.
-  for (int step = 0; step < kAhead; ++step) {
-    if (step < steps) weights.copy_next(stages + step * kClusterStageBytes);
-    copy_commit();
+  if (multiplies) {
+    prefetch_weights(w, s, layout.slices, first_output, first_channel);
+    barriers.begin();
+    find_pixels(s, layout.width, layout.pixels, places);
   }
-  x += int64_t{picture} * s.h * s.w * s.x_pitch;
-  for (int slice = 0; slice < 2; ++slice) {
-    if (slice < window.slices) {
-      copy_window(x, s, window, first_channel + slice * kSliceChannels,
-                  pixels + slice * kSliceChunks * window.chunk_bytes);
-    }
-    copy_commit();
-  }
-
-  // Descriptors count in units of 16 bytes.
-  const int group = static_cast<int>(threadIdx.x) / 128;
-  const int corner = group % 2 * kClusterSide * window.width + group / 2 * kClusterSide;
-  const int chunk_step = window.chunk_bytes / kChunkBytes;
-  const uint64_t window_a = matrix_descriptor(pixels, window.chunk_bytes, window.width * kChunkBytes, false) + corner;
-  const uint64_t stages_b = matrix_descriptor(stages, kChunkBytes, kSliceChunks * kStepBytes, true);
+  __syncthreads();
   float sums[kProducts][kClusterOutputs / 2];
-  int stage = 0, free_stage = kAhead, slice = 0, tap_row = 0, tap_column = 0;
-#pragma unroll 1
-  for (int step = 0; step < steps; ++step) {
-    step == 0 ? copy_wait<1>() : copy_wait<kAhead - 1>();
-    fence_shared_for_async();
-    __syncthreads();  // this step has arrived for all; all are done with the step before the last
-    const uint64_t a = window_a + slice * kSliceChunks * chunk_step + tap_row * window.width + tap_column;
-    const uint64_t b = stages_b + stage * (kClusterStageBytes / kChunkBytes);
-    warpgroup_arrive();
-#pragma unroll
-    for (int part = 0; part < kStepParts; ++part) {
-#pragma unroll
-      for (int i = 0; i < kProducts; ++i) {
-        warpgroup_multiply<kClusterOutputs>(sums[i], a + 2 * part * chunk_step + 2 * i * kClusterSide,
-                                            b + part * (kPartBytes / kChunkBytes), step > 0 || part > 0);
-      }
-    }
-    warpgroup_commit();
-    if (step + kAhead < steps) weights.copy_next(stages + free_stage * kClusterStageBytes);
-    copy_commit();
-    warpgroup_wait<1>();
-    stage = stage + 1 == kStages ? 0 : stage + 1;
-    free_stage = free_stage + 1 == kStages ? 0 : free_stage + 1;
-    if (++tap_column == s.kh) {
-      tap_column = 0;
-      if (++tap_row == s.kh) tap_row = 0, ++slice;
-    }
+  if (multiplies) {
+    wait_for_previous_kernel();
+    x += int64_t{picture} * s.h * s.w * s.x_pitch + first_channel;
+    multiply_window(x, s, layout, stages, barriers, places, stream, sums);
+  } else {
+    while (thread == kClusterThreads && stream.copy_next()) continue;
+    wait_for_previous_kernel();
   }
-  if constexpr (kProducts == 1) warpgroup_wait<0>(sums[0]);
-  if constexpr (kProducts == 2) warpgroup_wait<0>(sums[0], sums[1]);
   __syncthreads();  // nobody reads the operands any more: their place takes the sums
   auto* shared_sums = reinterpret_cast<float*>(stages);
   auto* out = reinterpret_cast<bf16*>(shared_sums + kClusterOutputs * kClusterPitch<kProducts>);
-  store_sums<kProducts>(sums, shared_sums);
+  if (multiplies) store_sums<kProducts>(sums, shared_sums);
   cluster_barrier();
-  if (static_cast<int>(threadIdx.x) < kClusterFinished * kWarp)
-    finish_output<kProducts>(shared_sums, s, first_output, norm, out);
+  if (thread < kClusterFinished * kWarp) finish_output<kProducts>(shared_sums, s, first_output, norm, out);
   cluster_arrive();  // done with the others' memory
   __syncthreads();
-  y += int64_t{picture} * s.pixels() * s.y_pitch + first_output + cluster_rank() * kClusterFinished;
-  const int finished = s.o - first_output - cluster_rank() * kClusterFinished;  // or fewer: of the last outputs
-  for (int i = static_cast<int>(threadIdx.x); i < s.pixels() * kClusterFinished; i += kClusterThreads) {
-    if (i % kClusterFinished < finished) y[i / kClusterFinished * s.y_pitch + i % kClusterFinished] = out[i];
+  if (multiplies) {
+    store_outputs<kProducts>(out, s, first_output, y + int64_t{picture} * s.pixels() * s.y_pitch + first_output);
   }
   cluster_wait();  // the others may still read this block's memory
 }
@@ -273,11 +369,15 @@ void run_cluster(const Tensor& x, const Tensor& w, const Tensor& gamma, const Te
   const ChannelsLastSizes s = channels_last_sizes(x, w, p, y);
   const NormArguments norm(gamma, beta, norm_params);
   const dim3 blocks(kClusterBlocks, static_cast<unsigned>(ceil_div(s.o, kClusterOutputs)), static_cast<unsigned>(s.n));
-  const bool one = products_of(s) == 1;
-  const size_t shared_bytes = one ? cluster_shared_bytes<1>(s) : cluster_shared_bytes<2>(s);
-  launch(one ? conv_cluster_kernel<1> : conv_cluster_kernel<2>,
-         Launch(blocks, kClusterThreads, shared_bytes).in_clusters(kClusterBlocks).overlapping(), x.data<bf16>(),
-         w.data<bf16>(), s, ClusterWindow(s), norm, y.data<bf16>());
+  const int64_t row_elements = int64_t{s.kh} * s.kh * s.w_pitch;
+  const TileMap weights = tile_map(w.data<bf16>(), s.o, row_elements, row_elements * 2, kClusterOutputs);
+  const auto run = [&]<int kProducts>(std::integral_constant<int, kProducts>) {
+    const ClusterLayout<kProducts> layout(s);
+    launch(conv_cluster_kernel<kProducts>,
+           Launch(blocks, kAllThreads<kProducts>, layout.shared_bytes()).in_clusters(kClusterBlocks).overlapping(),
+           x.data<bf16>(), w.data<bf16>(), weights, s, layout, norm, y.data<bf16>());
+  };
+  products_of(s) == 1 ? run(std::integral_constant<int, 1>()) : run(std::integral_constant<int, 2>());
 }
 
 // One or two slices of channels for each block, whose second one must not be needed before it has come; rows of whole fours of
@@ -291,7 +391,7 @@ bool takes_cluster(const Tensor& x, const Tensor& w, const Tensor&, const Tensor
   return s.stride_h == 1 && (s.c == kPiece || s.c == 2 * kPiece) && s.kh >= kLeastSide && s.oh <= kClusterRows &&
          s.ow <= 4 * kClusterSide && s.ow % 4 == 0 && s.n <= kGrid && s.o <= kGrid * kClusterOutputs &&
          x.size(2) * x.size(3) * s.x_pitch * 2 < kOffsets &&
-         (products_of(s) == 1 ? cluster_shared_bytes<1>(s) : cluster_shared_bytes<2>(s)) + 1024 <= card().shared_bytes;
+         (products_of(s) == 1 ? ClusterLayout<1>(s).shared_bytes() : ClusterLayout<2>(s).shared_bytes()) + 1024 <= card().shared_bytes;
 }
 
 }  // namespace

@@ -1,17 +1,20 @@
 // Tools of compute capability 9.0 (Hopper) behind plain functions: clusters of blocks that reach each other's shared memory,
-// kernels that start before the one ahead of them has ended, and products of a warpgroup (wgmma). On a card each is one PTX
-// instruction (PTX ISA 8.x, sections "barrier.cluster", "mapa", "griddepcontrol" and "Asynchronous Warpgroup Level Matrix
-// instructions"); emulated, the blocks of a cluster take turns on one core, and a product is done only when it is waited for.
+// kernels that start before the one ahead of them has ended, barriers that copies of whole tiles arrive at (mbarrier, TMA), and
+// products of a warpgroup (wgmma). On a card each is one PTX instruction (PTX ISA 8.x, sections "barrier.cluster", "mapa",
+// "griddepcontrol", "mbarrier", "cp.async.bulk.tensor" and "Asynchronous Warpgroup Level Matrix instructions"); emulated, the
+// blocks of a cluster take turns on one core, and copies and products are done only when they are waited for.
 // wgmma exists on 9.0 alone and only in code built for 90a: ask card_has_wgmma() of context.h. Elsewhere these functions trap.
 #pragma once
 
 #include "cuda/common.cuh"
 #include "cuda/mma.cuh"
 #if defined(ASAP_CUDA_EMULATE)
+#include "cuda/emulate/phase_barrier.h"
 #include "cuda/emulate/warpgroup.h"
 #define ASAP_ON_90(instruction, instead) instead
 #define ASAP_ON_90A(instruction, instead) instead
 #else
+#include <cuda.h>
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 #define ASAP_ON_90(instruction, instead) instruction
 #else
@@ -80,6 +83,67 @@ __device__ __forceinline__ void wait_for_previous_kernel() {
 #endif
 }
 
+// ---- barriers with phases, and copies of tiles that arrive at them ------------------------------------------------------
+// A PhaseBarrier (mbarrier) lies in dynamic shared memory. Its phase is complete when `count` arrivals have come and all bytes
+// that were announced; then the next one begins. Waiting for parity 0 is waiting for phases 0, 2, .. : it returns once the
+// current phase has the other parity. A ring of stages has two for each stage: "full", where the copy arrives, and "free",
+// where those who read it do. One thread begins them all; then fence_phase_barriers(), __syncthreads().
+
+using PhaseBarrier = uint64_t;
+
+__device__ __forceinline__ void begin_phases(PhaseBarrier* barrier, [[maybe_unused]] int count) {
+  ASAP_ON_90(asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count)
+                          : "memory"),
+             emulate::begin_phases(barrier, count));
+}
+__device__ __forceinline__ void fence_phase_barriers() {
+  ASAP_ON_90(asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"), static_cast<void>(0));
+}
+// What this thread wrote before is seen by those who wait.
+__device__ __forceinline__ void arrive(PhaseBarrier* barrier) {
+  ASAP_ON_90(asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier))
+                          : "memory"),
+             emulate::arrive(barrier, 0));
+}
+// Arrives, and announces `bytes` that copies will bring before the phase is complete.
+__device__ __forceinline__ void arrive_expecting(PhaseBarrier* barrier, [[maybe_unused]] int bytes) {
+  ASAP_ON_90(asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+                          "r"(bytes)
+                          : "memory"),
+             emulate::arrive(barrier, bytes));
+}
+__device__ __forceinline__ void wait_for_phase(PhaseBarrier* barrier, [[maybe_unused]] int parity) {
+  ASAP_ON_90(asm volatile("{\n.reg .pred done;\n"
+                          "again:\nmbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@!done bra again;\n}"
+                          ::"r"(shared_address(barrier)),
+                          "r"(parity)
+                          : "memory"),
+             emulate::wait_for_phase(barrier, parity));
+}
+
+// A matrix of bf16 in device memory and how its tiles of 64 columns lie in shared memory: swizzled as wgmma reads them (below).
+// Passed to kernels as `const __grid_constant__ TileMap`.
+#if defined(ASAP_CUDA_EMULATE)
+using TileMap = emulate::TileMap;
+#else
+using TileMap = CUtensorMap;
+#endif
+constexpr int kTileColumns = 64;
+// The matrix starts at a multiple of 16 bytes, and so do its rows, row_bytes apart; tiles have `tile_rows` (at most 256).
+TileMap tile_map(const bf16* matrix, int64_t rows, int64_t columns, int64_t row_bytes, int tile_rows);
+
+// One thread starts the copy of a whole tile, which arrives at `barrier` as tile_rows x 128 bytes; what lies outside of the
+// matrix is zeros. `to`: a multiple of 1024 bytes. Products of a warpgroup see it without a fence.
+__device__ __forceinline__ void copy_tile_async([[maybe_unused]] void* to, const TileMap& map,
+                                                [[maybe_unused]] int first_row, [[maybe_unused]] int first_column,
+                                                PhaseBarrier* barrier) {
+  ASAP_ON_90(asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
+                          "[%0], [%1, {%2, %3}], [%4];" ::"r"(shared_address(to)),
+                          "l"(&map), "r"(first_column), "r"(first_row), "r"(shared_address(barrier))
+                          : "memory"),
+             emulate::copy_tile(to, map, first_row, first_column, barrier));
+}
+
 // ---- products of a warpgroup ----------------------------------------------------------------------------------------
 // The 128 threads of a warpgroup (warps 4 i .. 4 i + 3) together compute D += A B, A 64 x 16 and B 16 x N in bf16 in shared
 // memory, D 64 x N in float32 in registers. In this order, by all of its threads:
@@ -112,8 +176,8 @@ __device__ __forceinline__ T* aligned_shared() {
 #endif
 }
 
-// How an operand lies in shared memory, for warpgroup_multiply. All three numbers are multiples of 16. Adding n / 16 to the
-// result moves the start on by n bytes.
+// How an operand lies in shared memory, for warpgroup_multiply. All three numbers are multiples of 16. moved(result, n / 16) starts
+// n bytes further. The instruction wants it in uniform registers: make it of what is equal in all lanes, and say so (warpgroup()).
 __device__ __forceinline__ uint64_t matrix_descriptor(const void* start, int leading_bytes, int stride_bytes,
                                                       bool swizzled_128) {
 #if defined(ASAP_CUDA_EMULATE)
@@ -124,6 +188,14 @@ __device__ __forceinline__ uint64_t matrix_descriptor(const void* start, int lea
   const auto field = [](uint32_t bytes) { return uint64_t{(bytes & 0x3FFFF) >> 4}; };
   return field(address) | field(static_cast<uint32_t>(leading_bytes)) << 16 |
          field(static_cast<uint32_t>(stride_bytes)) << 32 | uint64_t{swizzled_128} << 62;
+}
+
+__device__ __forceinline__ uint64_t moved(uint64_t descriptor, int chunks) {
+  return (descriptor & ~uint64_t{0xFFFFFFFF}) | (static_cast<uint32_t>(descriptor) + static_cast<uint32_t>(chunks));
+}
+// This thread's warpgroup. From lane 0's mouth, so that the compiler knows it to be the same in all lanes.
+__device__ __forceinline__ int warpgroup() {
+  return __shfl_sync(kAllLanes, static_cast<int>(threadIdx.x) / 128, 0);
 }
 
 // Before the first product, and again before one whose d was touched since.

@@ -30,7 +30,7 @@ constexpr size_t kStackBytes = 64 << 10;
 constexpr size_t kPage = 4096;
 constexpr unsigned kMaxThreads = 1024, kWarpgroup = 128;
 
-enum class State { fresh, ready, at_barrier, at_cluster, at_exchange, done };
+enum class State { fresh, ready, at_barrier, at_cluster, at_exchange, at_phase, done };
 
 struct Fiber {
   ThreadState thread;
@@ -41,6 +41,7 @@ struct Fiber {
   unsigned partners = 0;    // threads that the exchange takes
   unsigned char agreed[kAgreedBytes];
   unsigned arrivals = 0, waits = 0;  // at the cluster's barrier
+  const void* phases = nullptr;      // the barrier with phases that it waits at
 };
 
 struct Warp {
@@ -77,6 +78,7 @@ struct Block {
   std::unique_ptr<Fiber[]> fibers{new Fiber[kMaxThreads]};
   std::unique_ptr<Warp[]> warps{new Warp[kMaxThreads / kWarpSize]};
   SharedMemory shared;
+  std::map<const void*, BlockPhases> phases;
   size_t static_bytes = 0;  // of shared memory
   bool started = false;
   unsigned ended = 0;  // threads
@@ -168,6 +170,7 @@ std::string thread_name(const Fiber& fiber) {
   return str(block, "thread (", t.thread.x, ",", t.thread.y, ",", t.thread.z, ")");
 }
 std::string barrier_name(const Fiber& fiber) {
+  if (fiber.state == State::at_phase) return "one with phases";
   if (fiber.state != State::at_cluster) return str(fiber.barrier_site);
   return core->shape->together ? "the grid's" : "the cluster's";
 }
@@ -224,7 +227,14 @@ void release_barrier(Core& here) {
   for (unsigned rank = 0; rank < here.shape->run_together(); ++rank) released |= release_block(*here.blocks[rank]);
   if (released) return;
   for_each_fiber(here, [&](const Fiber& waiting) {
-    if (waiting.state == State::at_barrier) {
+    if (waiting.state == State::at_phase) {
+      const Block& block = *here.blocks[waiting.thread.rank];
+      const BlockPhases& phases = block.phases.at(waiting.phases);
+      kernel_error(str(thread_name(waiting), " waits for phase ", phases.phase, " of the barrier ",
+                       static_cast<const char*>(waiting.phases) - block.shared.start(), " bytes into shared memory, where ",
+                       phases.arrivals_missing, " of ", phases.count, " arrivals and ", phases.bytes_missing,
+                       " bytes never come"));
+    } else if (waiting.state == State::at_barrier) {
       Block& block = *here.blocks[waiting.thread.rank];
       for (unsigned i = 0; i < block_threads(); ++i) blame(waiting, block.fibers[i]);
     } else if (waiting.state == State::at_cluster) {
@@ -283,6 +293,7 @@ void prepare_block(Core& here, unsigned rank, uint64_t number) {
   if (rank == here.blocks.size()) here.blocks.push_back(std::make_unique<Block>(rank == 0));
   Block& block = *here.blocks[rank];
   block.shared.start_block(shape.shared_bytes);
+  block.phases.clear();
   block.static_bytes = 0;
   block.started = false;
   block.ended = 0;
@@ -391,6 +402,23 @@ void* of_block(const void* shared, int rank) {
   const Block& there = *core->blocks[static_cast<size_t>(rank)];
   if (there.ended == block_threads()) kernel_error(str("of_block of block ", rank, " of the cluster, which has ended"));
   return there.shared.start() + (static_cast<const char*>(shared) - block_memory().start());
+}
+
+std::map<const void*, BlockPhases>& block_phases() { return core->running_block().phases; }
+void wait_at(const void* barrier, BlockPhases& phases) {
+  Fiber& fiber = *core->running;
+  fiber.phases = barrier;
+  fiber.state = State::at_phase;
+  ++phases.waiters;
+  yield();
+  --phases.waiters;
+}
+void wake_waiters(const void* barrier) {
+  Block& block = core->running_block();
+  for (unsigned i = 0; i < block_threads(); ++i) {
+    Fiber& fiber = block.fibers[i];
+    if (fiber.state == State::at_phase && fiber.phases == barrier) fiber.state = State::ready;
+  }
 }
 
 const unsigned char* exchange(unsigned mask, const void* payload, size_t bytes) {

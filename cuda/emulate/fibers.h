@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -92,6 +93,24 @@ int cluster_rank();
 void wait_for_grid();
 int cluster_size();
 void* of_block(const void* shared, int rank);
+
+// The block's barriers with phases (phase_barrier.h), by their place in shared memory. The calling thread waits at one until
+// someone wakes all that wait there.
+struct TileMap;
+struct BlockPhases {
+  struct Copy {
+    char* to;
+    const TileMap* map;
+    int first_row, first_column;
+  };
+  int count = 0, arrivals_missing = 0;  // of the current phase
+  int64_t bytes_missing = 0;
+  unsigned phase = 0, waiters = 0;
+  std::vector<Copy> copies = {};  // not done yet
+};
+std::map<const void*, BlockPhases>& block_phases();
+void wait_at(const void* barrier, BlockPhases& phases);
+void wake_waiters(const void* barrier);
 
 // The block's dynamic shared memory and its size; NaN when the block starts.
 void* dynamic_shared(size_t& bytes);

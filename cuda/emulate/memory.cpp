@@ -149,6 +149,13 @@ bool SharedMemory::end_is_intact() const {
 void SharedMemory::barrier() {
   if (std::exchange(fenced_, false)) seen_.assign(start_, start_ + bytes_);
 }
+void SharedMemory::show(size_t offset, size_t bytes) {
+  if (seen_.empty()) {
+    seen_.resize(bytes_);
+    std::transform(start_, start_ + bytes_, seen_.begin(), [](char c) { return static_cast<char>(~c); });
+  }
+  std::memcpy(seen_.data() + offset, start_ + offset, bytes);
+}
 bool SharedMemory::is_seen(size_t offset, size_t bytes) const {
   return !seen_.empty() && std::memcmp(seen_.data() + offset, start_ + offset, bytes) == 0;
 }

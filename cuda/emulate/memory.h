@@ -20,7 +20,7 @@ bool is_device_memory(const void* p, size_t bytes);
 
 // The dynamic shared memory of a block: starts at a multiple of 1024 and as NaN, ends at an unreachable page but for what
 // rounding up to 1024 leaves. Matrix products read it through a proxy of their own: they see what it held at the last
-// barrier after a fence.
+// barrier after a fence, and what tile copies brought.
 class SharedMemory {
  public:
   SharedMemory();
@@ -39,6 +39,7 @@ class SharedMemory {
 
   void fence() { fenced_ = true; }
   void barrier();
+  void show(size_t offset, size_t bytes);
   // Whether products see what the bytes from `offset` on hold.
   bool is_seen(size_t offset, size_t bytes) const;
 
@@ -47,7 +48,7 @@ class SharedMemory {
   char* start_ = nullptr;
   size_t bytes_ = 0;
   bool fenced_ = false, aligned_ = false;
-  std::vector<char> seen_;  // empty before the first barrier after a fence
+  std::vector<char> seen_;  // empty while nothing is
 };
 
 }  // namespace asap::emulate

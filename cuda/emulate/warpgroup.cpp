@@ -19,7 +19,7 @@ namespace {
 constexpr uint32_t kWindow = 1024;  // address of the first byte of dynamic shared memory, as on a card
 constexpr int kDepth = 16;          // of one product
 constexpr uint32_t kChunk = 16;     // bytes
-constexpr uint32_t kRowBytes = 128, kPatternBytes = 1024;  // of the swizzle
+constexpr uint32_t kRowBytes = 128;  // of the swizzle
 constexpr int kGroup = 8;                                  // rows
 
 struct Operand {
@@ -35,10 +35,8 @@ Operand decode(uint64_t descriptor) {
   if (!block_memory().is_aligned()) {
     kernel_error("a swizzled operand in dynamic_shared(), which is aligned to 128: use aligned_shared()");
   }
-  if (operand.stride_bytes % kPatternBytes != 0 || operand.start % kPatternBytes >= kRowBytes) {
-    kernel_error(str("a swizzled operand that starts ", operand.start - kWindow,
-                     " bytes into shared memory with a stride of ", operand.stride_bytes,
-                     ": its 8 rows must begin at multiples of 1024"));
+  if (operand.stride_bytes % kRowBytes != 0) {
+    kernel_error(str("a swizzled operand with a stride of ", operand.stride_bytes, " bytes: rows are ", kRowBytes));
   }
   if (operand.start % kRowBytes + 2 * kChunk > kRowBytes)
     kernel_error("a swizzled operand that leaves its row of 128 bytes");
