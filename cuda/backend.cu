@@ -241,7 +241,8 @@ void check_launch(const Launch& launch) {
     return str("launch of a kernel in ", launch.where.function_name(), " with ", launch.blocks.x, "x", launch.blocks.y,
                "x", launch.blocks.z, " blocks of ", launch.threads.x, "x", launch.threads.y, "x", launch.threads.z,
                " threads, ", launch.shared_bytes, " bytes of shared memory",
-               launch.cluster > 1 ? str(", in clusters of ", launch.cluster) : "");
+               launch.cluster > 1 ? str(", in clusters of ", launch.cluster) : "",
+               launch.at_once ? ", all at once" : "");
   };
   if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) check(error, text().c_str(), launch.where);
   if (!wait) return;
@@ -253,10 +254,25 @@ void check_launch(const Launch& launch) {
 }
 
 #if !defined(ASAP_CUDA_EMULATE)
+namespace {
+
+void check_all_fit(const void* kernel, const Launch& launch) {
+  int each = 0;
+  const dim3 &blocks = launch.blocks, &threads = launch.threads;
+  check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, static_cast<int>(threads.x * threads.y * threads.z),
+                                                      launch.shared_bytes),
+        "cudaOccupancyMaxActiveBlocksPerMultiprocessor", launch.where);
+  if (int64_t{blocks.x} * blocks.y * blocks.z <= int64_t{each} * card().multiprocessors) return;
+  check(cudaErrorCooperativeLaunchTooLarge, str(blocks.x, "x", blocks.y, "x", blocks.z, " blocks together").c_str(),
+        launch.where);
+}
+
+}  // namespace
+
 void allow_launch(const void* kernel, const Launch& launch) {
   constexpr size_t kAlwaysShared = 48 << 10;
   constexpr unsigned kAlwaysCluster = 8;
-  if (launch.shared_bytes <= kAlwaysShared && launch.cluster <= kAlwaysCluster) return;
+  if (launch.shared_bytes <= kAlwaysShared && launch.cluster <= kAlwaysCluster && !launch.at_once) return;
   struct Allowed {
     size_t shared_bytes = kAlwaysShared;
     unsigned cluster = kAlwaysCluster;
@@ -276,6 +292,12 @@ void allow_launch(const void* kernel, const Launch& launch) {
           "cudaFuncSetAttribute(NonPortableClusterSizeAllowed)", launch.where);
     allowed.cluster = launch.cluster;
   }
+  if (!launch.at_once) return;
+  // A multiprocessor divides its memory between cache and shared memory anew only when it is idle: as much as there is, so that
+  // a block of the next kernel may start beside one of this.
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared),
+        "cudaFuncSetAttribute(PreferredSharedMemoryCarveout)", launch.where);
+  check_all_fit(kernel, launch);
 }
 
 LaunchAttributes::LaunchAttributes(const Launch& launch) {

@@ -42,6 +42,7 @@ struct Launch {
   std::source_location where;
   unsigned cluster = 1;   // blocks, along x
   bool overlaps = false;  // starts before the kernel ahead has ended; without effect on older cards
+  bool at_once = false;   // has a grid_barrier(): all its blocks must fit on the card at once
   Launch(dim3 blocks_, dim3 threads_, size_t shared_bytes_ = 0,
          std::source_location where_ = std::source_location::current())
       : blocks(blocks_), threads(threads_), shared_bytes(shared_bytes_), where(where_) {}
@@ -53,6 +54,11 @@ struct Launch {
   Launch overlapping() const {
     Launch changed = *this;
     changed.overlaps = true;
+    return changed;
+  }
+  Launch together() const {
+    Launch changed = *this;
+    changed.at_once = true;
     return changed;
   }
 };
@@ -70,13 +76,15 @@ void launch_named(const char* words, void (*kernel)(Parameters...), const Launch
                    .shared_bytes = shape.shared_bytes,
                    .cluster = shape.cluster,
                    .overlaps = shape.overlaps,
+                   .together = shape.at_once,
                    .name = emulate::note_launch(shape.where.file_name(), words)},
                   [kernel, values] { std::apply(kernel, values); });
   check_launch(shape);
 }
 #define launch(...) launch_named(#__VA_ARGS__, __VA_ARGS__)
 #else
-// Once for each kernel: lets it have as much shared memory and as large clusters as this launch needs.
+// Once for each kernel: lets it have as much shared memory and as large clusters as this launch needs. Throws where blocks that
+// wait for each other are more than fit on the card.
 void allow_launch(const void* kernel, const Launch& launch);
 
 struct LaunchAttributes {
@@ -152,6 +160,38 @@ __device__ __forceinline__ T* dynamic_shared() {
   return reinterpret_cast<T*>(asap_dynamic_shared);
 }
 #endif
+
+// ---- a barrier of all blocks ------------------------------------------------------------------------------------------
+// All threads of all blocks of a kernel launched with Launch::together() must come. What was written to global memory
+// before is seen behind. `arrived` is one number in global memory, zero before its first use: a __device__ variable.
+//
+// Its lower 31 bits count the blocks that have come; the first block counts for the rest of 2^31, so that the last to come,
+// whichever it is, turns the top bit and leaves the lower ones zero for the next barrier: nothing is reset. Kernels may share a
+// counter if each touches it behind wait_for_previous_kernel() alone: the one ahead has then ended.
+//
+// Why it cannot hang, though the launch is an ordinary one: the blocks fit on the card at once (launch() asks), and nothing takes
+// their places for good. Kernels ahead end by themselves, and one behind starts no block before every block of this kernel has
+// called let_next_kernel_start(), hence runs. All of this holds for one queue that has the card to itself.
+__device__ __forceinline__ void grid_barrier(unsigned* arrived) {
+  const unsigned blocks = gridDim.x * gridDim.y * gridDim.z;
+  const unsigned own = blockIdx.x + blockIdx.y + blockIdx.z == 0 ? (1u << 31) - (blocks - 1) : 1;
+  unsigned before = 0, now = 0;
+  const auto is_complete = [&] { return (before ^ now) >> 31 != 0; };
+  __syncthreads();
+#if defined(ASAP_CUDA_EMULATE)
+  if (threadIdx.x == 0) before = std::exchange(*arrived, *arrived + own);
+  emulate::wait_for_grid();
+  now = *arrived;
+  if (threadIdx.x == 0 && !is_complete()) emulate::kernel_error("a grid_barrier whose counter was not left by another");
+#else
+  if (threadIdx.x == 0) {
+    asm volatile("atom.add.acq_rel.gpu.u32 %0, [%1], %2;" : "=r"(before) : "l"(arrived), "r"(own) : "memory");
+    now = before + own;
+    while (!is_complete()) asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(now) : "l"(arrived) : "memory");
+  }
+#endif
+  __syncthreads();
+}
 
 // ---- sums and maxima of a warp or block -----------------------------------------------------------------------------
 

@@ -151,6 +151,7 @@ void convolve_then_norm(const Tensor& x, const Tensor& w, const Tensor& gamma, c
 
 void register_conv2d_channels_last() {
   add_conv2d_instance_norm_cluster();
+  add_conv2d_instance_norm_grid();
   add_conv2d_pixels_wgmma();
   add<bf16, false>("_bf16");
   add<float, false>("_tf32");

@@ -40,10 +40,18 @@ __device__ __forceinline__ void store_four(float4 v, bf16* y) {
   *reinterpret_cast<uint2*>(y) = make_uint2(pack_bf16(v.x, v.y), pack_bf16(v.z, v.w));
 }
 
+// Eight of them.
+__device__ __forceinline__ void store_eight(float4 low, float4 high, bf16* y) {
+  *reinterpret_cast<uint4*>(y) = make_uint4(pack_bf16(low.x, low.y), pack_bf16(low.z, low.w), pack_bf16(high.x, high.y),
+                                            pack_bf16(high.z, high.w));
+}
+
 __device__ __forceinline__ float activate(float v, float slope) { return v > 0 ? v : slope * v; }
 
-void add_conv2d_instance_norm_cluster();  // conv2d_instance_norm_cluster.cu; called by register_conv2d_channels_last
-void add_conv2d_pixels_wgmma();           // conv2d_pixels_wgmma.cu; likewise
+// conv2d_instance_norm_cluster.cu, _grid.cu, conv2d_pixels_wgmma.cu; called by register_conv2d_channels_last
+void add_conv2d_instance_norm_cluster();
+void add_conv2d_instance_norm_grid();
+void add_conv2d_pixels_wgmma();
 
 // A step of K: 128 bytes of every row (64 bf16, 32 f32) = 8 chunks of 16 bytes. Chunk c of row r lies at place c ^ (r % 8),
 // so that the 8 rows of one ldmatrix phase, and the chunks of one copy, fall on different banks.
@@ -219,6 +227,19 @@ struct SplitKResult {
   T* y;
 };
 
+// The sum over the threads with the same threadIdx.x % kColumns, in a fixed order; each gets it. partial: kThreads, shared.
+template <int kColumns, int kThreads>
+__device__ __forceinline__ float total_of_column(float value, float* partial) {
+  const int thread = static_cast<int>(threadIdx.x), column = thread % kColumns;
+  __syncthreads();  // an earlier total may still be read
+  partial[thread] = value;
+  __syncthreads();
+  float sum = partial[column];
+#pragma unroll
+  for (int part = 1; part < kThreads / kColumns; ++part) sum += partial[column + part * kColumns];
+  return sum;
+}
+
 // A column is shared by as many threads as there are for it: its mean first, then deviations from it.
 template <class Tile>
 __device__ __forceinline__ void write_statistics(float* tile, int rows, int first_output, int pitch, float2* to) {
@@ -226,15 +247,7 @@ __device__ __forceinline__ void write_statistics(float* tile, int rows, int firs
   float* partial = tile + Tile::kSums;
   const int thread = static_cast<int>(threadIdx.x), column = thread % Tile::kOutputs;
   const int first = thread / Tile::kOutputs * kPartRows, count = min(max(rows - first, 0), kPartRows);
-  const auto total = [&](float value) {
-    __syncthreads();  // the first total may still be read
-    partial[thread] = value;
-    __syncthreads();
-    float sum = partial[column];
-#pragma unroll
-    for (int part = 1; part < kParts; ++part) sum += partial[column + part * Tile::kOutputs];
-    return sum;
-  };
+  const auto total = [&](float value) { return total_of_column<Tile::kOutputs, Tile::kThreads>(value, partial); };
   const float* from = tile + first * Tile::kSumsPitch + column;
   float sum = 0, squares = 0;
 #pragma unroll 8

@@ -236,6 +236,7 @@ __device__ __forceinline__ void warpgroup_arrive() {
 
 // Operand lists of the instruction: "%0,%1,...," and the registers themselves.
 // clang-format off
+#define ASAP_PLACES_16 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
 #define ASAP_PLACES_32 \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
   "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
@@ -250,6 +251,7 @@ __device__ __forceinline__ void warpgroup_arrive() {
   "%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
 #define ASAP_REGISTERS_8(i) \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define ASAP_REGISTERS_16(i) ASAP_REGISTERS_8(i), ASAP_REGISTERS_8(i + 8)
 #define ASAP_REGISTERS_32(i) \
   ASAP_REGISTERS_8(i), ASAP_REGISTERS_8(i + 8), ASAP_REGISTERS_8(i + 16), ASAP_REGISTERS_8(i + 24)
 #define ASAP_REGISTERS_36(i) \
@@ -268,10 +270,11 @@ __device__ __forceinline__ void warpgroup_arrive() {
 // d += A B, or d = A B where not `accumulate`; done after warpgroup_commit() and warpgroup_wait().
 template <int N>
 __device__ __forceinline__ void warpgroup_multiply(float (&d)[N / 2], uint64_t a, uint64_t b, bool accumulate = true) {
-  static_assert(N == 64 || N == 72 || N == 128 || N == 256);
+  static_assert(N == 32 || N == 64 || N == 72 || N == 128 || N == 256);
 #if defined(ASAP_CUDA_EMULATE)
   emulate::warpgroup_multiply(d, N, a, b, accumulate);
 #elif defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  if constexpr (N == 32) ASAP_MULTIPLY(32, 16, 16, 17, 18);
   if constexpr (N == 64) ASAP_MULTIPLY(64, 32, 32, 33, 34);
   if constexpr (N == 72) ASAP_MULTIPLY(72, 36, 36, 37, 38);
   if constexpr (N == 128) ASAP_MULTIPLY(128, 64, 64, 65, 66);
@@ -348,11 +351,13 @@ __device__ __forceinline__ void fence_shared_for_async() {
 
 #undef ASAP_ON_90
 #undef ASAP_ON_90A
+#undef ASAP_PLACES_16
 #undef ASAP_PLACES_32
 #undef ASAP_PLACES_36
 #undef ASAP_PLACES_64
 #undef ASAP_PLACES_128
 #undef ASAP_REGISTERS_8
+#undef ASAP_REGISTERS_16
 #undef ASAP_REGISTERS_32
 #undef ASAP_REGISTERS_36
 #undef ASAP_REGISTERS_64

@@ -120,6 +120,21 @@ void add_with_norm(std::vector<OpCase>& rows) {
             {"3x3_cluster_512_125_@5_bf16", {1, 512, 5, 20}, {125, 512, 3, 3}, kPad1, kRelu, true},
             {"3x3_cluster_1024_64_@16_bf16", {1, 1024, 16, 16}, {64, 1024, 3, 3}, kPad1Replicate, kLeaky, true},
             {"5x5_cluster_512_64_@4_bf16", {1, 512, 4, 12}, {64, 512, 5, 5}, kPad2Replicate, kLeaky, true},
+            // A grid that waits for itself, of one block to four (as many as the emulated card has multiprocessors): its three
+            // tiles, the models' layers in fewer pixels, odd and even numbers of chunks, rows and columns that are not there.
+            {"3x3_grid_16_64_@30_bf16", {1, 16, 30, 61}, {64, 16, 3, 3}, kPad1Reflect, kRelu, true},
+            {"3x3_grid_s2_64_64_@16_bf16", {1, 64, 32, 53}, {64, 64, 3, 3}, kPad1ReflectStride2, kRelu, true},
+            {"3x3_grid_s2_64_64_@8_bf16", {1, 64, 16, 25}, {64, 64, 3, 3}, kPad1ReflectStride2, kRelu, true},
+            {"3x3_grid_s2_64_128_@8_bf16", {1, 64, 16, 16}, {128, 64, 3, 3}, kPad1ReplicateStride2, kRelu, true},
+            {"3x3_grid_13_30_@7_bf16", {1, 13, 7, 8}, {30, 13, 3, 3}, kPad1, kLeaky, true},
+            {"3x3_grid_24_21_@9_bf16", {2, 24, 9, 8}, {21, 24, 3, 3}, kPad1Replicate, kRelu, true},
+            {"3x3_grid_8_100_@16_bf16", {1, 8, 16, 40}, {100, 8, 3, 3}, kPad1, kRelu, true},
+            {"5x5_grid_s3_40_33_@7_bf16", {2, 40, 20, 22}, {33, 40, 5, 5}, {.stride = 3, .padding = 2}, kLeaky, true},
+            {"1x1_grid_s2_72_66_@9_bf16", {1, 72, 17, 31}, {66, 72, 1, 1}, {.stride = 2}, kRelu, true},
+            // The larger two tiles where a card has 114 to 143 multiprocessors.
+            {"3x3_grid_s2_32_40_@64_bf16", {1, 32, 127, 143}, {40, 32, 3, 3}, kPad1ReflectStride2, kRelu, true},
+            {"3x3_grid_16_70_@61_bf16", {1, 16, 61, 63}, {70, 16, 3, 3}, kPad1, kLeaky, true},
+            {"3x3_grid_8_130_@63_bf16", {1, 8, 63, 90}, {130, 8, 3, 3}, kPad1Reflect, kRelu, true},
             // Planes too large for the norm of one block, of few outputs and of many; tiles of 256 pixels.
             {"3x3_plane_8_10_@35", {1, 8, 35, 33}, {10, 8, 3, 3}, kPad1Reflect, kRelu},
             {"3x3_plane_8_72_@33_bf16", {1, 8, 33, 32}, {72, 8, 3, 3}, kPad1, kRelu, true},
@@ -178,6 +193,8 @@ void add_large(std::vector<OpCase>& rows) {
                {"G_3x3_1024_1024_@16", {1, 1024, 16, 16}, {1024, 1024, 3, 3}, kPad1Reflect, kRelu},
                {"G_1x1_1024_phi_@16", {1, 1024, 16, 16}, {14851, 1024, 1, 1}},
                {"G_3x3_s2_64_64_@256", {1, 64, 256, 256}, {64, 64, 3, 3}, kPad1ReflectStride2, kRelu},
+               {"G_3x3_s2_64_64_@128", {1, 64, 128, 128}, {64, 64, 3, 3}, kPad1ReflectStride2, kRelu},
+               {"G_3x3_s2_64_64_@64", {1, 64, 64, 64}, {64, 64, 3, 3}, kPad1ReflectStride2, kRelu},
                {"G_3x3_s2_64_1024_@32", {1, 64, 32, 32}, {1024, 64, 3, 3}, kPad1ReflectStride2, kRelu},
                {"G_3x3_labels_64_@256", {1, 13, 256, 256}, {64, 13, 3, 3}, kPad1Reflect, kRelu},
            }) {

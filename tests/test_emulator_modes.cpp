@@ -95,6 +95,21 @@ void dot(const float* a, const float* b, float start, float* d) {
   if (threadIdx.x == 0) *d = rd[0];
 }
 
+// y[block] = the sum of all blocks' numbers plus the sum of their squares, each told to the others through `told`.
+unsigned arrived;  // of grid_barrier
+enum class Grid { whole, without_barrier, one_block_ends, half_of_a_block };
+void sum_grid(const float* x, float* told, float* y, unsigned* counter, Grid grid) {
+  float total = 0;
+  for (int round = 0; round < 2; ++round) {
+    if (threadIdx.x == 0) told[2 * blockIdx.x + round] = round ? x[blockIdx.x] * x[blockIdx.x] : x[blockIdx.x];
+    if (grid == Grid::one_block_ends && blockIdx.x == 2) return;
+    if (grid == Grid::half_of_a_block && blockIdx.x == 1 && threadIdx.x >= 32) return;
+    if (grid != Grid::without_barrier) grid_barrier(counter);
+    for (unsigned i = 0; i < gridDim.x; ++i) total += told[2 * i + round];
+  }
+  if (threadIdx.x == 0) y[blockIdx.x] = total;
+}
+
 }  // namespace
 
 // First, since a process reads ASAP_CUDA_SYNC at its first launch.
@@ -216,6 +231,50 @@ TEST_CASE("launches that a card refuses are refused, with its error") {
   CHECK(error_of([&] {
           launch(much_static_shared, {1, 32, 188 << 10}, y.data<float>());
         }).find("40960 bytes of static and 192512 of dynamic shared memory") != std::string::npos);
+}
+
+TEST_CASE("a grid that waits for itself: what its blocks told is seen, by any number of them, again and again") {
+  const Tensor x = on_card({1, 2, 3, 4, 5, 6, 7, 8});
+  int wrong_without = 0;
+  for (const auto order :
+       {emulate::ThreadOrder::forward, emulate::ThreadOrder::reverse, emulate::ThreadOrder::shuffle}) {
+    const Order guard(order);
+    const auto sums = [&](unsigned blocks, Grid grid) {
+      Tensor told = zeros_on_card(), y = zeros_on_card();
+      launch(sum_grid, Launch(blocks, 64).together(), x.data<float>(), told.data<float>(), y.data<float>(), &arrived,
+             grid);
+      std::vector<float> values = y.to_vector<float>();
+      values.resize(blocks);
+      return values;
+    };
+    for (const unsigned blocks : {1u, 3u, 8u, 8u, 5u}) {
+      const auto n = static_cast<float>(blocks);
+      const float wanted = n * (n + 1) / 2 + n * (n + 1) * (2 * n + 1) / 6;
+      CHECK(sums(blocks, Grid::whole) == std::vector<float>(blocks, wanted));
+    }
+    wrong_without += sums(8, Grid::without_barrier) != sums(8, Grid::whole);
+  }
+  CHECK(wrong_without == 3);
+}
+
+TEST_CASE("what a grid that waits for itself would hang at is an error") {
+  Tensor x = zeros_on_card(), y = zeros_on_card();
+  const auto error = [&](const Launch& shape, Grid grid, unsigned counter = 0) {
+    return error_of(
+        [&] { launch(sum_grid, shape, x.data<float>(), y.data<float>(), y.data<float>(), &counter, grid); });
+  };
+  CHECK(contains(
+      error(Launch(4, 64).together(), Grid::one_block_ends),
+      "block (2,0,0) thread (0,0,0) has ended, but block (0,0,0) thread (0,0,0) waits at a barrier (the grid's)"));
+  CHECK(contains(error(Launch(4, 64).together(), Grid::half_of_a_block),
+                 "block (1,0,0) thread (0,0,0) and block (0,0,0) thread (0,0,0) wait at different barriers"));
+  CHECK(contains(error(Launch(4, 64), Grid::whole), "was not launched together()"));
+  CHECK(contains(error(Launch(4, 64).together(), Grid::whole, 1), "counter was not left by another"));
+  // Four multiprocessors with room for two such blocks each.
+  const auto blocks = [](unsigned count) { return Launch(count, 1024, 100 << 10).together(); };
+  CHECK(error(blocks(8), Grid::whole) == "");
+  CHECK(contains(error(blocks(9), Grid::whole), "all at once failed: too many blocks in cooperative launch"));
+  CHECK(contains(error(Launch(4, 64).together().in_clusters(2), Grid::whole), "operation not supported"));
 }
 
 TEST_CASE("with kernels skipped launches are looked at, and nothing runs") {

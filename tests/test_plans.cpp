@@ -30,6 +30,7 @@ constexpr Kind kCards[] = {{90, 4, false}, {86, 46, true}, {80, 108, false}, {90
 void become(const Kind& kind) {
   emulate::options().kernels_skipped = true;
   emulate::options().capability = kind.capability;
+  emulate::options().multiprocessors = kind.multiprocessors;
   auto& card = const_cast<cuda::Card&>(cuda::card());
   card.capability = kind.capability;
   card.multiprocessors = kind.multiprocessors;

@@ -122,6 +122,15 @@ void submit_work(Work work) {
 
 bool fits(const void* p, size_t bytes) { return bytes == 0 || asap::emulate::is_device_memory(p, bytes); }
 
+// How many blocks fit on the card, whatever registers they use. A multiprocessor has 1 KiB more shared memory than a block may
+// have, and keeps 1 KiB for each.
+unsigned all_at_once(const asap::emulate::LaunchShape& shape) {
+  constexpr size_t kKept = 1 << 10, kThreads = 2048;
+  const size_t each =
+      std::min((options().shared_bytes() + kKept) / (shape.shared_bytes + kKept), kThreads / shape.block.count());
+  return static_cast<unsigned>(each) * static_cast<unsigned>(options().multiprocessors);
+}
+
 // What CUDA says to a launch of this shape.
 cudaError_t launch_error(const asap::emulate::LaunchShape& shape) {
   const auto fits = [](const dim3& d, unsigned x, unsigned y, unsigned z) {
@@ -130,6 +139,10 @@ cudaError_t launch_error(const asap::emulate::LaunchShape& shape) {
   if (!fits(shape.grid, 0x7FFFFFFFu, 65535, 65535) || !fits(shape.block, 1024, 1024, 64) || shape.block.count() > 1024)
     return cudaErrorInvalidConfiguration;
   if (shape.shared_bytes > options().shared_bytes()) return cudaErrorInvalidValue;
+  if (shape.together) {
+    if (shape.cluster > 1) return cudaErrorNotSupported;  // here
+    if (shape.grid.count() > all_at_once(shape)) return cudaErrorCooperativeLaunchTooLarge;
+  }
   if (shape.cluster == 1) return cudaSuccess;
   if (options().capability < 90) return cudaErrorNotSupported;
   const bool legal =
@@ -156,6 +169,7 @@ const char* cudaGetErrorString(cudaError_t error) {
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
     case cudaErrorNotReady: return "device not ready";
     case cudaErrorLaunchFailure: return queue().told();
+    case cudaErrorCooperativeLaunchTooLarge: return "too many blocks in cooperative launch";
     case cudaErrorNotSupported: return "operation not supported";
     case cudaErrorInvalidClusterSize: return "invalid cluster size";
     case cudaErrorHostMemoryAlreadyRegistered: return "part or all of the memory is page-locked already";

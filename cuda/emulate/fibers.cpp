@@ -70,7 +70,7 @@ class Stacks {
   char* memory_;
 };
 
-// One of the blocks of a cluster. Those after the first go without guarded stacks: a process may have only so many pieces of
+// One of the blocks that run together. Those after the first go without guarded stacks: a process may have only so many pieces of
 // memory, and all blocks run the same kernel.
 struct Block {
   explicit Block(bool first) : stacks(first) {}
@@ -88,7 +88,7 @@ struct Freed {
   void operator()(void* memory) const { std::free(memory); }
 };
 
-// One core: runs one cluster at a time, mostly of one block.
+// One core: runs one cluster at a time, mostly of one block; or a whole grid, whose blocks are one cluster to it.
 struct Core {
   std::vector<std::unique_ptr<Block>> blocks;  // as many as the largest cluster so far had
   std::vector<std::unique_ptr<void, Freed>> memory;
@@ -143,10 +143,10 @@ void yield() {
 
 unsigned block_threads() { return core->shape->block.count(); }
 
-// Calls f(fiber) for every thread of the cluster.
+// Calls f(fiber) for every thread of the blocks that run together.
 template <class F>
 void for_each_fiber(Core& here, F&& f) {
-  for (unsigned rank = 0; rank < here.shape->cluster; ++rank) {
+  for (unsigned rank = 0; rank < here.shape->run_together(); ++rank) {
     for (unsigned i = 0; i < block_threads(); ++i) f(here.blocks[rank]->fibers[i]);
   }
 }
@@ -166,12 +166,13 @@ void join_exchange(Fiber& fiber, unsigned partners) {
 std::string thread_name(const Fiber& fiber) {
   const ThreadState& t = fiber.thread;
   const std::string block =
-      core->shape->cluster > 1 ? str("block (", t.block.x, ",", t.block.y, ",", t.block.z, ") ") : "";
+      core->shape->run_together() > 1 ? str("block (", t.block.x, ",", t.block.y, ",", t.block.z, ") ") : "";
   return str(block, "thread (", t.thread.x, ",", t.thread.y, ",", t.thread.z, ")");
 }
 std::string barrier_name(const Fiber& fiber) {
   if (fiber.state == State::at_phase) return "one with phases";
-  return fiber.state == State::at_cluster ? "the cluster's" : str(fiber.barrier_site);
+  if (fiber.state != State::at_cluster) return str(fiber.barrier_site);
+  return core->shape->together ? "the grid's" : "the cluster's";
 }
 
 // Wakes those who wait for arrivals at the cluster's barrier that have all come. Returns whether there were some.
@@ -185,7 +186,7 @@ bool release_cluster(Core& here) {
     released = true;
   });
   if (!released) return false;
-  for (unsigned rank = 0; rank < here.shape->cluster; ++rank) here.blocks[rank]->shared.barrier();
+  for (unsigned rank = 0; rank < here.shape->run_together(); ++rank) here.blocks[rank]->shared.barrier();
   return true;
 }
 
@@ -223,7 +224,7 @@ void release_barrier(Core& here) {
     }
   });
   bool released = release_cluster(here);
-  for (unsigned rank = 0; rank < here.shape->cluster; ++rank) released |= release_block(*here.blocks[rank]);
+  for (unsigned rank = 0; rank < here.shape->run_together(); ++rank) released |= release_block(*here.blocks[rank]);
   if (released) return;
   for_each_fiber(here, [&](const Fiber& waiting) {
     if (waiting.state == State::at_phase) {
@@ -270,7 +271,7 @@ void resume(Core& here, Block& block, unsigned i) {
 }
 
 void run_threads(Core& here) {
-  const unsigned count = block_threads(), all = count * here.shape->cluster;
+  const unsigned count = block_threads(), all = count * here.shape->run_together();
   for (unsigned done = 0; done < all;) {
     bool progress = false;
     done = 0;
@@ -320,9 +321,9 @@ void prepare_block(Core& here, unsigned rank, uint64_t number) {
 
 void run_cluster(Core& here, uint64_t number) {
   here.epoch++;
-  fill_order(here.order, block_threads() * here.shape->cluster, number + 1);
-  for (unsigned rank = 0; rank < here.shape->cluster; ++rank) {
-    prepare_block(here, rank, number * here.shape->cluster + rank);
+  fill_order(here.order, block_threads() * here.shape->run_together(), number + 1);
+  for (unsigned rank = 0; rank < here.shape->run_together(); ++rank) {
+    prepare_block(here, rank, number * here.shape->run_together() + rank);
   }
   run_threads(here);
 }
@@ -387,7 +388,12 @@ void cluster_wait() {
   fiber.state = State::at_cluster;
   yield();
 }
-int cluster_rank() { return static_cast<int>(this_thread().rank); }
+void wait_for_grid() {
+  if (!core->shape->together) kernel_error("waits for the grid, but was not launched together()");
+  cluster_arrive();
+  cluster_wait();
+}
+int cluster_rank() { return core->shape->together ? 0 : static_cast<int>(this_thread().rank); }
 int cluster_size() { return static_cast<int>(core->shape->cluster); }
 void* of_block(const void* shared, int rank) {
   if (rank < 0 || rank >= cluster_size()) {
@@ -465,7 +471,7 @@ std::vector<std::string> launched_kernels() {
 }
 
 void run_grid(const LaunchShape& shape, const std::function<void()>& thread) {
-  const uint64_t clusters = uint64_t{shape.grid.x} * shape.grid.y * shape.grid.z / shape.cluster;
+  const uint64_t clusters = uint64_t{shape.grid.x} * shape.grid.y * shape.grid.z / shape.run_together();
   std::vector<unsigned> cluster_order;
   fill_order(cluster_order, clusters, 0);
   std::exception_ptr error;

@@ -1,7 +1,7 @@
 // The engine that executes CUDA kernels on the CPU: every thread of a block is a fiber with a stack of its own, and blocks
 // run side by side on the machine's cores. A fiber runs until it waits (block barrier, warp operation) or ends; then the
 // next one runs. Nothing is lockstep, so a missing barrier shows in one of the orders (options.h). The blocks of a
-// cluster take turns on one core.
+// cluster, and all blocks of a grid that waits for itself, take turns on one core.
 // Found out and reported as asap::Error naming the kernel, block and thread: barriers that not all threads of a block
 // reach, warp operations whose lanes never arrive, accesses outside of shared arrays. Accesses outside of device memory
 // end the program with a message (memory.h). Next: cuda_runtime.h, what kernels see; memory.h.
@@ -30,7 +30,7 @@ constexpr size_t kLanePayload = 64;  // bytes that a lane hands to the others of
 struct ThreadState {
   Dim3 thread, block, block_size, grid_size;
   unsigned linear = 0;  // thread's number in its block
-  unsigned rank = 0;    // block's number in its cluster
+  unsigned rank = 0;    // block's number among those that run together
   struct PendingCopy {  // cp.async: done when waited for, so that a missing wait shows; or when issued (options.h)
     void* to;
     const void* from;
@@ -62,6 +62,8 @@ struct LaunchShape {
   size_t shared_bytes = 0;
   unsigned cluster = 1;   // blocks along x that run together
   bool overlaps = false;  // its threads must wait for the kernel ahead
+  bool together = false;  // all blocks run together
+  unsigned run_together() const { return together ? grid.count() : cluster; }
   const char* name = "kernel";
 };
 // The name of the kernel that `words` begin with, for LaunchShape; notes it as "file name", file without folder.
@@ -87,6 +89,8 @@ void warpgroup_agree(const void* bytes, size_t count);
 void cluster_arrive();
 void cluster_wait();
 int cluster_rank();
+// Waits for all threads of a grid launched together.
+void wait_for_grid();
 int cluster_size();
 void* of_block(const void* shared, int rank);
 
@@ -113,7 +117,8 @@ void* dynamic_shared(size_t& bytes);
 class SharedMemory;
 SharedMemory& block_memory();
 SharedMemory& block_memory(unsigned rank);  // of the cluster's block `rank`
-// Changes for every block that a core starts: static shared arrays then hold NaN again. One for each block of a cluster.
+// Changes for every block that a core starts: static shared arrays then hold NaN again. One for each block that runs beside
+// others.
 struct BlockTurn {
   uint64_t epoch;
   unsigned rank;

@@ -1,4 +1,4 @@
-// A kernel's static shared array under emulation: one for each core and block of a cluster there, indices checked, NaN
+// A kernel's static shared array under emulation: one for each core and block that runs beside others there, indices checked, NaN
 // whenever a block starts.
 // Stands behind ASAP_SHARED of ../common.cuh.
 #pragma once
@@ -57,6 +57,7 @@ class SharedArray {
     uint64_t epoch;
   };
   Place& other(unsigned rank) {  // most kernels never have one
+    if (rank >= kMaxCluster) kernel_error("a static shared array in a grid of more than 16 blocks launched together");
     Place*& place = others_[rank - 1];
     if (!place) place = static_cast<Place*>(core_memory(sizeof(Place)));
     return *place;
