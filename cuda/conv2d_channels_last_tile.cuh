@@ -40,12 +40,6 @@ __device__ __forceinline__ void store_four(float4 v, bf16* y) {
   *reinterpret_cast<uint2*>(y) = make_uint2(pack_bf16(v.x, v.y), pack_bf16(v.z, v.w));
 }
 
-// Eight of them.
-__device__ __forceinline__ void store_eight(float4 low, float4 high, bf16* y) {
-  *reinterpret_cast<uint4*>(y) = make_uint4(pack_bf16(low.x, low.y), pack_bf16(low.z, low.w), pack_bf16(high.x, high.y),
-                                            pack_bf16(high.z, high.w));
-}
-
 __device__ __forceinline__ float activate(float v, float slope) { return v > 0 ? v : slope * v; }
 
 // conv2d_instance_norm_cluster.cu, _grid.cu, conv2d_pixels_wgmma.cu; called by register_conv2d_channels_last

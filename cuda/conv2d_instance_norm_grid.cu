@@ -3,15 +3,17 @@
 // touch memory.
 //
 // Why: at batch 1 the first five layers of the low-res stream are 0.1 to 3 us of bytes and products, and take 12 to 30 us in two
-// kernels: sums are written and read in float32, and what runs is mostly the filling of pipelines. Here nothing is filled twice.
-// All weights of a block's outputs (18 to 72 KiB) are copied to shared memory while the kernel ahead still runs; then the
-// tile's window of the padded picture, once for all taps, in two halves of the channels; the products of each half follow each
-// other without a barrier.
+// kernels: sums are written and read in float32, and what runs is mostly the filling of pipelines. Here a block copies all
+// weights of its outputs (18 to 72 KiB) and the tile's window of the padded picture, each once for all taps, and its products
+// follow each other without a barrier but one in stride 2: the taps of even rows begin before the others' pixels are there.
 //
-// The product is D[pixel][output] = X[pixel][k] W[output][k], 64 pixels at a time: 8 rows of 8 columns of the picture. Both
-// operands lie chunk by chunk of 8 channels, without swizzle. The window's columns are dealt to their phases, x % stride, so
-// that the columns that 8 neighbouring pixels of y read at one tap are neighbours: one core matrix, and another tap is another
-// start address. Outputs are dealt to the columns of D so that each lane has 8 neighbouring ones: it stores 16 bytes.
+// The product is D[pixel][output] = X[pixel][k] W[output][k], 64 pixels at a time: 8 rows of 8 columns of the picture. Rows
+// and columns of the window are dealt to their phases, row % stride and column % stride, so that what neighbouring pixels of y
+// read at one tap are neighbours, and another tap is another start address. Two layouts, by the chunks of 8 channels of a pixel
+// that lie side by side, its `side`:
+//   8, for whole slices of 64 channels: wgmma's 128-byte swizzle. Since that is one of addresses, an operand may start at any row
+//     of 128 bytes. Copies of tiles (TMA) bring the weights.
+//   1, for others (the first layer): not swizzled, chunk by chunk, so that few channels fill few bytes and products.
 //
 // The norm: lanes, warps, the block and at last the plane join means and squared deviations of their parts (Chan, Golub,
 // LeVeque 1983), in a fixed order. The variant grid_bf16 of conv2d_instance_norm. Next: hopper.cuh for wgmma, common.cuh for
@@ -33,8 +35,6 @@ struct GridTile {
   static constexpr int kProductColumns = columns, kProducts = products, kOutputs = outputs;
   static constexpr int kRegisters = registers;
   static constexpr int kThreads = rows * columns / products * 128, kWarps = kThreads / kWarp;
-  static constexpr int kWeightPlane =
-      kOutputs * kChunkBytes + kChunkBytes;     // a chunk of all outputs; see GridPlan::plane
   static constexpr int kValues = kOutputs / 4;  // outputs of a lane
 };
 // From the one that leaves the fewest multiprocessors idle to the one that copies the fewest bytes.
@@ -42,39 +42,49 @@ using SmallGridTile = GridTile<1, 1, 1, 32, 72>;
 using MediumGridTile = GridTile<1, 2, 1, 64, 72>;
 using LargeGridTile = GridTile<2, 4, 4, 64, 184>;
 
+// Rows, or columns, of a window that `count` neighbouring ones of y read, [phase][of the phase].
+struct GridAxis {
+  int of_phase;  // places of a phase; the last has what it needs
+  int places;
+  GridAxis(int count, int taps, int stride) {
+    const auto needed = [&](int phase) { return count - 1 + static_cast<int>(ceil_div(taps - phase, stride)); };
+    const int last = std::min(taps, stride) - 1;
+    of_phase = needed(0);
+    places = last * of_phase + needed(last);
+  }
+};
+
 // What follows from the layer's sizes, and where things lie in shared memory, in bytes: the weights first, then what is named
 // here. Statistics take the operands' place when the products are done.
 struct GridPlan {
-  int tile_columns, tiles;             // of a picture: tiles of pixels side by side, all
-  int pitch;                           // of statistics: the outputs, rounded up to whole tiles
-  int chunks;                          // of 8 channels, even
-  int parts, part_chunks;              // of the chunks, two if they can be: one is copied while the other is multiplied
-  int columns, phase_columns, places;  // of the window: places of a row, those of a phase, all
-  int plane;  // bytes between chunks: 16 times an odd number, so that a pixel's meet no bank twice
-  int window, partial, params, sources, counts, shared_bytes;
-  Divisor by_chunks, by_part_chunks, by_columns, by_phase_columns;
+  int tile_columns, tiles;  // of a picture: tiles of pixels side by side, all
+  int pitch;                // of statistics: the outputs, rounded up to whole tiles
+  int side, slices;         // `slices` times `side` chunks are a pixel's
+  GridAxis rows, columns;   // of the window
+  int places, slice_bytes;  // of the window: pixels, and from a slice to the next
+  int window, partial, params, sources, counts, barriers, shared_bytes;
+  Divisor by_columns, by_phase_rows, by_phase_columns;
 
   template <class Tile>
   GridPlan(const ChannelsLastSizes& s, Tile)
       : tile_columns(static_cast<int>(ceil_div(s.ow, Tile::kColumns))),
         tiles(tile_columns * static_cast<int>(ceil_div(s.oh, Tile::kRows))),
         pitch(static_cast<int>(ceil_div(s.o, Tile::kOutputs)) * Tile::kOutputs),
-        chunks(static_cast<int>(ceil_div(s.c, 16)) * 2),
-        parts(chunks % 4 == 0 ? 2 : 1),
-        part_chunks(chunks / parts),
-        columns((Tile::kColumns - 1 + static_cast<int>(ceil_div(s.kh, s.stride_h))) * s.stride_h),
-        phase_columns(columns / s.stride_h),
-        places(((Tile::kRows - 1) * s.stride_h + s.kh) * columns),
-        plane((places | 1) * kChunkBytes),
-        by_chunks(chunks),
-        by_part_chunks(part_chunks),
-        by_columns(columns),
-        by_phase_columns(phase_columns) {
+        side(s.c % kTileColumns == 0 ? kStepChunks : 1),
+        slices(side == 1 ? static_cast<int>(ceil_div(s.c, 16)) * 2 : s.c / kTileColumns),
+        rows(Tile::kRows, s.kh, s.stride_h),
+        columns(Tile::kColumns, s.kh, s.stride_h),
+        places(rows.places * columns.places),
+        slice_bytes(static_cast<int>(ceil_div(places, 8)) * 8 * side * kChunkBytes),  // whole patterns of the swizzle
+        by_columns(columns.places),
+        by_phase_rows(rows.of_phase),
+        by_phase_columns(columns.of_phase) {
     constexpr int kFloat = sizeof(float);
-    window = s.kh * s.kh * chunks * Tile::kWeightPlane;
+    window = s.kh * s.kh * slices * Tile::kOutputs * side * kChunkBytes;
     partial = 2 * kFloat * std::max(tiles, Tile::kWarps) * Tile::kOutputs;
     params = partial + kFloat * Tile::kThreads;
-    sources = std::max(window + chunks * plane, params + 3 * kFloat * Tile::kOutputs);
+    barriers = std::max(window + slices * slice_bytes, params + 3 * kFloat * Tile::kOutputs);
+    sources = barriers + 2 * static_cast<int>(sizeof(PhaseBarrier));
     counts = sources + kFloat * places;
     shared_bytes = counts + kFloat * (tiles + Tile::kWarps);
   }
@@ -99,73 +109,90 @@ __device__ __forceinline__ int bytes_there(const ChannelsLastSizes& s, int chunk
   return min(max(s.c * 2 - chunk * kChunkBytes, 0), kChunkBytes);
 }
 
-// Starts the copies of the block's weights, [tap][chunk][column of D]. Lane t of four has columns 2 t and 2 t + 1 of each 8
-// (mma.cuh), and is to have outputs 8 t .. 8 t + 7 of each 32.
+// Asks for the weights of these outputs, a share in each block that has them.
 template <class Tile>
-__device__ __forceinline__ void copy_weights(const bf16* w, const ChannelsLastSizes& s, const GridPlan& plan,
-                                             int first_output, char* weights) {
-  for (int i = static_cast<int>(threadIdx.x); i < Tile::kOutputs * plan.chunks; i += Tile::kThreads) {
-    int chunk = i;
-    const int output = plan.by_chunks.divide(chunk);
-    const int column = output / 32 * 32 + output % 8 / 2 * 8 + output % 32 / 8 * 2 + output % 2;
-    const int there = first_output + output < s.o ? bytes_there(s, chunk) : 0;
-    const bf16* from = w;
-    if (there > 0) from += (first_output + output) * s.kh * s.kh * s.w_pitch + chunk * 8;
-    char* to = weights + chunk * Tile::kWeightPlane + column * kChunkBytes;
-    for (int tap = 0; tap < s.kh * s.kh; ++tap) {
-      copy_async_part<kChunkBytes>(to, from, there);
-      from += s.w_pitch, to += plan.chunks * Tile::kWeightPlane;
+__device__ __forceinline__ void prefetch_weights(const bf16* w, const ChannelsLastSizes& s, int first_output) {
+  constexpr int kLine = 64;  // numbers
+  const int row = s.kh * s.kh * s.w_pitch, count = min(Tile::kOutputs, s.o - first_output) * row;
+  for_each_index(ceil_div(count, kLine), [&](int64_t i) { prefetch_to_cache(w + first_output * row + i * kLine); });
+}
+
+// The taps of a part of the window: those of the first row phase, or of the others.
+__device__ __forceinline__ int taps_of_part(const ChannelsLastSizes& s, int part) {
+  const int rows = static_cast<int>(ceil_div(s.kh, s.stride_h));
+  return (part == 0 ? rows : s.kh - rows) * s.kh;
+}
+
+// Starts the copies of the block's weights, [tap][slice][output][chunk]. Each warp starts some tiles, which arrive at the
+// barrier of their part; the chunks of a layer of few channels are the threads'.
+template <class Tile, int kSide>
+__device__ __forceinline__ void copy_weights(const bf16* w, const TileMap& map, const ChannelsLastSizes& s,
+                                             const GridPlan& plan, int first_output, PhaseBarrier* barriers,
+                                             char* weights) {
+  constexpr int kSliceBytes = Tile::kOutputs * kSide * kChunkBytes;
+  const int thread = static_cast<int>(threadIdx.x), taps = s.kh * s.kh;
+  if constexpr (kSide == kStepChunks) {
+    if (thread % kWarp != 0) return;
+    for (int tap = thread / kWarp; tap < taps; tap += Tile::kWarps) {
+      PhaseBarrier* barrier = barriers + (tap / s.kh % s.stride_h > 0);
+      for (int slice = 0; slice < plan.slices; ++slice) {
+        arrive_expecting(barrier, kSliceBytes);
+        copy_tile_async(weights + (tap * plan.slices + slice) * kSliceBytes, map, first_output,
+                        tap * s.w_pitch + slice * kTileColumns, barrier);
+      }
+    }
+  } else {
+    const int output = thread % Tile::kOutputs;
+    const bool is_there = first_output + output < s.o;
+    if (is_there) w += (first_output + output) * taps * s.w_pitch;
+    for (int chunk = 0; chunk < plan.slices; ++chunk) {
+      const int there = is_there ? bytes_there(s, chunk) : 0;
+      for (int tap = thread / Tile::kOutputs; tap < taps; tap += Tile::kThreads / Tile::kOutputs) {
+        copy_async_part<kChunkBytes>(weights + ((tap * plan.slices + chunk) * Tile::kOutputs + output) * kChunkBytes,
+                                     w + (there > 0 ? tap * s.w_pitch + chunk * 8 : 0), there);
+      }
     }
   }
 }
 
-// The chunk of x at which the pixel of each place of the window begins, [row][phase][column of the phase]; negative: zeros.
+// Where the pixel of each place of the window begins in x, [row phase][row][column phase][column]; negative: zeros.
 template <class Tile>
 __device__ __forceinline__ void fill_sources(const ChannelsLastSizes& s, const GridPlan& plan,
                                              const GridPlace<Tile>& place, int* sources) {
   const int top = place.row * s.stride_h - s.padding_h, left = place.column * s.stride_h - s.padding_h;
   for (int i = static_cast<int>(threadIdx.x); i < plan.places; i += Tile::kThreads) {
-    int of_phase = i;
-    const int row = plan.by_columns.divide(of_phase), phase = plan.by_phase_columns.divide(of_phase);
-    const int h = padded_index(top + row, s.h, s.pad_mode);
-    const int w = padded_index(left + of_phase * s.stride_h + phase, s.w, s.pad_mode);
-    sources[i] = h >= 0 && w >= 0 ? (h * s.w + w) * (s.x_pitch / 8) : -1;
+    int column = i, row = plan.by_columns.divide(column);
+    const int row_phase = plan.by_phase_rows.divide(row), column_phase = plan.by_phase_columns.divide(column);
+    const int h = padded_index(top + row * s.stride_h + row_phase, s.h, s.pad_mode);
+    const int w = padded_index(left + column * s.stride_h + column_phase, s.w, s.pad_mode);
+    sources[i] = h >= 0 && w >= 0 ? (h * s.w + w) * s.x_pitch : -1;
   }
 }
 
-// Starts the copies of a part of the window, [chunk][place]. Where several come from is looked up before the first is started.
-template <class Tile>
+// Starts the copies of the places `first` to `end` of the window, [slice][place][chunk]. Neighbouring threads write what lies side
+// by side in shared memory: copies that scatter a pixel's chunks over it took four times as long.
+template <class Tile, int kSide>
 __device__ __forceinline__ void copy_window(const bf16* x, const ChannelsLastSizes& s, const GridPlan& plan,
-                                            const int* sources, int part, char* window) {
-  constexpr int kBatch = 6;
-  const int count = plan.places * plan.part_chunks;
-  for (int first = static_cast<int>(threadIdx.x); first < count; first += kBatch * Tile::kThreads) {
-    int chunks[kBatch], places[kBatch], from[kBatch];
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      chunks[i] = min(first + i * Tile::kThreads, count - 1);
-      places[i] = plan.by_part_chunks.divide(chunks[i]);
-      chunks[i] += part * plan.part_chunks;
-      from[i] = sources[places[i]];
-    }
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      if (first + i * Tile::kThreads >= count) break;
-      const int there = from[i] >= 0 ? bytes_there(s, chunks[i]) : 0;
-      copy_async_part<kChunkBytes>(window + chunks[i] * plan.plane + places[i] * kChunkBytes,
-                                   x + (there > 0 ? int64_t{from[i] + chunks[i]} * 8 : 0), there);
+                                            const int* sources, int first, int end, char* window) {
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int slice = 0; slice < plan.slices; ++slice) {
+    const int side_chunk = thread % kSide, chunk = slice * kSide + side_chunk, bytes = bytes_there(s, chunk);
+#pragma unroll 4
+    for (int i = first + thread / kSide; i < end; i += Tile::kThreads / kSide) {
+      const int there = sources[i] >= 0 ? bytes : 0;
+      copy_async_part<kChunkBytes>(window + slice * plan.slice_bytes + (i * kSide + (side_chunk ^ (i & (kSide - 1)))) * kChunkBytes,
+                                   x + (there > 0 ? sources[i] + chunk * 8 : 0), there);
     }
   }
 }
 
 // ---- products -------------------------------------------------------------------------------------------------------------
 
-// The warpgroup's first product, told by one lane, so that the compiler knows it to be the same for all.
+// The first product of a warpgroup; its products lie side by side.
 template <class Tile>
 __device__ __forceinline__ int first_product() {
-  return Tile::kThreads == 128 ? 0 : __shfl_sync(kAllLanes, static_cast<int>(threadIdx.x) / 128, 0) * Tile::kProducts;
+  return Tile::kThreads == 128 ? 0 : warpgroup() * Tile::kProducts;
 }
-// The products of a warpgroup lie side by side.
 template <class Tile>
 __device__ __forceinline__ int product_row() {
   return first_product<Tile>() / Tile::kProductColumns * kGridSide;
@@ -175,45 +202,57 @@ __device__ __forceinline__ int product_column() {
   return first_product<Tile>() % Tile::kProductColumns * kGridSide;
 }
 
-// Adds the products of a part of the chunks, at all taps, without waiting for them.
-template <class Tile>
+// Adds the products of a part of the taps, without waiting for them.
+template <class Tile, int kSide>
 __device__ __forceinline__ void multiply_part(int part, const char* weights, const char* window,
                                               const ChannelsLastSizes& s, const GridPlan& plan,
                                               float (&sums)[Tile::kProducts][Tile::kOutputs / 2]) {
   static_assert(Tile::kProductColumns % Tile::kProducts == 0);
-  // Descriptors count in units of 16 bytes, which are pixels of the window and columns of D.
-  const int row_step = s.stride_h * plan.columns, chunk_step = plan.plane / kChunkBytes;
-  constexpr int kWeightStep = Tile::kWeightPlane / kChunkBytes;
-  const int first = part * plan.part_chunks;
-  uint64_t b = matrix_descriptor(weights, Tile::kWeightPlane, kGridSide * kChunkBytes, false) + first * kWeightStep;
-  const uint64_t corner = matrix_descriptor(window, plan.plane, row_step * kChunkBytes, false) +
-                          product_row<Tile>() * row_step + product_column<Tile>() + first * chunk_step;
+  constexpr bool kSwizzled = kSide == kStepChunks;
+  constexpr int kRowBytes = kSide * kChunkBytes, kStepSlices = kSwizzled ? 1 : 2, kParts = kSwizzled ? kStepParts : 1;
+  constexpr int kWeightSlice = Tile::kOutputs * kSide;  // this and what follows: in chunks, as descriptors count
+  const int slice_step = plan.slice_bytes / kChunkBytes;
+  const uint64_t window_a = matrix_descriptor(window, kSwizzled ? kChunkBytes : plan.slice_bytes,
+                                              plan.columns.places * kRowBytes, kSwizzled);
+  const uint64_t weights_b = matrix_descriptor(weights, kSwizzled ? kChunkBytes : Tile::kOutputs * kChunkBytes,
+                                               kGridSide * kRowBytes, kSwizzled);
+  const int corner = product_row<Tile>() * plan.columns.places + product_column<Tile>();
+  const int end = part == 0 ? 1 : min(s.kh, s.stride_h);
   warpgroup_arrive();
 #pragma unroll 1
-  for (int tap_row = 0; tap_row < s.kh; ++tap_row) {
-    int offset = tap_row * plan.columns;
+  for (int phase = part; phase < end; ++phase) {
+    int row = corner + phase * plan.rows.of_phase * plan.columns.places;
 #pragma unroll 1
-    for (int tap_column = 0, phase = 0; tap_column < s.kh; ++tap_column) {
-      uint64_t a = corner + offset;
-#pragma unroll 2
-      for (int chunk = 0; chunk < plan.part_chunks; chunk += 2) {
+    for (int tap_row = phase; tap_row < s.kh; tap_row += s.stride_h, row += plan.columns.places) {
+#pragma unroll 1
+      for (int tap_column = 0, place = row, column_phase = 0; tap_column < s.kh; ++tap_column) {
+        int a = place * kSide, b = (tap_row * s.kh + tap_column) * plan.slices * kWeightSlice;
+#pragma unroll 1
+        for (int slice = 0; slice < plan.slices; slice += kStepSlices) {
 #pragma unroll
-        for (int i = 0; i < Tile::kProducts; ++i)
-          warpgroup_multiply<Tile::kOutputs>(sums[i], a + i * kGridSide, b, part + tap_row + tap_column + chunk > 0);
-        a += 2 * chunk_step;
-        b += 2 * kWeightStep;
+          for (int i = 0; i < kParts; ++i) {
+#pragma unroll
+            for (int product = 0; product < Tile::kProducts; ++product) {
+              warpgroup_multiply<Tile::kOutputs>(sums[product],
+                                                 moved(window_a, a + 2 * i + product * kGridSide * kSide),
+                                                 moved(weights_b, b + 2 * i), tap_row + tap_column + slice + i > 0);
+            }
+          }
+          a += kStepSlices * slice_step;
+          b += kStepSlices * kWeightSlice;
+        }
+        place += plan.columns.of_phase;
+        if (++column_phase == s.stride_h) column_phase = 0, place -= s.stride_h * plan.columns.of_phase - 1;
       }
-      b += (plan.chunks - plan.part_chunks) * kWeightStep;
-      offset += plan.phase_columns;
-      if (++phase == s.stride_h) phase = 0, offset -= plan.columns - 1;
     }
   }
   warpgroup_commit();
 }
 
-// A lane has, of each product, one pixel of two rows (mma.cuh), and of that kValues outputs: 8 of each 32.
-__device__ __forceinline__ int register_of(int value, int half) {
-  return (value / 8 * 4 + value % 8 / 2) * 4 + half * 2 + value % 2;
+// A lane has, of each product, one pixel of two rows (mma.cuh), and of that kValues outputs.
+__device__ __forceinline__ int register_of(int value, int half) { return value / 2 * 4 + half * 2 + value % 2; }
+__device__ __forceinline__ int output_of(int value) {
+  return value / 2 * 8 + static_cast<int>(threadIdx.x) % 4 * 2 + value % 2;
 }
 // f(product, half, row and column of y) for each of a lane's pixels.
 template <class Tile, class F>
@@ -284,7 +323,7 @@ __device__ __forceinline__ void warp_moments(const float (&sums)[Tile::kProducts
       }
     }
     join_lanes<kWarp / 2>(mean, squares, count);
-    moments[first * 4 + lane % 4 * 8 + lane / 4] = make_float2(mean[0], squares[0]);
+    moments[output_of(first + lane / 4)] = make_float2(mean[0], squares[0]);
     if (lane == 0) *warp_count = count;
   }
 }
@@ -314,49 +353,80 @@ __device__ __forceinline__ float2 join_moments(const float2* moments, const floa
 
 // ---- the kernel -------------------------------------------------------------------------------------------------------------
 
+// Four neighbouring lanes swap word j of lane i for word i of lane j.
+__device__ __forceinline__ void transpose_four(uint32_t (&words)[4]) {
+#pragma unroll
+  for (int bit = 1; bit <= 2; ++bit) {
+    const bool upper = threadIdx.x & bit;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (i & bit) continue;
+      const uint32_t received = __shfl_xor_sync(kAllLanes, upper ? words[i] : words[i | bit], bit);
+      words[i] = upper ? received : words[i];
+      words[i | bit] = upper ? words[i | bit] : received;
+    }
+  }
+}
+
 __device__ unsigned arrived_blocks;  // of grid_barrier
 
-// Blocks (pictures x tiles of pixels, tiles of outputs). statistics [pictures][tiles][pitch].
-template <class Tile>
+// Blocks (pictures x tiles of pixels, tiles of outputs). statistics [pictures][tiles][pitch]. `map`: w, for whole slices.
+template <class Tile, int kSide>
 __global__ void __maxnreg__(Tile::kRegisters)
-    conv_grid_kernel(const bf16* x, const bf16* w, ChannelsLastSizes s, GridPlan plan, NormArguments norm,
-                     float2* statistics, bf16* y) {
-  char* shared = dynamic_shared<char>();
+    conv_grid_kernel(const bf16* x, const bf16* w, const __grid_constant__ TileMap map, ChannelsLastSizes s,
+                     GridPlan plan, NormArguments norm, float2* statistics, bf16* y) {
+  char* shared = aligned_shared<char>();
   auto* moments = reinterpret_cast<float2*>(shared);
   auto *partial = reinterpret_cast<float*>(shared + plan.partial),
        *params = reinterpret_cast<float*>(shared + plan.params);
+  auto* barriers = reinterpret_cast<PhaseBarrier*>(shared + plan.barriers);
   auto* sources = reinterpret_cast<int*>(shared + plan.sources);
   auto* tile_counts = reinterpret_cast<float*>(shared + plan.counts);
   float* warp_counts = tile_counts + plan.tiles;
   const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp;
   const GridPlace<Tile> place(plan);
+  const int own_output = min(place.output + thread % Tile::kOutputs, s.o - 1);
 
-  // Weights are read before the kernel ahead has ended: what lets its successor start early writes pictures, never weights.
-  copy_weights<Tile>(w, s, plan, place.output, shared);
+  prefetch_weights<Tile>(w, s, place.output);
+  if (thread < Tile::kOutputs) {
+    prefetch_to_cache(norm.gamma + own_output);
+    prefetch_to_cache(norm.beta + own_output);
+  }
+  const int parts = taps_of_part(s, 1) > 0 ? 2 : 1;
+  if (kSide > 1 && thread == 0) {
+    for (int part = 0; part < parts; ++part) begin_phases(barriers + part, taps_of_part(s, part) * plan.slices);
+    fence_phase_barriers();
+  }
   fill_sources(s, plan, place, sources);
   for (int i = thread; i < plan.tiles; i += Tile::kThreads) {
     const int row = i / plan.tile_columns * Tile::kRows, column = i % plan.tile_columns * Tile::kColumns;
     tile_counts[i] = static_cast<float>(min(Tile::kRows, s.oh - row) * min(Tile::kColumns, s.ow - column));
   }
   __syncthreads();
-  wait_for_previous_kernel();
+  wait_for_previous_kernel();  // which may have written the weights
+  copy_weights<Tile, kSide>(w, map, s, plan, place.output, barriers, shared);
   x += int64_t{place.picture} * s.h * s.w * s.x_pitch;
+  const int first_places = plan.rows.of_phase * plan.columns.places;
   for (int part = 0; part < 2; ++part) {
-    if (part < plan.parts) copy_window<Tile>(x, s, plan, sources, part, shared + plan.window);
+    copy_window<Tile, kSide>(x, s, plan, sources, part == 0 ? 0 : first_places,
+                             part == 0 ? first_places : plan.places, shared + plan.window);
     copy_commit();
   }
+  const float gamma = norm.gamma[own_output], beta = norm.beta[own_output];
+  let_next_kernel_start();  // behind this one's copies: it asks for its weights
   float sums[Tile::kProducts][Tile::kOutputs / 2];
 #pragma unroll
   for (int part = 0; part < 2; ++part) {
+    if (part == parts) break;
     part == 0 ? copy_wait<1>() : copy_wait<0>();
     fence_shared_for_async();
     __syncthreads();
-    if (part < plan.parts) multiply_part<Tile>(part, shared, shared + plan.window, s, plan, sums);
+    if constexpr (kSide > 1) wait_for_phase(barriers + part, 0);
+    multiply_part<Tile, kSide>(part, shared, shared + plan.window, s, plan, sums);
   }
 #pragma unroll
   for (int i = 0; i < Tile::kProducts; ++i) warpgroup_wait<0>(sums[i]);
-  let_next_kernel_start();  // not before: its weights would queue before this one's pixels
-  __syncthreads();          // nobody reads the operands any more
+  __syncthreads();  // nobody reads the operands any more
 
   warp_moments<Tile>(sums, s, place, moments + warp * Tile::kOutputs, warp_counts + warp);
   __syncthreads();
@@ -380,33 +450,42 @@ __global__ void __maxnreg__(Tile::kRegisters)
   __syncthreads();
   const float2 of_plane = join_moments<Tile>(moments, tile_counts, plan.tiles, s.pixels(), partial);
   if (thread < Tile::kOutputs) {
-    const int o = min(place.output + thread, s.o - 1);
     params[thread] = of_plane.x;
     params[Tile::kOutputs + thread] =
-        norm.gamma[o] * rsqrtf(__fdividef(of_plane.y, static_cast<float>(s.pixels())) + norm.eps);
-    params[2 * Tile::kOutputs + thread] = norm.beta[o];
+        gamma * rsqrtf(__fdividef(of_plane.y, static_cast<float>(s.pixels())) + norm.eps);
+    params[2 * Tile::kOutputs + thread] = beta;
   }
   __syncthreads();
 
   y += int64_t{place.picture} * s.pixels() * s.y_pitch;
+  // Four lanes have pairs of 32 outputs of a pixel; each gets 8 neighbouring ones, which it stores.
 #pragma unroll
-  for (int eight = 0; eight < Tile::kValues / 8; ++eight) {
-    const int output = eight * 32 + thread % 4 * 8, o = place.output + output;
+  for (int first = 0; first < Tile::kValues; first += 8) {
+    const int o = place.output + first * 4 + thread % 4 * 8;
     NormOfFour apply[2];
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const auto four = [&](int param) {
-        return *reinterpret_cast<const float4*>(params + param * Tile::kOutputs + output + 4 * i);
+        const auto pair = [&](int v) {
+          return *reinterpret_cast<const float2*>(params + param * Tile::kOutputs + output_of(first + 4 * i + v));
+        };
+        return float4{pair(0).x, pair(0).y, pair(2).x, pair(2).y};
       };
       apply[i] = {four(0), four(1), four(2), norm.slope};
     }
     for_each_pixel<Tile>(place, [&](int i, int half, int row, int column) {
-      const auto four = [&](int first) {
-        const auto at = [&](int v) { return sums[i][register_of(eight * 8 + first + v, half)]; };
-        return apply[first / 4](float4{at(0), at(1), at(2), at(3)});
-      };
-      if (row < s.oh && column < s.ow && o < s.o)
-        store_eight(four(0), four(4), y + (row * s.ow + column) * s.y_pitch + o);
+      uint32_t words[4];
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        const auto at = [&](int v) { return sums[i][register_of(first + 4 * j + v, half)]; };
+        const float4 four = apply[j](float4{at(0), at(1), at(2), at(3)});
+        words[2 * j] = pack_bf16(four.x, four.y), words[2 * j + 1] = pack_bf16(four.z, four.w);
+      }
+      transpose_four(words);
+      if (row < s.oh && column < s.ow && o < s.o) {
+        *reinterpret_cast<uint4*>(y + (row * s.ow + column) * s.y_pitch + o) =
+            make_uint4(words[0], words[1], words[2], words[3]);
+      }
     });
   }
 }
@@ -436,12 +515,17 @@ void run_grid(const Tensor& x, const Tensor& w, const Tensor& gamma, const Tenso
   const ChannelsLastSizes s = channels_last_sizes(x, w, p, y);
   with_grid_tile(s, [&]<class Tile>(Tile, const GridPlan& plan) {
     Tensor statistics = scratch(int64_t{2} * s.n * plan.tiles * plan.pitch);
-    launch(conv_grid_kernel<Tile>,
-           Launch(grid_blocks<Tile>(s, plan), Tile::kThreads, static_cast<size_t>(plan.shared_bytes))
-               .together()
-               .overlapping(),
-           x.data<bf16>(), w.data<bf16>(), s, plan, NormArguments(gamma, beta, norm_params),
-           static_cast<float2*>(statistics.raw()), y.data<bf16>());
+    const auto run = [&]<int kSide>(std::integral_constant<int, kSide>, const TileMap& map) {
+      launch(conv_grid_kernel<Tile, kSide>,
+             Launch(grid_blocks<Tile>(s, plan), Tile::kThreads, static_cast<size_t>(plan.shared_bytes))
+                 .together()
+                 .overlapping(),
+             x.data<bf16>(), w.data<bf16>(), map, s, plan, NormArguments(gamma, beta, norm_params),
+             static_cast<float2*>(statistics.raw()), y.data<bf16>());
+    };
+    if (plan.side == 1) return run(std::integral_constant<int, 1>(), TileMap());
+    const int64_t row = int64_t{s.kh} * s.kh * s.w_pitch;
+    run(std::integral_constant<int, kStepChunks>(), tile_map(w.data<bf16>(), s.o, row, row * 2, Tile::kOutputs));
   });
 }
 

@@ -130,6 +130,10 @@ void add_with_norm(std::vector<OpCase>& rows) {
             {"3x3_grid_24_21_@9_bf16", {2, 24, 9, 8}, {21, 24, 3, 3}, kPad1Replicate, kRelu, true},
             {"3x3_grid_8_100_@16_bf16", {1, 8, 16, 40}, {100, 8, 3, 3}, kPad1, kRelu, true},
             {"5x5_grid_s3_40_33_@7_bf16", {2, 40, 20, 22}, {33, 40, 5, 5}, {.stride = 3, .padding = 2}, kLeaky, true},
+            // Whole slices of 64 channels in the largest tile, two slices, fewer taps than the stride.
+            {"3x3_grid_64_50_@16_bf16", {1, 64, 16, 35}, {50, 64, 3, 3}, kPad1, kRelu, true},
+            {"3x3_grid_s2_128_40_@7_bf16", {1, 128, 13, 16}, {40, 128, 3, 3}, kPad1ReflectStride2, kLeaky, true},
+            {"1x1_grid_s3_64_33_@7_bf16", {2, 64, 20, 22}, {33, 64, 1, 1}, {.stride = 3}, kRelu, true},
             {"1x1_grid_s2_72_66_@9_bf16", {1, 72, 17, 31}, {66, 72, 1, 1}, {.stride = 2}, kRelu, true},
             // The larger two tiles where a card has 114 to 143 multiprocessors.
             {"3x3_grid_s2_32_40_@64_bf16", {1, 32, 127, 143}, {40, 32, 3, 3}, kPad1ReflectStride2, kRelu, true},
