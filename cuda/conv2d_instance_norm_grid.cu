@@ -28,7 +28,7 @@ namespace {
 constexpr int kGridSide = 8;  // rows and columns of a product of 64 pixels
 
 // A block's rows x columns of products, `products` for each warpgroup, and its outputs. A thread has so many registers that a
-// block of one layer and one of the next fit on a multiprocessor side by side (64 Ki registers, 228 KiB): weights come early.
+// block of one layer and one of the next fit on a multiprocessor side by side (64 Ki registers, 228 KiB): the next starts early.
 template <int rows, int columns, int products, int outputs, int registers>
 struct GridTile {
   static constexpr int kRows = rows * kGridSide, kColumns = columns * kGridSide;  // pixels
@@ -135,6 +135,7 @@ __device__ __forceinline__ void copy_weights(const bf16* w, const TileMap& map, 
     if (thread % kWarp != 0) return;
     for (int tap = thread / kWarp; tap < taps; tap += Tile::kWarps) {
       PhaseBarrier* barrier = barriers + (tap / s.kh % s.stride_h > 0);
+#pragma unroll 1
       for (int slice = 0; slice < plan.slices; ++slice) {
         arrive_expecting(barrier, kSliceBytes);
         copy_tile_async(weights + (tap * plan.slices + slice) * kSliceBytes, map, first_output,
@@ -160,6 +161,7 @@ template <class Tile>
 __device__ __forceinline__ void fill_sources(const ChannelsLastSizes& s, const GridPlan& plan,
                                              const GridPlace<Tile>& place, int* sources) {
   const int top = place.row * s.stride_h - s.padding_h, left = place.column * s.stride_h - s.padding_h;
+#pragma unroll 1  // here and elsewhere: instructions come from memory, and are run once or twice
   for (int i = static_cast<int>(threadIdx.x); i < plan.places; i += Tile::kThreads) {
     int column = i, row = plan.by_columns.divide(column);
     const int row_phase = plan.by_phase_rows.divide(row), column_phase = plan.by_phase_columns.divide(column);
@@ -398,6 +400,7 @@ __global__ void __maxnreg__(Tile::kRegisters)
     fence_phase_barriers();
   }
   fill_sources(s, plan, place, sources);
+#pragma unroll 1
   for (int i = thread; i < plan.tiles; i += Tile::kThreads) {
     const int row = i / plan.tile_columns * Tile::kRows, column = i % plan.tile_columns * Tile::kColumns;
     tile_counts[i] = static_cast<float>(min(Tile::kRows, s.oh - row) * min(Tile::kColumns, s.ow - column));
@@ -407,6 +410,7 @@ __global__ void __maxnreg__(Tile::kRegisters)
   copy_weights<Tile, kSide>(w, map, s, plan, place.output, barriers, shared);
   x += int64_t{place.picture} * s.h * s.w * s.x_pitch;
   const int first_places = plan.rows.of_phase * plan.columns.places;
+#pragma unroll 1
   for (int part = 0; part < 2; ++part) {
     copy_window<Tile, kSide>(x, s, plan, sources, part == 0 ? 0 : first_places,
                              part == 0 ? first_places : plan.places, shared + plan.window);
