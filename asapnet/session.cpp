@@ -89,8 +89,8 @@ void InferenceSession::load_labels(const Tensor& given) {
   ASAP_CHECK(given.dtype() == DType::u8 || given.dtype() == DType::i32,
              "session: expected labels to be u8 or i32, got ", given.dtype());
   const Tensor packed = given.contiguous();
-  check_labels(packed, config_.label_channels());
   copy_to_device(packed.to(labels_.dtype()), labels_);
+  check_labels(packed, config_.label_channels());  // while they are on their way
 }
 
 void InferenceSession::load(const SessionInput& input) {

@@ -53,7 +53,7 @@ class InferenceSession {
   const Tensor& run(const SessionInput& input);
 
   // The three parts of run(), for a caller that times them or keeps a device busy.
-  void load(const SessionInput& input);  // checks and copies to the device
+  void load(const SessionInput& input);  // copies to the device and checks: after an error, what was loaded before is gone
   void compute();                        // queues the work; on a GPU it returns before it is done
   const Tensor& fetch();                 // waits for it and copies the result to the host
 

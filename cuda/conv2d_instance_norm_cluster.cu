@@ -329,6 +329,7 @@ __global__ void __launch_bounds__(kAllThreads<kProducts>, 1)
   const bool multiplies = thread < kClusterThreads;
   WeightStream<kProducts> stream(weights, s, layout.slices, first_output, first_channel, stages, barriers);
   let_next_kernel_start();
+  if (thread == kAllThreads<kProducts> - kWarp) prefetch_map(weights);
   if (multiplies) {
     prefetch_weights(w, s, layout.slices, first_output, first_channel);
     barriers.begin();
