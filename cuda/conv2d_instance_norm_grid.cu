@@ -57,12 +57,12 @@ struct GridAxis {
 // What follows from the layer's sizes, and where things lie in shared memory, in bytes: the weights first, then what is named
 // here. Statistics take the operands' place when the products are done.
 struct GridPlan {
-  int tile_columns, tiles;  // of a picture: tiles of pixels side by side, all
-  int pitch;                // of statistics: the outputs, rounded up to whole tiles
-  int side, slices;         // `slices` times `side` chunks are a pixel's
+  int tile_columns, tiles;     // of a picture: tiles of pixels side by side, all
+  int pitch;                   // of statistics: the outputs, rounded up to whole tiles
+  int side, slices;            // `slices` times `side` chunks are a pixel's
   int first_taps, other_taps;  // in the first row phase of the window, and in the others
-  GridAxis rows, columns;   // of the window
-  int places, slice_bytes;  // of the window: pixels, and from a slice to the next
+  GridAxis rows, columns;      // of the window
+  int places, slice_bytes;     // of the window: pixels, and from a slice to the next
   int window, partial, params, sources, counts, barriers, shared_bytes;
   Divisor by_columns, by_phase_rows, by_phase_columns;
 
