@@ -57,11 +57,12 @@ struct GridAxis {
 // What follows from the layer's sizes, and where things lie in shared memory, in bytes: the weights first, then what is named
 // here. Statistics take the operands' place when the products are done.
 struct GridPlan {
-  int tile_columns, tiles;  // of a picture: tiles of pixels side by side, all
-  int pitch;                // of statistics: the outputs, rounded up to whole tiles
-  int side, slices;         // `slices` times `side` chunks are a pixel's
-  GridAxis rows, columns;   // of the window
-  int places, slice_bytes;  // of the window: pixels, and from a slice to the next
+  int tile_columns, tiles;     // of a picture: tiles of pixels side by side, all
+  int pitch;                   // of statistics: the outputs, rounded up to whole tiles
+  int side, slices;            // `slices` times `side` chunks are a pixel's
+  int first_taps, other_taps;  // in the first row phase of the window, and in the others
+  GridAxis rows, columns;      // of the window
+  int places, slice_bytes;     // of the window: pixels, and from a slice to the next
   int window, partial, params, sources, counts, barriers, shared_bytes;
   Divisor by_columns, by_phase_rows, by_phase_columns;
 
@@ -72,6 +73,8 @@ struct GridPlan {
         pitch(static_cast<int>(ceil_div(s.o, Tile::kOutputs)) * Tile::kOutputs),
         side(s.c % kTileColumns == 0 ? kStepChunks : 1),
         slices(side == 1 ? static_cast<int>(ceil_div(s.c, 16)) * 2 : s.c / kTileColumns),
+        first_taps(static_cast<int>(ceil_div(s.kh, s.stride_h)) * s.kh),
+        other_taps(s.kh * s.kh - first_taps),
         rows(Tile::kRows, s.kh, s.stride_h),
         columns(Tile::kColumns, s.kh, s.stride_h),
         places(rows.places * columns.places),
@@ -115,12 +118,6 @@ __device__ __forceinline__ void prefetch_weights(const bf16* w, const ChannelsLa
   constexpr int kLine = 64;  // numbers
   const int row = s.kh * s.kh * s.w_pitch, count = min(Tile::kOutputs, s.o - first_output) * row;
   for_each_index(ceil_div(count, kLine), [&](int64_t i) { prefetch_to_cache(w + first_output * row + i * kLine); });
-}
-
-// The taps of a part of the window: those of the first row phase, or of the others.
-__device__ __forceinline__ int taps_of_part(const ChannelsLastSizes& s, int part) {
-  const int rows = static_cast<int>(ceil_div(s.kh, s.stride_h));
-  return (part == 0 ? rows : s.kh - rows) * s.kh;
 }
 
 // Starts the copies of the block's weights, [tap][slice][output][chunk]. Each warp starts some tiles, which arrive at the
@@ -171,8 +168,8 @@ __device__ __forceinline__ void fill_sources(const ChannelsLastSizes& s, const G
   }
 }
 
-// Starts the copies of the places `first` to `end` of the window, [slice][place][chunk]. Neighbouring threads write what lies side
-// by side in shared memory: copies that scatter a pixel's chunks over it took four times as long.
+// Starts the copies of the places `first` to `end` of the window, [slice][place][chunk]. Neighbouring threads write what lies
+// side by side in shared memory: copies that scatter a pixel's chunks over it took four times as long.
 template <class Tile, int kSide>
 __device__ __forceinline__ void copy_window(const bf16* x, const ChannelsLastSizes& s, const GridPlan& plan,
                                             const int* sources, int first, int end, char* window) {
@@ -182,7 +179,8 @@ __device__ __forceinline__ void copy_window(const bf16* x, const ChannelsLastSiz
 #pragma unroll 4
     for (int i = first + thread / kSide; i < end; i += Tile::kThreads / kSide) {
       const int there = sources[i] >= 0 ? bytes : 0;
-      copy_async_part<kChunkBytes>(window + slice * plan.slice_bytes + (i * kSide + (side_chunk ^ (i & (kSide - 1)))) * kChunkBytes,
+      const int place = i * kSide + (side_chunk ^ (i & (kSide - 1)));  // as swizzled(), where there is a side of 8
+      copy_async_part<kChunkBytes>(window + slice * plan.slice_bytes + place * kChunkBytes,
                                    x + (there > 0 ? sources[i] + chunk * 8 : 0), there);
     }
   }
@@ -394,9 +392,10 @@ __global__ void __maxnreg__(Tile::kRegisters)
     prefetch_to_cache(norm.gamma + own_output);
     prefetch_to_cache(norm.beta + own_output);
   }
-  const int parts = taps_of_part(s, 1) > 0 ? 2 : 1;
+  const int parts = plan.other_taps > 0 ? 2 : 1;
   if (kSide > 1 && thread == 0) {
-    for (int part = 0; part < parts; ++part) begin_phases(barriers + part, taps_of_part(s, part) * plan.slices);
+    begin_phases(barriers, plan.first_taps * plan.slices);
+    if (parts > 1) begin_phases(barriers + 1, plan.other_taps * plan.slices);
     fence_phase_barriers();
   }
   fill_sources(s, plan, place, sources);
