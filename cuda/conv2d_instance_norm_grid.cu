@@ -394,6 +394,7 @@ __global__ void __maxnreg__(Tile::kRegisters)
   }
   const int parts = plan.other_taps > 0 ? 2 : 1;
   if (kSide > 1 && thread == 0) {
+    prefetch_map(map);
     begin_phases(barriers, plan.first_taps * plan.slices);
     if (parts > 1) begin_phases(barriers + 1, plan.other_taps * plan.slices);
     fence_phase_barriers();
