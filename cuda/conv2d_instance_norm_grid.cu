@@ -130,8 +130,7 @@ __device__ __forceinline__ void copy_weights(const bf16* w, const TileMap& map, 
   const int thread = static_cast<int>(threadIdx.x), taps = s.kh * s.kh;
   if constexpr (kSide == kStepChunks) {
     if (thread % kWarp != 0) return;
-    for (int i = thread / kWarp; i < taps; i += Tile::kWarps) {
-      const int tap = (i + static_cast<int>(blockIdx.x)) % taps;  // not all blocks ask for the same rows at a time
+    for (int tap = thread / kWarp; tap < taps; tap += Tile::kWarps) {
       PhaseBarrier* barrier = barriers + (tap / s.kh % s.stride_h > 0);
 #pragma unroll 1
       for (int slice = 0; slice < plan.slices; ++slice) {

@@ -35,23 +35,19 @@ struct Copies {
   const TileMap &pixels, &weights;
   char* stages;
   Barriers& barriers;
-  int first_pixel, first_output, steps;
+  int first_pixel, first_output;
 
-  // Every cluster begins at another step and goes round: not all ask for the same pixels at a time.
-  __device__ __forceinline__ int column(int step) const {
-    return (step + static_cast<int>(blockIdx.x) / kClusterBlocks) % steps * kTileColumns;
-  }
   // The first of a step: announces all that the stage will hold.
   __device__ __forceinline__ void copy_weights(int step) const {
     PhaseBarrier* full = &barriers.full[step % kStages];
     arrive_expecting(full, kStageBytes);
-    copy_tile_async(stages + step % kStages * kStageBytes, weights, first_output, column(step), full);
+    copy_tile_async(stages + step % kStages * kStageBytes, weights, first_output, step * kTileColumns, full);
   }
   // To every block of the cluster.
   __device__ __forceinline__ void copy_pixels(int step) const {
     const int part = cluster_rank();
     copy_tile_to_blocks_async(stages + step % kStages * kStageBytes + kWeightBytes + part * kPartOfX, pixels,
-                              first_pixel + part * kPartPixels, column(step), &barriers.full[step % kStages],
+                              first_pixel + part * kPartPixels, step * kTileColumns, &barriers.full[step % kStages],
                               kClusterBlocks);
   }
 };
@@ -119,7 +115,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   auto& barriers = *reinterpret_cast<Barriers*>(stages + kStages * kStageBytes);
   const int thread = static_cast<int>(threadIdx.x), steps = static_cast<int>(ceil_div(s.c, kTileColumns));
   const int first_pixel = static_cast<int>(blockIdx.y) * kPixels, first_output = static_cast<int>(blockIdx.x) * kOutputs;
-  const Copies copies{pixels, weights, stages, barriers, first_pixel, first_output, steps};
+  const Copies copies{pixels, weights, stages, barriers, first_pixel, first_output};
   let_next_kernel_start();
   if (thread == kMultiplying) {
     for (auto& full : barriers.full) begin_phases(&full, 1);
