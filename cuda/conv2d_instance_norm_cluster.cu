@@ -134,9 +134,9 @@ __device__ __forceinline__ void store_sums(const float (&sums)[kProducts][kClust
   }
 }
 
-// A block's 9 outputs of all pixels, one in each of its first 9 warps: the pieces' sums added, beginning with the block's own so that
-// not all read one block at a time, normed, activated. `sums`: shared, as store_sums leaves them in every block of the cluster;
-// `out`: shared, [pixel][8], then the ninth's [pixel]. `scale`, `shift`: gamma and beta.
+// A block's 9 outputs of all pixels, one in each of its first 9 warps: the pieces' sums added, beginning with the block's own so
+// that not all read one block at a time, normed, activated. `sums`: shared, as store_sums leaves them in every block of the
+// cluster; `out`: shared, [pixel][8], then the ninth's [pixel]. `scale`, `shift`: gamma and beta.
 template <int kProducts>
 __device__ __forceinline__ void finish_output(float* sums, const ChannelsLastSizes& s, float scale, float shift,
                                               const NormArguments& norm, bf16* out) {
@@ -390,7 +390,8 @@ bool takes_cluster(const Tensor& x, const Tensor& w, const Tensor&, const Tensor
   return s.stride_h == 1 && (s.c == kPiece || s.c == 2 * kPiece) && s.kh >= kLeastSide && s.oh <= kClusterRows &&
          s.ow <= 4 * kClusterSide && s.ow % 4 == 0 && s.n <= kGrid && s.o <= kGrid * kClusterOutputs &&
          x.size(2) * x.size(3) * s.x_pitch * 2 < kOffsets &&
-         (products_of(s) == 1 ? ClusterLayout<1>(s).shared_bytes() : ClusterLayout<2>(s).shared_bytes()) + 1024 <= card().shared_bytes;
+         (products_of(s) == 1 ? ClusterLayout<1>(s).shared_bytes() : ClusterLayout<2>(s).shared_bytes()) + 1024 <=
+             card().shared_bytes;
 }
 
 }  // namespace
