@@ -261,7 +261,7 @@ TEST_CASE("every kernel in cuda/ was launched by the cases above") {
     if (!file.ends_with(".cu") && !file.ends_with(".cuh")) continue;
     std::ifstream in(entry.path());
     const std::string text((std::istreambuf_iterator<char>(in)), {});
-    static const std::regex definition(R"(__global__ void\s+(?:__launch_bounds__\([^\n]*\)\s+)?(\w+)\()");
+    static const std::regex definition(R"(__global__ void\s+(?:__(?:launch_bounds|maxnreg)__\([^\n]*\)\s+)*(\w+)\()");
     for (std::sregex_iterator match(text.begin(), text.end(), definition); match != std::sregex_iterator(); ++match) {
       const std::string name = (*match)[1];
       if (name.find("probe_") == 0) continue;  // backend.cu asks for their attributes; the emulator does without
