@@ -78,7 +78,7 @@ __device__ __forceinline__ void add_up(const Picture<Label>& p, int64_t pixel, D
     run += weight;
     if (p.instance) extra += weight * p.instance[place(i, j)];
   };
-#pragma unroll
+#pragma unroll 1
   for (int first = 0; first < taps; first += kRows) {
     if constexpr (Factor > 0) {
       unsigned labels[kRows][kTaps];
