@@ -1,10 +1,11 @@
 // The CPU backend's kernels, family by family. Next: any file beside this one; the contract is ../kernels.h.
 #include "tensor/cpu/register.h"
 
-#include <hwy/targets.h>
-
 #include "tensor/backend.h"
 #include "tensor/cpu/isa.h"
+#include "tensor/cpu/targets.h"  // before Highway's own: it names the sets that do without
+
+#include <hwy/targets.h>
 
 namespace asap::cpu {
 namespace {
