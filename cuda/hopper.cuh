@@ -91,7 +91,8 @@ __device__ __forceinline__ void wait_for_previous_kernel() {
 // A PhaseBarrier (mbarrier) lies in dynamic shared memory. Its phase is complete when `count` arrivals have come and all bytes
 // that were announced; then the next one begins. Waiting for parity 0 is waiting for phases 0, 2, .. : it returns once the
 // current phase has the other parity. A ring of stages has two for each stage: "full", where the copy arrives, and "free",
-// where those who read it do. One thread begins them all; then fence_phase_barriers(), __syncthreads().
+// where those who read it do. Whoever begins one fences it, fence_phase_barriers(), before
+// the __syncthreads() behind which it is used.
 
 using PhaseBarrier = uint64_t;
 
@@ -144,6 +145,7 @@ using TileMap = CUtensorMap;
 #endif
 constexpr int kTileColumns = 64;
 // The matrix starts at a multiple of 16 bytes, and so do its rows, row_bytes apart; tiles have `tile_rows` (at most 256).
+// asap::Error where the driver takes no such map.
 TileMap tile_map(const bf16* matrix, int64_t rows, int64_t columns, int64_t row_bytes, int tile_rows);
 
 // Has the map fetched, so that the first copy need not wait for it.
