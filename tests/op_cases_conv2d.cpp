@@ -25,7 +25,7 @@ void add_bias_cases(const Geometry& g, bool gradcheck, std::vector<OpCase>& rows
   const double one = 1 / std::sqrt(static_cast<double>(g.w[1] * g.w[2] * g.w[3]));  // weights of sums about 1
   OpCase row{.name = str("conv2d/", g.name), .inputs = {constant(normal(g.x)), constant(normal(g.w, one)), constant(parameter(normal({g.w[0]})))},
              .run = [p = g.params](const Inputs& in) { return conv2d(in[0], in[1], in[2], p); },
-             .slots = {&kernels::conv2d_forward}};
+             .slots = {&kernels::conv2d_forward}, .tolerance = g.tolerance};
   rows.push_back(row);
   row.name += "_gradients";
   row.inputs = {normal(g.x), normal(g.w, one / 50), parameter(off_zero({g.w[0]}))};
@@ -113,6 +113,11 @@ std::vector<OpCase> medium_cases() {
       {"blocks_4x4_s1_wide", {2, 67, 15, 17}, {69, 67, 4, 4}, {.padding = 2}},
       {"blocks_4x4_s1_wide_p0", {1, 130, 13, 20}, {64, 130, 4, 4}, {.padding = {0, 3}}},
       {"blocks_4x4_s1_wide_whole_tiles", {1, 64, 10, 49}, {64, 64, 4, 4}, {.padding = 1}},
+      {"blocks_3x3_s2_wide", {2, 67, 35, 38}, {69, 67, 3, 3}, {.stride = 2, .padding = 1}, 4e-6},  // Winograd without FMA: 2.94e-6 measured
+      {"blocks_3x3_s2_wide_p0", {1, 64, 18, 18}, {70, 64, 3, 3}, {.stride = 2}, 4e-6},
+      {"blocks_4x4_s2_wide", {1, 130, 21, 164}, {65, 130, 4, 4}, {.stride = 2, .padding = 2}, 4e-6},
+      {"blocks_4x4_s2_wide_p3", {2, 65, 17, 20}, {66, 65, 4, 4}, {.stride = 2, .padding = {3, 0}}, 4e-6},
+      {"blocks_4x4_s2_wide_p5", {1, 64, 15, 16}, {64, 64, 4, 4}, {.stride = 2, .padding = {5, 4}}, 4e-6},
       {"blocks_rgb", {1, 3, 40, 37}, {33, 3, 3, 3}, {.padding = 1}},
       {"blocks_one_output", {1, 40, 17, 18}, {1, 40, 4, 4}, {.padding = 2}},
       {"blocks_deep_1x1", {1, 301, 19, 23}, {19, 301, 1, 1}},
@@ -134,6 +139,8 @@ std::vector<OpCase> medium_cases() {
       {"blocks_reflect_p2", {1, 65, 9, 10}, {66, 65, 3, 3}, {.padding = 2, .pad_mode = kReflect}, 3e-6},  // Winograd without FMA: 2.05e-6 measured
       {"blocks_reflect_4x4_s1", {2, 65, 11, 9}, {66, 65, 4, 4}, {.padding = 2, .pad_mode = kReflect}},
       {"blocks_reflect_s2", {1, 36, 33, 35}, {21, 36, 3, 3}, {.stride = 2, .padding = 1, .pad_mode = kReflect}},
+      {"blocks_reflect_3x3_s2_wide", {1, 66, 33, 35}, {67, 66, 3, 3}, {.stride = 2, .padding = 2, .pad_mode = kReflect}, 4e-6},
+      {"blocks_reflect_4x4_s2_wide", {2, 65, 18, 21}, {66, 65, 4, 4}, {.stride = 2, .padding = 2, .pad_mode = kReflect}, 4e-6},
       {"blocks_reflect_groups", {2, 38, 15, 17}, {34, 19, 3, 3}, {.padding = 1, .groups = 2, .pad_mode = kReflect}},
       {"blocks_replicate", {2, 69, 18, 18}, {67, 69, 3, 3}, {.padding = 1, .pad_mode = kReplicate}},
       {"blocks_replicate_depthwise", {2, 13, 61, 59}, {13, 1, 3, 3}, {.stride = 2, .padding = 1, .groups = 13, .pad_mode = kReplicate}},
@@ -148,6 +155,7 @@ std::vector<OpCase> medium_cases() {
   const std::vector<Geometry> with_bias{
       {"blocks_bias_relu", {2, 69, 19, 23}, {67, 69, 3, 3}, {.padding = 1, .activation_slope = 0}},
       {"blocks_bias_s2_leaky", {2, 19, 33, 31}, {37, 19, 4, 4}, {.stride = 2, .padding = 2, .activation_slope = 0.2}},
+      {"blocks_bias_s2_wide_leaky", {1, 67, 23, 21}, {69, 67, 4, 4}, {.stride = 2, .padding = 2, .activation_slope = 0.2}, 4e-6},
       {"blocks_bias_1x1", {1, 301, 19, 23}, {83, 301, 1, 1}},
       {"blocks_bias_depthwise", {2, 13, 61, 59}, {13, 1, 3, 3}, {.stride = 2, .padding = 1, .groups = 13, .activation_slope = 0.2}},
       {"blocks_bias_groups", {2, 38, 15, 17}, {34, 19, 3, 3}, {.padding = 1, .groups = 2, .activation_slope = 0}},
@@ -178,6 +186,8 @@ void add_bf16_cases(std::vector<OpCase>& rows) {
       {"winograd", {2, 67, 18, 19}, {69, 67, 3, 3}, {.padding = 1, .activation_slope = 0.2}},
       {"winograd_whole_tiles", {1, 64, 8, 64}, {64, 64, 3, 3}, {.padding = 1}},
       {"winograd_4x4", {2, 67, 10, 17}, {69, 67, 4, 4}, {.padding = 2, .activation_slope = 0.2}},
+      {"winograd_3x3_s2", {2, 67, 17, 23}, {69, 67, 3, 3}, {.stride = 2, .padding = 1, .activation_slope = 0.2}},
+      {"winograd_4x4_s2", {1, 66, 20, 35}, {67, 66, 4, 4}, {.stride = 2, .padding = 2}},
       {"winograd_4x4_whole_tiles", {1, 64, 7, 49}, {64, 64, 4, 4}, {.padding = 1}},
   };
   for (const Geometry& g : geometries) {

@@ -17,7 +17,7 @@ void register_conv2d() {
   auto& forward = kernels::conv2d_forward;
   forward.add(Device::cpu, kBlocks, conv2d_forward_bf16_blocks,
               [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) {
-                return takes_bf16_blocks(x, w, p, y) && (bf16_blocks_pay(x, w, p, y, w.size(0)) || kernels::conv2d_forward.forced() == kBlocks);
+                return takes_bf16_blocks(x, w, p, y) && (bf16_blocks_pay(x, w, p, y, Pass::forward) || kernels::conv2d_forward.forced() == kBlocks);
               },
               kBf16);
   forward.add(Device::cpu, kWinogradBf16, conv2d_forward_winograd_bf16,
@@ -26,14 +26,14 @@ void register_conv2d() {
               },
               kBf16);
   forward.add(Device::cpu, "winograd", conv2d_forward_winograd,
-              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_winograd(x, w, p, y); },
+              [](const Tensor& x, const Tensor& w, const Tensor&, const Conv2dParams& p, Tensor& y) { return takes_winograd(x, w, p, y, Pass::forward); },
               kBf16);
   forward.add(Device::cpu, "implicit_gemm", conv2d_forward_implicit_gemm);
 
   auto& input_grad = kernels::conv2d_input_grad;
   input_grad.add(Device::cpu, kBlocks, conv2d_input_grad_bf16_blocks,
                  [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
-                   return takes_bf16_blocks(dx, w, p, dy) && (bf16_blocks_pay(dx, w, p, dy, w.size(1)) || kernels::conv2d_input_grad.forced() == kBlocks);
+                   return takes_bf16_blocks(dx, w, p, dy) && (bf16_blocks_pay(dx, w, p, dy, Pass::input_grad) || kernels::conv2d_input_grad.forced() == kBlocks);
                  },
                  kBf16);
   input_grad.add(Device::cpu, kWinogradBf16, conv2d_input_grad_winograd_bf16,
@@ -42,7 +42,7 @@ void register_conv2d() {
                  },
                  kBf16);
   input_grad.add(Device::cpu, "winograd", conv2d_input_grad_winograd,
-                 [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_winograd(dx, w, p, dy); },
+                 [](const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) { return takes_winograd(dx, w, p, dy, Pass::input_grad); },
                  kBf16);
   input_grad.add(Device::cpu, "implicit_gemm", conv2d_input_grad_implicit_gemm);
 
@@ -50,14 +50,14 @@ void register_conv2d() {
   weight_grad.add(
       Device::cpu, kBlocks, conv2d_weight_grad_bf16_blocks,
       [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
-        const bool pays = has_bf16_products() && !winograd_pays(conv2d_sizes(x, dw, p, dy), p, DType::bf16);
+        const bool pays = has_bf16_products() && !winograd_pays(conv2d_sizes(x, dw, p, dy), p, DType::bf16, Pass::weight_grad);
         return takes_weight_grad_bf16_blocks(x, dy, p, dw) && (pays || kernels::conv2d_weight_grad.forced() == kBlocks);
       },
       {.bf16 = true});
   weight_grad.add(
       Device::cpu, "winograd", conv2d_weight_grad_winograd,
       [](const Tensor& x, const Tensor& dy, const Conv2dParams& p, Tensor& dw) {
-        return x.dtype() != DType::f64 && x.dtype() == dy.dtype() && winograd_pays(conv2d_sizes(x, dw, p, dy), p, x.dtype());
+        return x.dtype() != DType::f64 && x.dtype() == dy.dtype() && winograd_pays(conv2d_sizes(x, dw, p, dy), p, x.dtype(), Pass::weight_grad);
       },
       {.bf16 = true});
   weight_grad.add(Device::cpu, "implicit_gemm", conv2d_weight_grad_implicit_gemm);

@@ -67,10 +67,12 @@ void conv2d_forward_implicit_gemm(const Tensor& x, const Tensor& w, const Tensor
 void conv2d_input_grad_implicit_gemm(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 void conv2d_weight_grad_implicit_gemm(const Tensor& x, const Tensor& dy, const Conv2dParams&, Tensor& dw);
 
-// Where 3x3 or 4x4, stride and dilation 1, one group have enough channels to be worth the transforms.
-bool winograd_pays(const Conv2dSizes&, const Conv2dParams&, DType);
-// And all is f32, or x, w and y are bf16; pictures row-major, weights row-major or channels-last.
-bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams&, const Tensor& y);
+enum class Pass { forward, input_grad, weight_grad };
+// Where 3x3 or 4x4, stride 1 or, in some passes, 2, dilation 1, one group have enough channels to be worth the transforms.
+bool winograd_pays(const Conv2dSizes&, const Conv2dParams&, DType, Pass);
+// And all is f32, or x, w and y are bf16; pictures row-major, weights row-major or channels-last. In the pass's own tensors:
+// x and y may be dx and dy.
+bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams&, const Tensor& y, Pass);
 void conv2d_forward_winograd(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams&, Tensor& y);
 void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dParams&, Tensor& dx);
 // The same for 3x3 with products of bf16, where x, w and y are that; worth it where few pixels share the filters' transform.

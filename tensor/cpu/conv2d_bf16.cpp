@@ -64,7 +64,7 @@ class Halves {
         const int64_t there = std::min(kTileColumns - lane, phase.w - column);
         if (there > 0)
           pieces_.push_back(
-              {lane, phase.first + (first_row + row) * phase.row_step + column * phase.pixel_step, there});
+              {lane, phase.first + (first_row + row) * phase.row_step + column * phase.pixel_step, there, column + there == phase.w});
         lane += pitch - column;
       }
       ends_.push_back(static_cast<int64_t>(pieces_.size()));
@@ -282,8 +282,9 @@ bool takes_bf16_blocks(const Tensor& x, const Tensor& w, const Conv2dParams& p, 
          (w.is_contiguous() || w.is_channels_last());
 }
 
-bool bf16_blocks_pay(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y, int64_t outputs) {
-  return !winograd_pays(conv2d_sizes(x, w, p, y), p, DType::bf16) && (has_bf16_products() || 2 * outputs >= kProductRows);
+bool bf16_blocks_pay(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y, Pass pass) {
+  const int64_t outputs = w.size(pass == Pass::forward ? 0 : 1);
+  return !winograd_pays(conv2d_sizes(x, w, p, y), p, DType::bf16, pass) && (has_bf16_products() || 2 * outputs >= kProductRows);
 }
 
 void conv2d_forward_bf16_blocks(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p,

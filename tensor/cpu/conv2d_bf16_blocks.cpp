@@ -16,6 +16,8 @@ HWY_BEFORE_NAMESPACE();
 namespace asap::cpu::blocks {
 namespace HWY_NAMESPACE {
 
+namespace hn = hwy::HWY_NAMESPACE;
+
 const Half* halves(const bf16* x) { return reinterpret_cast<const Half*>(x); }
 
 // Source columns first + q*step, q < columns, of which [begin, end) are in the picture.
@@ -40,6 +42,18 @@ HWY_INLINE void interleave(const Half* HWY_RESTRICT a, const Half* HWY_RESTRICT 
   for (int64_t q = 0; q < count; ++q) to[q] = uint32_t{a[q]} | uint32_t{b[q]} << 16;
 }
 
+// Of every second number, which are the lower halves of words; no word reaches beyond the last number.
+HWY_INLINE void interleave_every_second(const Half* HWY_RESTRICT a, const Half* HWY_RESTRICT b, int64_t count,
+                                        Pair* HWY_RESTRICT to) {
+  for (int64_t q = 0; q + 1 < count; ++q) {
+    uint32_t word_a, word_b;
+    std::memcpy(&word_a, a + 2 * q, sizeof word_a);
+    std::memcpy(&word_b, b + 2 * q, sizeof word_b);
+    to[q] = (word_a & 0xFFFFu) | word_b << 16;
+  }
+  if (count > 0) to[count - 1] = uint32_t{a[2 * count - 2]} | uint32_t{b[2 * count - 2]} << 16;
+}
+
 // A row of two channels; b may be missing.
 void stage_row(const Stage& s, const Half* a, const Half* b, const Columns& c, Pair* to) {
   const Half *from_a = a + c.first, *from_b = b ? b + c.first : nullptr;
@@ -48,9 +62,7 @@ void stage_row(const Stage& s, const Half* a, const Half* b, const Columns& c, P
   } else if (c.step == 1) {
     interleave(from_a + c.begin, from_b + c.begin, c.end - c.begin, to + c.begin);
   } else if (c.step == 2) {
-    const Half *HWY_RESTRICT even_a = from_a + 2 * c.begin, *HWY_RESTRICT even_b = from_b + 2 * c.begin;
-    Pair* HWY_RESTRICT place = to + c.begin;
-    for (int64_t q = 0; q < c.end - c.begin; ++q) place[q] = uint32_t{even_a[2 * q]} | uint32_t{even_b[2 * q]} << 16;
+    interleave_every_second(from_a + 2 * c.begin, from_b + 2 * c.begin, c.end - c.begin, to + c.begin);
   } else {
     for (int64_t q = c.begin; q < c.end; ++q) to[q] = uint32_t{from_a[q * c.step]} | uint32_t{from_b[q * c.step]} << 16;
   }
@@ -173,6 +185,23 @@ HWY_INLINE void copy_few(const Half* from, int64_t count, Half* to) {
   if (count & 1) *to = *from;
 }
 
+// Every second number of `to`: the lower halves of words whose upper ones stay what they are. They are another phase's, which
+// this thread computes, too; but the number behind the row's last one is not.
+HWY_INLINE void spread(const Half* from, const Piece& piece, Half* to) {
+  const hn::CappedTag<uint32_t, kTileColumns> words;
+  const hn::Rebind<uint16_t, decltype(words)> numbers;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(words)), whole = piece.count - (piece.ends_row ? 1 : 0);
+  int64_t i = 0;
+  for (; i + lanes <= whole; i += lanes) {
+    auto* place = reinterpret_cast<uint32_t*>(to + 2 * i);
+    const auto others = hn::And(hn::LoadU(words, place), hn::Set(words, 0xFFFF0000u));
+    hn::StoreU(hn::Or(others, hn::PromoteTo(words, hn::LoadU(numbers, from + i))), words, place);
+  }
+  for (; i < piece.count; ++i) to[2 * i] = from[i];
+}
+
+constexpr int64_t kRowsAhead = 8;  // whose lines are fetched meanwhile
+
 void store_block(const float* sums, int64_t rows, std::span<const Piece> pieces, const Planes& p) {
   alignas(64) Half numbers[kProductColumns];
   Half* plane = reinterpret_cast<Half*>(p.y);
@@ -185,8 +214,12 @@ void store_block(const float* sums, int64_t rows, std::span<const Piece> pieces,
     for (const Piece& piece : pieces) {
       Half* to = plane + piece.to;
       const Half* from = numbers + piece.from;
+      __builtin_prefetch(to + kRowsAhead * p.plane, 1);  // the first and the last number's line
+      __builtin_prefetch(to + kRowsAhead * p.plane + (piece.count - 1) * p.pixel_step, 1);
       if (p.pixel_step == 1) {
         copy_few(from, piece.count, to);
+      } else if (p.pixel_step == 2) {
+        spread(from, piece, to);
       } else {
         for (int64_t i = 0; i < piece.count; ++i) to[i * p.pixel_step] = from[i];
       }

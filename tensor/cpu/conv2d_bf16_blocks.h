@@ -52,6 +52,7 @@ void pack_panel(const Weights&, int64_t row, int64_t step, int64_t steps, bf16* 
 // `count` columns of a block of sums from column `from` on, which go to pixel `to` of a plane and those after it.
 struct Piece {
   int64_t from, to, count;
+  bool ends_row;  // of its phase's pixels
 };
 struct Planes {
   bf16* y = nullptr;  // of the block's first row

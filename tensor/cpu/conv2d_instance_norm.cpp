@@ -22,7 +22,7 @@ void register_conv2d_instance_norm() {
       [](const Tensor& x, const Tensor& w, const Tensor&, const Tensor&, const Conv2dParams& p, const NormParams&, Tensor& y) {
         const Takes ordinary;
         return (ordinary.tensor(x) && ordinary.tensor(w) && ordinary.tensor(y)) || takes_bf16_blocks(x, w, p, y) ||
-               takes_winograd(x, w, p, y);
+               takes_winograd(x, w, p, y, Pass::forward);
       },
       {.strided = true, .bf16 = true});
 }

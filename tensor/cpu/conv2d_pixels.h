@@ -126,6 +126,9 @@ class PixelColumns {
     for (int64_t r = 0; r < stage.rows; ++r) {
       const int64_t ih = padded_index(stage.first_row + r, g_.h, g_.pad_mode);
       const T* row = ih >= 0 ? plane + ih * g_.w : nullptr;
+      // The next channel's row is fetched meanwhile.
+      const T* next = plane + (g_.h + std::max<int64_t>(ih, 0)) * g_.w + stage.first_column;
+      for (int64_t q = 0; q < stage.row_size(g_); q += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(next + q);
       for (int64_t phase = 0; phase < g_.stride.w; ++phase, to += stage.pitch) {
         if (row) fill_row(row, stage.first_column + phase, stage.pitch, to);
         else std::fill_n(to, stage.pitch, T(0));

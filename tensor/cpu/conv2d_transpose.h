@@ -44,6 +44,8 @@ void transpose_row(const PixelRow<T>& row, int64_t first, int64_t columns, int64
     for (int64_t c = 0; c < width; c += lanes) {
       Vec<S> v[lanes];
 #pragma GCC unroll 16
+      for (int l = 0; l < lanes; ++l) __builtin_prefetch(from + (c + l) * row.plane + i + 4 * lanes);
+#pragma GCC unroll 16
       for (int l = 0; l < lanes; ++l) v[l] = c + l < row.channels ? load(from + (c + l) * row.plane + i) : Vec<S>{};
       transpose_lanes<S>(v);
 #pragma GCC unroll 16

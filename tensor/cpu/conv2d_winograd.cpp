@@ -1,7 +1,10 @@
 // 3x3 or 4x4 convolution of stride 1 by Winograd's F(4x4, 3x3) or F(3x3, 4x4), forward and input gradient (which is the
 // same convolution of dy with the filters turned and their roles exchanged). The 36 elementwise products, summed over
 // channels, are 36 matrix products [rows, channels] x [channels, tiles]. Sums are f32; what is read and written may be bf16.
-// Order of work: transform the picture, kGroupPanels panels of tiles at a time, into `v`; then, for a block of input channels
+// Stride 2 is four convolutions of stride 1 with 2x2 filters, by F(5x5, 2x2): taps of even and odd rows and columns meet pixels
+// of even and odd ones, four phases. The forward pass sums over the phases as over channels; in the input gradient each is a
+// quarter of the pixels. 4 x 100 products become 4 x 36; with 3x3 taps, some of which are missing, 225 become 121.
+// Order of work: transform the picture, a group of panels of tiles at a time, into `v`; then, for a block of input channels
 // and at most kTileRows output channels at a time, transform the filters into `u` and multiply; at last transform back.
 // Next: conv2d_winograd.h for the mathematics.
 #undef HWY_TARGET_INCLUDE
@@ -24,25 +27,38 @@ using namespace winograd;
 
 constexpr int kProducts = kPoints * kPoints;
 constexpr int64_t kBlockChannels = 128;               // summed at a time: all of a layer's 512 in one sum doubles the error
-constexpr int64_t kGroupPanels = 4;                   // full panels transformed at a time, which share a block of u
+constexpr int64_t kGroupPanels = 4;                   // full panels transformed at a time, at most: they share a block of u
+constexpr int64_t kGroupBytes = int64_t{5} << 19;     // and are read again for each block: in the second cache, if not all
 constexpr int64_t kWidth = Simd<float>::columns;      // tiles of a panel
 constexpr int64_t kLanes = Simd<float>::lanes;
 using V = Vec<float>;
 
-template <class T, int side>
-struct Panels : Filtering<T, kTile<side>> {
+// A convolution with filters of `side` x `side`, of stride 1, or of stride 2 if there are `sources` or `results` in phases (4).
+template <class T, int side_, int sources_ = 1, int results_ = 1>
+struct Panels : Filtering<T, kTile<(sources_ * results_ == 1 ? side_ : 2)>> {
+  static constexpr int side = side_, sources = sources_, results = results_, phases = sources * results;
+  static constexpr int taps = phases == 1 ? side : 2, tile = kTile<taps>;
+  static constexpr int64_t stride = sources == 1 ? 1 : 2;  // over the picture
   int64_t depth = 0;  // channels multiplied at a time
+  // Of results in phases: pixel (2i + phase row - origin.h, 2j + phase column - origin.w) of `pixels` is the phase's (i, j).
+  Size2 origin = 0, pixels = 0;
+
+  int64_t all_channels() const { return sources * this->channels; }
+  // Where a phase of 3 taps has one instead of two, the turned filter's first coefficient, its value at 0, is 0.
+  static constexpr bool is_zero(int phase, int product) {
+    return side == 3 && ((phase / 2 == 1 && product / kPoints == 0) || (phase % 2 == 1 && product % kPoints == 0));
+  }
 
   // Tiles of a panel: kWidth, or kLanes where the last ones need no more.
   int64_t width(int64_t panel) const { return this->tiles() - panel * kWidth <= kLanes ? kLanes : kWidth; }
 
   // Elements from one product to the next in v and u. A vector or two more than needed: with a power of two, all 36 would
   // fall into one set of the L1 cache.
-  int64_t v_step(int64_t panel) const { return (this->channels + 1) * width(panel); }
+  int64_t v_step(int64_t panel) const { return (all_channels() + 1) * width(panel); }
   int64_t u_step() const { return (depth + 2) * Simd<float>::rows; }
 };
 
-// ---- the picture: v [panel][36][channel][width]  ------------------------------------------------------------------
+// ---- the picture: v [panel][36][phase, channel][width]  -----------------------------------------------------------
 
 // pieces[i][j][tile] = pixel (i,j) of each 6x6 piece of one channel of a panel. Room for one vector too many.
 using Pieces = float[kPoints][kPoints][kWidth + kLanes];
@@ -61,28 +77,31 @@ void split_row(const float* row, int64_t count, float* to, int64_t column_step) 
   }
 }
 
-// Where numbers are f32, rows in the picture are cut as they lie; others are copied first.
-template <class T, int side>
-void cut_pieces(const Panels<T, side>& f, int64_t panel, int64_t channel, Pieces& pieces) {
-  constexpr int kTile = winograd::kTile<side>;
-  constexpr int64_t most = kTile * (kWidth + kLanes) + kTile;  // pixels that split_row may read
+// Where numbers are f32 and the stride is 1, rows in the picture are cut as they lie; others are copied first.
+template <class F>
+void cut_pieces(const F& f, int64_t panel, int64_t channel, int phase, Pieces& pieces) {
+  using T = std::remove_cvref_t<decltype(*f.x)>;
+  constexpr int kTile = F::tile;
+  constexpr int64_t stride = F::stride, most = kTile * (kWidth + kLanes) + kTile;  // pixels that split_row may read
+  constexpr int64_t line_size = 64 / static_cast<int64_t>(sizeof(T));              // of the cache
   float line[most];
   for_each_segment(f, panel * kWidth, kWidth, [&](const Segment& s, int64_t place) {
     const T* plane = f.x + (s.image * f.channels + channel) * f.h * f.w;
-    const int64_t left = s.column * kTile - f.padding.w;
+    const int64_t left = s.column * kTile * stride + phase % 2 - f.padding.w;
     const int64_t reads = kTile * ceil_div(s.count, kLanes) * kLanes + kTile;
     for (int i = 0; i < kPoints; ++i) {
-      const int64_t ih = padded_index(s.row * kTile - f.padding.h + i, f.h, f.pad_mode);
+      const int64_t ih = padded_index((s.row * kTile + i) * stride + phase / 2 - f.padding.h, f.h, f.pad_mode);
       const T* row = plane + ih * f.w + left;
+      for (int64_t q = 0; q < reads * stride; q += line_size) __builtin_prefetch(row + f.h * f.w + q);  // of the next channel
       const float* from = line;
-      if constexpr (std::is_same_v<T, float>) from = row;
+      if constexpr (std::is_same_v<T, float> && stride == 1) from = row;
       if (from == line || ih < 0 || left < 0 || left + reads > f.w) {
-        const int64_t begin = ih < 0 ? reads : std::clamp<int64_t>(-left, 0, reads);
-        const int64_t end = std::clamp(f.w - left, begin, reads);
+        const int64_t begin = ih < 0 ? reads : std::clamp<int64_t>(ceil_div(-left, stride), 0, reads);
+        const int64_t end = std::clamp(ceil_div(f.w - left, stride), begin, reads);
         std::fill(line, line + begin, 0.0f);
-        for (int64_t q = begin; q < end; ++q) line[q] = static_cast<float>(row[q]);
+        for (int64_t q = begin; q < end; ++q) line[q] = static_cast<float>(row[q * stride]);
         std::fill(line + end, line + reads, 0.0f);
-        if (ih >= 0) fill_padding(plane + ih * f.w, f.w, f.padding.w, f.pad_mode, left, 1, reads, line);
+        if (ih >= 0) fill_padding(plane + ih * f.w, f.w, f.padding.w, f.pad_mode, left, stride, reads, line);
         from = line;
       }
       split_row<kTile>(from, s.count, &pieces[i][0][place], kWidth + kLanes);
@@ -90,10 +109,10 @@ void cut_pieces(const Panels<T, side>& f, int64_t panel, int64_t channel, Pieces
   });
 }
 
-// One channel of one panel.
+// One channel of one panel, one phase of it.
 template <class F>
-void transform_panel(const F& f, int64_t panel, int64_t channel, Pieces& pieces, float* v) {
-  cut_pieces(f, panel, channel, pieces);
+void transform_panel(const F& f, int64_t panel, int64_t channel, int phase, Pieces& pieces, float* v) {
+  cut_pieces(f, panel, channel, phase, pieces);
   const int64_t width = f.width(panel), step = f.v_step(panel);
   for (int64_t t = 0; t < width; t += kLanes) {
     V piece[kPoints][kPoints], result[kPoints][kPoints];
@@ -107,7 +126,7 @@ void transform_panel(const F& f, int64_t panel, int64_t channel, Pieces& pieces,
     for (int i = 0; i < kPoints; ++i) {
 #pragma GCC unroll 8
       for (int j = 0; j < kPoints; ++j) {
-        store<float>(v + (i * kPoints + j) * step + channel * width + t, result[i][j]);
+        store<float>(v + (i * kPoints + j) * step + (phase * f.channels + channel) * width + t, result[i][j]);
       }
     }
   }
@@ -115,25 +134,29 @@ void transform_panel(const F& f, int64_t panel, int64_t channel, Pieces& pieces,
 
 // ---- the filters: u [36], each product's rows of a (matmul_micro.h) --------------------------------------------------
 
-// kLanes filters from `from` on, to u, from product to product `step` apart.
-template <int side, class T>
-[[gnu::always_inline]] inline void transform_lanes(const T* from, const T* end, int64_t tap_step, int64_t next, bool turned,
+// kLanes filters from `from` on, the taps of one phase, to u, from product to product `step` apart.
+template <class F, class T>
+[[gnu::always_inline]] inline void transform_lanes(const T* from, const T* end, int64_t tap_step, int64_t next, int phase, bool turned,
                                                    float* u, int64_t step) {
-  constexpr int taps = side * side;
-  V weights[taps], half[side][kPoints];
+  constexpr int side = F::side, taps = F::taps;
+  V weights[side * side], half[taps][kPoints];
   load_weights(from, end, tap_step, next, weights);
 #pragma GCC unroll 4
-  for (int j = 0; j < side; ++j) {
-    V column[side];
+  for (int j = 0; j < taps; ++j) {
+    V column[taps];
 #pragma GCC unroll 4
-    for (int i = 0; i < side; ++i) column[i] = turned ? weights[taps - 1 - i * side - j] : weights[i * side + j];
+    for (int i = 0; i < taps; ++i) {
+      const int ti = turned ? taps - 1 - i : i, tj = turned ? taps - 1 - j : j;
+      const int h = F::phases == 1 ? ti : 2 * ti + phase / 2, w = F::phases == 1 ? tj : 2 * tj + phase % 2;
+      column[i] = h < side && w < side ? weights[h * side + w] : V{};
+    }
     at_points(column, half[j]);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kPoints; ++i) {
-    V line[side], row[kPoints];
+    V line[taps], row[kPoints];
 #pragma GCC unroll 4
-    for (int j = 0; j < side; ++j) line[j] = half[j][i];
+    for (int j = 0; j < taps; ++j) line[j] = half[j][i];
     at_points(line, row);
 #pragma GCC unroll 8
     for (int j = 0; j < kPoints; ++j) store<float>(u + (i * kPoints + j) * step, row[j]);
@@ -142,21 +165,21 @@ template <int side, class T>
 
 // The filters of `rows` outputs for `count` channels. Lanes are what lies side by side in w: in the forward pass the channels of
 // one output, u [36][row][channel]; in the input gradient the outputs (its rows), u [36][channel][Simd::rows].
-template <class T, int side>
-RowsOfA<float> transform_filters(const Panels<T, side>& f, int64_t row, int64_t rows, int64_t channel, int64_t count, float* u) {
-  const T *from = f.filters + row * f.row_step + channel * f.channel_step;
-  const T *end = f.filters + (f.rows - 1) * f.row_step + (f.channels - 1) * f.channel_step + (side * side - 1) * f.tap_step + 1;
+template <class F>
+RowsOfA<float> transform_filters(const F& f, int phase, int64_t row, int64_t rows, int64_t channel, int64_t count, float* u) {
+  const auto *from = f.filters + row * f.row_step + channel * f.channel_step;
+  const auto *end = f.filters + (f.rows - 1) * f.row_step + (f.channels - 1) * f.channel_step + (F::side * F::side - 1) * f.tap_step + 1;
   const int64_t next = kTileRows * f.row_step;  // the next tile's, fetched meanwhile
   if (f.turned) {
     for (int64_t c = 0; c < count; ++c, from += f.channel_step) {
       float* to = u + c * Simd<float>::rows;
-      for (int64_t r = 0; r < rows; r += kLanes) transform_lanes<side>(from + r * f.row_step, end, f.tap_step, next, true, to + r, f.u_step());
+      for (int64_t r = 0; r < rows; r += kLanes) transform_lanes<F>(from + r * f.row_step, end, f.tap_step, next, phase, true, to + r, f.u_step());
     }
     return {u, 1, Simd<float>::rows};
   }
   for (int64_t r = 0; r < rows; ++r, from += f.row_step) {
     float* to = u + r * f.depth;
-    for (int64_t c = 0; c < count; c += kLanes) transform_lanes<side>(from + c * f.channel_step, end, f.tap_step, next, false, to + c, f.u_step());
+    for (int64_t c = 0; c < count; c += kLanes) transform_lanes<F>(from + c * f.channel_step, end, f.tap_step, next, phase, false, to + c, f.u_step());
   }
   return {u, f.depth, 1};
 }
@@ -194,9 +217,11 @@ void convert(const float* HWY_RESTRICT from, int64_t count, T* HWY_RESTRICT to) 
   for (int64_t i = 0; i < count; ++i) to[i] = static_cast<T>(from[i]);
 }
 
-template <class T, int side>
-void write_outputs(const Panels<T, side>& f, int64_t panel, int64_t row, int64_t rows, const float* products) {
-  constexpr int kTile = winograd::kTile<side>;
+template <class F>
+void write_outputs(const F& f, int64_t panel, int64_t row, int64_t rows, const float* products) {
+  using T = std::remove_cvref_t<decltype(*f.y)>;
+  constexpr int kTile = F::tile;
+  constexpr int64_t line_size = 64 / static_cast<int64_t>(sizeof(T));  // of the cache
   float lines[kTile][kTile * kLanes];
   const int64_t first = panel * kWidth;
   for (int64_t t = 0; t < f.width(panel) && first + t < f.tiles(); t += kLanes) {
@@ -205,6 +230,9 @@ void write_outputs(const Panels<T, side>& f, int64_t panel, int64_t row, int64_t
     for (int64_t r = row; r < row + rows; ++r) {
       T* corner = f.y + ((s.image * f.rows + r) * f.oh + s.row * kTile) * f.ow + s.column * kTile;
       const float* from = products + (r - row) * kWidth + t;
+      for (int i = 0; whole && i < kTile; ++i) {
+        for (int64_t q = 0; q < kTile * kLanes; q += line_size) __builtin_prefetch(corner + (f.oh + i) * f.ow + q, 1);  // of the next row
+      }
       if constexpr (std::is_same_v<T, float>) {
         if (whole) {
           transform_outputs<kTile>(from, f.epilogue, r, corner, f.ow);
@@ -225,6 +253,38 @@ void write_outputs(const Panels<T, side>& f, int64_t panel, int64_t row, int64_t
   }
 }
 
+// The same of results in phases, whose products are `next` apart.
+template <class F>
+void write_phases(const F& f, int64_t panel, int64_t row, int64_t rows, const float* products, int64_t next) {
+  constexpr int kTile = F::tile, length = kTile * kLanes;
+  float lines[2 * kTile][2 * length], phases[2][kTile][length];
+  const int64_t first = panel * kWidth;
+  for (int64_t t = 0; t < f.width(panel) && first + t < f.tiles(); t += kLanes) {
+    for (int64_t r = row; r < row + rows; ++r) {
+      const float* from = products + (r - row) * kWidth + t;
+      for (int h = 0; h < 2; ++h) {
+        for (int w = 0; w < 2; ++w) transform_outputs<kTile>(from + (2 * h + w) * next, f.epilogue, r, phases[w][0], length);
+        for (int i = 0; i < kTile; ++i) {
+          for (int q = 0; q < length; q += kLanes) {
+            const V even = load(phases[0][i] + q), odd = load(phases[1][i] + q);
+            store<float>(lines[2 * i + h] + 2 * q, interleave<0>(even, odd));
+            store<float>(lines[2 * i + h] + 2 * q + kLanes, interleave<1>(even, odd));
+          }
+        }
+      }
+      for_each_segment(f, first + t, kLanes, [&](const Segment& part, int64_t place) {
+        const int64_t top = 2 * kTile * part.row - f.origin.h, left = 2 * kTile * part.column - f.origin.w;
+        const int64_t begin = std::max<int64_t>(-left, 0), end = std::min(2 * kTile * part.count, f.pixels.w - left);
+        const int64_t last = std::min<int64_t>(2 * kTile, f.pixels.h - top);
+        auto* plane = f.y + (part.image * f.rows + r) * f.pixels.h * f.pixels.w;
+        for (int64_t i = std::max<int64_t>(-top, 0); i < last; ++i) {
+          convert(lines[i] + 2 * kTile * place + begin, end - begin, plane + (top + i) * f.pixels.w + left + begin);
+        }
+      });
+    }
+  }
+}
+
 // ---- the products -------------------------------------------------------------------------------------------------
 
 // Elements of a panel in v.
@@ -238,22 +298,30 @@ int64_t panel_size(const F& f) {
 template <class F>
 void multiply_part(const F& f, const float* v, int64_t first, int64_t panels, int64_t row0, int64_t row1) {
   const int64_t tiles = ceil_div(row1 - row0, kTileRows), size = kProducts * kTileRows * kWidth;  // of a tile's sums
-  const Workspace<float> u(kProducts * f.u_step()), sums((f.depth < f.channels ? tiles : 1) * panels * size);
-  for (int64_t c = 0; c < f.channels; c += f.depth) {
-    const int64_t count = std::min(f.depth, f.channels - c);
+  const bool wait = f.depth < f.all_channels();  // for the sums of later blocks
+  const Workspace<float> u(kProducts * f.u_step()), sums((wait ? tiles : 1) * F::results * panels * size);
+  for (int64_t block = 0; block < f.all_channels(); block += std::min(f.depth, f.channels - block % f.channels)) {
+    const int source = static_cast<int>(block / f.channels);
+    const int64_t c = block % f.channels, count = std::min(f.depth, f.channels - c);
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t row = row0 + (row1 - row0) * tile / tiles, rows = row0 + (row1 - row0) * (tile + 1) / tiles - row;
-      const RowsOfA<float> a = transform_filters(f, row, rows, c, count, u.data());
-      float* sum = sums.data() + (f.depth < f.channels ? tile * panels * size : 0);
-      for (int64_t p = 0; p < panels; ++p, sum += size) {
-        const int64_t width = f.width(first + p), step = f.v_step(first + p);
-        const MicroKernel<float> kernel = width == kLanes ? micro_kernel_for<float, 1>(rows) : micro_kernel_for<float>(rows);
-        const float* b = v + p * panel_size(f) + c * width;
-        for (int64_t i = 0; i < kProducts; ++i) {
-          kernel({1, count, {a.data + i * f.u_step(), a.row_step, a.k_step}, b + i * step, 0,
-                  sum + i * kTileRows * kWidth, kWidth, c > 0});
+      float* sum = sums.data() + (wait ? tile * F::results * panels * size : 0);
+      for (int result = 0; result < F::results; ++result) {
+        const int phase = source + result;  // one of them is 0
+        const RowsOfA<float> a = transform_filters(f, phase, row, rows, c, count, u.data());
+        for (int64_t p = 0; p < panels; ++p, sum += size) {
+          const int64_t width = f.width(first + p), step = f.v_step(first + p);
+          const MicroKernel<float> kernel = width == kLanes ? micro_kernel_for<float, 1>(rows) : micro_kernel_for<float>(rows);
+          const float* b = v + p * panel_size(f) + block * width;
+          for (int i = 0; i < kProducts; ++i) {
+            float* to = sum + i * kTileRows * kWidth;
+            if (!F::is_zero(phase, i)) kernel({1, count, {a.data + i * f.u_step(), a.row_step, a.k_step}, b + i * step, 0, to, kWidth, block > 0});
+            else if (block == 0) std::fill_n(to, rows * kWidth, 0.0f);
+          }
+          if (block + count < f.all_channels() || result + 1 < F::results) continue;
+          if constexpr (F::results == 1) write_outputs(f, first + p, row, rows, sum);
+          else write_phases(f, first + p, row, rows, sum - result * panels * size, panels * size);
         }
-        if (c + count == f.channels) write_outputs(f, first + p, row, rows, sum);
       }
     }
   }
@@ -261,10 +329,11 @@ void multiply_part(const F& f, const float* v, int64_t first, int64_t panels, in
 
 template <class F>
 void transform_picture(const F& f, int64_t first, int64_t count, float* v) {
-  parallel_for(count * f.channels, 8, [&](int64_t begin, int64_t end) {
+  parallel_for(count * f.all_channels(), 8, [&](int64_t begin, int64_t end) {
     Pieces pieces;
     for (int64_t i = begin; i < end; ++i) {
-      transform_panel(f, first + i / f.channels, i % f.channels, pieces, v + i / f.channels * panel_size(f));
+      const int64_t panel = i / f.all_channels(), channel = i % f.all_channels() / F::sources;
+      transform_panel(f, first + panel, channel, static_cast<int>(i % F::sources), pieces, v + panel * panel_size(f));
     }
   });
 }
@@ -277,7 +346,8 @@ void filter(F f) {
     const int64_t step = ceil_div(end - begin, ceil_div(end - begin, most));
     for (int64_t first = begin; first < end; first += step) work(first, std::min(step, end - first));
   };
-  const int64_t most = std::min(panels, kGroupPanels);
+  const int64_t panel_bytes = panel_size(f) * static_cast<int64_t>(sizeof(float));
+  const int64_t most = std::min(panels, std::clamp<int64_t>(kGroupBytes / panel_bytes, 2, kGroupPanels));
   f.depth = ceil_div(ceil_div(f.channels, ceil_div(f.channels, kBlockChannels)), kLanes) * kLanes;
   if (panels >= threads && (panels * kWidth >= 4 * f.rows || f.rows < threads * kTileRows)) {
     // Large pictures: each thread has panels of its own and transforms all filters, group after group.
@@ -302,12 +372,27 @@ void filter(F f) {
 
 template <class T, int side>
 void forward(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& p, Tensor& y) {
-  filter(Panels<T, side>{forward_filtering<T, kTile<side>>(x, w, bias, p, y)});
+  if (p.stride == Size2(1)) filter(Panels<T, side>{forward_filtering<T, kTile<side>>(x, w, bias, p, y)});
+  else if constexpr (side == 4) filter(Panels<T, side, 4, 1>{forward_filtering<T, kTile<2>>(x, w, bias, p, y)});
+}
+
+// Stride 2: pixel h of dx lies at h + padding = 2i + its phase, and output i - t saw it through tap 2t + phase. The first i that
+// has a pixel is padding / 2.
+template <class T, int side>
+void strided_input_grad(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
+  Panels<T, side, 1, 4> f{input_grad_filtering<T, kTile<2>>(dy, w, p, dx)};
+  f.pixels = {f.oh, f.ow};
+  f.origin = {p.padding.h % 2, p.padding.w % 2};
+  f.oh = ceil_div(f.pixels.h + f.origin.h, 2);
+  f.ow = ceil_div(f.pixels.w + f.origin.w, 2);
+  f.padding = {1 - p.padding.h / 2, 1 - p.padding.w / 2};
+  filter(f);
 }
 
 template <class T, int side>
 void input_grad(const Tensor& dy, const Tensor& w, const Conv2dParams& p, Tensor& dx) {
-  filter(Panels<T, side>{input_grad_filtering<T, kTile<side>>(dy, w, p, dx)});
+  if (p.stride == Size2(1)) filter(Panels<T, side>{input_grad_filtering<T, kTile<side>>(dy, w, p, dx)});
+  else strided_input_grad<T, side>(dy, w, p, dx);
 }
 
 }  // namespace
@@ -338,20 +423,24 @@ void conv2d_input_grad_winograd(const Tensor& dy, const Tensor& w, const Conv2dP
 
 // Its rounding is several times that of a plain sum, which the golden generators (32 channels) show at the picture:
 // layers too narrow to gain much keep the more exact product. Tiles that multiply sixteen times as many bf16 need no Winograd.
-bool winograd_pays(const Conv2dSizes& s, const Conv2dParams& p, DType dtype) {
+// Stride 2 saves less (see above), and forward four pictures are transformed: pairs of bf16 are faster without (by 1.1 to 1.8),
+// and 3x3 taps are forward (winograd 0.6 to 1.1 times as fast; 1.1 to 2.1 in the input gradient, 1.2 to 3.1 with 4x4).
+bool winograd_pays(const Conv2dSizes& s, const Conv2dParams& p, DType dtype, Pass pass) {
   constexpr int64_t kNarrowest = 64;
-  return s.kh == s.kw && (s.kh == 3 || s.kh == 4) && p.stride == Size2(1) && p.dilation == Size2(1) && p.groups == 1 &&
-         s.c >= kNarrowest && s.o >= kNarrowest && s.oh * s.ow >= 64 && !(dtype == DType::bf16 && isa() == Isa::amx);
+  const bool native_bf16 = dtype == DType::bf16 && has_bf16_products(), tiles = native_bf16 && isa() == Isa::amx;
+  const bool strided = p.stride == Size2(2) && !native_bf16 && (pass == Pass::input_grad || (pass == Pass::forward && s.kh == 4));
+  return s.kh == s.kw && (s.kh == 3 || s.kh == 4) && (p.stride == Size2(1) || strided) && p.dilation == Size2(1) && p.groups == 1 &&
+         s.c >= kNarrowest && s.o >= kNarrowest && s.oh * s.ow >= 64 && !tiles;
 }
 
 bool takes_winograd_bf16(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
-  return x.dtype() == DType::bf16 && w.size(2) == 3 && takes_winograd(x, w, p, y);
+  return x.dtype() == DType::bf16 && w.size(2) == 3 && p.stride == Size2(1) && takes_winograd(x, w, p, y, Pass::forward);
 }
 
-bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y) {
+bool takes_winograd(const Tensor& x, const Tensor& w, const Conv2dParams& p, const Tensor& y, Pass pass) {
   const DType dtype = x.dtype();
   return (dtype == DType::f32 || (dtype == DType::bf16 && w.dtype() == dtype && y.dtype() == dtype)) && x.is_contiguous() &&
-         y.is_contiguous() && (w.is_contiguous() || w.is_channels_last()) && winograd_pays(conv2d_sizes(x, w, p, y), p, dtype);
+         y.is_contiguous() && (w.is_contiguous() || w.is_channels_last()) && winograd_pays(conv2d_sizes(x, w, p, y), p, dtype, pass);
 }
 #endif
 }  // namespace asap::cpu

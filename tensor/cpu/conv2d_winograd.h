@@ -1,6 +1,6 @@
-// Winograd's minimal filtering F(4x4, 3x3): 16 outputs of a 3x3 filter from 36 products instead of 144; and F(3x3, 4x4):
-// 9 outputs of a 4x4 filter from as many. With g the filter, d a 6x6 piece of the picture: y = A^T [(G g G^T) . (B^T d B)] A,
-// where . is elementwise.
+// Winograd's minimal filtering F(4x4, 3x3): 16 outputs of a 3x3 filter from 36 products instead of 144; and F(3x3, 4x4) and
+// F(5x5, 2x2): 9 outputs of a 4x4 filter, 25 of a 2x2 one from as many. With g the filter, d a 6x6 piece of the picture:
+// y = A^T [(G g G^T) . (B^T d B)] A, where . is elementwise.
 // Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016. The matrices come from Toom-Cook's
 // construction with the points 0, +-a, +-b, infinity. Lavin's a = 1, b = 2 lose a digit; a = 5/8, b = 3/2 keep the
 // error near the plain sum's, because powers of a and b grow and shrink less (see Barabasz et al., Error Analysis and
@@ -20,8 +20,8 @@ namespace asap::cpu {
 namespace HWY_NAMESPACE::winograd {
 
 inline constexpr int kPoints = 6;  // input pixels of a tile, each way
-template <int side>
-inline constexpr int kTile = kPoints + 1 - side;  // output pixels of a tile, each way, of a filter of 3 or 4 taps
+template <int taps>
+inline constexpr int kTile = kPoints + 1 - taps;  // output pixels of a tile, each way, of a filter of 2, 3 or 4 taps
 
 inline constexpr double a = 5.0 / 8, b = 3.0 / 2, a2 = a * a, b2 = b * b;
 
@@ -45,9 +45,12 @@ inline void transform_input(const V (&d)[6], V (&v)[6]) {
 template <int N, class V>
 inline void at_points(const V (&g)[N], V (&u)[6]) {
   using S = std::remove_cvref_t<decltype(g[0][0])>;
-  const V even_a = g[0] + S(a2) * g[2], even_b = g[0] + S(b2) * g[2];
-  V odd_a = g[1], odd_b = g[1];
-  if constexpr (N == 4) {
+  V even_a = g[0], even_b = g[0], odd_a = g[1], odd_b = g[1];
+  if constexpr (N > 2) {
+    even_a += S(a2) * g[2];
+    even_b += S(b2) * g[2];
+  }
+  if constexpr (N > 3) {
     odd_a += S(a2) * g[3];
     odd_b += S(b2) * g[3];
   }
@@ -77,7 +80,8 @@ inline void from_points(const V (&m)[6], V (&y)[N]) {
   y[0] = scale_0<S> * m[0] + sum_a + sum_b;
   y[1] = difference_a + difference_b;
   y[2] = S(a2) * sum_a + S(b2) * sum_b;
-  if constexpr (N == 4) y[3] = S(a2) * difference_a + S(b2) * difference_b;
+  if constexpr (N > 3) y[3] = S(a2) * difference_a + S(b2) * difference_b;
+  if constexpr (N > 4) y[4] = S(a2 * a2) * sum_a + S(b2 * b2) * sum_b;
   y[N - 1] += m[5];
 }
 
@@ -110,22 +114,30 @@ inline Vec<float> interleave(const Vec<float>& p, const Vec<float>& q) {
   constexpr int lanes = Simd<float>::lanes;
   return shuffle<float>(p, q, [](int lane) { return (lane % 2) * lanes + lane / 2 + half * lanes / 2; });
 }
-// The same of three vectors: every third element, and the `part`-th third of them interleaved.
-template <int first>
-inline Vec<float> every_third(const Vec<float> (&p)[3]) {
+// The same of n vectors: every n-th element, and the `part`-th n-th of them interleaved. Two vectors at a time: what a later
+// vector brings, `last` vectors in, replaces what the lanes held.
+template <int first, int n, int last = n - 1>
+inline Vec<float> every_nth(const Vec<float> (&p)[n]) {
   constexpr int lanes = Simd<float>::lanes;
-  const Vec<float> pq = shuffle<float>(p[0], p[1], [](int lane) { return (3 * lane + first) % (2 * lanes); });
-  return shuffle<float>(pq, p[2], [](int lane) { return 3 * lane + first < 2 * lanes ? lane : 3 * lane + first - lanes; });
+  const auto index = [](int lane) {
+    const int from = n * lane + first;
+    return from / lanes == last ? lanes + from % lanes : last > 1 ? lane : from % lanes;
+  };
+  if constexpr (last > 1) return shuffle<float>(every_nth<first, n, last - 1>(p), p[last], index);
+  else return shuffle<float>(p[0], p[1], index);
 }
-template <int part>
-inline Vec<float> interleave(const Vec<float> (&p)[3]) {
+template <int part, int n, int last = n - 1>
+inline Vec<float> interleave(const Vec<float> (&p)[n]) {
   constexpr int lanes = Simd<float>::lanes;
-  constexpr int start = part * lanes;
-  const Vec<float> pq = shuffle<float>(p[0], p[1], [](int lane) { return (start + lane) / 3 + ((start + lane) % 3 == 1 ? lanes : 0); });
-  return shuffle<float>(pq, p[2], [](int lane) { return (start + lane) % 3 == 2 ? lanes + (start + lane) / 3 : lane; });
+  const auto index = [](int lane) {
+    const int to = part * lanes + lane;
+    return to % n == last ? lanes + to / n : last > 1 ? lane : to / n;
+  };
+  if constexpr (last > 1) return shuffle<float>(interleave<part, n, last - 1>(p), p[last], index);
+  else return shuffle<float>(p[0], p[1], index);
 }
 
-// columns[j] = every third or fourth element of the row p, beginning with the j-th.
+// columns[j] = every n-th element of the row p, beginning with the j-th. Four are two times two.
 inline void split(const Vec<float> (&p)[4], Vec<float> (&columns)[4]) {
   const Vec<float> e0 = every_second<0>(p[0], p[1]), e1 = every_second<0>(p[2], p[3]);
   const Vec<float> o0 = every_second<1>(p[0], p[1]), o1 = every_second<1>(p[2], p[3]);
@@ -134,10 +146,9 @@ inline void split(const Vec<float> (&p)[4], Vec<float> (&columns)[4]) {
   columns[2] = every_second<1>(e0, e1);
   columns[3] = every_second<1>(o0, o1);
 }
-inline void split(const Vec<float> (&p)[3], Vec<float> (&columns)[3]) {
-  columns[0] = every_third<0>(p);
-  columns[1] = every_third<1>(p);
-  columns[2] = every_third<2>(p);
+template <int n>
+inline void split(const Vec<float> (&p)[n], Vec<float> (&columns)[n]) {
+  [&]<int... j>(std::integer_sequence<int, j...>) { ((columns[j] = every_nth<j>(p)), ...); }(std::make_integer_sequence<int, n>{});
 }
 // And back.
 inline void join(const Vec<float> (&columns)[4], Vec<float> (&p)[4]) {
@@ -148,10 +159,9 @@ inline void join(const Vec<float> (&columns)[4], Vec<float> (&p)[4]) {
   p[2] = interleave<0>(a1, b1);
   p[3] = interleave<1>(a1, b1);
 }
-inline void join(const Vec<float> (&columns)[3], Vec<float> (&p)[3]) {
-  p[0] = interleave<0>(columns);
-  p[1] = interleave<1>(columns);
-  p[2] = interleave<2>(columns);
+template <int n>
+inline void join(const Vec<float> (&columns)[n], Vec<float> (&p)[n]) {
+  [&]<int... part>(std::integer_sequence<int, part...>) { ((p[part] = interleave<part>(columns)), ...); }(std::make_integer_sequence<int, n>{});
 }
 
 }  // namespace HWY_NAMESPACE::winograd
