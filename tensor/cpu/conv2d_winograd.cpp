@@ -29,6 +29,9 @@ constexpr int kProducts = kPoints * kPoints;
 constexpr int64_t kBlockChannels = 128;               // summed at a time: all of a layer's 512 in one sum doubles the error
 constexpr int64_t kGroupPanels = 4;                   // full panels transformed at a time, at most: they share a block of u
 constexpr int64_t kGroupBytes = int64_t{5} << 19;     // and are read again for each block: in the second cache, if not all
+// From one product to the next in u, as in v some more than needed: with a power of two, all 36 would fall into one set of the
+// first cache. A constant, because 36 addresses that are not use up the registers.
+constexpr int64_t kFilterStep = (kBlockChannels + 2) * Simd<float>::rows;
 constexpr int64_t kWidth = Simd<float>::columns;      // tiles of a panel
 constexpr int64_t kLanes = Simd<float>::lanes;
 using V = Vec<float>;
@@ -52,10 +55,8 @@ struct Panels : Filtering<T, kTile<(sources_ * results_ == 1 ? side_ : 2)>> {
   // Tiles of a panel: kWidth, or kLanes where the last ones need no more.
   int64_t width(int64_t panel) const { return this->tiles() - panel * kWidth <= kLanes ? kLanes : kWidth; }
 
-  // Elements from one product to the next in v and u. A vector or two more than needed: with a power of two, all 36 would
-  // fall into one set of the L1 cache.
+  // Elements from one product to the next.
   int64_t v_step(int64_t panel) const { return (all_channels() + 1) * width(panel); }
-  int64_t u_step() const { return (depth + 2) * Simd<float>::rows; }
 };
 
 // ---- the picture: v [panel][36][phase, channel][width]  -----------------------------------------------------------
@@ -134,10 +135,10 @@ void transform_panel(const F& f, int64_t panel, int64_t channel, int phase, Piec
 
 // ---- the filters: u [36], each product's rows of a (matmul_micro.h) --------------------------------------------------
 
-// kLanes filters from `from` on, the taps of one phase, to u, from product to product `step` apart.
+// kLanes filters from `from` on, the taps of one phase, to u.
 template <class F, class T>
 [[gnu::always_inline]] inline void transform_lanes(const T* from, const T* end, int64_t tap_step, int64_t next, int phase, bool turned,
-                                                   float* u, int64_t step) {
+                                                   float* u) {
   constexpr int side = F::side, taps = F::taps;
   V weights[side * side], half[taps][kPoints];
   load_weights(from, end, tap_step, next, weights);
@@ -159,7 +160,7 @@ template <class F, class T>
     for (int j = 0; j < taps; ++j) line[j] = half[j][i];
     at_points(line, row);
 #pragma GCC unroll 8
-    for (int j = 0; j < kPoints; ++j) store<float>(u + (i * kPoints + j) * step, row[j]);
+    for (int j = 0; j < kPoints; ++j) store<float>(u + (i * kPoints + j) * kFilterStep, row[j]);
   }
 }
 
@@ -169,19 +170,35 @@ template <class F>
 RowsOfA<float> transform_filters(const F& f, int phase, int64_t row, int64_t rows, int64_t channel, int64_t count, float* u) {
   const auto *from = f.filters + row * f.row_step + channel * f.channel_step;
   const auto *end = f.filters + (f.rows - 1) * f.row_step + (f.channels - 1) * f.channel_step + (F::side * F::side - 1) * f.tap_step + 1;
-  const int64_t next = kTileRows * f.row_step;  // the next tile's, fetched meanwhile
+  const int64_t next = f.turned ? kTileRows * f.row_step : f.row_step;  // the next tile's or row's, fetched meanwhile
   if (f.turned) {
     for (int64_t c = 0; c < count; ++c, from += f.channel_step) {
       float* to = u + c * Simd<float>::rows;
-      for (int64_t r = 0; r < rows; r += kLanes) transform_lanes<F>(from + r * f.row_step, end, f.tap_step, next, phase, true, to + r, f.u_step());
+      for (int64_t r = 0; r < rows; r += kLanes) transform_lanes<F>(from + r * f.row_step, end, f.tap_step, next, phase, true, to + r);
     }
     return {u, 1, Simd<float>::rows};
   }
   for (int64_t r = 0; r < rows; ++r, from += f.row_step) {
     float* to = u + r * f.depth;
-    for (int64_t c = 0; c < count; c += kLanes) transform_lanes<F>(from + c * f.channel_step, end, f.tap_step, next, phase, false, to + c, f.u_step());
+    for (int64_t c = 0; c < count; c += kLanes) transform_lanes<F>(from + c * f.channel_step, end, f.tap_step, next, phase, false, to + c);
   }
   return {u, f.depth, 1};
+}
+
+// Asks for the `part`-th of 36 parts of the filters that transform_filters will read next, while products keep memory idle. Turned,
+// filters that are read next lie beside those that are read now, on the same pages: transform_lanes does it then.
+template <class F>
+void prefetch_filters(const F& f, int64_t row, int64_t rows, int64_t channel, int64_t count, int part) {
+  if (f.turned) return;
+  constexpr int taps = F::side * F::side;
+  constexpr int64_t line_size = 64 / static_cast<int64_t>(sizeof(*f.filters));
+  const bool together = f.tap_step == 1;  // a filter's taps lie side by side, else a tap's filters
+  for (int64_t r = rows * part / kProducts; r < rows * (part + 1) / kProducts; ++r) {
+    const auto* from = f.filters + (row + r) * f.row_step + channel * f.channel_step;
+    for (int tap = 0; tap < (together ? 1 : taps); ++tap, from += f.tap_step) {
+      for (int64_t q = 0; q < count * (together ? taps : 1); q += line_size) __builtin_prefetch(from + q);
+    }
+  }
 }
 
 // ---- the result: products [36][kTileRows][kWidth] of one panel --------------------------------------------------------
@@ -299,12 +316,14 @@ template <class F>
 void multiply_part(const F& f, const float* v, int64_t first, int64_t panels, int64_t row0, int64_t row1) {
   const int64_t tiles = ceil_div(row1 - row0, kTileRows), size = kProducts * kTileRows * kWidth;  // of a tile's sums
   const bool wait = f.depth < f.all_channels();  // for the sums of later blocks
-  const Workspace<float> u(kProducts * f.u_step()), sums((wait ? tiles : 1) * F::results * panels * size);
+  const Workspace<float> u(kProducts * kFilterStep), sums((wait ? tiles : 1) * F::results * panels * size);
+  const auto first_row = [&](int64_t tile) { return row0 + (row1 - row0) * tile / tiles; };
   for (int64_t block = 0; block < f.all_channels(); block += std::min(f.depth, f.channels - block % f.channels)) {
     const int source = static_cast<int>(block / f.channels);
     const int64_t c = block % f.channels, count = std::min(f.depth, f.channels - c);
     for (int64_t tile = 0; tile < tiles; ++tile) {
-      const int64_t row = row0 + (row1 - row0) * tile / tiles, rows = row0 + (row1 - row0) * (tile + 1) / tiles - row;
+      const int64_t row = first_row(tile), rows = first_row(tile + 1) - row;
+      const int64_t next = (tile + 1) % tiles, next_c = next > 0 ? c : (c + count) % f.channels;
       float* sum = sums.data() + (wait ? tile * F::results * panels * size : 0);
       for (int result = 0; result < F::results; ++result) {
         const int phase = source + result;  // one of them is 0
@@ -315,7 +334,8 @@ void multiply_part(const F& f, const float* v, int64_t first, int64_t panels, in
           const float* b = v + p * panel_size(f) + block * width;
           for (int i = 0; i < kProducts; ++i) {
             float* to = sum + i * kTileRows * kWidth;
-            if (!F::is_zero(phase, i)) kernel({1, count, {a.data + i * f.u_step(), a.row_step, a.k_step}, b + i * step, 0, to, kWidth, block > 0});
+            if (p == 0 && result == 0) prefetch_filters(f, first_row(next), first_row(next + 1) - first_row(next), next_c, std::min(f.depth, f.channels - next_c), i);
+            if (!F::is_zero(phase, i)) kernel({1, count, {a.data + i * kFilterStep, a.row_step, a.k_step}, b + i * step, 0, to, kWidth, block > 0});
             else if (block == 0) std::fill_n(to, rows * kWidth, 0.0f);
           }
           if (block + count < f.all_channels() || result + 1 < F::results) continue;

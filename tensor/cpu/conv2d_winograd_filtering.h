@@ -9,6 +9,7 @@
 #endif
 
 #include "tensor/cpu/conv2d.h"
+#include "tensor/cpu/conv2d_winograd.h"
 #include "tensor/cpu/matmul_pack.h"
 #include "tensor/cpu/workspace.h"
 
@@ -75,30 +76,32 @@ void for_each_segment(const F& f, int64_t begin, int64_t count, const Visit& vis
   }
 }
 
-// weights[tap] of Simd<float>::lanes filters that lie side by side. Those behind `end` are zeros.
+// weights[tap] of Simd<float>::lanes filters that lie side by side. Those behind `end` are zeros. Splitting their numbers by the tap's
+// column, then each column's by its row, are fewer shuffles than a transposition.
 template <class T, int taps>
 [[gnu::always_inline]] inline void load_filters(const T* from, const T* end, Vec<float> (&weights)[taps]) {
-  constexpr int64_t reads = taps * (Simd<float>::lanes - 1) + std::max<int64_t>(taps, Simd<float>::lanes);
-  T copy[reads];
-  if (end - from < reads) {
-    std::fill(std::copy(from, end, copy), copy + reads, T());
+  constexpr int side = taps == 9 ? 3 : 4, lanes = Simd<float>::lanes;
+  T copy[taps * lanes];
+  if (end - from < taps * lanes) {
+    std::fill(std::copy(from, end, copy), copy + taps * lanes, T());
     from = copy;
   }
-  constexpr int each = std::min<int>(taps, Simd<float>::lanes), whole = taps / each;  // taps of a vector, vectors of a filter
+  Vec<float> columns[side][side];  // [part][column]
 #pragma GCC unroll 4
-  for (int part = 0; part < whole; ++part) {
-    Vec<float> v[Simd<float>::lanes];
-#pragma GCC unroll 16
-    for (int i = 0; i < Simd<float>::lanes; ++i) v[i] = load(from + i * taps + part * Simd<float>::lanes);
-    transpose_lanes<float>(v);
-#pragma GCC unroll 16
-    for (int i = 0; i < each; ++i) weights[part * Simd<float>::lanes + i] = v[i];
+  for (int part = 0; part < side; ++part) {
+    Vec<float> numbers[side];
+#pragma GCC unroll 4
+    for (int i = 0; i < side; ++i) numbers[i] = load(from + (part * side + i) * lanes);
+    split(numbers, columns[part]);
   }
-  if constexpr (whole * each < taps) {  // the ninth: 9 is one more than two vectors of 4 or one of 8
-    Vec<float> ninth{};
-#pragma GCC unroll 16
-    for (int i = 0; i < Simd<float>::lanes; ++i) ninth[i] = static_cast<float>(from[i * taps + taps - 1]);
-    weights[taps - 1] = ninth;
+#pragma GCC unroll 4
+  for (int j = 0; j < side; ++j) {
+    Vec<float> column[side], rows[side];
+#pragma GCC unroll 4
+    for (int part = 0; part < side; ++part) column[part] = columns[part][j];
+    split(column, rows);
+#pragma GCC unroll 4
+    for (int i = 0; i < side; ++i) weights[i * side + j] = rows[i];
   }
 }
 
