@@ -29,7 +29,8 @@
 // What stands outside a region (std, parallel.h) is compiled for any x86-64; it becomes fast only where it is inlined, and must
 // neither take nor return a vector by value.
 #ifndef HWY_DISABLED_TARGETS
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
+// SVE's vectors have no size that a compiler knows, so that arrays cannot hold them: NEON serves there.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #endif
 
 // Before a loop whose outputs may be its inputs, but never shifted: one element does not depend on another.
