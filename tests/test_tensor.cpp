@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "tensor/backend.h"
+#include "tensor/cpu/isa.h"
 #include "tensor/ops.h"
 #include "tensor/threads.h"
 #include "tests/support/skip.h"
@@ -434,6 +435,37 @@ TEST_CASE("a convolution's padding mode, bias and activation are those of the se
     const Tensor sums = conv2d(pad2d(x, {.mode = mode, .left = 1, .right = 1, .top = 1, .bottom = 1}), w, {});
     const Tensor expected = unary(UnaryOp::leaky_relu, add(sums, bias.reshape({3, 1, 1})), {.a = 0.5});
     CHECK(floats(conv2d(x, w, bias, {.padding = 1, .pad_mode = mode, .activation_slope = 0.5})) == floats(expected));
+  }
+}
+
+TEST_CASE("convolutions go to the variants that are fastest for them on the CPU") {
+  tests::ran();
+  const bool native = cpu::has_bf16_products(), tiles = cpu::isa() == cpu::Isa::amx;  // for bf16
+  struct Row {
+    DType dtype;
+    int64_t channels, side, stride;
+    const char *forward, *input_grad, *weight_grad;
+  };
+  const char *gemm = "implicit_gemm", *winograd = "winograd", *blocks = "bf16_blocks";
+  for (const Row& row : {
+           Row{DType::f32, 64, 3, 1, winograd, winograd, winograd},
+           Row{DType::f32, 64, 3, 2, gemm, winograd, gemm},
+           Row{DType::f32, 64, 4, 2, winograd, winograd, gemm},
+           Row{DType::f32, 32, 3, 1, gemm, gemm, gemm},
+           Row{DType::bf16, 64, 3, 1, tiles ? blocks : winograd, tiles ? blocks : winograd, tiles ? blocks : winograd},
+           Row{DType::bf16, 64, 4, 2, native ? blocks : winograd, native ? blocks : winograd, native ? blocks : gemm},
+       }) {
+    CAPTURE(row.channels);
+    CAPTURE(row.side);
+    CAPTURE(row.stride);
+    const Conv2dParams params{.stride = row.stride, .padding = 1};
+    const Tensor x = Tensor::zeros({1, row.channels, 30, 30}, row.dtype), w = Tensor::zeros({row.channels, row.channels, row.side, row.side}, row.dtype);
+    const Tensor y = conv2d(x, w, {}, params);
+    conv2d_input_grad(y, w, x.shape(), params);
+    conv2d_weight_grad(x, y, w.shape(), params);
+    CHECK(kernels::conv2d_forward.last_variant() == row.forward);
+    CHECK(kernels::conv2d_input_grad.last_variant() == row.input_grad);
+    CHECK(kernels::conv2d_weight_grad.last_variant() == row.weight_grad);
   }
 }
 
