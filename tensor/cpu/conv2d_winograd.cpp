@@ -165,23 +165,28 @@ template <class F, class T>
   }
 }
 
-// The filters of `rows` outputs for `count` channels. Lanes are what lies side by side in w: in the forward pass the channels of
-// one output, u [36][row][channel]; in the input gradient the outputs (its rows), u [36][channel][Simd::rows].
+// The filters of `rows` outputs from `row` on, for `count` channels from `channel` on.
+struct FilterBlock {
+  int64_t row, rows, channel, count;
+};
+
+// Lanes are what lies side by side in w: in the forward pass the channels of one output, u [36][row][channel]; in the input
+// gradient the outputs (its rows), u [36][channel][Simd::rows].
 template <class F>
-RowsOfA<float> transform_filters(const F& f, int phase, int64_t row, int64_t rows, int64_t channel, int64_t count, float* u) {
-  const auto *from = f.filters + row * f.row_step + channel * f.channel_step;
+RowsOfA<float> transform_filters(const F& f, const FilterBlock& b, int phase, float* u) {
+  const auto *from = f.filters + b.row * f.row_step + b.channel * f.channel_step;
   const auto *end = f.filters + (f.rows - 1) * f.row_step + (f.channels - 1) * f.channel_step + (F::side * F::side - 1) * f.tap_step + 1;
   const int64_t next = f.turned ? kTileRows * f.row_step : f.row_step;  // the next tile's or row's, fetched meanwhile
   if (f.turned) {
-    for (int64_t c = 0; c < count; ++c, from += f.channel_step) {
+    for (int64_t c = 0; c < b.count; ++c, from += f.channel_step) {
       float* to = u + c * Simd<float>::rows;
-      for (int64_t r = 0; r < rows; r += kLanes) transform_lanes<F>(from + r * f.row_step, end, f.tap_step, next, phase, true, to + r);
+      for (int64_t r = 0; r < b.rows; r += kLanes) transform_lanes<F>(from + r * f.row_step, end, f.tap_step, next, phase, true, to + r);
     }
     return {u, 1, Simd<float>::rows};
   }
-  for (int64_t r = 0; r < rows; ++r, from += f.row_step) {
+  for (int64_t r = 0; r < b.rows; ++r, from += f.row_step) {
     float* to = u + r * f.depth;
-    for (int64_t c = 0; c < count; c += kLanes) transform_lanes<F>(from + c * f.channel_step, end, f.tap_step, next, phase, false, to + c);
+    for (int64_t c = 0; c < b.count; c += kLanes) transform_lanes<F>(from + c * f.channel_step, end, f.tap_step, next, phase, false, to + c);
   }
   return {u, f.depth, 1};
 }
@@ -189,15 +194,15 @@ RowsOfA<float> transform_filters(const F& f, int phase, int64_t row, int64_t row
 // Asks for the `part`-th of 36 parts of the filters that transform_filters will read next, while products keep memory idle. Turned,
 // filters that are read next lie beside those that are read now, on the same pages: transform_lanes does it then.
 template <class F>
-void prefetch_filters(const F& f, int64_t row, int64_t rows, int64_t channel, int64_t count, int part) {
+void prefetch_filters(const F& f, const FilterBlock& b, int part) {
   if (f.turned) return;
   constexpr int taps = F::side * F::side;
   constexpr int64_t line_size = 64 / static_cast<int64_t>(sizeof(*f.filters));
   const bool together = f.tap_step == 1;  // a filter's taps lie side by side, else a tap's filters
-  for (int64_t r = rows * part / kProducts; r < rows * (part + 1) / kProducts; ++r) {
-    const auto* from = f.filters + (row + r) * f.row_step + channel * f.channel_step;
+  for (int64_t r = b.rows * part / kProducts; r < b.rows * (part + 1) / kProducts; ++r) {
+    const auto* from = f.filters + (b.row + r) * f.row_step + b.channel * f.channel_step;
     for (int tap = 0; tap < (together ? 1 : taps); ++tap, from += f.tap_step) {
-      for (int64_t q = 0; q < count * (together ? taps : 1); q += line_size) __builtin_prefetch(from + q);
+      for (int64_t q = 0; q < b.count * (together ? taps : 1); q += line_size) __builtin_prefetch(from + q);
     }
   }
 }
@@ -318,30 +323,34 @@ void multiply_part(const F& f, const float* v, int64_t first, int64_t panels, in
   const int64_t tiles = ceil_div(row1 - row0, kTileRows), size = kProducts * kTileRows * kWidth;  // of a tile's sums
   const bool wait = f.depth < f.all_channels();  // for the sums of later blocks
   const Workspace<float> u(kProducts * kFilterStep), sums((wait ? tiles : 1) * F::results * panels * size);
-  const auto first_row = [&](int64_t tile) { return row0 + (row1 - row0) * tile / tiles; };
+  const auto filters_of = [&](int64_t tile, int64_t c) -> FilterBlock {
+    const int64_t row = row0 + (row1 - row0) * tile / tiles, end = row0 + (row1 - row0) * (tile + 1) / tiles;
+    return {row, end - row, c, std::min(f.depth, f.channels - c)};
+  };
   for (int64_t block = 0; block < f.all_channels(); block += std::min(f.depth, f.channels - block % f.channels)) {
     const int source = static_cast<int>(block / f.channels);
     const int64_t c = block % f.channels, count = std::min(f.depth, f.channels - c);
     for (int64_t tile = 0; tile < tiles; ++tile) {
-      const int64_t row = first_row(tile), rows = first_row(tile + 1) - row;
-      const int64_t next = (tile + 1) % tiles, next_c = next > 0 ? c : (c + count) % f.channels;
+      const FilterBlock here = filters_of(tile, c);
+      const FilterBlock next = tile + 1 < tiles ? filters_of(tile + 1, c) : filters_of(0, (c + here.count) % f.channels);
       float* sum = sums.data() + (wait ? tile * F::results * panels * size : 0);
       for (int result = 0; result < F::results; ++result) {
         const int phase = source + result;  // one of them is 0
-        const RowsOfA<float> a = transform_filters(f, phase, row, rows, c, count, u.data());
+        const RowsOfA<float> a = transform_filters(f, here, phase, u.data());
         for (int64_t p = 0; p < panels; ++p, sum += size) {
           const int64_t width = f.width(first + p), step = f.v_step(first + p);
-          const MicroKernel<float> kernel = width == kLanes ? micro_kernel_for<float, 1>(rows) : micro_kernel_for<float>(rows);
+          const MicroKernel<float> kernel = width == kLanes ? micro_kernel_for<float, 1>(here.rows) : micro_kernel_for<float>(here.rows);
           const float* b = v + p * panel_size(f) + block * width;
           for (int i = 0; i < kProducts; ++i) {
             float* to = sum + i * kTileRows * kWidth;
-            if (p == 0 && result == 0) prefetch_filters(f, first_row(next), first_row(next + 1) - first_row(next), next_c, std::min(f.depth, f.channels - next_c), i);
-            if (!F::is_zero(phase, i)) kernel({1, count, {a.data + i * kFilterStep, a.row_step, a.k_step}, b + i * step, 0, to, kWidth, block > 0});
-            else if (block == 0) std::fill_n(to, rows * kWidth, 0.0f);
+            const RowsOfA<float> rows{a.data + i * kFilterStep, a.row_step, a.k_step};
+            if (p == 0 && result == 0) prefetch_filters(f, next, i);
+            if (!F::is_zero(phase, i)) kernel({1, count, rows, b + i * step, 0, to, kWidth, block > 0});
+            else if (block == 0) std::fill_n(to, here.rows * kWidth, 0.0f);
           }
           if (block + count < f.all_channels() || result + 1 < F::results) continue;
-          if constexpr (F::results == 1) write_outputs(f, first + p, row, rows, sum);
-          else write_phases(f, first + p, row, rows, sum - result * panels * size, panels * size);
+          if constexpr (F::results == 1) write_outputs(f, first + p, here.row, here.rows, sum);
+          else write_phases(f, first + p, here.row, here.rows, sum - result * panels * size, panels * size);
         }
       }
     }
