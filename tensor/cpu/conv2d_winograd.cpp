@@ -290,8 +290,8 @@ void write_phases(const F& f, int64_t panel, int64_t row, int64_t rows, const fl
         for (int i = 0; i < kTile; ++i) {
           for (int q = 0; q < length; q += kLanes) {
             const V even = load(phases[0][i] + q), odd = load(phases[1][i] + q);
-            store<float>(lines[2 * i + h] + 2 * q, interleave<0>(even, odd));
-            store<float>(lines[2 * i + h] + 2 * q + kLanes, interleave<1>(even, odd));
+            store<float>(lines[2 * i + h] + 2 * q, interleave<0>({even, odd}));
+            store<float>(lines[2 * i + h] + 2 * q + kLanes, interleave<1>({even, odd}));
           }
         }
       }

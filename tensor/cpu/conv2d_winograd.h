@@ -103,19 +103,8 @@ inline void transform_both(const V (&in)[In][In], V (&out)[Out][Out], const Row&
   }
 }
 
-// Every second element of the pair (p, q), beginning with the first or the second.
-template <int first>
-inline Vec<float> every_second(const Vec<float>& p, const Vec<float>& q) {
-  return shuffle<float>(p, q, [](int lane) { return 2 * lane + first; });
-}
-// The pair (p, q) interleaved: its first or its second half.
-template <int half>
-inline Vec<float> interleave(const Vec<float>& p, const Vec<float>& q) {
-  constexpr int lanes = Simd<float>::lanes;
-  return shuffle<float>(p, q, [](int lane) { return (lane % 2) * lanes + lane / 2 + half * lanes / 2; });
-}
-// The same of n vectors: every n-th element, and the `part`-th n-th of them interleaved. Two vectors at a time: what a later
-// vector brings, `last` vectors in, replaces what the lanes held.
+// Every n-th element of n vectors, beginning with the `first`; and back, the `part`-th vector of all n interleaved. Two vectors are
+// shuffled at a time: from the third on, each (`last` is the last of them so far) replaces those lanes that are its own.
 template <int first, int n, int last = n - 1>
 inline Vec<float> every_nth(const Vec<float> (&p)[n]) {
   constexpr int lanes = Simd<float>::lanes;
@@ -139,12 +128,12 @@ inline Vec<float> interleave(const Vec<float> (&p)[n]) {
 
 // columns[j] = every n-th element of the row p, beginning with the j-th. Four are two times two.
 inline void split(const Vec<float> (&p)[4], Vec<float> (&columns)[4]) {
-  const Vec<float> e0 = every_second<0>(p[0], p[1]), e1 = every_second<0>(p[2], p[3]);
-  const Vec<float> o0 = every_second<1>(p[0], p[1]), o1 = every_second<1>(p[2], p[3]);
-  columns[0] = every_second<0>(e0, e1);
-  columns[1] = every_second<0>(o0, o1);
-  columns[2] = every_second<1>(e0, e1);
-  columns[3] = every_second<1>(o0, o1);
+  const Vec<float> e0 = every_nth<0>({p[0], p[1]}), e1 = every_nth<0>({p[2], p[3]});
+  const Vec<float> o0 = every_nth<1>({p[0], p[1]}), o1 = every_nth<1>({p[2], p[3]});
+  columns[0] = every_nth<0>({e0, e1});
+  columns[1] = every_nth<0>({o0, o1});
+  columns[2] = every_nth<1>({e0, e1});
+  columns[3] = every_nth<1>({o0, o1});
 }
 template <int n>
 inline void split(const Vec<float> (&p)[n], Vec<float> (&columns)[n]) {
@@ -152,12 +141,12 @@ inline void split(const Vec<float> (&p)[n], Vec<float> (&columns)[n]) {
 }
 // And back.
 inline void join(const Vec<float> (&columns)[4], Vec<float> (&p)[4]) {
-  const Vec<float> a0 = interleave<0>(columns[0], columns[2]), a1 = interleave<1>(columns[0], columns[2]);
-  const Vec<float> b0 = interleave<0>(columns[1], columns[3]), b1 = interleave<1>(columns[1], columns[3]);
-  p[0] = interleave<0>(a0, b0);
-  p[1] = interleave<1>(a0, b0);
-  p[2] = interleave<0>(a1, b1);
-  p[3] = interleave<1>(a1, b1);
+  const Vec<float> a0 = interleave<0>({columns[0], columns[2]}), a1 = interleave<1>({columns[0], columns[2]});
+  const Vec<float> b0 = interleave<0>({columns[1], columns[3]}), b1 = interleave<1>({columns[1], columns[3]});
+  p[0] = interleave<0>({a0, b0});
+  p[1] = interleave<1>({a0, b0});
+  p[2] = interleave<0>({a1, b1});
+  p[3] = interleave<1>({a1, b1});
 }
 template <int n>
 inline void join(const Vec<float> (&columns)[n], Vec<float> (&p)[n]) {
