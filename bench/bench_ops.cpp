@@ -55,7 +55,7 @@ int verify_all(Device device) {
 }
 
 nlohmann::json describe_machine() {
-  return {{"isa", cpu::name(cpu::isa())}, {"threads", num_threads()}, {"compiler", kCompiler}, {"peak", measure_machine_peak().json()}};
+  return {{"isa", cpu::name(cpu::isa())}, {"threads", num_threads()}, {"compiler", kCompiler}, {"peak", nlohmann::json::parse(measure_machine_peak().json())}};
 }
 
 // What --row times.

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdint>
 #include <exception>
+#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
@@ -202,10 +203,10 @@ std::string MachinePeak::str() const {
   return text;
 }
 
-nlohmann::json MachinePeak::json() const {
+std::string MachinePeak::json() const {
   nlohmann::json levels = nlohmann::json::array();
   for (const Bandwidth& level : read) levels.push_back({level.working_set / 1024, level.bytes_per_second / 1e9});
-  return {{"float32_gflops", flops / 1e9}, {"bf16_gflops", bf16_flops / 1e9}, {"read_kib_gbs", levels}};
+  return nlohmann::json{{"float32_gflops", flops / 1e9}, {"bf16_gflops", bf16_flops / 1e9}, {"read_kib_gbs", levels}}.dump();
 }
 
 MachinePeak measure_machine_peak() {

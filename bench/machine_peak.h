@@ -1,7 +1,6 @@
 // What this machine can do with the current number of threads, measured: the yardstick that bench_ops holds kernels to.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -23,7 +22,7 @@ struct MachinePeak {
   // The least time for so much work: whichever of arithmetic and memory takes longer.
   double seconds(double flop_count, double bytes, Precision precision = Precision::f32) const;
   std::string str() const;
-  nlohmann::json json() const;  // rates in 10^9 a second, working sets in KiB, as bench/cpu_report.py reads them
+  std::string json() const;  // rates in 10^9 a second, working sets in KiB, as bench/cpu_report.py reads them
 };
 
 // About two seconds; the best rates seen, since other load only ever makes a machine look slower.

@@ -5,9 +5,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
+#include <optional>
 
 #include "bench/one_row.h"
+#include "bench/verified_row.h"
 #include "bench/yardsticks/peak.h"
 #include "cuda/context.h"
 #include "tensor/precision.h"
@@ -20,71 +21,23 @@ using tests::OpCase;
 constexpr const char *kNotTaken = "does not take these arguments", *kPercent = "%peak";
 bool failed = false;
 
-// Inputs and verified results of the row that is being timed; rows come one after the other, so one is kept.
-struct RowState {
-  const OpCase* row = nullptr;
-  Device device = Device::cpu;
-  DType dtype = DType::f32;
-  std::vector<Variable> inputs;
-  std::map<std::string, Tensor> results;       // by variant; undefined where it does not take the row
-  std::map<std::string, std::string> verdicts;  // by variant, as verify() returns them
-  std::map<std::string, std::string> wrong;     // by variant, what verify() throws: the same in each repetition
-};
-
-RowState& row_state(const OpCase& row, Device device, DType dtype = DType::f32) {
-  static RowState state;
-  if (state.row != &row || state.device != device || state.dtype != dtype) {
-    state = RowState{};
+// The row that is being timed; rows come one after the other, so one is kept.
+VerifiedRow& kept_row(const OpCase& row, Device device, DType dtype = DType::f32) {
+  static std::optional<VerifiedRow> kept;
+  if (!kept || !kept->is(row, device, dtype)) {
+    kept.reset();
     release_cached_memory(device);
-    state = {.row = &row, .device = device, .dtype = dtype, .inputs = tests::make_inputs(row, dtype, device),
-             .results = {}, .verdicts = {}, .wrong = {}};
+    kept.emplace(row, device, dtype);
   }
-  return state;
-}
-
-// On copies of the inputs: optimiser rows write into theirs.
-const Tensor& result_of(RowState& state, KernelSlotBase& slot, const std::string& variant) {
-  const auto [place, is_new] = state.results.try_emplace(variant);
-  if (is_new) {
-    std::vector<Variable> inputs;
-    for (const Variable& input : state.inputs) inputs.emplace_back(input.value().clone());
-    const ForcedVariant forced(slot, variant);
-    const ScopedPrecision precision(tests::precision_of(variant));
-    const tests::QuietErrors quiet;
-    slot.forget_last_variant();
-    const Tensor result = state.row->run(inputs).value();
-    if (slot.last_variant() == variant) place->second = result;
-  }
-  return place->second;
-}
-
-// The variant to compare with.
-std::string peer_of(RowState& state, KernelSlotBase& slot, const std::string& variant) {
-  if (state.device == Device::cpu && state.row->flops > kNaiveFlops) {
-    for (const std::string& other : slot.variants(state.device)) {
-      if (other != variant && other != "naive" && tests::precision_of(other) == Precision::f32 && result_of(state, slot, other).defined()) return other;
-    }
-  }
-  return "naive";
-}
-
-// Multiplications of the definition for each one that the variant does: Winograd's F(4x4, 3x3) takes 36 for 144
-// (Lavin & Gray, CVPR 2016).
-double saved_multiplications(const std::string& variant) { return variant.find("winograd") == 0 ? 4 : 1; }
-
-double traffic(const OpCase& row, const RowState& state, const Tensor& result) {
-  if (row.bytes > 0) return row.bytes * static_cast<double>(size_of(state.dtype)) / 4;  // a row's own count is of f32
-  size_t bytes = result.bytes();
-  for (const Variable& input : state.inputs) bytes += input.value().bytes();
-  return static_cast<double>(bytes);
+  return *kept;
 }
 
 // Mean seconds of one run.
-double time_on_cpu(benchmark::State& run, const OpCase& row, RowState& state) {
+double time_on_cpu(benchmark::State& run, const VerifiedRow& row) {
   double total = 0;
   for (auto _ : run) {
     const auto start = std::chrono::steady_clock::now();
-    Variable result = row.run(state.inputs);
+    Variable result = row.row().run(row.inputs());
     benchmark::DoNotOptimize(result);
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     run.SetIterationTime(seconds);
@@ -95,13 +48,13 @@ double time_on_cpu(benchmark::State& run, const OpCase& row, RowState& state) {
 
 // By the card's own clock, from an empty cache: the host queues the work while the cache is flushed, so that launches cost
 // nothing.
-double time_on_card(benchmark::State& run, const OpCase& row, RowState& state) {
+double time_on_card(benchmark::State& run, const VerifiedRow& row) {
   cuda::Timer timer;
   double total = 0;
   for (auto _ : run) {
     cuda::flush_cache();
     timer.start();
-    Variable result = row.run(state.inputs);
+    Variable result = row.row().run(row.inputs());
     const double seconds = timer.stop();
     run.SetIterationTime(seconds);
     total += seconds;
@@ -119,11 +72,11 @@ void time_row(benchmark::State& run, const OpCase& row, KernelSlotBase& slot, co
     return run.SkipWithError(error.what());
   }
   if (verdict.empty()) return run.SkipWithError(kNotTaken);
-  RowState& state = row_state(row, device);
+  VerifiedRow& kept = kept_row(row, device);
   const ForcedVariant forced(slot, variant);
   const ScopedPrecision precision(tests::precision_of(variant));
-  const double seconds = device == Device::cpu ? time_on_cpu(run, row, state) : time_on_card(run, row, state);
-  const double bytes = traffic(row, state, result_of(state, slot, variant));
+  const double seconds = device == Device::cpu ? time_on_cpu(run, kept) : time_on_card(run, kept);
+  const double bytes = kept.bytes(kept.result_of(slot, variant));
   const double percent =
       100 * peak.seconds(row.flops / saved_multiplications(variant), bytes, tests::precision_of(variant)) / seconds;
   run.SetLabel(verdict);
@@ -182,47 +135,28 @@ class MedianReporter final : public benchmark::BenchmarkReporter {
 }  // namespace
 
 std::string verify(const OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device, DType dtype) {
-  RowState& state = row_state(row, device, dtype);
-  if (const auto known = state.verdicts.find(variant); known != state.verdicts.end()) return known->second;
-  if (const auto known = state.wrong.find(variant); known != state.wrong.end()) fail(known->second);
-  std::string verdict;
-  if (const Tensor& result = result_of(state, slot, variant); result.defined()) {
-    const bool rounded = dtype == DType::bf16;
-    const std::string peer = rounded ? "float32" : peer_of(state, slot, variant);
-    const Tensor expected = rounded ? row.run(tests::make_inputs(row, {DType::f32, Layout::row_major, true}, device)).value()
-                                    : result_of(state, slot, peer);
-    const double difference = tests::relative_difference(result, expected);
-    // Both may be off, where the table compares with float64.
-    const double tolerance = tests::tolerance_at(row, dtype, tests::precision_of(variant)) +
-                             tests::tolerance_at(row, DType::f32, tests::precision_of(peer));
-    if (!(difference <= tolerance)) {
-      fail(state.wrong[variant] = str(row.name, ": ", variant, " differs from ", peer, " by ", difference,
-                                      " of the largest value, tolerance ", tolerance));
-    }
-    verdict = peer == variant ? "is naive" : "= " + peer;
-  }
-  return state.verdicts[variant] = verdict;
+  return kept_row(row, device, dtype).verify(slot, variant);
 }
 
 void print_timing(const OpCase& row, const std::string& variant, DType dtype, int calls, bool verified) {
   KernelSlotBase& slot = *row.slots[0];
-  RowState& state = row_state(row, Device::cpu, dtype);
+  VerifiedRow& kept = kept_row(row, Device::cpu, dtype);
   const ForcedVariant forced(slot, variant.empty() ? slot.forced() : variant);
   const tests::QuietErrors quiet;
-  Tensor result = row.run(state.inputs).value();
+  Tensor result = row.run(kept.inputs()).value();
   const std::string ran = slot.last_variant();
   ASAP_CHECK(variant.empty() || ran == variant, row.name, ": ", variant, " ", kNotTaken);
   const std::string verdict = verified ? verify(row, slot, ran, Device::cpu, dtype) : "not compared";
-  const double bytes = traffic(row, state, result);
+  const double bytes = kept.bytes(result);
   result = {};
   const std::vector<double> milliseconds =
-      time_calls(calls, [&] { benchmark::DoNotOptimize(row.run(state.inputs).value().raw()); });
+      time_calls(calls, [&] { benchmark::DoNotOptimize(row.run(kept.inputs()).value().raw()); });
   print_row(row.name, milliseconds, {{"variant", ran}, {"compared", verdict}, {"flops", row.flops}, {"bytes", bytes}});
 }
 
 void register_timing(const OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device,
                      const MachinePeak& peak) {
-  if (device == Device::cpu && variant == "naive" && row.flops > kNaiveFlops / 10) return;
+  if (variant == "naive" && !times_naive(row, device)) return;
   const std::string place = device == Device::cpu ? "" : str(device, "/");
   benchmark::RegisterBenchmark((place + row.name + "/" + variant).c_str(),
                                [&row, &slot, variant, device, &peak](benchmark::State& run) {

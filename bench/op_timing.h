@@ -1,6 +1,6 @@
 // Times rows of the op table (tests/op_cases.h) with Google Benchmark: a variant is first compared with another one on
 // the very inputs that are then timed, and a rate above the machine's measured peak is an error.
-// Used by bench_ops.cpp and custom_kernel_example.cpp.
+// Used by bench_ops.cpp.
 #pragma once
 
 #include <string>
@@ -10,13 +10,7 @@
 
 namespace asap::bench {
 
-// On the CPU, rows of more operations are compared with a fast variant, as naive would take seconds; naive itself is timed,
-// several times over, up to a tenth of it. On a card naive is fast enough for all rows.
-inline constexpr double kNaiveFlops = 2e9;
-
-// Runs the variant on the row and compares: naive up to kNaiveFlops, else the first other variant that takes the row.
-// Returns what it was compared with, e.g. "= naive"; "" if the variant does not take the row; throws Error on a mismatch.
-// In bf16 it is compared with what the slot does on the same rounded numbers in f32 ("= float32").
+// As VerifiedRow::verify (verified_row.h).
 std::string verify(const tests::OpCase& row, KernelSlotBase& slot, const std::string& variant, Device device,
                    DType dtype = DType::f32);
 

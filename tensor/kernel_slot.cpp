@@ -121,6 +121,12 @@ void KernelSlotBase::force(const std::string& variant, bool may_come) {
   warned_ = false;
 }
 
+std::vector<std::string> KernelSlotBase::variants(Device device) const {
+  std::vector<std::string> names;
+  for (const VariantInfo& variant : describe(device)) names.push_back(variant.name);
+  return names;
+}
+
 void KernelSlotBase::check_new(Device device, const std::string& variant) const {
   const auto names = variants(device);
   ASAP_CHECK(std::find(names.begin(), names.end(), variant) == names.end(), "kernel: ", name_,

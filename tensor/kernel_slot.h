@@ -31,6 +31,13 @@ struct Takes {
   }
 };
 
+// A variant as lists of them show it. `conditional`: it is asked about its arguments, too.
+struct VariantInfo {
+  std::string name;
+  Takes takes;
+  bool conditional = false;
+};
+
 // How many tensors were copied for a kernel so far, because it wanted them row-major, or in f32 instead of bf16.
 struct Adaptations {
   int64_t repacked = 0, converted = 0;
@@ -50,8 +57,9 @@ class KernelSlotBase {
   KernelSlotBase& operator=(const KernelSlotBase&) = delete;
 
   const std::string& name() const { return name_; }
-  // Variant names on `device`, in the order they are tried.
-  virtual std::vector<std::string> variants(Device device) const = 0;
+  // The variants on `device`, in the order they are tried; and their names alone.
+  virtual std::vector<VariantInfo> describe(Device device) const = 0;
+  std::vector<std::string> variants(Device device) const;
   // Forces the variant of that name; an empty name lifts it. Throws if no device has it, unless it `may_come`: it was or is
   // named by ASAP_KERNEL.
   void force(const std::string& variant, bool may_come = false);
@@ -118,13 +126,21 @@ class KernelSlot<void(Args...)> : public KernelSlotBase {
     check_new(device, variant);
     variants_[static_cast<int>(device)].push_back({variant, std::move(run), std::move(supports), takes});
   }
+  // The same in front of them: it runs wherever it takes the arguments.
+  void add_first(Device device, const std::string& variant, Run run, Supports supports = {}, Takes takes = {}) {
+    ensure_kernels_registered();
+    check_new(device, variant);
+    variants_[static_cast<int>(device)].push_front({variant, std::move(run), std::move(supports), takes});
+  }
   void add_definition(Device device, Run run) { add(device, kDefinition, std::move(run), {}, {.strided = true, .bf16 = true}); }
 
-  std::vector<std::string> variants(Device device) const override {
+  std::vector<VariantInfo> describe(Device device) const override {
     ensure_kernels_registered();
-    std::vector<std::string> names;
-    for (const Variant& variant : variants_[static_cast<int>(device)]) names.push_back(variant.name);
-    return names;
+    std::vector<VariantInfo> all;
+    for (const Variant& variant : variants_[static_cast<int>(device)]) {
+      all.push_back({variant.name, variant.takes, static_cast<bool>(variant.supports)});
+    }
+    return all;
   }
 
   void run(Device device, Args... args) const {
@@ -140,6 +156,14 @@ class KernelSlot<void(Args...)> : public KernelSlotBase {
     if (!fast && outputs_ == Outputs::written && !(is_ordinary(args) && ...) && run_adapted(device, args...)) return;
     if (!first) fail_no_variant(device);
     run_variant(*first, args...);
+  }
+  // This variant and no other, for a variant that stands on another one: last_variant() stays what it is. Throws if the device has
+  // none of that name, or if it does not take the arguments.
+  void run_as(const std::string& variant, Device device, Args... args) const {
+    ensure_kernels_registered();
+    const Variant* found = find(device, [&](const Variant& other) { return other.name == variant; });
+    if (!found || !takes(*found, args...)) fail_no_variant(device);
+    found->run(args...);
   }
 
  private:

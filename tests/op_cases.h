@@ -1,7 +1,7 @@
 // The table of op cases: ONE list of shapes and parameters that drives the comparison of every kernel variant with `naive`,
 // the gradient check, the benchmark, and the check of a kernel of your own. op_cases_*.cpp hold the rows, family by
-// family; op_cases.cpp makes inputs, runs and compares. Readers: test_op_cases.cpp, bench/bench_ops.cpp,
-// bench/custom_kernel_example.cpp.
+// family; op_cases.cpp makes inputs, runs and compares. Readers: test_op_cases.cpp, bench/bench_ops.cpp, and check_kernels.h for
+// kernels from outside.
 #pragma once
 
 #include <functional>

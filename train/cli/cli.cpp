@@ -9,6 +9,7 @@
 #include <iostream>
 #include <new>
 
+#include "tensor/kernel_library.h"
 #include "train/cli/option_flags.h"
 #include "train/files/user_text.h"
 #include "train/options/nearest.h"
@@ -99,7 +100,9 @@ int dispatch(std::vector<std::string> arguments) {
   const std::vector<Command> commands{add_train_command(program),   add_generate_command(program),
                                       add_synth_command(program),   add_inspect_command(program),
                                       add_convert_command(program), add_encode_command(program),
-                                      add_labels_command(program),  add_evaluate_command(program)};
+                                      add_labels_command(program),  add_evaluate_command(program),
+                                      add_kernels_command(program), add_kernel_command(program),
+                                      add_bench_command(program)};
   for (const Command& command : commands) command.app->allow_extras();
   if (arguments.empty()) arguments = {"--help"};
   check_command_name(arguments, commands);
@@ -121,6 +124,7 @@ int dispatch(std::vector<std::string> arguments) {
     if (!command.app->parsed()) continue;
     refuse_leftovers(*command.app);
     check_lengths_of_names(*command.app);
+    load_kernel_libraries_of_environment();
     return command.run();
   }
   return kUsage;

@@ -17,6 +17,7 @@ namespace asap::train {
 
 // Exit codes. Interrupted by Ctrl-C: 130 (interrupt.h).
 inline constexpr int kOk = 0, kError = 1, kUsage = 2;
+inline constexpr int kSkipped = 77;  // bench --verify-only without the device: what CTest and Automake call skipped
 
 // A command line that cannot be understood: exit code 2.
 class UsageError : public Error {
@@ -42,5 +43,8 @@ Command add_inspect_command(CLI::App& program);
 Command add_convert_command(CLI::App& program);
 Command add_synth_command(CLI::App& program);
 Command add_labels_command(CLI::App& program);
+Command add_kernels_command(CLI::App& program);
+Command add_kernel_command(CLI::App& program);
+Command add_bench_command(CLI::App& program);
 
 }  // namespace asap::train

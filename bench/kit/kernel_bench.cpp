@@ -1,0 +1,175 @@
+// The parent of `asapnet bench`: sends children to work and collects what they report. Declared in kernel_bench.h.
+#include "bench/kit/kernel_bench.h"
+
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "bench/kit/bench_report.h"
+#include "bench/kit/child.h"
+#include "tensor/threads.h"
+#include "tests/op_cases.h"
+
+namespace asap::bench {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kPatience = 120;  // seconds for one step: a comparison, or a call that is timed
+
+// What one variant came to on the table's small rows.
+struct Comparisons {
+  int passed = 0, not_taken = 0, failed = 0;
+};
+
+class Bench {
+ public:
+  explicit Bench(const KernelBenchOptions& options) : options_(options) {}
+
+  KernelBenchResult run() {
+    list();
+    verify();
+    if (!options_.verify_only) time();
+    return std::move(result_);
+  }
+
+ private:
+  // Runs a stage in as many children as it takes. `line` gets what is neither an item nor an error.
+  void run_stage(const std::string& stage, const std::function<void(const json&)>& line) {
+    KernelBenchWork work{.stage = stage};
+    for (;;) {
+      std::string doing, variant, error;
+      bool waiting = false;  // for the result of what it is doing
+      int item = work.from - 1;
+      const ChildEnd end = run_child(worker_arguments(options_, work), kPatience, [&](const std::string& text) {
+        const json told = json::parse(text);
+        if (told.contains("error")) {
+          error = told["error"];
+          return;
+        }
+        if (told.contains("item")) item = told["item"];
+        if (told.contains("doing")) {
+          doing = told["doing"];
+          variant = told["variant"];
+        }
+        waiting = told.contains("doing");
+        if (!waiting) line(told);
+      });
+      ASAP_CHECK(error.empty(), error);
+      if (end.ok) return;
+      ASAP_CHECK(!doing.empty(), "bench: the kernels ", end.how, " while the libraries were loaded");
+      if (waiting) fail_variant(variant, doing + ": " + end.how);
+      // Behind a crash while rows are timed, the row is done again without the variant.
+      const bool again = stage == "time" && waiting;
+      if (again) work.without.push_back(variant);
+      work.from = again ? item : item + 1;
+    }
+  }
+
+  void fail_variant(const std::string& variant, const std::string& text) {
+    std::cout << "  WRONG " << text << std::endl;
+    result_.failures.push_back(text);
+    wrong_.insert(variant);
+  }
+
+  void list() {
+    run_stage("list", [&](const json& told) {
+      std::cout << told["slot"].get<std::string>() << " on " << str(options_.device) << ":";
+      for (const std::string variant : told["variants"]) {
+        const bool added = std::find(told["added"].begin(), told["added"].end(), variant) != told["added"].end();
+        std::cout << " " << variant << (added ? "*" : "");
+        any_added_ |= added;
+      }
+      std::cout << (any_added_ ? "    (*: from the library)" : "") << std::endl;
+    });
+  }
+
+  void verify() {
+    std::map<std::string, Comparisons> counts;
+    run_stage("verify", [&](const json& told) {
+      if (!told.contains("variant")) return;
+      const std::string variant = told["variant"];
+      if (told.contains("text")) {
+        ++counts[variant].failed;
+        return fail_variant(variant, told["text"]);
+      }
+      ++(told["ran"].get<bool>() ? counts[variant].passed : counts[variant].not_taken);
+    });
+    for (const auto& [variant, count] : counts) {
+      std::cout << variant << ": " << count.passed << " comparisons with the definition passed, " << count.failed << " failed; "
+                << count.not_taken << " calls it does not take" << std::endl;
+      result_.compared += count.passed;
+      if (count.passed + count.failed > 0 || wrong_.contains(variant)) continue;
+      fail_variant(variant, variant + ": takes no row of the table, so nothing is known of its values");
+    }
+  }
+
+  void time() {
+    result_.peak = options_.device == Device::cpu ? measure_machine_peak() : measure_card_peak();
+    std::cout << "\n" << result_.peak.str() << std::endl;
+    std::string row;
+    std::vector<VariantTiming> of_row;
+    const auto finish_row = [&] {
+      if (!of_row.empty()) std::cout << "\n" << timing_table(of_row) << std::flush;
+      result_.timings.insert(result_.timings.end(), of_row.begin(), of_row.end());
+      of_row.clear();
+    };
+    run_stage("time", [&](const json& told) {
+      if (!told.contains("variant")) return finish_row();
+      if (told.contains("text")) return fail_variant(told["variant"], told["text"]);
+      VariantTiming timing{.slot = told["slot"], .row = told["row"], .variant = told["variant"], .added = told["added"]};
+      if (wrong_.contains(timing.variant)) return;  // what is wrong has no speed
+      const Precision precision = tests::precision_of(timing.variant);
+      timing.seconds = told["seconds"].get<std::vector<double>>();
+      timing.flops = told["flops"];
+      timing.bytes = told["bytes"];
+      timing.approximate = precision != Precision::f32;
+      timing.roofline_seconds = result_.peak.seconds(timing.flops / told["saved"].get<double>(), timing.bytes,
+                                                     options_.dtype == DType::bf16 ? Precision::bf16 : precision);
+      of_row.push_back(timing);
+    });
+    finish_row();
+  }
+
+  const KernelBenchOptions& options_;
+  KernelBenchResult result_;
+  std::set<std::string> wrong_;
+  bool any_added_ = false;
+};
+
+}  // namespace
+
+double VariantTiming::median() const {
+  std::vector<double> sorted = seconds;
+  std::nth_element(sorted.begin(), sorted.begin() + std::ssize(sorted) / 2, sorted.end());
+  return sorted[sorted.size() / 2];
+}
+
+KernelBenchResult bench_kernels(const KernelBenchOptions& options) {
+  if (options.threads > 0) set_num_threads(options.threads);
+  return Bench(options).run();
+}
+
+std::vector<std::string> worker_arguments(const KernelBenchOptions& options, const KernelBenchWork& work) {
+  std::vector<std::string> arguments{"bench", "--worker", work.stage, "--from", str(work.from), "--device", str(options.device),
+                                     "--dtype", str(options.dtype), "--threads", str(options.threads), "--rounds", str(options.rounds)};
+  const auto add = [&](const char* flag, const std::vector<std::string>& values) {
+    for (const std::string& value : values) {
+      arguments.emplace_back(flag);
+      arguments.push_back(value);
+    }
+  };
+  add("--kernel", options.libraries);
+  add("--slot", options.slots);
+  add("--variants", options.variants);
+  add("--shape", options.shapes);
+  add("--without", work.without);
+  if (!options.rows.empty()) add("--rows", {options.rows});
+  if (options.warm) arguments.emplace_back("--warm");
+  if (options.verify_only) arguments.emplace_back("--verify-only");
+  return arguments;
+}
+
+}  // namespace asap::bench

@@ -1,0 +1,50 @@
+# asap_add_kernel(NAME SOURCE...): a kernel library NAME.so (docs/kernels.md) and its tests, for whoever has
+# find_package(asapnet) or the tree by add_subdirectory. ASAP_KERNEL_MARCH: -march of its C++, since a kernel of one's own is for
+# the machine at hand; empty leaves the compiler's choice.
+# Of .cu files NAME.so exists where the package was built with CUDA. Where it has the emulator (asap::cuda_emulated), NAME_emulated is a
+# program that executes the same sources on the CPU and compares them with the definitions: no card is needed.
+set(ASAP_KERNEL_MARCH native CACHE STRING "-march=... of asap_add_kernel's C++; empty: the compiler's choice")
+set(ASAP_KERNEL_CHECK_MAIN ${CMAKE_CURRENT_LIST_DIR}/kernel_check_main.cpp)
+
+function(asap_add_kernel name)
+  set(cuda ${ARGN})
+  list(FILTER cuda INCLUDE REGEX "\\.cu$")
+  set(march $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${ASAP_KERNEL_MARCH}>>:-march=${ASAP_KERNEL_MARCH}>)
+  if(NOT cuda OR ASAP_CUDA STREQUAL "ON")
+    add_library(${name} MODULE ${ARGN})
+    set_target_properties(${name} PROPERTIES PREFIX "" CXX_EXTENSIONS OFF CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON
+                                             CUDA_RUNTIME_LIBRARY None)  # the program's own: one card, one runtime
+    target_link_libraries(${name} PRIVATE asap::kernel)
+    target_compile_options(${name} PRIVATE ${march})
+    set(device cpu)
+    if(cuda)
+      set(device cuda)
+    endif()
+    # A card's test is skipped (77) where there is no card.
+    add_test(NAME ${name} COMMAND asap::program bench --kernel $<TARGET_FILE:${name}> --device ${device} --verify-only)
+    set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT OMP_WAIT_POLICY=passive LABELS fast)
+  else()
+    message(STATUS "${name}: this asapnet was built without CUDA, so there is no ${name}.so")
+  endif()
+  if(NOT cuda)
+    return()
+  endif()
+  if(NOT TARGET asap::cuda_emulated)
+    message(STATUS "${name}: this asapnet was installed without the emulator, so there is no ${name}_emulated")
+    return()
+  endif()
+  set(sources ${ARGN})
+  list(FILTER sources EXCLUDE REGEX "\\.cu$")
+  foreach(kernel ${cuda})
+    get_filename_component(path ${kernel} ABSOLUTE)
+    get_filename_component(file ${kernel} NAME_WE)
+    file(CONFIGURE OUTPUT ${name}_wrappers/${file}.cpp CONTENT "#include \"${path}\"\n")
+    list(APPEND sources ${CMAKE_CURRENT_BINARY_DIR}/${name}_wrappers/${file}.cpp)
+  endforeach()
+  add_executable(${name}_emulated ${ASAP_KERNEL_CHECK_MAIN} ${sources})
+  target_compile_definitions(${name}_emulated PRIVATE ASAP_CUDA_EMULATE)
+  target_compile_options(${name}_emulated PRIVATE -Wno-unknown-pragmas)
+  target_link_libraries(${name}_emulated PRIVATE asap::cuda_emulated asap::testing asap::kernel)
+  add_test(NAME ${name}_emulated COMMAND ${name}_emulated)
+  set_tests_properties(${name}_emulated PROPERTIES ENVIRONMENT OMP_WAIT_POLICY=passive LABELS fast)
+endfunction()
