@@ -91,8 +91,8 @@ Variable ones(const Shape& shape) { return Variable(Tensor::ones(shape)); }
 
 TEST_CASE("convolutions match PyTorch") {
   ran();
-  nn::ConvTranspose2d transposed({.in = 4, .out = 6, .kernel = {3, 2}, .stride = 2, .padding = 1, .output_padding = 1, .dilation = 2,
-                                  .groups = 2});
+  nn::ConvTranspose2d transposed({.in = 4, .out = 6, .kernel = {3, 2}, .stride = 2, .padding = 1, .output_padding = 1,
+                                  .dilation = 2, .groups = 2});
   check_layer("ConvTranspose2d", transposed);
   nn::Conv1d strided({.in = 4, .out = 6, .kernel = 5, .stride = 2, .padding = 3, .dilation = 2, .groups = 2});
   check_layer("Conv1d", strided);
@@ -169,7 +169,9 @@ TEST_CASE("dropout works in training alone") {
 TEST_CASE("layers without state call their op") {
   ran();
   const Variable x(Tensor::from(std::vector<float>{-1, 0, 2, 5}, {1, 1, 2, 2}));
-  const auto equal = [](const Variable& a, const Variable& b) { return a.value().to_vector<float>() == b.value().to_vector<float>(); };
+  const auto equal = [](const Variable& a, const Variable& b) {
+    return a.value().to_vector<float>() == b.value().to_vector<float>();
+  };
   CHECK(equal(nn::GELU()(x), gelu(x)));
   CHECK(equal(nn::GELU(true)(x), gelu(x, true)));
   CHECK(!equal(gelu(x), gelu(x, true)));
