@@ -115,6 +115,7 @@ void binary_vectorized(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y)
   });
 }
 
+// A step of 0 repeats one value along the run.
 void where_vectorized(const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y) {
   const auto loop = merged_loop<4>({&condition, &a, &b, &y});
   dispatch_all(condition.dtype(), [&]<class Condition>(Condition) {
@@ -125,12 +126,17 @@ void where_vectorized(const Tensor& condition, const Tensor& a, const Tensor& b,
         T* to = y.data<T>() + at[3];
         const int64_t c_step = loop.inner_stride(0), p_step = loop.inner_stride(1), q_step = loop.inner_stride(2),
                       y_step = loop.inner_stride(3);
-        if (c_step == 1 && p_step == 1 && q_step == 1 && y_step == 1) {
+        const auto side_by_side = [=](auto of_p, auto of_q) {
           ASAP_INDEPENDENT
-          for (int64_t i = 0; i < n; ++i) to[i] = c[i] != Condition(0) ? p[i] : q[i];
-        } else {
-          for (int64_t i = 0; i < n; ++i) to[i * y_step] = c[i * c_step] != Condition(0) ? p[i * p_step] : q[i * q_step];
-        }
+          for (int64_t i = 0; i < n; ++i) to[i] = c[i] != Condition(0) ? p[i * of_p] : q[i * of_q];
+        };
+        constexpr std::integral_constant<int64_t, 0> kSame;
+        constexpr std::integral_constant<int64_t, 1> kNext;
+        const bool packed = c_step == 1 && y_step == 1;
+        if (packed && p_step == 1 && q_step == 1) return side_by_side(kNext, kNext);
+        if (packed && p_step == 0 && q_step == 1) return side_by_side(kSame, kNext);
+        if (packed && p_step == 1 && q_step == 0) return side_by_side(kNext, kSame);
+        for (int64_t i = 0; i < n; ++i) to[i * y_step] = c[i * c_step] != Condition(0) ? p[i * p_step] : q[i * q_step];
       });
     });
   });

@@ -103,7 +103,9 @@ void input_grad(const Tensor& grid, const Tensor& dy, const GridSampleParams& p,
           const T* cotangent = from + plane * outputs + first;
           T* sums = to + plane * inputs;
           for (int64_t k = 0; k < block.count; ++k) {
-            for (size_t q = 0; q < 4; ++q) sums[block[k].at[q]] += block[k].weight[q] * cotangent[k];
+            for (size_t q = 0; q < 4; ++q) {
+              if (block[k].weight[q] != 0) sums[block[k].at[q]] += block[k].weight[q] * cotangent[k];
+            }
           }
         }
       }
