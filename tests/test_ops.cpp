@@ -79,9 +79,14 @@ TEST_CASE("grid_sample stands positions that are no numbers") {
         for (const float d : floats(dgrid)) CHECK(std::isfinite(d));
       }
     }
-    // A neighbour of weight 0 is not read.
+    // A neighbour of weight 0 is neither read nor given a gradient.
     const Tensor infinite = Tensor::from(Floats{1, kInf, kInf, kInf}, {1, 1, 2, 2});
-    CHECK(floats(grid_sample(infinite, Tensor::full({1, 1, 1, 2}, -1), {.align_corners = true})) == Floats{1});
+    const Tensor corner = Tensor::full({1, 1, 1, 2}, -1), outside = Tensor::full({1, 1, 1, 2}, 5);
+    const Tensor nan = Tensor::full({1, 1, 1, 1}, kNan);
+    CHECK(floats(grid_sample(infinite, corner, {.align_corners = true})) == Floats{1});
+    const Floats dx = floats(grid_sample_backward(x, corner, nan, {.align_corners = true}, true, false).dx);
+    CHECK((std::isnan(dx[0]) && dx[1] == 0 && dx[2] == 0 && dx[3] == 0));
+    CHECK(floats(grid_sample_backward(x, outside, nan, {}, true, false).dx) == Floats{0, 0, 0, 0});
   }
   CHECK(error_of([&] { grid_sample(x, Tensor::ones({1, 4, 2})); }) ==
         "grid_sample: expected grid of 4 dimensions, got shape (1,4,2)");

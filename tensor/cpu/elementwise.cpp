@@ -115,6 +115,7 @@ void binary_vectorized(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y)
   });
 }
 
+// Both sides are loaded, so that the choice is one of vectors. A step of 0 repeats one value along the run.
 void where_vectorized(const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y) {
   const auto loop = merged_loop<4>({&condition, &a, &b, &y});
   dispatch_all(condition.dtype(), [&]<class Condition>(Condition) {
@@ -125,12 +126,21 @@ void where_vectorized(const Tensor& condition, const Tensor& a, const Tensor& b,
         T* to = y.data<T>() + at[3];
         const int64_t c_step = loop.inner_stride(0), p_step = loop.inner_stride(1), q_step = loop.inner_stride(2),
                       y_step = loop.inner_stride(3);
-        if (c_step == 1 && p_step == 1 && q_step == 1 && y_step == 1) {
+        const auto packed = [=](const auto& of_p, const auto& of_q) {
           ASAP_INDEPENDENT
-          for (int64_t i = 0; i < n; ++i) to[i] = c[i] != Condition(0) ? p[i] : q[i];
-        } else {
-          for (int64_t i = 0; i < n; ++i) to[i * y_step] = c[i * c_step] != Condition(0) ? p[i * p_step] : q[i * q_step];
+          for (int64_t i = 0; i < n; ++i) {
+            const T taken = of_p(i), other = of_q(i);
+            to[i] = c[i] != Condition(0) ? taken : other;
+          }
+        };
+        const auto each = [](const T* x) { return [x](int64_t i) { return x[i]; }; };
+        const auto one = [](const T* x) { return [value = *x](int64_t) { return value; }; };
+        if (c_step == 1 && y_step == 1) {
+          if (p_step == 1 && q_step == 1) return packed(each(p), each(q));
+          if (p_step == 0 && q_step == 1) return packed(one(p), each(q));
+          if (p_step == 1 && q_step == 0) return packed(each(p), one(q));
         }
+        for (int64_t i = 0; i < n; ++i) to[i * y_step] = c[i * c_step] != Condition(0) ? p[i * p_step] : q[i * q_step];
       });
     });
   });
