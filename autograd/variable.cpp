@@ -6,36 +6,12 @@
 #include <memory>
 #include <unordered_set>
 
+#include "autograd/anomaly.h"
+#include "autograd/node.h"
 #include "tensor/operands.h"
+#include "tensor/trace.h"
 
 namespace asap {
-
-// Where a gradient goes: to the node that made the input, or to a leaf. Neither set: no gradient is needed.
-// Intermediate values are not held: only closures keep what they saved.
-struct Edge {
-  std::shared_ptr<Node> node;
-  std::shared_ptr<VariableImpl> leaf;
-  bool needed() const { return node || leaf; }
-};
-
-struct Node {
-  const char* op = "";
-  uint64_t sequence = 0;  // creation order: inputs always have a smaller number
-  BackwardFn backward;
-  std::vector<Edge> inputs;
-  std::vector<Shape> input_shapes;
-  Tensor grad;                           // accumulates while backward() runs
-  std::weak_ptr<VariableImpl> retained;  // set by retain_grad()
-  ~Node();
-};
-
-struct VariableImpl {
-  Tensor value, grad;
-  Tensor rounded;  // what operand_beside made of the value when that had this version
-  uint64_t rounded_version = 0;
-  bool requires_grad = false;  // leaves
-  std::shared_ptr<Node> node;  // null for leaves
-};
 
 // A long chain must not be destroyed by recursion: nodes that nobody else holds are moved to a list first.
 Node::~Node() {
@@ -76,6 +52,38 @@ void accumulate_leaf(Tensor grad, VariableImpl& leaf) {
   leaf.grad = leaf.grad.contiguous();
 }
 
+Tensor hooked(const Hooks<GradientHook>& hooks, Tensor grad) {
+  hooks.each([&grad](const auto& hook) {
+    Tensor changed = hook(grad);
+    ASAP_CHECK(changed.defined() && changed.shape() == grad.shape() && changed.dtype() == grad.dtype(),
+               "gradient hook: expected a gradient of shape ", grad.shape(), " and type ", grad.dtype(), ", got ",
+               changed.defined() ? str(changed.shape(), " and ", changed.dtype()) : "none");
+    grad = std::move(changed);
+  });
+  return grad;
+}
+
+// Gradients of one pass. A leaf with hooks waits until all of its gradient is there.
+class LeafGradients {
+ public:
+  void add(Tensor grad, const std::shared_ptr<VariableImpl>& leaf) {
+    if (leaf->hooks.empty()) return accumulate_leaf(std::move(grad), *leaf);
+    const auto place =
+        std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& item) { return item.first == leaf; });
+    if (place == waiting_.end()) {
+      waiting_.emplace_back(leaf, std::move(grad));
+    } else {
+      accumulate(std::move(grad), place->second);
+    }
+  }
+  void finish() {
+    for (auto& [leaf, grad] : waiting_) accumulate_leaf(hooked(leaf->hooks, std::move(grad)), *leaf);
+  }
+
+ private:
+  std::vector<std::pair<std::shared_ptr<VariableImpl>, Tensor>> waiting_;
+};
+
 // All nodes below `root`, newest first: every node comes before the nodes that made its inputs.
 std::vector<std::shared_ptr<Node>> reachable(const std::shared_ptr<Node>& root) {
   std::vector<std::shared_ptr<Node>> found{root};
@@ -90,13 +98,15 @@ std::vector<std::shared_ptr<Node>> reachable(const std::shared_ptr<Node>& root) 
   return found;
 }
 
-void run_node(Node& node) {
+void run_node(Node& node, LeafGradients& leaves) {
   ASAP_CHECK(node.backward, "backward: the graph of ", node.op, " was already run and freed; compute the value again");
   std::unique_ptr<bool[]> needs(new bool[node.inputs.size()]);
   for (size_t i = 0; i < node.inputs.size(); ++i) needs[i] = node.inputs[i].needed();
   const Tensor grad = std::move(node.grad);
   node.grad = Tensor();
+  const Traced traced(TraceKind::gradient, [&] { return TraceLabel{node.op}; });
   std::vector<Tensor> grads = node.backward(grad, {needs.get(), node.inputs.size()});
+  if (detects_anomaly) anomaly::check_gradients(node.op, node.layer, grads);
   node.backward = nullptr;  // frees what the closure saved
   ASAP_CHECK(grads.size() == node.inputs.size(), "backward: ", node.op, " returned ", grads.size(), " gradients for ",
              node.inputs.size(), " inputs");
@@ -107,7 +117,7 @@ void run_node(Node& node) {
                " gave its input ", i, " of shape ", node.input_shapes[i], " a gradient of shape ",
                grads[i].defined() ? grads[i].shape() : Shape{});
     if (edge.leaf) {
-      accumulate_leaf(std::move(grads[i]), *edge.leaf);
+      leaves.add(std::move(grads[i]), edge.leaf);
     } else {
       accumulate(std::move(grads[i]), edge.node->grad);
     }
@@ -177,6 +187,11 @@ void Variable::retain_grad() {
   if (impl_->node) impl_->node->retained = impl_;
 }
 
+HookHandle Variable::add_gradient_hook(std::function<GradientHook> hook) {
+  ASAP_CHECK(requires_grad(), "add_gradient_hook: expected a variable that gets a gradient");
+  return (impl_->node ? impl_->node->hooks : impl_->hooks).add(std::move(hook));
+}
+
 Variable Variable::detach() const { return Variable(value()); }
 
 void Variable::backward() const {
@@ -189,17 +204,29 @@ void Variable::backward(const Tensor& cotangent) const {
   ASAP_CHECK(cotangent.shape() == shape() && cotangent.dtype() == dtype(), "backward: expected a cotangent of shape ",
              shape(), " and type ", dtype(), ", got ", cotangent.shape(), " and ", cotangent.dtype());
   const NoGrad no_grad;
-  if (!impl_->node) return accumulate_leaf(cotangent, *impl_);
+  LeafGradients leaves;
+  if (!impl_->node) {
+    leaves.add(cotangent, impl_);
+    return leaves.finish();
+  }
   auto order = reachable(impl_->node);
   impl_->node->grad = cotangent;
   for (std::shared_ptr<Node>& node : order) {
+    if (!node->hooks.empty()) node->grad = hooked(node->hooks, std::move(node->grad));
     if (const auto retained = node->retained.lock()) accumulate(node->grad, retained->grad);
-    run_node(*node);
+    run_node(*node, leaves);
     node.reset();
   }
+  leaves.finish();
+}
+
+std::ostream& operator<<(std::ostream& out, const Variable& x) {
+  if (!x.defined()) return out << "undefined variable";
+  return out << x.value() << (x.requires_grad() ? "\nrequires a gradient" : "");
 }
 
 Variable make_result(const char* op, Tensor value, const std::vector<Variable>& inputs, BackwardFn backward) {
+  if (detects_anomaly) anomaly::check_result(op, value);
   Variable result(std::move(value));
   const bool needed =
       grad_enabled() && std::any_of(inputs.begin(), inputs.end(), [](const Variable& v) { return v.requires_grad(); });
@@ -207,6 +234,8 @@ Variable make_result(const char* op, Tensor value, const std::vector<Variable>& 
   auto node = std::make_shared<Node>();
   node->op = op;
   node->sequence = next_sequence++;
+  node->shape = result.shape();
+  if (detects_anomaly) node->layer = anomaly_layer;
   node->backward = std::move(backward);
   for (const Variable& input : inputs) {
     Edge edge;

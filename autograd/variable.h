@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "autograd/hooks.h"
 #include "tensor/ops.h"
 #include "tensor/scoped.h"
 
@@ -22,6 +23,9 @@ using BackwardFn = std::function<std::vector<Tensor>(const Tensor& grad_out, std
 
 // The same for an op of one input, whose gradient is always needed.
 using GradientFn = std::function<Tensor(const Tensor& grad_out)>;
+
+// Given a gradient, returns the one to go on with: the same, or another of its shape and type.
+using GradientHook = Tensor(const Tensor& grad);
 
 struct Node;
 struct VariableImpl;
@@ -58,6 +62,9 @@ class Variable {
   void set_grad(Tensor grad);
   void zero_grad() { set_grad(Tensor()); }
   void retain_grad();
+  // As long as somebody holds the handle, each backward() calls the hook with this variable's whole gradient, before that
+  // goes on: to the ops below, or into a leaf's grad.
+  [[nodiscard]] HookHandle add_gradient_hook(std::function<GradientHook> hook);
 
   // The same value without history.
   Variable detach() const;
@@ -66,10 +73,16 @@ class Variable {
   void backward() const;
   void backward(const Tensor& cotangent) const;
 
+  // What copies of a handle share, and tells them from others; node.h says what is in it.
+  const std::shared_ptr<VariableImpl>& impl() const { return impl_; }
+
  private:
   friend Variable make_result(const char*, Tensor, const std::vector<Variable>&, BackwardFn);
   std::shared_ptr<VariableImpl> impl_;
 };
+
+// The value as operator<< of a Tensor prints it, and whether gradients flow to it.
+std::ostream& operator<<(std::ostream& out, const Variable& x);
 
 // Records an op: `value` computed from `inputs`. With gradients off, or no input needing one, records nothing.
 Variable make_result(const char* op, Tensor value, const std::vector<Variable>& inputs, BackwardFn backward);

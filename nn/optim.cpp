@@ -11,8 +11,21 @@
 
 namespace asap::nn {
 
-Optimizer::Optimizer(NamedVariables parameters, double lr, std::vector<Moments> moments)
-    : parameters_(std::move(parameters)), lr_(lr), moments_(std::move(moments)) {
+Optimizer::Optimizer(ParameterGroups groups, double lr, double weight_decay, std::vector<Moments> moments)
+    : lr_(lr), moments_(std::move(moments)) {
+  std::unordered_set<const VariableImpl*> seen;
+  std::unordered_set<std::string> names;
+  for (ParameterGroup& group : groups) {
+    const size_t begin = parameters_.size();
+    for (auto& [name, parameter] : group.parameters) {
+      ASAP_CHECK(parameter.defined(), "optimizer: the parameter '", name, "' is undefined");
+      ASAP_CHECK(seen.insert(parameter.impl().get()).second && names.insert(name).second,
+                 "optimizer: expected every parameter and name once, got '", name, "' twice");
+      parameters_.emplace_back(std::move(name), std::move(parameter));
+    }
+    groups_.push_back({begin, parameters_.size(), group.lr_scale, group.weight_decay.value_or(weight_decay)});
+  }
+  ASAP_CHECK(!parameters_.empty(), "optimizer: expected parameters, got none");
   for (Moments& kind : moments_) kind.values.resize(parameters_.size());
 }
 
@@ -62,41 +75,53 @@ void Optimizer::load_state_dict(const StateDict& state, const std::string& sourc
   }
 }
 
-Adam::Adam(NamedVariables parameters, const AdamOptions& options)
-    : Optimizer(std::move(parameters), options.lr,
+Adam::Adam(ParameterGroups groups, const AdamOptions& options, bool decoupled)
+    : Optimizer(std::move(groups), options.lr, options.weight_decay,
                 {{.suffix = ".exp_avg", .used = options.beta1 != 0}, {.suffix = ".exp_avg_sq"}}),
-      params_{.beta1 = options.beta1, .beta2 = options.beta2, .eps = options.eps, .weight_decay = options.weight_decay},
-      state_(adam_state(options.lr)) {}
+      params_{.beta1 = options.beta1, .beta2 = options.beta2, .eps = options.eps, .decoupled = decoupled} {
+  for (const Group& group : groups_) states_.push_back(adam_state(lr_ * group.lr_scale));
+}
 
 void Adam::set_lr(double lr) {
   if (lr == lr_) return;
   lr_ = lr;
-  state_.slice(0, 0, 1).fill(lr);
+  for (size_t i = 0; i < groups_.size(); ++i) states_[i].slice(0, 0, 1).fill(lr * groups_[i].lr_scale);
 }
 
-// One kernel call for all parameters of one type: on a device a call a parameter would cost more than its work.
+AdamParams Adam::params_of(const Group& group) const {
+  AdamParams params = params_;
+  params.weight_decay = group.weight_decay;
+  return params;
+}
+
+// One kernel call for all of a group's parameters of one type: on a device a call a parameter would cost more than its work.
 void Adam::step_if_finite(const Tensor& losses) {
-  struct Group {
+  struct Lists {
     std::vector<Tensor> grads, values, m, v;
   };
-  std::map<DType, Group> groups;
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    const Variable& parameter = parameters_[i].second;
-    if (!parameter.grad().defined()) continue;
-    Group& group = groups[parameter.dtype()];
-    group.grads.push_back(parameter.grad());
-    group.values.push_back(parameter.value());
-    group.m.push_back(moment(moments_[0], i));
-    group.v.push_back(moment(moments_[1], i));
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    const AdamParams params = params_of(groups_[g]);
+    std::map<DType, Lists> by_type;
+    for (size_t i = groups_[g].begin; i < groups_[g].end; ++i) {
+      const Variable& parameter = parameters_[i].second;
+      if (!parameter.grad().defined()) continue;
+      Lists& lists = by_type[parameter.dtype()];
+      lists.grads.push_back(parameter.grad());
+      lists.values.push_back(parameter.value());
+      lists.m.push_back(moment(moments_[0], i));
+      lists.v.push_back(moment(moments_[1], i));
+    }
+    const Tensor& beside = by_type.empty() ? losses : by_type.begin()->second.values[0];
+    if (beside.defined()) states_[g] = states_[g].to(beside.device());
+    adam_begin(losses, params, states_[g]);
+    for (auto& [dtype, lists] : by_type) adam_step(lists.grads, params, states_[g], lists.values, lists.m, lists.v);
   }
-  if (!groups.empty()) state_ = state_.to(groups.begin()->second.values[0].device());
-  adam_begin(losses, params_, state_);
-  for (auto& [dtype, group] : groups) adam_step(group.grads, params_, state_, group.values, group.m, group.v);
 }
 
+// All groups have counted the same steps.
 StateDict Adam::state_dict() const {
   StateDict state;
-  state.set("step", Tensor::from<int32_t>({static_cast<int32_t>(state_.select(0, 1).item())}, {}));
+  state.set("step", Tensor::from<int32_t>({static_cast<int32_t>(states_[0].select(0, 1).item())}, {}));
   for (const auto& [key, moment] : Optimizer::state_dict()) state.set(key, moment);
   return state;
 }
@@ -105,20 +130,55 @@ void Adam::load_state_dict(const StateDict& state, const std::string& source) {
   Optimizer::load_state_dict(state, source);
   const Tensor* step = state.find("step");
   ASAP_CHECK(step, source, ": the key 'step' is missing");
-  state_ = adam_state(lr_, static_cast<int64_t>(step->item()));
+  for (size_t i = 0; i < groups_.size(); ++i) {
+    states_[i] = adam_state(lr_ * groups_[i].lr_scale, static_cast<int64_t>(step->item()));
+  }
 }
 
-Sgd::Sgd(NamedVariables parameters, const SgdOptions& options)
-    : Optimizer(std::move(parameters), options.lr, {{.suffix = ".momentum_buffer", .used = options.momentum != 0}}),
+Sgd::Sgd(ParameterGroups groups, const SgdOptions& options)
+    : Optimizer(std::move(groups), options.lr, options.weight_decay,
+                {{.suffix = ".momentum_buffer", .used = options.momentum != 0}}),
       options_(options) {}
 
 void Sgd::step() {
-  options_.lr = lr_;
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    const Variable& parameter = parameters_[i].second;
-    if (!parameter.grad().defined()) continue;
-    Tensor value = parameter.value();
-    sgd_step(parameter.grad(), options_, value, moment(moments_[0], i));
+  for (const Group& group : groups_) {
+    options_.lr = lr_ * group.lr_scale;
+    options_.weight_decay = group.weight_decay;
+    for (size_t i = group.begin; i < group.end; ++i) {
+      const Variable& parameter = parameters_[i].second;
+      if (!parameter.grad().defined()) continue;
+      Tensor value = parameter.value();
+      sgd_step(parameter.grad(), options_, value, moment(moments_[0], i));
+    }
+  }
+}
+
+// On the device: the factor never comes to the host.
+Tensor clip_grad_norm(const std::vector<Variable>& parameters, double max_norm) {
+  ASAP_CHECK(max_norm >= 0, "clip_grad_norm: expected a norm >= 0, got ", max_norm);
+  Tensor squares;
+  for (const Variable& parameter : parameters) {
+    const Tensor& grad = parameter.grad();
+    if (!grad.defined()) continue;
+    const Tensor square = sum(unary(UnaryOp::square, grad));
+    squares = squares.defined() ? add(squares, square) : square;
+  }
+  if (!squares.defined()) return Tensor::zeros({});
+  const Tensor norm = unary(UnaryOp::sqrt, squares);
+  // At most 1; the 1e-6 is PyTorch's, for a norm of 0.
+  const Tensor ratio = div(Tensor::full({}, max_norm, norm.dtype(), norm.device()), affine(norm, 1, 1e-6));
+  const Tensor factor = binary(BinaryOp::minimum, ratio, Tensor::ones({}, norm.dtype(), norm.device()));
+  for (Variable parameter : parameters) {
+    if (parameter.grad().defined()) parameter.set_grad(mul(parameter.grad(), factor));
+  }
+  return norm;
+}
+
+void clip_grad_value(const std::vector<Variable>& parameters, double limit) {
+  ASAP_CHECK(limit >= 0, "clip_grad_value: expected a limit >= 0, got ", limit);
+  for (Variable parameter : parameters) {
+    if (parameter.grad().defined())
+      parameter.set_grad(unary(UnaryOp::clamp, parameter.grad(), {.a = -limit, .b = limit}));
   }
 }
 
@@ -137,6 +197,11 @@ double step(double lr0, int64_t epoch, int64_t step_size, double factor) {
 double cosine(double lr0, int64_t epoch, int64_t epochs, double lr_end) {
   const double t = std::min(1.0, static_cast<double>(epoch - 1) / static_cast<double>(epochs));
   return lr_end + (lr0 - lr_end) * (1 + std::cos(std::numbers::pi * t)) / 2;
+}
+
+double warmup_cosine(double lr0, int64_t epoch, int64_t warmup, int64_t epochs, double lr_end) {
+  if (epoch <= warmup) return lr0 * static_cast<double>(epoch) / static_cast<double>(warmup);
+  return cosine(lr0, epoch - warmup, epochs - warmup, lr_end);
 }
 
 }  // namespace schedule

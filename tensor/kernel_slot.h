@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "tensor/tensor.h"
+#include "tensor/trace.h"
 
 namespace asap {
 
@@ -187,7 +188,18 @@ class KernelSlot<void(Args...)> : public KernelSlotBase {
   }
   void run_variant(const Variant& variant, Args... args) const {
     last_variant_.store(&variant.name, std::memory_order_relaxed);
+    const Traced traced(TraceKind::kernel, [&] {
+      TraceLabel label{name_ + "=" + variant.name};
+      (append_shape(args, label.shapes), ...);
+      return label;
+    });
     variant.run(args...);
+  }
+  template <class Arg>
+  static void append_shape(const Arg& arg, std::vector<Shape>& shapes) {
+    if constexpr (std::is_same_v<Arg, Tensor>) {
+      if (arg.defined()) shapes.push_back(arg.shape());
+    }
   }
 
   std::deque<Variant> variants_[kDeviceCount];  // which stay where they are when others are added

@@ -144,6 +144,9 @@ using LabelPlanesFn = void(const Tensor& labels, const Tensor& instance, const L
 // ---- optimisers: in place on param and state; all of one shape ------------------------------------------------------
 struct AdamParams {  // Kingma & Ba 2015, algorithm 1
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  // Whether weight_decay * param is added to the gradient, or, decoupled (Loshchilov & Hutter 2019), lr * weight_decay * param
+  // taken from the parameter before the step.
+  bool decoupled = false;
 };
 // What differs from step to step: a tensor f64 [5] beside the parameters, so that a recorded step can be done again.
 struct AdamState {

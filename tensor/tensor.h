@@ -117,6 +117,10 @@ class Tensor {
   DType dtype_ = DType::f32;
 };
 
+// Shape, type and device on a line, then the values as numpy prints them: of more than 1000, the first and last three along
+// each dimension. Waits for the device.
+std::ostream& operator<<(std::ostream& out, const Tensor& x);
+
 template <class T>
 Tensor Tensor::from(const std::vector<T>& values, const Shape& shape, Device device) {
   ASAP_CHECK(static_cast<int64_t>(values.size()) == shape.numel(), "Tensor::from: ", values.size(),

@@ -130,6 +130,8 @@ std::vector<OpCase> optim_cases() {
       adam_case("first_step", {}),
       adam_case("model", {.params = kModel, .step = 3}),
       adam_case("weight_decay", {.params = {.beta1 = 0.5, .weight_decay = 0.1}, .lr = 0.01, .step = 100}),
+      adam_case("decoupled", {.params = {.beta1 = 0.5, .weight_decay = 0.1, .decoupled = true}, .lr = 0.5, .step = 3}),
+      adam_case("model_decoupled", {.params = {.beta1 = 0, .beta2 = 0.9, .weight_decay = 0.1, .decoupled = true}, .step = 3}),
       adam_case("late_step", {.lr = 0.01, .step = 1000000}),
       // A loss that is not finite: everything stays as it was.
       adam_case("stopped", {.step = 7, .loss = std::numeric_limits<double>::infinity()}),
@@ -137,6 +139,7 @@ std::vector<OpCase> optim_cases() {
       // Sizes that fill no block, one behind the other: what belongs to which parameter must not shift.
       adam_case("several_parameters", {.params = {.beta1 = 0.5, .weight_decay = 0.1}, .step = 7}, several),
       adam_case("model_several_parameters", {.params = kModel, .step = 7}, several),
+      adam_case("decoupled_several_parameters", {.params = {.weight_decay = 0.1, .decoupled = true}, .step = 7}, several),
       // More than one launch of a device takes.
       adam_case("hundreds_of_parameters", {.step = 7}, std::vector<Shape>(201, Shape{5})),
       // Views that begin one element into their memory.

@@ -221,6 +221,44 @@ TEST_CASE("retain_grad keeps an intermediate gradient") {
   CHECK(error_of([&] { none.set_grad(Tensor()); }) == "Variable: the variable is undefined");
 }
 
+TEST_CASE("gradient hooks see whole gradients, once a pass, and replace them") {
+  ran();
+  Variable x = leaf(Values{2, 3});
+  std::vector<Values> seen;
+  const auto clip = [&](const Tensor& grad) {
+    seen.push_back(values(grad));
+    return unary(UnaryOp::clamp, grad, {.a = -5, .b = 5});
+  };
+  {
+    // d/dx of 3x + x^2: 3 + 2x = 7, 9, which arrive in two parts of which none would be cut.
+    const HookHandle hook = x.add_gradient_hook(clip);
+    const auto loss = [&] { return sum(x * 3 + square(x)); };
+    loss().backward();
+    CHECK(seen == std::vector<Values>{{7, 9}});
+    CHECK(values(x.grad()) == Values{5, 5});
+    loss().backward();  // adds to what is there
+    CHECK(values(x.grad()) == Values{10, 10});
+    x.zero_grad();
+  }
+  square(x).backward(Tensor::from<double>({1, 10}, {2}));
+  CHECK(values(x.grad()) == Values{4, 60});
+
+  x.zero_grad();
+  seen.clear();
+  Variable y = x * 2;
+  y.retain_grad();
+  const HookHandle hook = y.add_gradient_hook(clip);
+  sum(y * 4 + y * 4).backward();
+  CHECK(seen == std::vector<Values>{{8, 8}});
+  CHECK(values(y.grad()) == Values{5, 5});
+  CHECK(values(x.grad()) == Values{10, 10});
+
+  const HookHandle wrong = x.add_gradient_hook([](const Tensor&) { return Tensor::zeros({3}); });
+  CHECK(error_of([&] { sum(x).backward(); }) == "gradient hook: expected a gradient of shape (2) and type f64, got (3) and f32");
+  Variable constant(Tensor::zeros({1}));
+  CHECK(error_of([&] { (void)constant.add_gradient_hook(clip); }) == "add_gradient_hook: expected a variable that gets a gradient");
+}
+
 TEST_CASE("an op of the user's own") {
   ran();
   int asked_for_second = 0;

@@ -1,4 +1,5 @@
-// Adam's step, in place (Kingma & Ba 2015, algorithm 1), weight decay added to the gradient. Contract: kernels.h.
+// Adam's step, in place (Kingma & Ba 2015, algorithm 1), weight decay added to the gradient or decoupled from it
+// (Loshchilov & Hutter 2019, algorithm 2). Contract: kernels.h.
 #pragma once
 
 #include <cmath>
@@ -32,15 +33,17 @@ struct AdamBegin {
 // (cpu/targets.h). m is 0 where beta1 = 0 and none is kept.
 template <class T>
 struct AdamElement {
-  T beta1, one_less_beta1, beta2, one_less_beta2, eps, decay, rate, scale;
+  T beta1, one_less_beta1, beta2, one_less_beta2, eps, decay, decoupled_decay, rate, scale;
 
   ASAP_HOST_DEVICE AdamElement(const AdamParams& p, const AdamState& s)
       : beta1(T(p.beta1)), one_less_beta1(T(1 - p.beta1)), beta2(T(p.beta2)), one_less_beta2(T(1 - p.beta2)),
-        eps(T(p.eps)), decay(T(p.weight_decay)), rate(T(s.rate)), scale(T(s.scale)) {}
+        eps(T(p.eps)), decay(T(p.decoupled ? 0 : p.weight_decay)),
+        decoupled_decay(T(p.decoupled ? s.lr * p.weight_decay : 0)), rate(T(s.rate)), scale(T(s.scale)) {}
   [[gnu::always_inline]] ASAP_HOST_DEVICE inline void operator()(T grad, T& param, T& m, T& v) const {
     const T g = grad + decay * param;
     m = beta1 * m + one_less_beta1 * g;
     v = beta2 * v + one_less_beta2 * g * g;
+    param -= decoupled_decay * param;
     param -= rate * (m / (std::sqrt(v) * scale + eps));
   }
 };
