@@ -1,5 +1,8 @@
 // Elementwise ops beside their gradients. Broadcast inputs get their gradient summed back to their own shape.
-// Declared in ops.h; the kernels are kernels::unary and kernels::binary.
+// Declared in ops.h; the kernels are kernels::unary, kernels::binary and kernels::where.
+#include <cmath>
+#include <numbers>
+
 #include "autograd/ops.h"
 
 namespace asap {
@@ -109,5 +112,37 @@ Variable sin(const Variable& x) { return unary_op(UnaryOp::sin, x); }
 Variable cos(const Variable& x) { return unary_op(UnaryOp::cos, x); }
 Variable pow(const Variable& x, double exponent) { return unary_op(UnaryOp::pow, x, {.a = exponent}); }
 Variable clamp(const Variable& x, double low, double high) { return unary_op(UnaryOp::clamp, x, {.a = low, .b = high}); }
+Variable erf(const Variable& x) { return unary_op(UnaryOp::erf, x); }
+
+Variable gelu(const Variable& x, bool tanh_approximation) {
+  if (!tanh_approximation) return x * (0.5 + 0.5 * erf(x * std::numbers::sqrt2 / 2));
+  const double scale = std::sqrt(2 / std::numbers::pi);
+  return x * (0.5 + 0.5 * tanh(x * affine(square(x), 0.044715 * scale, scale)));
+}
+
+Variable silu(const Variable& x) { return x * sigmoid(x); }
+
+// Selected, not multiplied: a gradient that is NaN stays on its side.
+Variable where(const Tensor& condition, const Variable& a, const Variable& b) {
+  return make_result("where", where(condition, a.value(), b.value()), {a, b},
+                     [saved = Saved(condition), a_shape = a.shape(), b_shape = b.shape()](const Tensor& dy,
+                                                                                        std::span<const bool> needs) {
+                       const Tensor zero = Tensor::zeros({1}, dy.dtype(), dy.device());
+                       std::vector<Tensor> grads(2);
+                       if (needs[0]) grads[0] = sum_to(where(saved.get("where"), dy, zero), a_shape);
+                       if (needs[1]) grads[1] = sum_to(where(saved.get("where"), zero, dy), b_shape);
+                       return grads;
+                     });
+}
+
+// Drawn in f32 for a bf16 x, whose numbers would round to p.
+Variable dropout(const Variable& x, double p, RandomStream& random) {
+  ASAP_CHECK(p >= 0 && p < 1, "dropout: expected a share p in [0,1), got ", p);
+  const uint64_t first = random.take(static_cast<uint64_t>(x.numel()));
+  const DType dtype = sum_dtype(x.dtype());
+  const Tensor drawn = random_uniform(x.shape(), {.seed = random.seed, .offset = first}, dtype, x.device());
+  const Tensor dropped = binary(BinaryOp::less, drawn, Tensor::full({1}, p, dtype, x.device()));
+  return x * Variable(affine(dropped, -1 / (1 - p), 1 / (1 - p)).to(x.dtype()));
+}
 
 }  // namespace asap

@@ -52,7 +52,7 @@ Variable bce_with_logits(const Variable& logits, const Variable& target) {
                      });
 }
 
-Variable cross_entropy(const Variable& logits, const Tensor& labels, int64_t ignore_index) {
+Variable cross_entropy(const Variable& logits, const Tensor& labels, int64_t ignore_index, double label_smoothing) {
   Shape expected = logits.shape();
   ASAP_CHECK(logits.rank() >= 2, "cross_entropy: expected logits [N,C,...], got ", logits.shape());
   expected.erase(1);
@@ -66,14 +66,19 @@ Variable cross_entropy(const Variable& logits, const Tensor& labels, int64_t ign
   const int64_t outside = first_label_outside(labels, logits.size(1), ignore_index);
   ASAP_CHECK(outside < 0, "cross_entropy: label ", labels.contiguous().reshape({-1}).select(0, outside).item(),
              " is outside 0..", logits.size(1) - 1, "; one that is not to count can be given as ignore_index");
-  // All on the device, without a look at it. An ignored label stands for class 0, whose logarithm, at most 0, then loses to a
-  // floor of 0 = log 1; the others' floor is log 0.
+  ASAP_CHECK(label_smoothing >= 0 && label_smoothing <= 1, "cross_entropy: expected a label smoothing in [0,1], got ",
+             label_smoothing);
+  // All on the device, without a look at it. An ignored label stands for class 0 until it is left out.
   const Tensor numbers = labels.unsqueeze(1).to(DType::f64);
   const Tensor ignored_number = Tensor::full({1}, static_cast<double>(ignore_index), DType::f64, labels.device());
   const Tensor ignored = binary(BinaryOp::equal, numbers, ignored_number), counted = affine(ignored, -1, 1);
-  const Variable picked = gather(log_softmax(logits, 1), 1, mul(numbers, counted).to(DType::i32));
-  const Tensor floor = unary(UnaryOp::log, ignored).to(logits.dtype());
-  return -(sum(maximum(picked, floor)) / Variable(sum(counted).to(logits.dtype())));
+  const Variable log_p = log_softmax(logits, 1);
+  Variable likelihood = gather(log_p, 1, mul(numbers, counted).to(DType::i32));
+  if (label_smoothing > 0) {
+    likelihood = likelihood * (1 - label_smoothing) + mean(log_p, {1}, true) * label_smoothing;
+  }
+  const Variable zero(Tensor::zeros({1}, logits.dtype(), logits.device()));
+  return -(sum(where(counted, likelihood, zero)) / Variable(sum(counted).to(logits.dtype())));
 }
 
 }  // namespace asap

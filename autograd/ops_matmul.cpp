@@ -1,11 +1,11 @@
 // Matrix products beside their gradients. Declared in ops.h; the kernel is kernels::matmul.
 #include "autograd/ops.h"
-#include "tensor/operands.h"
+#include "autograd/parameters.h"
 
 namespace asap {
 
 // y = A B with A = op(a), B = op(b): dA = dy B^T and dB = A^T dy, transposed once more where op is a transposition.
-// A batch of 1 was broadcast: its gradient is the sum over the batch. b's may be f32 where all else is bf16.
+// Batches that were broadcast get the sum over them. b's may be f32 where all else is bf16.
 Variable matmul(const Variable& a, const Variable& b, bool transpose_a, bool transpose_b) {
   const Tensor operand = b.operand_beside(a);
   return make_result("matmul", matmul(a.value(), operand, transpose_a, transpose_b), {a, b},
@@ -28,16 +28,15 @@ Variable matmul(const Variable& a, const Variable& b, bool transpose_a, bool tra
                      });
 }
 
-// The f32 bias of a bf16 y is rounded; its gradient is not.
+// All rows in one product.
 Variable linear(const Variable& x, const Variable& w, const Variable& bias) {
-  const Variable y = matmul(x, w, false, true);
-  if (!bias.defined()) return y;
-  checks::has_sum_dtype("linear", "bias", y.value(), bias.value());
-  return make_result("linear", add(y.value(), bias.value().to(y.dtype())), {y, bias},
-                     [y_shape = y.shape(), b_shape = bias.shape(), b_dtype = bias.dtype()](
-                         const Tensor& dy, std::span<const bool> needs) -> std::vector<Tensor> {
-                       return {sum_to(dy, y_shape), needs[1] ? sum_to(dy, b_shape, b_dtype) : Tensor()};
-                     });
+  ASAP_CHECK(x.rank() > 0, "linear: expected x [...,in], got shape ", x.shape());
+  Shape shape = x.shape();
+  const int64_t rows = Shape(shape.begin(), shape.end() - 1).numel();
+  const Variable y = matmul(x.rank() == 2 ? x : reshape(x, {rows, x.size(-1)}), w, false, true);
+  const Variable z = bias.defined() ? add_parameter("linear", y, bias) : y;
+  shape[-1] = w.size(0);
+  return x.rank() == 2 ? z : reshape(z, shape);
 }
 
 }  // namespace asap

@@ -1,5 +1,7 @@
-// Instance and batch norm, with their fused activation, beside their gradients. Declared in ops.h.
+// Instance and batch norm, with their fused activation, beside their gradients; layer and group norm, which are made of
+// instance norm. Declared in ops.h.
 #include "autograd/ops.h"
+#include "autograd/parameters.h"
 
 namespace asap {
 namespace {
@@ -32,6 +34,40 @@ Variable instance_norm(const Variable& x, const Variable& gamma, const Variable&
 BatchNormResult batch_norm(const Variable& x, const Variable& gamma, const Variable& beta, const NormParams& params) {
   const NormResult result = batch_norm(x.value(), value_or_undefined(gamma), value_or_undefined(beta), params);
   return {record_norm("batch_norm", batch_norm_backward, result, x, gamma, beta, params), result.mean, result.rstd};
+}
+
+// What shares a mean is a plane of an instance norm. Its gamma and beta belong to planes, those of these norms lie otherwise.
+Variable layer_norm(const Variable& x, const Shape& normalized, const Variable& gamma, const Variable& beta, double eps) {
+  const int leading = x.rank() - normalized.rank();
+  ASAP_CHECK(normalized.rank() > 0 && leading >= 0 && Shape(x.shape().begin() + leading, x.shape().end()) == normalized,
+             "layer_norm: expected x [...] that ends in ", normalized, ", got ", x.shape());
+  const int64_t rows = Shape(x.shape().begin(), x.shape().begin() + leading).numel();
+  const Variable planes = reshape(x, {1, rows, normalized.numel()});
+  Variable y = reshape(instance_norm(planes, {}, {}, {.eps = eps}), x.shape());
+  for (const Variable* parameter : {&gamma, &beta}) {
+    if (!parameter->defined()) continue;
+    checks::has_shape("layer_norm", "gamma and beta", parameter->value(), normalized);
+    y = parameter == &gamma ? mul_parameter("layer_norm", y, gamma) : add_parameter("layer_norm", y, beta);
+  }
+  return y;
+}
+
+Variable group_norm(const Variable& x, int64_t groups, const Variable& gamma, const Variable& beta, double eps) {
+  ASAP_CHECK(x.rank() >= 2, "group_norm: expected x [N,C,...], got shape ", x.shape());
+  const int64_t N = x.size(0), C = x.size(1);
+  ASAP_CHECK(groups > 0 && C % groups == 0, "group_norm: ", groups, " groups do not divide ", C, " channels");
+  const int64_t plane = C / groups * Shape(x.shape().begin() + 2, x.shape().end()).numel();
+  const Variable planes = instance_norm(reshape(x, {N, groups, plane}), {}, {}, {.eps = eps});
+  Variable y = convert(reshape(planes, x.shape()), x.dtype(), x.value().layout());
+  Shape channels = x.shape();
+  for (int d = 0; d < x.rank(); ++d) channels[d] = d == 1 ? C : 1;
+  for (const Variable* parameter : {&gamma, &beta}) {
+    if (!parameter->defined()) continue;
+    checks::has_shape("group_norm", "gamma and beta", parameter->value(), {C});
+    const Variable of_channels = reshape(*parameter, channels);
+    y = parameter == &gamma ? mul_parameter("group_norm", y, of_channels) : add_parameter("group_norm", y, of_channels);
+  }
+  return y;
 }
 
 }  // namespace asap

@@ -91,12 +91,41 @@ Variable cat(const std::vector<Variable>& xs, int dim) {
   });
 }
 
+Variable stack(const std::vector<Variable>& xs, int dim) {
+  std::vector<Variable> parts;
+  for (const Variable& x : xs) parts.push_back(unsqueeze(x, dim));
+  return cat(parts, dim);
+}
+
+Variable unsqueeze(const Variable& x, int dim) {
+  const int d = normalize_dim(dim, x.rank() + 1, "unsqueeze");
+  return make_result("unsqueeze", x.value().unsqueeze(d), x, [d](const Tensor& dy) { return dy.squeeze(d); });
+}
+
+Variable squeeze(const Variable& x, int dim) {
+  const int d = normalize_dim(dim, x.rank(), "squeeze");
+  return make_result("squeeze", x.value().squeeze(d), x, [d](const Tensor& dy) { return dy.unsqueeze(d); });
+}
+
 // An element gathered several times collects the gradient of each.
 Variable gather(const Variable& x, int dim, const Tensor& index) {
   return make_result("gather", gather(x.value(), dim, index), x,
                      [dim, saved = Saved(index), x_shape = x.shape()](const Tensor& dy) {
                        return gather_backward(dy, dim, saved.get("gather"), x_shape);
                      });
+}
+
+// A gather along w's rows: every column of a row has the row's index.
+Variable embedding(const Tensor& indices, const Variable& w) {
+  ASAP_CHECK(w.rank() == 2, "embedding: expected w [V,D], got ", w.shape());
+  ASAP_CHECK(indices.defined() && (indices.dtype() == DType::i32 || indices.dtype() == DType::u8),
+             "embedding: expected i32 or u8 indices, got ", indices.defined() ? name(indices.dtype()) : "an undefined tensor");
+  const Tensor list = indices.contiguous().reshape({indices.numel(), 1});
+  const int64_t outside = first_label_outside(list, w.size(0), -1);
+  ASAP_CHECK(outside < 0, "embedding: index ", list.select(0, outside).item(), " is outside 0..", w.size(0) - 1);
+  Shape shape = indices.shape();
+  shape.push_back(w.size(1));
+  return reshape(gather(w, 0, list.to(DType::i32).expand({indices.numel(), w.size(1)}).contiguous()), shape);
 }
 
 }  // namespace asap

@@ -45,6 +45,8 @@ enum class BinaryOp { ASAP_BINARY_OPS(ASAP_ENUMERATOR) };
 #undef ASAP_ENUMERATOR
 using BinaryFn = void(BinaryOp, const Tensor& a, const Tensor& b, Tensor& y);
 const char* name(BinaryOp op);
+// y = condition != 0 ? a : b; all expanded to y's shape, a and b of its dtype, condition of any.
+using WhereFn = void(const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y);
 
 // ---- reductions: x seen as [outer, n, inner], reduced over the middle -------------------------------------------------
 struct AxisParams {
@@ -52,6 +54,8 @@ struct AxisParams {
 };
 enum class ReduceOp { sum, mean, max };
 using ReduceFn = void(ReduceOp, const Tensor& x, const AxisParams&, Tensor& y);  // y [outer, inner]
+// y i32 [outer, inner]: where on its line x is largest, the first place on ties; a NaN is larger than any number. x of any dtype.
+using ArgmaxFn = void(const Tensor& x, const AxisParams&, Tensor& y);
 // y[o,j,i] = x[o, index[o,j,i], i]; index i32 [outer, m, inner]. Backward adds: equal indices accumulate.
 using GatherFn = void(const Tensor& x, const Tensor& index, const AxisParams&, Tensor& y);
 using GatherBackwardFn = void(const Tensor& dy, const Tensor& index, const AxisParams&, Tensor& dx);
@@ -116,6 +120,21 @@ enum class ResizeMode { nearest, bilinear, bilinear_align_corners };
 using Resize2dForwardFn = void(const Tensor& x, ResizeMode, Tensor& y);
 using Resize2dBackwardFn = void(const Tensor& dy, ResizeMode, Tensor& dx);
 
+// y [N,C,OH,OW] reads x [N,C,H,W] where grid [N,OH,OW,2] says: (u,v), u along the width; -1 and 1 are the outer edges of the
+// picture or, with align_corners, the centres of its corner pixels (Jaderberg et al. 2015; PyTorch's grid_sample). A NaN is
+// read as -1. Padding: zero, pixels outside are 0; replicate, positions outside move to the nearest pixel; reflect, they are
+// mirrored at those edges or centres. grid and dgrid are sum_dtype(x.dtype()).
+enum class SampleMode { bilinear, nearest };
+struct GridSampleParams {
+  SampleMode mode = SampleMode::bilinear;
+  PadMode padding = PadMode::zero;
+  bool align_corners = false;
+};
+using GridSampleForwardFn = void(const Tensor& x, const Tensor& grid, const GridSampleParams&, Tensor& y);
+// dx and dgrid each where defined; dgrid is 0 where the position was moved to a pixel, and for nearest.
+using GridSampleBackwardFn = void(const Tensor& x, const Tensor& grid, const Tensor& dy, const GridSampleParams&, Tensor& dx,
+                                  Tensor& dgrid);
+
 // ---- ASAPNet's per-tile MLP (docs/asapnet.md, high-res stream) ---------------------------------------------------
 // Every tile x tile square of the picture runs its own MLP, whose weights are one column of phi [B,P,H/tile,W/tile]. A pixel's
 // inputs: one-hot planes of its label (labels u8 or i32 [B,H,W] or undefined; outside 0..classes-1: all zeros), x's channels
@@ -171,7 +190,9 @@ inline KernelSlot<RandomFn> random_normal{"random_normal"};
 inline KernelSlot<UnaryFn> unary{"unary"};
 inline KernelSlot<UnaryBackwardFn> unary_backward{"unary_backward"};
 inline KernelSlot<BinaryFn> binary{"binary"};
+inline KernelSlot<WhereFn> where{"where"};
 inline KernelSlot<ReduceFn> reduce{"reduce"};
+inline KernelSlot<ArgmaxFn> argmax{"argmax"};
 inline KernelSlot<GatherFn> gather_forward{"gather_forward"};
 inline KernelSlot<GatherBackwardFn> gather_backward{"gather_backward"};
 inline KernelSlot<MatmulFn> matmul{"matmul"};
@@ -187,6 +208,8 @@ inline KernelSlot<MaxPool2dForwardFn> max_pool2d_forward{"max_pool2d_forward"};
 inline KernelSlot<MaxPool2dBackwardFn> max_pool2d_backward{"max_pool2d_backward"};
 inline KernelSlot<Resize2dForwardFn> resize2d_forward{"resize2d_forward"};
 inline KernelSlot<Resize2dBackwardFn> resize2d_backward{"resize2d_backward"};
+inline KernelSlot<GridSampleForwardFn> grid_sample_forward{"grid_sample_forward"};
+inline KernelSlot<GridSampleBackwardFn> grid_sample_backward{"grid_sample_backward"};
 inline KernelSlot<TileMlpForwardFn> tile_mlp_forward{"tile_mlp_forward"};
 inline KernelSlot<TileMlpBackwardFn> tile_mlp_backward{"tile_mlp_backward"};
 inline KernelSlot<LabelPlanesFn> label_planes{"label_planes"};

@@ -17,8 +17,18 @@ struct Pad2dParams {
   int64_t left = 0, right = 0, top = 0, bottom = 0;
 };
 
+// The convolution whose input gradient a transposed convolution is, and rows and columns added at the bottom and the right of
+// its output, fewer than the stride: those that the convolution would not read.
+struct ConvTranspose2dParams {
+  Size2 stride = 1, padding = 0, output_padding = 0, dilation = 1;
+  int64_t groups = 1;
+};
+
 // ---- shape functions: one per op, used by the op, the tests and the benchmarks ----------------------------------------
 Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dParams&);
+// x [N,C,H,W], w [C,O/groups,KH,KW] -> [N,O,OH,OW], OH = (H - 1) * stride.h - 2 * padding.h + dilation.h * (KH - 1) + 1 +
+// output_padding.h
+Shape conv_transpose2d_shape(const Shape& x, const Shape& w, const ConvTranspose2dParams&);
 Shape matmul_shape(const Shape& a, const Shape& b);
 Shape pad2d_shape(const Shape& x, const Pad2dParams&);
 Shape pool2d_shape(const Shape& x, const Pool2dParams&);
@@ -40,6 +50,8 @@ inline Tensor add(const Tensor& a, const Tensor& b) { return binary(BinaryOp::ad
 inline Tensor sub(const Tensor& a, const Tensor& b) { return binary(BinaryOp::sub, a, b); }
 inline Tensor mul(const Tensor& a, const Tensor& b) { return binary(BinaryOp::mul, a, b); }
 inline Tensor div(const Tensor& a, const Tensor& b) { return binary(BinaryOp::div, a, b); }
+// condition != 0 ? a : b, broadcast; condition of any dtype. What is not taken is not looked at: a NaN there stays out.
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
 // scale * x + shift
 Tensor affine(const Tensor& x, double scale, double shift);
 // y += x, in place; equal shapes. Bumps y's version. y may not be an expanded view.
@@ -54,6 +66,8 @@ Tensor reduce(ReduceOp op, const Tensor& x, const std::vector<int>& dims = {}, b
 Tensor sum(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false, std::optional<DType> dtype = {});
 Tensor mean(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false);
 Tensor max(const Tensor& x, const std::vector<int>& dims = {}, bool keepdim = false);
+// Where x, of any dtype, is largest along dim, i32: the first place on ties, a NaN before all numbers.
+Tensor argmax(const Tensor& x, int dim, bool keepdim = false);
 // y[..,j,..] = x[.., index[..,j,..], ..] along dim; index i32 with x's shape except along dim. Throws for an index outside.
 Tensor gather(const Tensor& x, int dim, const Tensor& index);
 Tensor gather_backward(const Tensor& dy, int dim, const Tensor& index, const Shape& x_shape);
@@ -62,7 +76,7 @@ Tensor gather_backward(const Tensor& dy, int dim, const Tensor& index, const Sha
 Tensor cat(const std::vector<Tensor>& xs, int dim);
 inline Tensor cat(std::initializer_list<Tensor> xs, int dim) { return cat(std::vector<Tensor>(xs), dim); }
 
-// ---- matrix product: [M,K][K,N], or batched [B,M,K][B,K,N] where one batch may be 1 -------------------------------------
+// ---- matrix product: [M,K][K,N]; the dimensions in front of those two are batches, which broadcast ----------------------
 // Beside a bf16 a, b may be f32: it is rounded. y has a's dtype, unless another is given, as for the gradient of an f32 b.
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false,
               std::optional<DType> dtype = {});
@@ -105,6 +119,13 @@ MaxPoolResult max_pool2d(const Tensor& x, const Pool2dParams& params);
 Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x_shape, const Pool2dParams& params);
 Tensor resize2d(const Tensor& x, Size2 size, ResizeMode mode);
 Tensor resize2d_backward(const Tensor& dy, const Shape& x_shape, ResizeMode mode);
+// x [N,C,H,W] at the positions of grid [N,OH,OW,2] (kernels.h), which is f32 beside a bf16 x -> [N,C,OH,OW].
+Tensor grid_sample(const Tensor& x, const Tensor& grid, const GridSampleParams& params = {});
+struct GridSampleGrads {
+  Tensor dx, dgrid;  // undefined unless wanted
+};
+GridSampleGrads grid_sample_backward(const Tensor& x, const Tensor& grid, const Tensor& dy, const GridSampleParams& params,
+                                     bool want_dx, bool want_dgrid);
 
 // ---- label maps [N,H,W], i32 or u8 -------------------------------------------------------------------------------------
 // [N,classes,H,W]; throws for labels outside 0..classes-1.

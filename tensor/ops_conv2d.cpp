@@ -64,6 +64,32 @@ Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dParams& p) {
           output_size("width", x[3], w[3], p.stride.w, p.padding.w, p.dilation.w)};
 }
 
+Shape conv_transpose2d_shape(const Shape& x, const Shape& w, const ConvTranspose2dParams& p) {
+  constexpr const char* kOp = "conv_transpose2d";
+  checks::has_rank(kOp, "x", x, 4);
+  checks::has_rank(kOp, "w", w, 4);
+  ASAP_CHECK(p.stride.h > 0 && p.stride.w > 0 && p.dilation.h > 0 && p.dilation.w > 0 && p.groups > 0 &&
+                 p.padding.h >= 0 && p.padding.w >= 0,
+             kOp, ": expected positive stride, dilation and groups and no negative padding");
+  ASAP_CHECK(p.output_padding.h >= 0 && p.output_padding.w >= 0 && p.output_padding.h < p.stride.h &&
+                 p.output_padding.w < p.stride.w,
+             kOp, ": expected an output padding from 0 to less than the stride, got (", p.output_padding.h, ",",
+             p.output_padding.w, ") with stride (", p.stride.h, ",", p.stride.w, ")");
+  ASAP_CHECK(x[1] == w[0] && x[1] % p.groups == 0, kOp, ": x has ", x[1], " channels, but w ", w, " with groups=", p.groups,
+             " needs ", w[0], ", which the groups must divide");
+  ASAP_CHECK(w[2] > 0 && w[3] > 0, kOp, ": w ", w, " has no taps");
+  const auto size = [&](int64_t n, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation, int64_t more) {
+    ASAP_CHECK(n > 0, kOp, ": expected pictures with pixels, got shape ", x);
+    const int64_t steps = multiply_sizes(n - 1, stride, kOp), extent = multiply_sizes(dilation, kernel - 1, kOp);
+    const int64_t whole = add_sizes(add_sizes(steps, extent, kOp), more + 1, kOp), cut = multiply_sizes(2, padding, kOp);
+    ASAP_CHECK(whole > cut, kOp, ": nothing is left of ", whole, " rows or columns without ", cut, " of padding");
+    return whole - cut;
+  };
+  return {x[0], multiply_sizes(w[1], p.groups, kOp),
+          size(x[2], w[2], p.stride.h, p.padding.h, p.dilation.h, p.output_padding.h),
+          size(x[3], w[3], p.stride.w, p.padding.w, p.dilation.w, p.output_padding.w)};
+}
+
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dParams& params) {
   checks::is_floating("conv2d", "x", x);
   const Tensor weights = product_operand("conv2d", x, w);

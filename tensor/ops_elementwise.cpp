@@ -1,4 +1,4 @@
-// Checked elementwise ops: unary, binary with broadcasting, in-place addition, and the gradient of broadcasting; the names of
+// Checked elementwise ops: unary, binary and where with broadcasting, in-place addition, and the gradient of broadcasting; the names of
 // the operations. Declared in ops.h and kernels.h.
 #include "tensor/checks.h"
 #include "tensor/ops.h"
@@ -50,6 +50,16 @@ Tensor binary(BinaryOp op, const Tensor& a, const Tensor& b) {
   const Shape shape = broadcast_shapes(a.shape(), b.shape(), name(op));
   Tensor y = Tensor::like(a.shape() != shape && b.shape() == shape ? b : a, shape);  // as the one that is not expanded
   kernels::binary.run(a.device(), op, a.expand(shape), b.expand(shape), y);
+  return y;
+}
+
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
+  ASAP_CHECK(condition.defined(), "where: expected a tensor for condition, got an undefined one");
+  checks::alike("where", a, b);
+  checks::one_device("where", condition, a);
+  const Shape shape = broadcast_shapes(condition.shape(), broadcast_shapes(a.shape(), b.shape(), "where"), "where");
+  Tensor y = Tensor::like(a.shape() != shape && b.shape() == shape ? b : a, shape);  // as the one that is not expanded
+  kernels::where.run(a.device(), condition.expand(shape), a.expand(shape), b.expand(shape), y);
   return y;
 }
 

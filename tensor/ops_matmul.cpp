@@ -1,16 +1,34 @@
-// Checked matrix product, plain and batched. Declared in ops.h.
+// Checked matrix product of any batches, which the kernel gets as one. Declared in ops.h.
 #include "tensor/operands.h"
 #include "tensor/ops.h"
 
 namespace asap {
+namespace {
+
+// The dimensions in front of the matrix.
+Shape batch_of(const Shape& x) { return {x.begin(), x.end() - 2}; }
+
+// x as [B,rows,columns]: of all matrices of `batch`, or of x's one.
+Tensor as_batch(const Tensor& x, Shape batch) {
+  const int64_t rows = x.size(-2), columns = x.size(-1), own = batch_of(x.shape()).numel();
+  if (x.rank() == 3 && (own == 1 || batch.rank() == 1)) return x;
+  if (x.rank() == 2) return x.unsqueeze(0);
+  if (own == 1) return x.contiguous().reshape({1, rows, columns});
+  const int64_t count = batch.numel();
+  batch.push_back(rows);
+  batch.push_back(columns);
+  return x.expand(batch).contiguous().reshape({count, rows, columns});
+}
+
+}  // namespace
 
 Shape matmul_shape(const Shape& a, const Shape& b) {
-  ASAP_CHECK((a.rank() == 2 || a.rank() == 3) && a.rank() == b.rank(),
-             "matmul: expected two matrices or two batches of matrices, got ", a, " and ", b);
+  ASAP_CHECK(a.rank() >= 2 && b.rank() >= 2, "matmul: expected matrices or batches of them, got ", a, " and ", b);
   ASAP_CHECK(a[-1] == b[-2], "matmul: a ", a, " has ", a[-1], " columns, but b ", b, " has ", b[-2], " rows");
-  if (a.rank() == 2) return {a[0], b[1]};
-  ASAP_CHECK(a[0] == b[0] || a[0] == 1 || b[0] == 1, "matmul: expected equal batches or one of 1, got ", a, " and ", b);
-  return {a[0] == 1 ? b[0] : a[0], a[1], b[2]};
+  Shape y = broadcast_shapes(batch_of(a), batch_of(b), "matmul");
+  y.push_back(a[-2]);
+  y.push_back(b[-1]);
+  return y;
 }
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b, std::optional<DType> dtype) {
@@ -21,10 +39,8 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
     return shape;
   };
   const Shape shape = matmul_shape(logical(a.shape(), transpose_a), logical(b.shape(), transpose_b));
-  const auto batched = [](const Tensor& x) { return x.rank() == 3 ? x : x.unsqueeze(0); };
-  Tensor y = Tensor::empty(shape.rank() == 3 ? shape : Shape{1, shape[0], shape[1]},
-                           dtype.value_or(a.dtype()), a.device());
-  const Tensor left = batched(a), right = batched(operand);
+  Tensor y = Tensor::empty({batch_of(shape).numel(), shape[-2], shape[-1]}, dtype.value_or(a.dtype()), a.device());
+  const Tensor left = as_batch(a, batch_of(shape)), right = as_batch(operand, batch_of(shape));
   if (left.numel() == 0 || right.numel() == 0) {
     y.fill(0);  // a sum over nothing
   } else {

@@ -1,4 +1,4 @@
-// Checked reductions over any dimensions; gather along one. Declared in ops.h.
+// Checked reductions over any dimensions; argmax and gather along one. Declared in ops.h.
 #include "tensor/checks.h"
 #include "tensor/ops.h"
 
@@ -115,6 +115,20 @@ Tensor mean(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
 }
 Tensor max(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
   return reduce(ReduceOp::max, x, dims, keepdim);
+}
+
+Tensor argmax(const Tensor& x, int dim, bool keepdim) {
+  ASAP_CHECK(x.defined(), "argmax: expected a tensor for x, got an undefined one");
+  const int d = normalize_dim(dim, x.rank(), "argmax");
+  const RowMajor as(x);
+  Shape shape = as.view(x).shape();
+  shape[as.dim(d)] = 1;
+  ASAP_CHECK((x.size(d) > 0 || shape.numel() == 0) && x.size(d) <= INT32_MAX,
+             "argmax: expected 1..2^31-1 elements along dimension ", dim, ", got ", x.shape());
+  Tensor y = Tensor::empty(shape, DType::i32, x.device());
+  if (y.numel() > 0) kernels::argmax.run(x.device(), as.view(x), as.axis(x, d), y);
+  y = as.back(y);
+  return keepdim ? y : y.squeeze(d);
 }
 
 Tensor gather(const Tensor& x, int dim, const Tensor& index) {

@@ -113,10 +113,12 @@ std::vector<OpCase> norm_cases();
 std::vector<OpCase> pad_cases();
 std::vector<OpCase> pool_cases();
 std::vector<OpCase> resize_cases();
+std::vector<OpCase> grid_sample_cases();
 std::vector<OpCase> tile_mlp_cases();
 std::vector<OpCase> label_planes_cases();
 std::vector<OpCase> loss_cases();
 std::vector<OpCase> optim_cases();
+std::vector<OpCase> composition_cases();
 std::vector<OpCase> empty_cases();
 
 std::vector<Variable> make_inputs(const OpCase& row, const Setting& setting, Device device);

@@ -1,4 +1,4 @@
-// Rows of op_cases.h: unary and binary ops, broadcasting, bias. Sizes are odd so that vector loops have a remainder.
+// Rows of op_cases.h: unary and binary ops, where, broadcasting. Sizes are odd so that vector loops have a remainder.
 #include "tests/op_cases.h"
 
 namespace asap::tests {
@@ -39,6 +39,8 @@ std::vector<OpCase> unary_cases() {
       {"square", normal(shape), [](const Variable& x) { return square(x); }},
       {"sin", normal(shape, 3), [](const Variable& x) { return sin(x); }},
       {"cos", normal(shape, 3), [](const Variable& x) { return cos(x); }},
+      {"erf", normal(shape), [](const Variable& x) { return erf(x); }},
+      {"erf_saturated", normal(shape, 50), [](const Variable& x) { return erf(x); }},
       {"affine", normal(shape), [](const Variable& x) { return affine(x, -1.5, 0.25); }},
       {"affine_kernel", normal(shape), [](const Variable& x) { return direct_unary(UnaryOp::affine, x, {-1.5, 0.25}); }},
       {"sign", off_zero(shape), [](const Variable& x) { return direct_unary(UnaryOp::sign, x, {}); }},
@@ -145,6 +147,31 @@ std::vector<OpCase> binary_cases() {
   return rows;
 }
 
+std::vector<OpCase> where_cases() {
+  std::vector<OpCase> rows;
+  const auto row = [&rows](const char* name, OpInput condition, const Shape& a, const Shape& b) {
+    rows.push_back({.name = str("where/", name), .inputs = {constant(std::move(condition)), normal(a), normal(b)},
+                    .run = [](const Inputs& in) { return where(in[0].value(), in[1], in[2]); }, .slots = {&kernels::where}});
+  };
+  row("i32", indices({3, 5, 7}, 2), {3, 5, 7}, {3, 5, 7});
+  row("u8", compact(indices({3, 5, 7}, 3)), {3, 5, 7}, {3, 5, 7});
+  row("float", ties({3, 5, 7}), {3, 5, 7}, {3, 5, 7});
+  row("bf16", compact(ties({3, 5, 7})), {3, 5, 7}, {3, 5, 7});
+  row("column", indices({5, 1}, 2), {3, 5, 7}, {7});
+  row("all_broadcast", indices({5, 1}, 2), {3, 1, 7}, {1});
+  row("scalars", indices({3, 5}, 2), {1}, {});
+  row("picture", indices({2, 8, 3, 5}, 2), {2, 8, 3, 5}, {8, 1, 1});
+  row("long", indices({4099}, 2), {4099}, {4099});
+  row("parallel", compact(indices({3, 151, 157}, 2)), {3, 151, 157}, {3, 151, 157});
+  row("mask_parallel", compact(indices({151, 157}, 2)), {1}, {3, 151, 157});
+  rows.push_back({.name = "where/permuted", .inputs = {indices({3, 4, 5}, 2), normal({5, 3, 4}), normal({4, 5, 3})},
+                  .run = [](const Inputs& in) {
+                    return where(in[0].value(), permute(in[1], {1, 2, 0}), permute(in[2], {2, 0, 1}));
+                  },
+                  .slots = {&kernels::where}});
+  return rows;
+}
+
 OpCase large(const char* name, std::vector<OpInput> inputs, KernelSlotBase& slot, double flops_per_element,
              Variable (*run)(const Inputs&), double passes = 0) {
   const auto n = static_cast<double>(inputs[0].shape.numel());
@@ -158,6 +185,7 @@ OpCase large(const char* name, std::vector<OpInput> inputs, KernelSlotBase& slot
 std::vector<OpCase> elementwise_cases() {
   std::vector<OpCase> rows = unary_cases();
   for (OpCase& row : binary_cases()) rows.push_back(std::move(row));
+  for (OpCase& row : where_cases()) rows.push_back(std::move(row));
 
   const Shape feature{1, 64, 256, 256};
   rows.push_back(large("unary/relu_64x256x256", {normal(feature)}, kernels::unary, 1,
@@ -172,6 +200,8 @@ std::vector<OpCase> elementwise_cases() {
                        [](const Inputs& in) { return Variable(add(in[0].value(), in[1].value())); }));
   rows.push_back(large("binary/mul_channel_64x256x256", {normal(feature), normal({1, 64, 1, 1})}, kernels::binary, 1,
                        [](const Inputs& in) { return Variable(mul(in[0].value(), in[1].value())); }));
+  rows.push_back(large("where/64x256x256", {normal(feature), normal(feature), compact(indices(feature, 2))}, kernels::where, 0,
+                       [](const Inputs& in) { return Variable(where(in[2].value(), in[0].value(), in[1].value())); }));
   return rows;
 }
 

@@ -27,6 +27,8 @@ std::vector<OpCase> loss_cases() {
           [](const Inputs& in) { return cross_entropy(in[0], in[1].value()); }),
       row("cross_entropy_ignore", {normal({2, 4, 3, 5}), compact(indices({2, 3, 5}, 4))},
           [](const Inputs& in) { return cross_entropy(in[0], in[1].value(), 2); }),
+      row("cross_entropy_smoothing", {normal({2, 4, 3, 5}), indices({2, 3, 5}, 4)},
+          [](const Inputs& in) { return cross_entropy(in[0], in[1].value(), 2, 0.1); }),
       row("hinge", {off_zero({2, 1, 5, 5})}, [](const Inputs& in) { return mean(relu(1.0 + in[0])) + mean(relu(1.0 - in[0])); }),
   };
 }

@@ -1,4 +1,4 @@
-// Rows of op_cases.h: reductions; softmax, which is composed of them and has no kernel of its own.
+// Rows of op_cases.h: reductions and argmax; softmax, which is composed of them and has no kernel of its own.
 #include "tests/op_cases.h"
 
 namespace asap::tests {
@@ -61,6 +61,25 @@ std::vector<OpCase> reductions() {
   return rows;
 }
 
+std::vector<OpCase> argmaxes() {
+  std::vector<OpCase> rows;
+  const auto row = [&rows](const char* name, OpInput x, int dim) {
+    rows.push_back({.name = str("argmax/", name), .inputs = {constant(std::move(x))},
+                    .run = [dim](const Inputs& in) { return Variable(argmax(in[0].value(), dim)); }, .slots = {&kernels::argmax}});
+  };
+  row("first", normal({7, 5, 3}), 0);
+  row("middle", normal({3, 7, 5}), 1);
+  row("last", normal({3, 5, 7}), -1);
+  row("ties", ties({5, 9}), 1);
+  row("all_equal", unit({4, 1}), 1);
+  row("vector", normal({4099}), 0);
+  row("classes", normal({2, 8, 5, 7}), 1);
+  row("classes_with_gaps", normal({2, 5, 5, 7}), 1);
+  row("of_i32", indices({5, 9}, 4), 1);
+  row("parallel", normal({3, 35, 41, 43}), 1);
+  return rows;
+}
+
 std::vector<OpCase> softmaxes() {
   struct Row {
     const char* name;
@@ -112,6 +131,7 @@ OpCase large(const char* name, std::vector<OpInput> inputs, KernelSlotBase& slot
 
 std::vector<OpCase> reduce_cases() {
   std::vector<OpCase> rows = reductions();
+  for (OpCase& row : argmaxes()) rows.push_back(std::move(row));
   for (OpCase& row : softmaxes()) rows.push_back(std::move(row));
   rows.push_back(large("reduce/mean_64x256x256", {normal({1, 64, 256, 256})}, kernels::reduce, 1,
                        [](const Inputs& in) { return Variable(mean(in[0].value())); }));

@@ -1,5 +1,5 @@
-// Elementwise kernels: unary, its derivative, binary with broadcasting. `vectorized` compiles one loop per operation out of
-// the definitions (float exp, tanh and sigmoid from vector_math.h); bf16 is computed in float. Next: strided.h.
+// Elementwise kernels: unary, its derivative, binary with broadcasting, where. `vectorized` compiles one loop per operation out of
+// the definitions (float exp, tanh, sigmoid and erf from vector_math.h); bf16 is computed in float. Next: strided.h.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tensor/cpu/elementwise.cpp"
 #include "tensor/cpu/targets.h"
@@ -23,6 +23,7 @@ template <UnaryOp op, class T>
     if constexpr (op == UnaryOp::tanh) return vector_math::tanh(x);
     if constexpr (op == UnaryOp::sigmoid) return vector_math::sigmoid(x);
     if constexpr (op == UnaryOp::exp) return vector_math::exp(x);
+    if constexpr (op == UnaryOp::erf) return vector_math::erf(x);
   }
   return evaluate(op, x, a, b);
 }
@@ -107,6 +108,27 @@ void binary_vectorized(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y)
   });
 }
 
+void where_vectorized(const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y) {
+  const auto loop = merged_loop<4>({&condition, &a, &b, &y});
+  dispatch_all(condition.dtype(), [&]<class Condition>(Condition) {
+    dispatch_all(y.dtype(), [&]<class T>(T) {
+      parallel_runs(loop, [&](const auto& at, int64_t n) {
+        const Condition* c = condition.data<Condition>() + at[0];
+        const T *p = a.data<T>() + at[1], *q = b.data<T>() + at[2];
+        T* to = y.data<T>() + at[3];
+        const int64_t c_step = loop.inner_stride(0), p_step = loop.inner_stride(1), q_step = loop.inner_stride(2),
+                      y_step = loop.inner_stride(3);
+        if (c_step == 1 && p_step == 1 && q_step == 1 && y_step == 1) {
+          ASAP_INDEPENDENT
+          for (int64_t i = 0; i < n; ++i) to[i] = c[i] != Condition(0) ? p[i] : q[i];
+        } else {
+          for (int64_t i = 0; i < n; ++i) to[i * y_step] = c[i * c_step] != Condition(0) ? p[i * p_step] : q[i * q_step];
+        }
+      });
+    });
+  });
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 
@@ -114,12 +136,14 @@ void binary_vectorized(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y)
 HWY_EXPORT(unary_vectorized);
 HWY_EXPORT(unary_backward_vectorized);
 HWY_EXPORT(binary_vectorized);
+HWY_EXPORT(where_vectorized);
 
 void register_elementwise() {
   constexpr Takes kAny{.strided = true, .bf16 = true};
   kernels::unary.add(Device::cpu, "vectorized", HWY_DYNAMIC_DISPATCH(unary_vectorized), {}, kAny);
   kernels::unary_backward.add(Device::cpu, "vectorized", HWY_DYNAMIC_DISPATCH(unary_backward_vectorized), {}, kAny);
   kernels::binary.add(Device::cpu, "vectorized", HWY_DYNAMIC_DISPATCH(binary_vectorized), {}, kAny);
+  kernels::where.add(Device::cpu, "vectorized", HWY_DYNAMIC_DISPATCH(where_vectorized), {}, kAny);
 }
 #endif
 }  // namespace asap::cpu

@@ -30,6 +30,7 @@ void register_kernels() {
   register_norm();
   register_conv2d_instance_norm();
   register_pool();
+  register_grid_sample();
   register_tile_mlp();
   register_label_planes();
   register_optim();

@@ -6,7 +6,7 @@ namespace asap::cpu {
 
 void register_copy();           // copy.cpp: fill, copy
 void register_random();         // random.cpp: random_uniform
-void register_elementwise();    // elementwise.cpp: unary, unary_backward, binary
+void register_elementwise();    // elementwise.cpp: unary, unary_backward, binary, where
 void register_reduce();         // reduce.cpp: reduce
 void register_gather();         // gather.cpp: gather_forward, gather_backward
 void register_matmul();           // matmul.cpp
@@ -14,6 +14,7 @@ void register_conv2d();         // conv2d*.cpp: conv2d_forward, conv2d_input_gra
 void register_norm();           // norm.cpp
 void register_conv2d_instance_norm();  // conv2d_instance_norm.cpp
 void register_pool();           // pool.cpp: average and max pooling
+void register_grid_sample();    // grid_sample.cpp
 void register_tile_mlp();       // tile_mlp*.cpp
 void register_label_planes();      // label_planes.cpp
 void register_optim();          // optim.cpp: adam

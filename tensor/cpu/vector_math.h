@@ -1,4 +1,4 @@
-// exp, tanh and sigmoid in float without branches, so that loops over them vectorise. Argument reduction
+// exp, tanh, sigmoid and erf in float without branches, so that loops over them vectorise. Argument reduction
 // as in Muller, "Elementary Functions" (2016), ch. 11; polynomials are minimax fits (relative error below 5e-9).
 // Largest errors found, in units in the last place: see tests/test_tensor.cpp. double versions are the standard ones.
 #if defined(ASAP_CPU_VECTOR_MATH_H) == defined(HWY_TARGET_TOGGLE)  // once per target: targets.h
@@ -53,6 +53,15 @@ inline float tanh(float x) {
 inline float sigmoid(float x) {
   const float e = exp(-std::abs(x));
   return (x >= 0 ? 1.0f : e) / (1.0f + e);
+}
+
+// Odd polynomial near 0; beyond, 1 - exp(-x q(x)) with q fitted to -log(1 - erf(x)) / x. From 4 on it rounds to 1.
+inline float erf(float x) {
+  const float magnitude = std::abs(x), z = x * x, bounded = magnitude > 4.0f ? 4.0f : magnitude;  // NaN passes
+  const float p = polynomial(z, -0.376126362f, 0.11283727f, -0.0268610173f, 0.00520490554f, -0.000818595501f, 8.55220344e-05f);
+  const float q = polynomial(bounded, 1.12851995f, 0.635699367f, 0.105286856f, -0.0229060324f, 0.00321997592f, -0.000214595077f);
+  const float far = std::copysign(1.0f - exp(-bounded * q), x);
+  return magnitude < 0.9f ? x + x * (0.128379167f + z * p) : far;
 }
 
 inline double exp(double x) { return std::exp(x); }

@@ -9,6 +9,7 @@
 #include "tensor/definitions/copy.h"
 #include "tensor/definitions/elementwise.h"
 #include "tensor/definitions/gather.h"
+#include "tensor/definitions/grid_sample.h"
 #include "tensor/definitions/label_planes.h"
 #include "tensor/definitions/matmul.h"
 #include "tensor/definitions/norm.h"
@@ -33,6 +34,7 @@ void add_all(Device device) {
   add_norm<Run>(device);
   add_pool<Run>(device);
   add_resize<Run>(device);
+  add_grid_sample<Run>(device);
   add_tile_mlp<Run>(device);
   add_label_planes<Run>(device);
   add_optim<Run>(device);

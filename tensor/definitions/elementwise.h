@@ -1,4 +1,4 @@
-// The functions of elementwise_table.h for one element, and the ops on them: unary, its derivative, binary.
+// The functions of elementwise_table.h for one element, and the ops on them: unary, its derivative, binary, where.
 // constexpr, so that a card's compiler takes them into kernels too. Fast variants of both backends are made of them as well.
 // Contract: kernels.h. Next: reduce.h.
 #pragma once
@@ -82,6 +82,11 @@ struct Binary {
   ASAP_HOST_DEVICE double operator()(const Position& y) const { return evaluate(op, a(y), b(y)); }
 };
 
+struct Where {
+  View condition, a, b;
+  ASAP_HOST_DEVICE double operator()(const Position& y) const { return condition(y) != 0 ? a(y) : b(y); }
+};
+
 template <class Run>
 void add_elementwise(Device device) {
   kernels::unary.add_definition(device, [](UnaryOp op, const Tensor& x, const UnaryParams& p, Tensor& y) {
@@ -93,6 +98,9 @@ void add_elementwise(Device device) {
       });
   kernels::binary.add_definition(device, [](BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y) {
     Run::each(y, Binary{op, a, b});
+  });
+  kernels::where.add_definition(device, [](const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y) {
+    Run::each(y, Where{condition, a, b});
   });
 }
 

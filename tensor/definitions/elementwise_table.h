@@ -18,6 +18,7 @@
   ROW(square, x * x, x, 2 * x)                                                                                   \
   ROW(sin, std::sin(x), x, std::cos(x))                                                                          \
   ROW(cos, std::cos(x), x, -std::sin(x))                                                                         \
+  ROW(erf, std::erf(x), x, T(1.1283791670955126) * std::exp(-x * x)) /* 2 / sqrt(pi) */                          \
   ROW(affine, a * x + b, x, a)                                                                                   \
   ROW(clamp, x < a ? a : x > b ? b : x, x, x >= a && x <= b ? T(1) : T(0))                                       \
   ROW(pow, std::pow(x, a), x, a == 0 ? T(0) : a * std::pow(x, a - 1))                                            \

@@ -29,12 +29,6 @@ ASAP_HOST_DEVICE Range<Int> windows_on(Int i, Int count, Int kernel, Int stride,
 ASAP_HOST_DEVICE inline double divisor(const Range<int64_t>& rows, const Range<int64_t>& columns, const Pool2dParams& p) {
   return static_cast<double>(p.count_include_pad ? p.kernel.h * p.kernel.w : rows.size() * columns.size());
 }
-// NaN counts as the largest value.
-template <class T>
-ASAP_HOST_DEVICE inline bool is_better(T value, T largest) {
-  return value > largest || (value != value && largest == largest);
-}
-
 struct AvgPool2dForward {
   View x;
   Pool2dParams p;

@@ -1,4 +1,4 @@
-// Sum, mean and maximum over the middle of [outer, n, inner]. Contract: kernels.h. Next: gather.h.
+// Sum, mean and maximum, and where the maximum is, over the middle of [outer, n, inner]. Contract: kernels.h. Next: gather.h.
 #pragma once
 
 #include <limits>
@@ -34,10 +34,27 @@ struct Reduce {
   }
 };
 
+struct Argmax {
+  View x;
+  AxisParams p;
+
+  ASAP_HOST_DEVICE double operator()(int64_t line) const {
+    const Line on(line, p);
+    int64_t best = 0;
+    for (int64_t j = 1; j < p.n; ++j) {
+      if (is_better(x[on.at(j)], x[on.at(best)])) best = j;
+    }
+    return static_cast<double>(best);
+  }
+};
+
 template <class Run>
 void add_reduce(Device device) {
   kernels::reduce.add_definition(device, [](ReduceOp op, const Tensor& x, const AxisParams& p, Tensor& y) {
     Run::each(y, Reduce{op, x, p});
+  });
+  kernels::argmax.add_definition(device, [](const Tensor& x, const AxisParams& p, Tensor& y) {
+    Run::each(y, Argmax{x, p});
   });
 }
 

@@ -1,4 +1,4 @@
-// Nearest and bilinear resizing of the last two dimensions and its gradient. Contract: kernels.h.
+// Nearest and bilinear resizing of the last two dimensions and its gradient. Contract: kernels.h. Next: grid_sample.h.
 #pragma once
 
 #include "tensor/definitions/pool.h"

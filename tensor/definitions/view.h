@@ -120,6 +120,12 @@ ASAP_HOST_DEVICE void set_element(const View& y, int64_t i, const F& f) {
   }
 }
 
+// Whether a maximum moves on to `value`. NaN counts as the largest value.
+template <class T>
+ASAP_HOST_DEVICE inline bool is_better(T value, T largest) {
+  return value > largest || (value != value && largest == largest);
+}
+
 // What a layer does to a value where it is stored: LeakyReLU; slope 1 none, 0 ReLU. NaN stays NaN.
 ASAP_HOST_DEVICE inline double activate(double v, double slope) { return v > 0 ? v : slope * v; }
 
