@@ -121,7 +121,7 @@ Variable embedding(const Tensor& indices, const Variable& w) {
   ASAP_CHECK(indices.defined() && (indices.dtype() == DType::i32 || indices.dtype() == DType::u8),
              "embedding: expected i32 or u8 indices, got ", indices.defined() ? name(indices.dtype()) : "an undefined tensor");
   const Tensor list = indices.contiguous().reshape({indices.numel(), 1});
-  const int64_t outside = first_label_outside(list, w.size(0), -1);
+  const int64_t outside = first_label_outside(list, w.size(0));
   ASAP_CHECK(outside < 0, "embedding: index ", list.select(0, outside).item(), " is outside 0..", w.size(0) - 1);
   Shape shape = indices.shape();
   shape.push_back(w.size(1));

@@ -58,11 +58,14 @@ void fan_in_uniform(Tensor& w, int64_t fan_in, RandomStream& random) {
   uniform(w, -bound, bound, random);
 }
 
-Tensor default_weight(const Shape& shape, int64_t fan_in) {
+Tensor new_weight(const Shape& shape, const std::function<void(Tensor&)>& fill) {
   if (blank) return Tensor::zeros({}).expand(shape);
   Tensor w = Tensor::empty(shape);
-  fan_in_uniform(w, fan_in);
+  fill(w);
   return w;
+}
+Tensor default_weight(const Shape& shape, int64_t fan_in) {
+  return new_weight(shape, [fan_in](Tensor& w) { fan_in_uniform(w, fan_in); });
 }
 
 }  // namespace init

@@ -2,6 +2,8 @@
 // fan_in = w[1] * kernel area, fan_out = w[0] * kernel area, for w [out,in,...].
 #pragma once
 
+#include <functional>
+
 #include "tensor/ops.h"
 #include "tensor/random.h"
 #include "tensor/scoped.h"
@@ -36,7 +38,8 @@ inline constinit thread_local bool blank = false;
 struct Blank : Scoped<bool> {
   Blank() : Scoped(blank, true) {}
 };
-// A layer's weight or bias: new and fan_in_uniform, unless a Blank lives.
+// A layer's weight or bias: new and filled, unless a Blank lives; fan_in_uniform.
+Tensor new_weight(const Shape& shape, const std::function<void(Tensor&)>& fill);
 Tensor default_weight(const Shape& shape, int64_t fan_in);
 
 }  // namespace init

@@ -4,6 +4,14 @@
 #include "nn/init.h"
 
 namespace asap::nn {
+namespace {
+
+void check_channels(const char* layer, int64_t in, int64_t out, int64_t groups) {
+  ASAP_CHECK(in > 0 && out > 0 && groups > 0 && in % groups == 0 && out % groups == 0, layer, ": in=", in, ", out=", out,
+             ", groups=", groups, " do not divide");
+}
+
+}  // namespace
 
 Shape Conv2dOptions::weight_shape() const {
   ASAP_CHECK(in > 0 && out > 0 && groups > 0 && in % groups == 0, "Conv2d: in=", in, ", out=", out, ", groups=", groups,
@@ -20,50 +28,44 @@ Conv2d::Conv2d(const Conv2dOptions& options) : options_(options) {
 }
 Variable Conv2d::forward(const Variable& x) { return conv2d(x, weight, bias, options_.params()); }
 
+Conv1d::Conv1d(const Conv1dOptions& o)
+    : params_{.stride = o.stride, .padding = o.padding, .dilation = o.dilation, .groups = o.groups, .pad_mode = o.pad_mode} {
+  check_channels("Conv1d", o.in, o.out, o.groups);
+  ASAP_CHECK(o.kernel > 0, "Conv1d: expected a kernel with elements, got ", o.kernel);
+  const int64_t fan_in = o.in / o.groups * o.kernel;
+  weight = register_parameter("weight", init::default_weight({o.out, o.in / o.groups, o.kernel}, fan_in));
+  if (o.bias) bias = register_parameter("bias", init::default_weight({o.out}, fan_in));
+}
+Variable Conv1d::forward(const Variable& x) { return conv1d(x, weight, bias, params_); }
+
+// PyTorch takes the second size of any weight for its inputs: here that of the outputs.
+ConvTranspose2d::ConvTranspose2d(const ConvTranspose2dOptions& o)
+    : params_{.stride = o.stride,
+              .padding = o.padding,
+              .output_padding = o.output_padding,
+              .dilation = o.dilation,
+              .groups = o.groups} {
+  check_channels("ConvTranspose2d", o.in, o.out, o.groups);
+  ASAP_CHECK(o.kernel.h > 0 && o.kernel.w > 0, "ConvTranspose2d: expected a kernel with pixels, got ", o.kernel.h, " x ",
+             o.kernel.w);
+  const int64_t fan_in = o.out / o.groups * o.kernel.h * o.kernel.w;
+  weight = register_parameter("weight", init::default_weight({o.in, o.out / o.groups, o.kernel.h, o.kernel.w}, fan_in));
+  if (o.bias) bias = register_parameter("bias", init::default_weight({o.out}, fan_in));
+}
+Variable ConvTranspose2d::forward(const Variable& x) { return conv_transpose2d(x, weight, bias, params_); }
+
 Linear::Linear(int64_t in, int64_t out, bool with_bias) {
   weight = register_parameter("weight", init::default_weight({out, in}, in));
   if (with_bias) bias = register_parameter("bias", init::default_weight({out}, in));
 }
 Variable Linear::forward(const Variable& x) { return linear(x, weight, bias); }
 
-InstanceNorm2d::InstanceNorm2d(int64_t channels, bool affine, double activation_slope, double eps)
-    : channels_(channels), params_{.eps = eps, .activation_slope = activation_slope} {
-  if (!affine) return;
-  weight = register_parameter("weight", Tensor::ones({channels}));
-  bias = register_parameter("bias", Tensor::zeros({channels}));
-}
-Variable InstanceNorm2d::forward(const Variable& x) {
-  ASAP_CHECK(x.rank() == 4 && x.size(1) == channels_, "InstanceNorm2d: expected [N,", channels_, ",H,W], got ", x.shape());
-  return instance_norm(x, weight, bias, params_);
+Embedding::Embedding(int64_t count, int64_t size) {
+  ASAP_CHECK(count > 0 && size > 0, "Embedding: expected rows with elements, got ", count, " of ", size);
+  weight = register_parameter("weight", init::new_weight({count, size}, [](Tensor& w) { init::normal(w, 0, 1); }));
 }
 
-BatchNorm2d::BatchNorm2d(int64_t channels, double momentum, double eps)
-    : channels_(channels), momentum_(momentum), eps_(eps) {
-  weight = register_parameter("weight", Tensor::ones({channels}));
-  bias = register_parameter("bias", Tensor::zeros({channels}));
-  running_mean_ = register_buffer("running_mean", Tensor::zeros({channels}));
-  running_var_ = register_buffer("running_var", Tensor::ones({channels}));
-  batches_ = register_buffer("num_batches_tracked", Tensor::zeros({}, DType::i32));
-}
-
-Variable BatchNorm2d::forward(const Variable& x) {
-  ASAP_CHECK(x.rank() == 4 && x.size(1) == channels_, "BatchNorm2d: expected [N,", channels_, ",H,W], got ", x.shape());
-  const Shape per_channel{1, channels_, 1, 1};
-  if (!is_training()) {
-    const Variable scale = weight / sqrt(running_var_ + eps_);
-    return x * reshape(scale, per_channel) + reshape(bias - running_mean_ * scale, per_channel);
-  }
-  const auto count = static_cast<double>(x.size(0) * x.size(2) * x.size(3));
-  ASAP_CHECK(count > 1, "BatchNorm2d: training needs more than one value per channel, got ", x.shape());
-  const auto [y, mean, rstd] = batch_norm(x, weight, bias, {.eps = eps_});
-  const NoGrad no_grad;
-  const Variable variance = (pow(Variable(rstd), -2) - eps_) * (count / (count - 1));
-  Tensor running_mean = running_mean_.value(), running_var = running_var_.value(), batches = batches_.value();
-  running_mean.copy_from((running_mean_ * (1 - momentum_) + Variable(mean) * momentum_).value());
-  running_var.copy_from((running_var_ * (1 - momentum_) + variance * momentum_).value());
-  batches.copy_from(affine(batches.to(DType::f64), 1, 1));  // on the device; f64 counts exactly
-  return y;
-}
+Variable Dropout::forward(const Variable& x) { return is_training() && p_ > 0 ? dropout(x, p_, default_random()) : x; }
 
 Upsample::Upsample(int64_t factor, ResizeMode mode)
     : Function([=](const Variable& x) {

@@ -1,11 +1,12 @@
 // The layers: thin modules around autograd/ops.h. Weights start as PyTorch's do (uniform +-1/sqrt(fan_in)) unless a
-// caller initialises them otherwise (init.h). Next: spectral_norm.h.
+// caller initialises them otherwise (init.h). Next: norms.h, attention.h, spectral_norm.h.
 #pragma once
 
 #include <functional>
 #include <utility>
 
 #include "nn/module.h"
+#include "nn/norms.h"
 
 namespace asap::nn {
 
@@ -39,7 +40,43 @@ class Conv2d : public Layer {
   Conv2dOptions options_;
 };
 
-// x [N,in] -> [N,out]; state: weight [out,in], bias [out].
+struct Conv1dOptions {
+  int64_t in = 0, out = 0;  // channels
+  int64_t kernel = 1, stride = 1, padding = 0, dilation = 1, groups = 1;
+  bool bias = true;
+  PadMode pad_mode = PadMode::zero;
+};
+
+// x [N,in,L] -> [N,out,OL]; state: weight [out,in/groups,k], bias [out].
+class Conv1d : public Layer {
+ public:
+  explicit Conv1d(const Conv1dOptions& options);
+  Variable forward(const Variable& x) override;
+  Variable weight, bias;
+
+ private:
+  Conv1dParams params_;
+};
+
+struct ConvTranspose2dOptions {
+  int64_t in = 0, out = 0;  // channels
+  Size2 kernel = 1, stride = 1, padding = 0, output_padding = 0, dilation = 1;
+  int64_t groups = 1;
+  bool bias = true;
+};
+
+// x [N,in,H,W] -> [N,out,OH,OW]; state: weight [in,out/groups,kh,kw], bias [out].
+class ConvTranspose2d : public Layer {
+ public:
+  explicit ConvTranspose2d(const ConvTranspose2dOptions& options);
+  Variable forward(const Variable& x) override;
+  Variable weight, bias;
+
+ private:
+  ConvTranspose2dParams params_;
+};
+
+// x [...,in] -> [...,out]; state: weight [out,in], bias [out].
 class Linear : public Layer {
  public:
   Linear(int64_t in, int64_t out, bool with_bias = true);
@@ -47,32 +84,22 @@ class Linear : public Layer {
   Variable weight, bias;
 };
 
-// Over H*W of each picture and channel, without running statistics (Ulyanov et al. 2016); state if affine: weight,
-// bias [C]. activation_slope: 1 none, 0 ReLU, between LeakyReLU, fused into the same pass.
-class InstanceNorm2d : public Layer {
+// Rows of a table, which start standard normal: indices i32 or u8 [...] -> [...,size]; state: weight [count,size].
+class Embedding : public Layer {
  public:
-  explicit InstanceNorm2d(int64_t channels, bool affine = false, double activation_slope = 1, double eps = 1e-5);
-  Variable forward(const Variable& x) override;
-  const NormParams& params() const { return params_; }
-  Variable weight, bias;
-
- private:
-  int64_t channels_;
-  NormParams params_;
+  Embedding(int64_t count, int64_t size);
+  Variable forward(const Variable& indices) override { return embedding(indices.value(), weight); }
+  Variable weight;
 };
 
-// Ioffe & Szegedy 2015. Training: statistics over N*H*W, running ones move by `momentum` (variance unbiased); else the
-// running ones. State: weight, bias, running_mean, running_var [C], num_batches_tracked.
-class BatchNorm2d : public Layer {
+// In training, zeros a share p of the elements and scales the others by 1 / (1 - p), by numbers of default_random().
+class Dropout : public Layer {
  public:
-  explicit BatchNorm2d(int64_t channels, double momentum = 0.1, double eps = 1e-5);
+  explicit Dropout(double p = 0.5) : p_(p) {}
   Variable forward(const Variable& x) override;
-  Variable weight, bias;
 
  private:
-  int64_t channels_;
-  Variable running_mean_, running_var_, batches_;
-  double momentum_, eps_;
+  double p_;
 };
 
 // A layer without state.
@@ -97,11 +124,20 @@ struct Tanh : Function {
 struct Sigmoid : Function {
   Sigmoid() : Function([](const Variable& x) { return sigmoid(x); }) {}
 };
+struct GELU : Function {
+  explicit GELU(bool tanh_approximation = false) : Function([=](const Variable& x) { return gelu(x, tanh_approximation); }) {}
+};
+struct SiLU : Function {
+  SiLU() : Function([](const Variable& x) { return silu(x); }) {}
+};
 struct MaxPool2d : Function {
   explicit MaxPool2d(const Pool2dParams& params) : Function([=](const Variable& x) { return max_pool2d(x, params); }) {}
 };
 struct AvgPool2d : Function {
   explicit AvgPool2d(const Pool2dParams& params) : Function([=](const Variable& x) { return avg_pool2d(x, params); }) {}
+};
+struct AdaptiveAvgPool2d : Function {
+  explicit AdaptiveAvgPool2d(Size2 size) : Function([=](const Variable& x) { return adaptive_avg_pool2d(x, size); }) {}
 };
 struct Pad2d : Function {
   explicit Pad2d(const Pad2dParams& params) : Function([=](const Variable& x) { return pad2d(x, params); }) {}

@@ -47,6 +47,16 @@ TEST_CASE("convolution and products match PyTorch") {
   check_golden("conv2d_tent", [](const Inputs& in) { return conv2d(in[0], in[1], {}, {.stride = {1, 2}, .groups = 3}); });
   check_golden("matmul", [](const Inputs& in) { return matmul(in[0], in[1], true, false); });
   check_golden("linear", [](const Inputs& in) { return linear(in[0], in[1], in[2]); });
+  check_golden("matmul_batches", [](const Inputs& in) { return matmul(in[0], in[1]); });
+  check_golden("matmul_matrix_batches", [](const Inputs& in) { return matmul(in[0], in[1]); });
+  check_golden("linear_tokens", [](const Inputs& in) { return linear(in[0], in[1], in[2]); });
+  check_golden("conv1d", [](const Inputs& in) {
+    return conv1d(in[0], in[1], in[2], {.stride = 2, .padding = 3, .dilation = 2, .groups = 2});
+  });
+  check_golden("conv_transpose2d", [](const Inputs& in) {
+    return conv_transpose2d(in[0], in[1], in[2],
+                            {.stride = {2, 3}, .padding = {1, 2}, .output_padding = {1, 2}, .dilation = {2, 1}, .groups = 2});
+  });
 }
 
 TEST_CASE("norms match PyTorch") {
@@ -54,6 +64,8 @@ TEST_CASE("norms match PyTorch") {
   check_golden("instance_norm", [](const Inputs& in) { return instance_norm(in[0], in[1], in[2]); });
   check_golden("instance_norm_leaky", [](const Inputs& in) { return instance_norm(in[0], {}, {}, {.activation_slope = 0.2}); });
   check_golden("batch_norm", [](const Inputs& in) { return batch_norm(in[0], in[1], in[2], {.activation_slope = 0}).y; });
+  check_golden("layer_norm", [](const Inputs& in) { return layer_norm(in[0], {3, 5}, in[1], in[2]); });
+  check_golden("group_norm", [](const Inputs& in) { return group_norm(in[0], 3, in[1], in[2]); });
 }
 
 TEST_CASE("pooling, padding and resizing match PyTorch") {
@@ -74,10 +86,40 @@ TEST_CASE("pooling, padding and resizing match PyTorch") {
   }
 }
 
+TEST_CASE("sampling and adaptive pooling match PyTorch") {
+  ran();
+  for (const auto& [mode_name, mode] : {std::pair{"bilinear", SampleMode::bilinear}, {"nearest", SampleMode::nearest}}) {
+    for (const auto& [name, padding] : {std::pair{"zeros", PadMode::zero}, {"border", PadMode::replicate},
+                                        {"reflection", PadMode::reflect}}) {
+      for (const bool corners : {false, true}) {
+        const GridSampleParams params{.mode = mode, .padding = padding, .align_corners = corners};
+        check_golden(str("grid_sample_", mode_name, "_", name, corners ? "_corners" : ""),
+                     [params](const Inputs& in) { return grid_sample(in[0], in[1], params); });
+      }
+    }
+  }
+  check_golden("adaptive_avg_pool2d", [](const Inputs& in) { return adaptive_avg_pool2d(in[0], {3, 4}); });
+  check_golden("adaptive_avg_pool2d_dividing", [](const Inputs& in) { return adaptive_avg_pool2d(in[0], {2, 3}); });
+}
+
+TEST_CASE("attention and activations match PyTorch") {
+  ran();
+  check_golden("attention", [](const Inputs& in) { return scaled_dot_product_attention(in[0], in[1], in[2]); });
+  check_golden("attention_mask", [](const Inputs& in) { return scaled_dot_product_attention(in[0], in[1], in[2], in[3]); });
+  check_golden("attention_causal", [](const Inputs& in) { return scaled_dot_product_attention(in[0], in[1], in[2], {}, true); });
+  check_golden("erf", [](const Inputs& in) { return erf(in[0]); });
+  check_golden("gelu", [](const Inputs& in) { return gelu(in[0]); });
+  check_golden("gelu_tanh", [](const Inputs& in) { return gelu(in[0], true); });
+  check_golden("silu", [](const Inputs& in) { return silu(in[0]); });
+}
+
 TEST_CASE("losses, softmax, indexing and ties match PyTorch") {
   ran();
   check_golden("bce", [](const Inputs& in) { return bce_with_logits(in[0], in[1]); });
   check_golden("cross_entropy", [](const Inputs& in) { return cross_entropy(in[0], in[1].value()); });
+  check_golden("cross_entropy_smoothing", [](const Inputs& in) { return cross_entropy(in[0], in[1].value(), 2, 0.2); });
+  check_golden("where", [](const Inputs& in) { return where(in[0].value(), in[1], in[2]); });
+  check_golden("embedding", [](const Inputs& in) { return embedding(in[0].value(), in[1]); });
   check_golden("softmax", [](const Inputs& in) { return softmax(in[0], 1); });
   check_golden("log_softmax", [](const Inputs& in) { return log_softmax(in[0], 1); });
   check_golden("gather", [](const Inputs& in) { return gather(in[0], 1, in[1].value()); });
