@@ -5,9 +5,13 @@
 #include <algorithm>
 
 #include "docs/examples/cppn.h"
+#include "docs/examples/gpt.h"
 #include "docs/examples/hdrnet.h"
+#include "docs/examples/pix2pix.h"
+#include "docs/examples/pix2pixhd_generator.h"
 #include "docs/examples/resnet.h"
 #include "docs/examples/spade_generator.h"
+#include "docs/examples/vit.h"
 #include "tests/support/golden.h"
 #include "tests/support/skip.h"
 
@@ -74,6 +78,44 @@ TEST_CASE("SPADE's generator matches PyTorch's") {
         return std::make_unique<SpadeGenerator>(SpadeOptions{.classes = 4, .width = 1, .hidden = 2, .doublings = 6});
       },
       [](SpadeGenerator& net, const Inputs& in) { return net(one_hot(in.labels("labels"), 4, in.dtype)); });
+}
+
+TEST_CASE("SPADE's generator with batch norms matches PyTorch's") {
+  const SpadeOptions options{.classes = 3, .width = 1, .hidden = 2, .norm = SpadeNorm::batch};
+  check_model<SpadeGenerator>(
+      "spade_batch", 5e-4, [&] { return std::make_unique<SpadeGenerator>(options); },
+      [](SpadeGenerator& net, const Inputs& in) { return net(one_hot(in.labels("labels"), 3, in.dtype)); });
+}
+
+TEST_CASE("pix2pixHD's generator matches PyTorch's") {
+  const Pix2pixHdOptions options{.classes = 4, .width = 2, .halvings = 2, .blocks = 2};
+  check_model<Pix2pixHdGenerator>(
+      "pix2pixhd", 1e-5, [&] { return std::make_unique<Pix2pixHdGenerator>(options); },
+      [](Pix2pixHdGenerator& net, const Inputs& in) { return net(one_hot(in.labels("labels"), 4, in.dtype)); });
+}
+
+TEST_CASE("pix2pix's U-Net and discriminator match PyTorch's") {
+  const UNetOptions options{.classes = 4, .width = 2, .halvings = 5, .dropout = 0};
+  check_model<UNet>(
+      "pix2pix", 1e-5, [&] { return std::make_unique<UNet>(options); },
+      [](UNet& net, const Inputs& in) { return net(one_hot(in.labels("labels"), 4, in.dtype)); });
+  check_model<PatchGan>(
+      "patchgan", 1e-5, [] { return std::make_unique<PatchGan>(5, 3); },
+      [](PatchGan& net, const Inputs& in) { return net(in("x")); });
+}
+
+TEST_CASE("the GPT matches PyTorch's") {
+  const GptOptions options{.vocabulary = 11, .context = 9, .width = 16, .heads = 4, .layers = 2, .dropout = 0};
+  check_model<Gpt>(
+      "gpt", 1e-5, [&] { return std::make_unique<Gpt>(options); },
+      [](Gpt& net, const Inputs& in) { return net.forward(in.labels("tokens").to(DType::i32)); });
+}
+
+TEST_CASE("the vision transformer matches PyTorch's") {
+  const VitOptions options{.channels = 2, .side = 16, .patch = 4, .width = 16, .heads = 2, .layers = 2, .classes = 5};
+  check_model<Vit>(
+      "vit", 1e-5, [&] { return std::make_unique<Vit>(options); },
+      [](Vit& net, const Inputs& in) { return net(in("x")); });
 }
 
 TEST_CASE("the network with Fourier features matches PyTorch's") {

@@ -1,12 +1,12 @@
-// Synthetic facades (train/synth) as tensors, for the examples that make pictures from label maps, and a sheet of pictures to
-// look at.
+// Synthetic facades (train/synth) as tensors, for the examples that make pictures from label maps; a sheet of pictures to look at;
+// and the training that two of them share.
 #pragma once
 
 #include <cstdio>
 #include <string>
 #include <vector>
 
-#include "autograd/ops.h"
+#include "nn/optim.h"
 #include "train/data/batch.h"
 #include "train/pictures/image_files.h"
 #include "train/pictures/picture_grid.h"
@@ -61,6 +61,33 @@ inline void write_sheet(const std::string& path, const Facades& facades, const T
   }
   train::write_png(path, train::compose_grid(rows));
   std::printf("%s: label map | generated | photo\n", path.c_str());
+}
+
+// Trains the generator on the L1 loss alone until it knows a few facades by heart, and writes a sheet unless it is nullptr.
+// The program's exit code: 0 if the loss is below half of class_colour_loss.
+inline int learn_by_heart(nn::Layer& generator, const Facades& facades, int steps, double lr, const char* sheet) {
+  constexpr int64_t kBatch = 4;
+  const double baseline = class_colour_loss(facades);
+  std::printf("%lld parameters; L1 loss of the mean colour of each class: %.4f\n",
+              static_cast<long long>(generator.parameter_count()), baseline);
+  nn::Adam adam(generator.named_parameters(), {.lr = lr, .beta1 = 0.5});
+  double last = 0;  // mean loss of the last 20 steps
+  for (int step = 1; step <= steps; ++step) {
+    adam.set_lr(nn::schedule::cosine(lr, step, steps));
+    const int64_t start = step * kBatch % facades.photos.size(0);
+    const Facades batch = facades.part(start, start + kBatch);
+    const Variable loss = l1_loss(generator(batch.labels), batch.photos);
+    generator.zero_grad();
+    loss.backward();
+    adam.step();
+    if (step > steps - 20) last += loss.item() / 20;
+    if (step % 50 == 0) std::printf("step %3d  L1 loss %.4f\n", step, loss.item());
+  }
+  if (sheet) {
+    const NoGrad no_grad;
+    write_sheet(sheet, facades, generator(facades.labels).value());
+  }
+  return last < 0.5 * baseline ? 0 : 1;
 }
 
 }  // namespace asap::examples

@@ -57,14 +57,9 @@ inline Shapes make(int64_t count, asap::RandomStream& random) {
 
 // Share of the rows of logits [N,C] whose largest stands at the label.
 inline double accuracy(const asap::Tensor& logits, const asap::Tensor& labels) {
-  const std::vector<float> rows = logits.to_vector<float>();
-  const std::vector<int32_t> wanted = labels.to_vector<int32_t>();
-  const int64_t classes = logits.size(1);
+  const std::vector<int32_t> named = asap::argmax(logits, 1).to_vector<int32_t>(), wanted = labels.to_vector<int32_t>();
   int right = 0;
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    const auto row = rows.begin() + static_cast<int64_t>(i) * classes;
-    right += std::max_element(row, row + classes) - row == wanted[i];
-  }
+  for (size_t i = 0; i < wanted.size(); ++i) right += named[i] == wanted[i];
   return static_cast<double>(right) / static_cast<double>(wanted.size());
 }
 

@@ -6,11 +6,14 @@
 
 namespace asap::examples {
 
+enum class SpadeNorm { instance, batch };  // the published one is batch, over all cards
+
 struct SpadeOptions {
   int64_t classes = 13;
   int64_t width = 64;    // channels before the last convolution; 16 times as many at the start
   int64_t hidden = 128;  // channels within each modulation
   int doublings = 5;     // 5, 6 or 7: the picture is 2^doublings times as large as the map that it grows from
+  SpadeNorm norm = SpadeNorm::instance;
   bool spectral = true;  // spectral normalisation of the blocks' convolutions
 };
 
@@ -19,7 +22,8 @@ struct SpadeOptions {
 class Spade : public nn::Module {
  public:
   Spade(int64_t channels, const SpadeOptions& options)
-      : shared_(register_module<nn::Sequential>("mlp_shared")),
+      : norm_(param_free_norm(channels, options.norm)),
+        shared_(register_module<nn::Sequential>("mlp_shared")),
         gamma_(register_module<nn::Conv2d>("mlp_gamma", conv(options.hidden, channels))),
         beta_(register_module<nn::Conv2d>("mlp_beta", conv(options.hidden, channels))) {
     nn::Conv2dOptions first = conv(options.classes, options.hidden);
@@ -28,11 +32,16 @@ class Spade : public nn::Module {
   }
   Variable forward(const Variable& x, const Variable& labels) {
     const Variable context = shared_(labels);
-    return instance_norm(x, {}, {}) * (1 + gamma_(context)) + beta_(context);
+    return norm_(x) * (1 + gamma_(context)) + beta_(context);
   }
 
  private:
   static nn::Conv2dOptions conv(int64_t in, int64_t out) { return {.in = in, .out = out, .kernel = 3, .padding = 1}; }
+  nn::Layer& param_free_norm(int64_t channels, SpadeNorm norm) {
+    if (norm == SpadeNorm::instance) return register_module<nn::InstanceNorm2d>("param_free_norm", channels);
+    return register_module<nn::BatchNorm2d>("param_free_norm", channels, 0.1, 1e-5, false);
+  }
+  nn::Layer& norm_;
   nn::Sequential& shared_;
   nn::Conv2d &gamma_, &beta_;
 };
