@@ -2,9 +2,9 @@
 """Writes model_NAME.safetensors for test_example_models.cpp: the models of docs/examples as PyTorch computes them.
 
 Run: python3 make_models.py   (needs torch and numpy; made with PyTorch 2.15)
-Each model is written here anew from its paper, in plain PyTorch, with the names of parameters that docs/examples has. A file holds
-w.NAME, all parameters and buffers, in.NAME, the inputs, and c, the cotangent, in float16, so that each side reads the same numbers
-from few bytes; the output y and the gradients g.NAME are computed in float64 and stored in float32.
+Each model is written here anew from its paper, in plain PyTorch, with the names of parameters that docs/examples has. A file
+holds w.NAME, all parameters and buffers, in.NAME, the inputs, and c, the cotangent, in float16, so that each side reads the
+same numbers from few bytes; the output y and the gradients g.NAME are computed in float64 and stored in float32.
 """
 import json
 import os
@@ -38,7 +38,7 @@ def halved(x):
 
 
 def record(name, model, inputs, gradients):
-    """model(*inputs.values()) in training mode, its gradients by the parameters named; y_eval in evaluation mode, for batch norms."""
+    """model(*inputs.values()) in training mode, its gradients by the parameters named; y_eval: of batch norms in evaluation."""
     model.double()
     state = model.state_dict()  # shares memory
     for key, x in state.items():
@@ -64,7 +64,7 @@ def record(name, model, inputs, gradients):
     write(name, tensors)
 
 
-# ---- ResNet-18: He et al. 2016, torchvision's names --------------------------------------------------------------------------
+# ---- ResNet-18: He et al. 2016, torchvision's names ------------------------------------------------------------------
 def conv(i, o, kernel, stride):
     return nn.Conv2d(i, o, kernel, stride, kernel // 2, bias=False)
 
@@ -99,7 +99,7 @@ class ResNet18(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-# ---- SPADE: Park et al. 2019, section 3 and appendix A -------------------------------------------------------------------------
+# ---- SPADE: Park et al. 2019, section 3 and appendix A ---------------------------------------------------------------
 class Spade(nn.Module):
     def __init__(self, channels, classes, hidden, batch):
         super().__init__()
@@ -152,7 +152,7 @@ class SpadeGenerator(nn.Module):
         return torch.tanh(self.conv_img(F.leaky_relu(x, 0.2)))
 
 
-# ---- a picture as a network, with Fourier features: Tancik et al. 2020, equation 4 ----------------------------------------------
+# ---- a picture as a network, with Fourier features: Tancik et al. 2020, equation 4 -----------------------------------
 class Cppn(nn.Module):
     def __init__(self, features, deviation, width, hidden_layers):
         super().__init__()
@@ -166,7 +166,7 @@ class Cppn(nn.Module):
         return self.layers(torch.cat([angles.cos(), angles.sin()], 1))
 
 
-# ---- HDRnet: Gharbi et al. 2017, sections 3.1 to 3.3; the grid sliced by grid_sample ---------------------------------------------
+# ---- HDRnet: Gharbi et al. 2017, sections 3.1 to 3.3; the grid sliced by grid_sample ---------------------------------
 class ConvRelu(nn.Conv2d):
     def forward(self, x):
         return F.relu(super().forward(x))
@@ -206,7 +206,7 @@ class Hdrnet(nn.Module):
         return (sliced[:, :, :3] * x[:, None]).sum(2) + sliced[:, :, 3]
 
 
-# ---- pix2pixHD's global generator: Wang et al. 2018, appendix ---------------------------------------------------------------------
+# ---- pix2pixHD's global generator: Wang et al. 2018, appendix --------------------------------------------------------
 class ResidualBlock(nn.Module):
     def __init__(self, c):
         super().__init__()
@@ -237,7 +237,7 @@ class Pix2pixHd(nn.Module):
         return self.model(F.one_hot(labels, classes).permute(0, 3, 1, 2).double())
 
 
-# ---- pix2pix: Isola et al. 2017, section 6.1 ----------------------------------------------------------------------------------------
+# ---- pix2pix: Isola et al. 2017, section 6.1 -------------------------------------------------------------------------
 class UNet(nn.Module):
     def __init__(self, classes, width, halvings):
         super().__init__()
@@ -276,7 +276,7 @@ class PatchGan(nn.Module):
         return self.layers(x)
 
 
-# ---- GPT: Radford et al. 2019 ----------------------------------------------------------------------------------------------------------
+# ---- GPT: Radford et al. 2019 ----------------------------------------------------------------------------------------
 class Attention(nn.Module):
     def __init__(self, width, heads):
         super().__init__()
@@ -287,7 +287,8 @@ class Attention(nn.Module):
 
     def forward(self, x, causal):
         n, length, width = x.shape
-        q, k, v = F.linear(x, self.in_proj_weight, self.in_proj_bias).reshape(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias).reshape(n, length, 3, self.heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
         scores = q @ k.transpose(2, 3) / (width // self.heads) ** 0.5
         if causal:
             scores = scores.masked_fill(torch.ones(length, length).triu(1).bool(), float("-inf"))
@@ -320,7 +321,7 @@ class Gpt(nn.Module):
         return self.ln_f(x) @ self.wte.weight.T
 
 
-# ---- vision transformer: Dosovitskiy et al. 2021, torchvision's names --------------------------------------------------------------
+# ---- vision transformer: Dosovitskiy et al. 2021, torchvision's names ------------------------------------------------
 class VitBlock(nn.Module):
     def __init__(self, width, heads):
         super().__init__()
@@ -361,16 +362,21 @@ def label_map(classes, height, width):
 def main():
     torch.manual_seed(1)
     record("resnet18", ResNet18(5, 3), {"x": torch.randn(2, 3, 70, 64)},
-           ["conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "layer2.0.downsample.0.weight", "layer4.1.bn2.bias", "fc.weight"])
+           ["conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "layer2.0.downsample.0.weight", "layer4.1.bn2.bias",
+            "fc.weight"])
     record("spade", SpadeGenerator(4, 1, 2, 6, False), {"labels": label_map(4, 128, 64)},
            ["fc.weight", "head_0.conv_0.weight_orig", "up_0.norm_s.mlp_shared.0.weight", "up_3.conv_s.weight_orig",
             "up_3.norm_1.mlp_gamma.weight", "conv_img.bias"])
+    record("spade_batch", SpadeGenerator(3, 1, 2, 5, True), {"labels": label_map(3, 32, 64)},
+           ["fc.weight", "head_0.norm_0.mlp_gamma.weight", "up_0.norm_s.mlp_shared.0.weight", "up_3.conv_1.bias"])
     record("cppn", Cppn(16, 3, 20, 2), {"places": torch.rand(50, 2)},
            ["layers.0.weight", "layers.0.bias", "layers.2.weight", "layers.4.weight"])
     record("hdrnet", Hdrnet(32, 8, 4, 4), {"x": torch.rand(2, 3, 26, 37)},
-           ["splat.0.weight", "splat.1.weight", "local.1.weight", "global.5.bias", "to_grid.weight", "guide.0.weight", "guide.1.bias"])
+           ["splat.0.weight", "splat.1.weight", "local.1.weight", "global.5.bias", "to_grid.weight", "guide.0.weight",
+            "guide.1.bias"])
     record("pix2pixhd", Pix2pixHd(4, 2, 2, 2), {"labels": label_map(4, 32, 40)},
-           ["model.1.weight", "model.4.weight", "model.10.conv_block.5.weight", "model.12.weight", "model.15.weight", "model.19.bias"])
+           ["model.1.weight", "model.4.weight", "model.10.conv_block.5.weight", "model.12.weight", "model.15.weight",
+            "model.19.bias"])
     record("pix2pix", UNet(4, 2, 5), {"labels": label_map(4, 32, 64)},
            ["down.0.weight", "down.4.weight", "up.0.weight", "up.3.weight", "up.4.bias"])
     record("patchgan", PatchGan(5, 3), {"x": torch.randn(2, 5, 32, 40)},
@@ -378,10 +384,9 @@ def main():
     record("gpt", Gpt(11, 9, 16, 4, 2), {"tokens": torch.randint(0, 11, (3, 7))},
            ["wte.weight", "wpe.weight", "h.0.ln_1.bias", "h.0.attn.in_proj_weight", "h.1.mlp.c_fc.weight", "ln_f.weight"])
     record("vit", Vit(2, 16, 4, 16, 2, 2, 5), {"x": torch.randn(3, 2, 16, 16)},
-           ["class_token", "conv_proj.weight", "encoder.pos_embedding", "encoder.layers.encoder_layer_0.self_attention.in_proj_bias",
-            "encoder.layers.encoder_layer_1.mlp.3.weight", "heads.head.weight"])
-    record("spade_batch", SpadeGenerator(3, 1, 2, 5, True), {"labels": label_map(3, 32, 64)},
-           ["fc.weight", "head_0.norm_0.mlp_gamma.weight", "up_0.norm_s.mlp_shared.0.weight", "up_3.conv_1.bias"])
+           ["class_token", "conv_proj.weight", "encoder.pos_embedding",
+            "encoder.layers.encoder_layer_0.self_attention.in_proj_bias", "encoder.layers.encoder_layer_1.mlp.3.weight",
+            "heads.head.weight"])
 
 
 if __name__ == "__main__":
