@@ -14,7 +14,8 @@ Variable InstanceNorm2d::forward(const Variable& x) {
   return instance_norm(x, weight, bias, params_);
 }
 
-BatchNorm::BatchNorm(const char* name, std::string shapes, int least, int most, int64_t channels, double momentum, double eps)
+BatchNorm::BatchNorm(const char* name, std::string shapes, int least, int most, int64_t channels, double momentum, double eps,
+                     bool affine)
     : name_(name),
       shapes_(std::move(shapes)),
       least_(least),
@@ -22,8 +23,10 @@ BatchNorm::BatchNorm(const char* name, std::string shapes, int least, int most, 
       channels_(channels),
       momentum_(momentum),
       eps_(eps) {
-  weight = register_parameter("weight", Tensor::ones({channels}));
-  bias = register_parameter("bias", Tensor::zeros({channels}));
+  if (affine) {
+    weight = register_parameter("weight", Tensor::ones({channels}));
+    bias = register_parameter("bias", Tensor::zeros({channels}));
+  }
   running_mean_ = register_buffer("running_mean", Tensor::zeros({channels}));
   running_var_ = register_buffer("running_var", Tensor::ones({channels}));
   batches_ = register_buffer("num_batches_tracked", Tensor::zeros({}, DType::i32));
@@ -35,7 +38,9 @@ Variable BatchNorm::forward(const Variable& x) {
   if (!is_training()) {
     Shape per_channel = x.shape();
     for (int d = 0; d < x.rank(); ++d) per_channel[d] = d == 1 ? channels_ : 1;
-    const Variable scale = weight / sqrt(running_var_ + eps_);
+    const Variable deviation = sqrt(running_var_ + eps_);
+    if (!weight.defined()) return (x - reshape(running_mean_, per_channel)) / reshape(deviation, per_channel);
+    const Variable scale = weight / deviation;
     return x * reshape(scale, per_channel) + reshape(bias - running_mean_ * scale, per_channel);
   }
   const auto count = static_cast<double>(x.numel() / channels_);

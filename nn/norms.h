@@ -22,7 +22,7 @@ class InstanceNorm2d : public Layer {
 };
 
 // Ioffe & Szegedy 2015. Training: statistics over all but the channels, running ones move by `momentum` (variance unbiased);
-// else the running ones. State: weight, bias, running_mean, running_var [C], num_batches_tracked.
+// else the running ones. State: weight and bias, if affine, running_mean, running_var [C], num_batches_tracked.
 class BatchNorm : public Layer {
  public:
   Variable forward(const Variable& x) override;
@@ -30,7 +30,8 @@ class BatchNorm : public Layer {
 
  protected:
   // x has from `least` to `most` dimensions; `shapes` says so in errors.
-  BatchNorm(const char* name, std::string shapes, int least, int most, int64_t channels, double momentum, double eps);
+  BatchNorm(const char* name, std::string shapes, int least, int most, int64_t channels, double momentum, double eps,
+            bool affine);
 
  private:
   const char* name_;
@@ -42,13 +43,13 @@ class BatchNorm : public Layer {
 };
 // x [N,C] or [N,C,L]
 struct BatchNorm1d : BatchNorm {
-  explicit BatchNorm1d(int64_t channels, double momentum = 0.1, double eps = 1e-5)
-      : BatchNorm("BatchNorm1d", str("[N,", channels, "] or [N,", channels, ",L]"), 2, 3, channels, momentum, eps) {}
+  explicit BatchNorm1d(int64_t channels, double momentum = 0.1, double eps = 1e-5, bool affine = true)
+      : BatchNorm("BatchNorm1d", str("[N,", channels, "] or [N,", channels, ",L]"), 2, 3, channels, momentum, eps, affine) {}
 };
 // x [N,C,H,W]
 struct BatchNorm2d : BatchNorm {
-  explicit BatchNorm2d(int64_t channels, double momentum = 0.1, double eps = 1e-5)
-      : BatchNorm("BatchNorm2d", str("[N,", channels, ",H,W]"), 4, 4, channels, momentum, eps) {}
+  explicit BatchNorm2d(int64_t channels, double momentum = 0.1, double eps = 1e-5, bool affine = true)
+      : BatchNorm("BatchNorm2d", str("[N,", channels, ",H,W]"), 4, 4, channels, momentum, eps, affine) {}
 };
 
 // Over the last dimensions, which are `normalized` (Ba et al. 2016); state if affine: weight, bias of that shape.

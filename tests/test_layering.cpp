@@ -36,7 +36,7 @@ const std::map<std::string, std::vector<std::string>> kMayInclude{
     {"train/cli",
      {"train/cli", "train/run", "train/options", "train/synth", "train/data", "train/pictures", "train/files", "bench", "asapnet",
       "nn", "tensor"}},
-    {"docs", {"docs", "asapnet", "nn", "autograd", "tensor"}},
+    {"docs", {"docs", "train/synth", "train/data", "train/pictures", "asapnet", "nn", "autograd", "tensor"}},
     {"bench", {"*"}},
     {"tests", {"*"}},
 };

@@ -45,13 +45,22 @@ inline Shapes make(int64_t count, asap::RandomStream& random) {
     const float cx = radius + (kSide - 1 - 2 * radius) * draw[3], cy = radius + (kSide - 1 - 2 * radius) * draw[4];
     for (int y = 0; y < kSide; ++y) {
       for (int x = 0; x < kSide; ++x, ++pixel) {
-        if (inside(kind, (static_cast<float>(x) - cx) / radius, (static_cast<float>(y) - cy) / radius)) *pixel += brightness;
+        if (inside(kind, (static_cast<float>(x) - cx) / radius, (static_cast<float>(y) - cy) / radius))
+          *pixel += brightness;
       }
     }
     labels.push_back(kind);
   }
   result.labels = asap::Tensor::from(labels, {count});
   return result;
+}
+
+// Share of the rows of logits [N,C] whose largest stands at the label.
+inline double accuracy(const asap::Tensor& logits, const asap::Tensor& labels) {
+  const std::vector<int32_t> named = asap::argmax(logits, 1).to_vector<int32_t>(), wanted = labels.to_vector<int32_t>();
+  int right = 0;
+  for (size_t i = 0; i < wanted.size(); ++i) right += named[i] == wanted[i];
+  return static_cast<double>(right) / static_cast<double>(wanted.size());
 }
 
 }  // namespace shapes
