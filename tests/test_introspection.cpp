@@ -119,6 +119,13 @@ TEST_CASE("a module prints as a tree; a summary says what each layer makes and c
   CHECK(costs[1].macs == 2 * 6 * 4 * 2);
   CHECK(costs[2].macs == 2 * 4 * 4 * 6);
   CHECK(costs[3].macs == 8 * 4 * 4);
+
+  // A kernel that runs another one counts once.
+  nn::Function fused([](const Variable& x) {
+    const Tensor w = Tensor::ones({6, 4, 1, 1}), ones = Tensor::ones({6});
+    return conv2d_instance_norm(x, w, ones, ones);
+  });
+  CHECK(nn::summarize(fused, Tensor::ones({2, 4, 2, 2}))[0].macs == 2 * 6 * 4 * 4);
 }
 
 TEST_CASE("the op that makes the first number that is none is named, with its layer") {
