@@ -60,15 +60,14 @@ void check_layer(const std::string& name, nn::Module& layer, const std::function
       CHECK(relative_difference(inputs[i].grad(), widened(*expected)) < kTolerance);
     }
   }
-  for (const auto& [key, parameter] : layer.named_parameters()) {
+  const auto check_state = [&](const std::string& key, const Tensor& value) {
     INFO(key);
-    REQUIRE(golden().find(name + "/grad/" + key));
-    CHECK(relative_difference(parameter.grad(), widened(*golden().find(name + "/grad/" + key))) < kTolerance);
-  }
-  for (const auto& [key, buffer] : layer.named_buffers()) {
-    INFO(key);
-    CHECK(relative_difference(buffer.value(), widened(*golden().find(name + "/after/" + key))) < kTolerance);
-  }
+    const Tensor* expected = golden().find(name + key);
+    REQUIRE(expected);
+    CHECK(relative_difference(value, widened(*expected)) < kTolerance);
+  };
+  for (const auto& [key, parameter] : layer.named_parameters()) check_state("/grad/" + key, parameter.grad());
+  for (const auto& [key, buffer] : layer.named_buffers()) check_state("/after/" + key, buffer.value());
 }
 void check_layer(const std::string& name, nn::Layer& layer) {
   check_layer(name, layer, [&](const Inputs& in) { return layer(in[0]); });
