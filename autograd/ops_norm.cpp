@@ -24,6 +24,18 @@ Variable record_norm(const char* op, NormBackward gradient, const NormResult& re
   return make_result(op, result.y, {x, gamma, beta}, backward);
 }
 
+// y * gamma + beta, of shape `own` and seen as `along`; each may be undefined.
+Variable with_parameters(const char* op, Variable y, const Variable& gamma, const Variable& beta, const Shape& own,
+                         const Shape& along) {
+  const auto seen = [&](const Variable& parameter) {
+    checks::has_shape(op, "gamma and beta", parameter.value(), own);
+    return reshape(parameter, along);
+  };
+  if (gamma.defined()) y = mul_parameter(op, y, seen(gamma));
+  if (beta.defined()) y = add_parameter(op, y, seen(beta));
+  return y;
+}
+
 }  // namespace
 
 Variable instance_norm(const Variable& x, const Variable& gamma, const Variable& beta, const NormParams& params) {
@@ -43,13 +55,8 @@ Variable layer_norm(const Variable& x, const Shape& normalized, const Variable& 
              "layer_norm: expected x [...] that ends in ", normalized, ", got ", x.shape());
   const int64_t rows = Shape(x.shape().begin(), x.shape().begin() + leading).numel();
   const Variable planes = reshape(x, {1, rows, normalized.numel()});
-  Variable y = reshape(instance_norm(planes, {}, {}, {.eps = eps}), x.shape());
-  for (const Variable* parameter : {&gamma, &beta}) {
-    if (!parameter->defined()) continue;
-    checks::has_shape("layer_norm", "gamma and beta", parameter->value(), normalized);
-    y = parameter == &gamma ? mul_parameter("layer_norm", y, gamma) : add_parameter("layer_norm", y, beta);
-  }
-  return y;
+  const Variable y = reshape(instance_norm(planes, {}, {}, {.eps = eps}), x.shape());
+  return with_parameters("layer_norm", y, gamma, beta, normalized, normalized);
 }
 
 Variable group_norm(const Variable& x, int64_t groups, const Variable& gamma, const Variable& beta, double eps) {
@@ -58,16 +65,10 @@ Variable group_norm(const Variable& x, int64_t groups, const Variable& gamma, co
   ASAP_CHECK(groups > 0 && C % groups == 0, "group_norm: ", groups, " groups do not divide ", C, " channels");
   const int64_t plane = C / groups * Shape(x.shape().begin() + 2, x.shape().end()).numel();
   const Variable planes = instance_norm(reshape(x, {N, groups, plane}), {}, {}, {.eps = eps});
-  Variable y = convert(reshape(planes, x.shape()), x.dtype(), x.value().layout());
-  Shape channels = x.shape();
-  for (int d = 0; d < x.rank(); ++d) channels[d] = d == 1 ? C : 1;
-  for (const Variable* parameter : {&gamma, &beta}) {
-    if (!parameter->defined()) continue;
-    checks::has_shape("group_norm", "gamma and beta", parameter->value(), {C});
-    const Variable of_channels = reshape(*parameter, channels);
-    y = parameter == &gamma ? mul_parameter("group_norm", y, of_channels) : add_parameter("group_norm", y, of_channels);
-  }
-  return y;
+  const Variable y = convert(reshape(planes, x.shape()), x.dtype(), x.value().layout());
+  Shape along = x.shape();
+  for (int d = 0; d < x.rank(); ++d) along[d] = d == 1 ? C : 1;
+  return with_parameters("group_norm", y, gamma, beta, {C}, along);
 }
 
 }  // namespace asap

@@ -9,8 +9,8 @@ namespace asap::nn {
 namespace {
 
 const MultiHeadAttentionOptions& checked(const MultiHeadAttentionOptions& o) {
-  ASAP_CHECK(o.size > 0 && o.heads > 0 && o.size % o.heads == 0, "MultiHeadAttention: ", o.heads, " heads do not divide ", o.size,
-             " elements");
+  ASAP_CHECK(o.size > 0 && o.heads > 0 && o.size % o.heads == 0, "MultiHeadAttention: ", o.heads, " heads do not divide ",
+             o.size, " elements");
   return o;
 }
 
@@ -38,10 +38,9 @@ Variable MultiHeadAttention::forward(const Variable& query, const Variable& key,
                "] and as many sequences of keys and values as of queries, got ", x.shape(), " beside ", query.shape());
     return permute(reshape(linear(x, weights[part], biases[part]), {x.size(0), x.size(1), heads, size / heads}), {0, 2, 1, 3});
   };
-  const Variable joined = permute(scaled_dot_product_attention(projected(query, 0), projected(key, 1), projected(value, 2), mask,
-                                                               options_.causal),
-                                  {0, 2, 1, 3});
-  return out_proj_(reshape(joined, query.shape()));
+  const Variable attended = scaled_dot_product_attention(projected(query, 0), projected(key, 1), projected(value, 2), mask,
+                                                         options_.causal);
+  return out_proj_(reshape(permute(attended, {0, 2, 1, 3}), query.shape()));
 }
 
 }  // namespace asap::nn

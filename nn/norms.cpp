@@ -33,7 +33,8 @@ BatchNorm::BatchNorm(const char* name, std::string shapes, int least, int most, 
 }
 
 Variable BatchNorm::forward(const Variable& x) {
-  ASAP_CHECK(x.rank() >= least_ && x.rank() <= most_ && x.size(1) == channels_, name_, ": expected ", shapes_, ", got ", x.shape());
+  ASAP_CHECK(x.rank() >= least_ && x.rank() <= most_ && x.size(1) == channels_, name_, ": expected ", shapes_, ", got ",
+             x.shape());
   if (!is_training()) {
     Shape per_channel = x.shape();
     for (int d = 0; d < x.rank(); ++d) per_channel[d] = d == 1 ? channels_ : 1;

@@ -130,7 +130,8 @@ void add_products(std::vector<OpCase>& rows) {
   add(rows, "linear/vector", {normal({7}), normal({3, 7}), parameter(normal({3}))},
       [](const Inputs& in) { return linear(in[0], in[1], in[2]); });
 
-  const auto attention = [&rows](const char* name, const Shape& q, const Shape& k, const Shape& v, bool causal, const Shape& mask = {}) {
+  const auto attention = [&rows](const char* name, const Shape& q, const Shape& k, const Shape& v, bool causal,
+                                 const Shape& mask = {}) {
     std::vector<OpInput> inputs{normal(q), normal(k), normal(v)};
     if (mask.rank() > 0) inputs.push_back(normal(mask));
     add(rows, str("attention/", name), inputs,

@@ -158,6 +158,8 @@ std::vector<OpCase> where_cases() {
   row("float", ties({3, 5, 7}), {3, 5, 7}, {3, 5, 7});
   row("bf16", compact(ties({3, 5, 7})), {3, 5, 7}, {3, 5, 7});
   row("column", indices({5, 1}, 2), {3, 5, 7}, {7});
+  row("scalar", indices({3, 5, 7}, 2), {1}, {3, 5, 7});
+  row("scalar_behind", compact(indices({3, 5, 7}, 2)), {3, 5, 7}, {1});
   row("all_broadcast", indices({5, 1}, 2), {3, 1, 7}, {1});
   row("scalars", indices({3, 5}, 2), {1}, {});
   row("picture", indices({2, 8, 3, 5}, 2), {2, 8, 3, 5}, {8, 1, 1});
@@ -202,6 +204,8 @@ std::vector<OpCase> elementwise_cases() {
                        [](const Inputs& in) { return Variable(mul(in[0].value(), in[1].value())); }));
   rows.push_back(large("where/64x256x256", {normal(feature), normal(feature), compact(indices(feature, 2))}, kernels::where, 0,
                        [](const Inputs& in) { return Variable(where(in[2].value(), in[0].value(), in[1].value())); }));
+  rows.push_back(large("where/scalar_64x256x256", {normal(feature), normal({1}), compact(indices(feature, 2))}, kernels::where, 0,
+                       [](const Inputs& in) { return Variable(where(in[2].value(), in[1].value(), in[0].value())); }));
   return rows;
 }
 

@@ -48,14 +48,16 @@ TEST_CASE("where looks at nothing that it does not take") {
   for (const auto& variant : kernels::where.variants(Device::cpu)) {
     INFO(variant);
     const ForcedVariant guard(kernels::where, variant);
-    CHECK(floats(where(condition, Tensor::from(Floats{kNan, 1, 2}, {3}), Tensor::from(Floats{5, kNan, kNan}, {3}))) == Floats{5, 1, 2});
+    const Tensor a = Tensor::from(Floats{kNan, 1, 2}, {3}), b = Tensor::from(Floats{5, kNan, kNan}, {3});
+    CHECK(floats(where(condition, a, b)) == Floats{5, 1, 2});
     CHECK(where(condition, Tensor::full({1}, 300, DType::i32), Tensor::full({}, -1, DType::i32)).to_vector<int32_t>() ==
           std::vector<int32_t>{-1, 300, 300});
     CHECK(floats(where(Tensor::from(Floats{kNan, -0.0f, 1}, {3}), Tensor::ones({1}), Tensor::zeros({1}))) == Floats{1, 0, 1});
   }
   CHECK(error_of([&] { where(condition, Tensor::ones({3}), Tensor::ones({3}, DType::f64)); }) ==
         "where: expected equal dtypes, got f32 and f64");
-  CHECK(error_of([&] { where(condition, Tensor::ones({2}), Tensor::ones({1})); }) == "where: shapes (3) and (2) do not broadcast");
+  CHECK(error_of([&] { where(condition, Tensor::ones({2}), Tensor::ones({1})); }) ==
+        "where: shapes (3) and (2) do not broadcast");
 }
 
 // What PyTorch says of them: a NaN is read as -1, infinity as far outside.
@@ -77,9 +79,14 @@ TEST_CASE("grid_sample stands positions that are no numbers") {
         for (const float d : floats(dgrid)) CHECK(std::isfinite(d));
       }
     }
-    // A neighbour of weight 0 is not read.
+    // A neighbour of weight 0 is neither read nor given a gradient.
     const Tensor infinite = Tensor::from(Floats{1, kInf, kInf, kInf}, {1, 1, 2, 2});
-    CHECK(floats(grid_sample(infinite, Tensor::full({1, 1, 1, 2}, -1), {.align_corners = true})) == Floats{1});
+    const Tensor corner = Tensor::full({1, 1, 1, 2}, -1), outside = Tensor::full({1, 1, 1, 2}, 5);
+    const Tensor nan = Tensor::full({1, 1, 1, 1}, kNan);
+    CHECK(floats(grid_sample(infinite, corner, {.align_corners = true})) == Floats{1});
+    const Floats dx = floats(grid_sample_backward(x, corner, nan, {.align_corners = true}, true, false).dx);
+    CHECK((std::isnan(dx[0]) && dx[1] == 0 && dx[2] == 0 && dx[3] == 0));
+    CHECK(floats(grid_sample_backward(x, outside, nan, {}, true, false).dx) == Floats{0, 0, 0, 0});
   }
   CHECK(error_of([&] { grid_sample(x, Tensor::ones({1, 4, 2})); }) ==
         "grid_sample: expected grid of 4 dimensions, got shape (1,4,2)");
@@ -143,7 +150,8 @@ TEST_CASE("ops say what does not fit") {
         "conv1d: expected x [N,C,L] and w [O,C/groups,K], got (2,3) and (3,3,1)");
   CHECK(error_of([&] { conv_transpose2d(ones({1, 2, 3, 3}), ones({3, 2, 2, 2}), {}); }) ==
         "conv_transpose2d: x has 2 channels, but w (3,2,2,2) with groups=1 needs 3, which the groups must divide");
-  CHECK(error_of([&] { conv_transpose2d(ones({1, 2, 3, 3}), ones({2, 2, 2, 2}), {}, {.stride = 2, .output_padding = {0, 2}}); }) ==
+  const ConvTranspose2dParams wide{.stride = 2, .output_padding = {0, 2}};
+  CHECK(error_of([&] { conv_transpose2d(ones({1, 2, 3, 3}), ones({2, 2, 2, 2}), {}, wide); }) ==
         "conv_transpose2d: expected an output padding from 0 to less than the stride, got (0,2) with stride (2,2)");
   CHECK(error_of([&] { conv_transpose2d(ones({1, 2, 1, 3}), ones({2, 2, 2, 2}), {}, {.padding = 1}); }) ==
         "conv_transpose2d: nothing is left of 2 rows or columns without 2 of padding");

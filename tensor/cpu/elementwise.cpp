@@ -28,6 +28,13 @@ template <UnaryOp op, class T>
   return evaluate(op, x, a, b);
 }
 
+// The same of derivative().
+template <UnaryOp op, class T>
+[[gnu::always_inline]] inline T derivative_fast(T saved, T a, T b) {
+  if constexpr (std::is_same_v<T, float> && op == UnaryOp::erf) return 1.12837917f * vector_math::exp(-saved * saved);
+  return derivative(op, saved, a, b);
+}
+
 // y[i] = f(x[i]). ASAP_INDEPENDENT: y may be x itself, but is never x shifted.
 template <class T, class F>
 void map_run(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t n, const F& f) {
@@ -94,7 +101,7 @@ void unary_backward_vectorized(UnaryOp op, const Tensor& saved, const Tensor& dy
     const C a = static_cast<C>(params.a), b = static_cast<C>(params.b);
     with_constant(op, [&](auto constant) {
       map<decltype(stored)>(
-          saved, dy, dx, [a, b](C s, C grad) { return derivative(decltype(constant)::value, s, a, b) * grad; });
+          saved, dy, dx, [a, b](C s, C grad) { return derivative_fast<decltype(constant)::value, C>(s, a, b) * grad; });
     });
   });
 }
@@ -108,6 +115,7 @@ void binary_vectorized(BinaryOp op, const Tensor& a, const Tensor& b, Tensor& y)
   });
 }
 
+// Both sides are loaded, so that the choice is one of vectors. A step of 0 repeats one value along the run.
 void where_vectorized(const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y) {
   const auto loop = merged_loop<4>({&condition, &a, &b, &y});
   dispatch_all(condition.dtype(), [&]<class Condition>(Condition) {
@@ -118,12 +126,21 @@ void where_vectorized(const Tensor& condition, const Tensor& a, const Tensor& b,
         T* to = y.data<T>() + at[3];
         const int64_t c_step = loop.inner_stride(0), p_step = loop.inner_stride(1), q_step = loop.inner_stride(2),
                       y_step = loop.inner_stride(3);
-        if (c_step == 1 && p_step == 1 && q_step == 1 && y_step == 1) {
+        const auto packed = [=](const auto& of_p, const auto& of_q) {
           ASAP_INDEPENDENT
-          for (int64_t i = 0; i < n; ++i) to[i] = c[i] != Condition(0) ? p[i] : q[i];
-        } else {
-          for (int64_t i = 0; i < n; ++i) to[i * y_step] = c[i * c_step] != Condition(0) ? p[i * p_step] : q[i * q_step];
+          for (int64_t i = 0; i < n; ++i) {
+            const T taken = of_p(i), other = of_q(i);
+            to[i] = c[i] != Condition(0) ? taken : other;
+          }
+        };
+        const auto each = [](const T* x) { return [x](int64_t i) { return x[i]; }; };
+        const auto one = [](const T* x) { return [value = *x](int64_t) { return value; }; };
+        if (c_step == 1 && y_step == 1) {
+          if (p_step == 1 && q_step == 1) return packed(each(p), each(q));
+          if (p_step == 0 && q_step == 1) return packed(one(p), each(q));
+          if (p_step == 1 && q_step == 0) return packed(each(p), one(q));
         }
+        for (int64_t i = 0; i < n; ++i) to[i * y_step] = c[i * c_step] != Condition(0) ? p[i * p_step] : q[i * q_step];
       });
     });
   });

@@ -5,6 +5,7 @@
 #include "tensor/cpu/targets.h"
 
 #include <array>
+#include <type_traits>
 
 #include "tensor/cpu/register.h"
 #include "tensor/cpu/strided.h"
@@ -17,48 +18,45 @@ namespace {
 
 using definitions::Tap, definitions::tap_of;
 
-// The four pixels around a position, by their places in a plane: how much of each is read, and the derivatives of that by the
-// grid's two numbers. All are 0 for a pixel outside.
-template <class T>
-struct Corners {
-  std::array<int64_t, 4> at;
-  std::array<T, 4> weight, by_u, by_v;
-
-  Corners() = default;
-  Corners(const T* position, int64_t H, int64_t W, const GridSampleParams& p) {
-    const Tap u = tap_of(static_cast<double>(position[0]), W, p), v = tap_of(static_cast<double>(position[1]), H, p);
-    for (size_t k = 0; k < 4; ++k) {
-      const bool right = k % 2 == 1, below = k / 2 == 1;
-      const int64_t w = u.i + right, h = v.i + below;
-      const bool inside = w >= 0 && w < W && h >= 0 && h < H;
-      const double share_u = right ? u.t : 1 - u.t, share_v = below ? v.t : 1 - v.t;
-      at[k] = inside ? h * W + w : 0;
-      weight[k] = static_cast<T>(inside ? share_u * share_v : 0);
-      by_u[k] = static_cast<T>(inside ? (right ? u.slope : -u.slope) * share_v : 0);
-      by_v[k] = static_cast<T>(inside ? (below ? v.slope : -v.slope) * share_u : 0);
-    }
-  }
-  // A weight of 0 reads nothing.
-  T dot(const std::array<T, 4>& weights, const T* plane) const {
-    T sum = 0;
-    for (size_t k = 0; k < 4; ++k) sum += weights[k] != 0 ? weights[k] * plane[at[k]] : T(0);
-    return sum;
-  }
-};
-
-// Up to kBlock positions of picture n, from number `first` on.
+// Up to kBlock positions of picture n, from number `first` on. Of the four pixels around each: their places in a plane, how much
+// of each is read, and the derivatives of that by the grid's two numbers. All are 0 for a pixel outside.
 constexpr int64_t kBlock = 128;
 template <class T>
 struct Block {
+  template <class V>
+  using OfCorners = std::array<std::array<V, kBlock>, 4>;
   int64_t first, count;
-  std::array<Corners<T>, kBlock> corners;
+  OfCorners<std::conditional_t<std::is_same_v<T, float>, int32_t, int64_t>> at;  // as wide as T
+  OfCorners<T> weight, by_u, by_v;
 
-  Block(const Tensor& grid, int64_t n, int64_t from, Size2 size, const GridSampleParams& p)
+  Block(const Tensor& grid, int64_t n, int64_t from, int64_t H, int64_t W, const GridSampleParams& p)
       : first(from), count(std::min(kBlock, grid.size(1) * grid.size(2) - from)) {
     const T* position = grid.data<T>() + 2 * (n * grid.size(1) * grid.size(2) + first);
-    for (int64_t k = 0; k < count; ++k) corners[static_cast<size_t>(k)] = Corners<T>(position + 2 * k, size.h, size.w, p);
+    for (size_t k = 0; k < static_cast<size_t>(count); ++k, position += 2) {
+      const Tap u = tap_of(static_cast<double>(position[0]), W, p), v = tap_of(static_cast<double>(position[1]), H, p);
+      for (size_t q = 0; q < 4; ++q) {
+        const bool right = q % 2 == 1, below = q / 2 == 1;
+        const int64_t w = u.i + right, h = v.i + below;
+        const bool inside = w >= 0 && w < W && h >= 0 && h < H;
+        const double share_u = right ? u.t : 1 - u.t, share_v = below ? v.t : 1 - v.t;
+        at[q][k] = static_cast<std::decay_t<decltype(at[q][k])>>(inside ? h * W + w : 0);
+        weight[q][k] = static_cast<T>(inside ? share_u * share_v : 0);
+        by_u[q][k] = static_cast<T>(inside ? (right ? u.slope : -u.slope) * share_v : 0);
+        by_v[q][k] = static_cast<T>(inside ? (below ? v.slope : -v.slope) * share_u : 0);
+      }
+    }
   }
-  const Corners<T>& operator[](int64_t k) const { return corners[static_cast<size_t>(k)]; }
+
+  // out[k] = the sum over the corners of weights * plane. A weight of 0 keeps an infinite pixel out.
+  void read(const OfCorners<T>& weights, const T* plane, T* out) const {
+    const auto term = [&](size_t q, int64_t k) {
+      const auto i = static_cast<size_t>(k);
+      const T product = weights[q][i] * plane[at[q][i]];
+      return weights[q][i] != 0 ? product : T(0);
+    };
+    ASAP_INDEPENDENT
+    for (int64_t k = 0; k < count; ++k) out[k] = (term(0, k) + term(1, k)) + (term(2, k) + term(3, k));
+  }
 };
 
 // f(n, block) for all positions, spread over the threads. x [N,C,H,W] is what is read.
@@ -68,7 +66,7 @@ void parallel_blocks(const Tensor& x, const Tensor& grid, const GridSampleParams
   const int64_t grain = std::max<int64_t>(kGrain / (kBlock * x.size(1)), 1);
   parallel_for(x.size(0) * blocks, grain, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
-      f(k / blocks, Block<T>(grid, k / blocks, k % blocks * kBlock, {x.size(2), x.size(3)}, p));
+      f(k / blocks, Block<T>(grid, k / blocks, k % blocks * kBlock, x.size(2), x.size(3), p));
     }
   });
 }
@@ -80,8 +78,7 @@ void grid_sample_forward(const Tensor& x, const Tensor& grid, const GridSamplePa
     T* to = y.data<T>();
     parallel_blocks<T>(x, grid, p, [&](int64_t n, const Block<T>& block) {
       for (int64_t plane = n * C; plane < (n + 1) * C; ++plane) {
-        T* out = to + plane * outputs + block.first;
-        for (int64_t k = 0; k < block.count; ++k) out[k] = block[k].dot(block[k].weight, from + plane * inputs);
+        block.read(block.weight, from + plane * inputs, to + plane * outputs + block.first);
       }
     });
   });
@@ -98,12 +95,14 @@ void input_grad(const Tensor& grid, const Tensor& dy, const GridSampleParams& p,
     std::fill(to + begin * inputs, to + end * inputs, T(0));
     for (int64_t n = begin / C; n * C < end; ++n) {
       for (int64_t first = 0; first < outputs; first += kBlock) {
-        const Block<T> block(grid, n, first, {dx.size(2), dx.size(3)}, p);
+        const Block<T> block(grid, n, first, dx.size(2), dx.size(3), p);
         for (int64_t plane = std::max(begin, n * C); plane < std::min(end, (n + 1) * C); ++plane) {
           const T* cotangent = from + plane * outputs + first;
           T* sums = to + plane * inputs;
-          for (int64_t k = 0; k < block.count; ++k) {
-            for (size_t q = 0; q < 4; ++q) sums[block[k].at[q]] += block[k].weight[q] * cotangent[k];
+          for (size_t k = 0; k < static_cast<size_t>(block.count); ++k) {
+            for (size_t q = 0; q < 4; ++q) {
+              if (block.weight[q][k] != 0) sums[block.at[q][k]] += block.weight[q][k] * cotangent[k];
+            }
           }
         }
       }
@@ -117,17 +116,22 @@ void position_grad(const Tensor& x, const Tensor& grid, const Tensor& dy, const 
   const T *from = x.data<T>(), *cotangent = dy.data<T>();
   T* to = dgrid.data<T>();
   parallel_blocks<T>(x, grid, p, [&](int64_t n, const Block<T>& block) {
-    std::array<double, 2 * kBlock> sums{};
+    std::array<double, kBlock> sums_u{}, sums_v{};
+    std::array<T, kBlock> by_u, by_v;
     for (int64_t plane = n * C; plane < (n + 1) * C; ++plane) {
       const T *pixels = from + plane * inputs, *of_block = cotangent + plane * outputs + block.first;
-      for (int64_t k = 0; k < block.count; ++k) {
-        const size_t u = static_cast<size_t>(2 * k);
-        sums[u] += static_cast<double>(of_block[k] * block[k].dot(block[k].by_u, pixels));
-        sums[u + 1] += static_cast<double>(of_block[k] * block[k].dot(block[k].by_v, pixels));
+      block.read(block.by_u, pixels, by_u.data());
+      block.read(block.by_v, pixels, by_v.data());
+      for (size_t k = 0; k < static_cast<size_t>(block.count); ++k) {
+        sums_u[k] += static_cast<double>(of_block[k] * by_u[k]);
+        sums_v[k] += static_cast<double>(of_block[k] * by_v[k]);
       }
     }
     T* out = to + 2 * (n * outputs + block.first);
-    for (int64_t k = 0; k < 2 * block.count; ++k) out[k] = static_cast<T>(sums[static_cast<size_t>(k)]);
+    for (size_t k = 0; k < static_cast<size_t>(block.count); ++k) {
+      out[2 * k] = static_cast<T>(sums_u[k]);
+      out[2 * k + 1] = static_cast<T>(sums_v[k]);
+    }
   });
 }
 
@@ -147,8 +151,13 @@ HWY_EXPORT(grid_sample_forward);
 HWY_EXPORT(grid_sample_backward);
 
 void register_grid_sample() {
-  kernels::grid_sample_forward.add(Device::cpu, "planes", HWY_DYNAMIC_DISPATCH(grid_sample_forward));
-  kernels::grid_sample_backward.add(Device::cpu, "planes", HWY_DYNAMIC_DISPATCH(grid_sample_backward));
+  const auto fits = [](const Tensor& x) { return x.size(2) * x.size(3) <= INT32_MAX; };
+  kernels::grid_sample_forward.add(
+      Device::cpu, "blocks", HWY_DYNAMIC_DISPATCH(grid_sample_forward),
+      [=](const Tensor& x, const Tensor&, const GridSampleParams&, Tensor&) { return fits(x); });
+  kernels::grid_sample_backward.add(
+      Device::cpu, "blocks", HWY_DYNAMIC_DISPATCH(grid_sample_backward),
+      [=](const Tensor& x, const Tensor&, const Tensor&, const GridSampleParams&, Tensor&, Tensor&) { return fits(x); });
 }
 #endif
 }  // namespace asap::cpu

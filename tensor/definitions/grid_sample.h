@@ -77,8 +77,8 @@ struct GridSampleInputGrad {
         const Taps at(grid, n, i, j, H, W, p);
         for (int64_t h = at.h.i; h <= at.h.i + 1; ++h) {
           for (int64_t w = at.w.i; w <= at.w.i + 1; ++w) {
-            if (h < 0 || h >= H || w < 0 || w >= W) continue;
             const double weight = (h == at.h.i ? 1 - at.h.t : at.h.t) * (w == at.w.i ? 1 - at.w.t : at.w.t);
+            if (weight == 0 || h < 0 || h >= H || w < 0 || w >= W) continue;
             const int64_t pixel = (plane * H + h) * W + w;
             sums.set(pixel, sums[pixel] + weight * dy(n, c, i, j));
           }
