@@ -4,7 +4,6 @@
 # Of .cu files NAME.so exists where the package was built with CUDA. Where it has the emulator (asap::cuda_emulated), NAME_emulated is a
 # program that executes the same sources on the CPU and compares them with the definitions: no card is needed.
 set(ASAP_KERNEL_MARCH native CACHE STRING "-march=... of asap_add_kernel's C++; empty: the compiler's choice")
-set(ASAP_KERNEL_CHECK_MAIN ${CMAKE_CURRENT_LIST_DIR}/kernel_check_main.cpp)
 
 function(asap_add_kernel name)
   set(cuda ${ARGN})
@@ -12,8 +11,7 @@ function(asap_add_kernel name)
   set(march $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${ASAP_KERNEL_MARCH}>>:-march=${ASAP_KERNEL_MARCH}>)
   if(NOT cuda OR ASAP_CUDA STREQUAL "ON")
     add_library(${name} MODULE ${ARGN})
-    set_target_properties(${name} PROPERTIES PREFIX "" CXX_EXTENSIONS OFF CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON
-                                             CUDA_RUNTIME_LIBRARY None)  # the program's own: one card, one runtime
+    set_target_properties(${name} PROPERTIES PREFIX "" CXX_EXTENSIONS OFF CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON)
     target_link_libraries(${name} PRIVATE asap::kernel)
     target_compile_options(${name} PRIVATE ${march})
     set(device cpu)
@@ -41,7 +39,7 @@ function(asap_add_kernel name)
     file(CONFIGURE OUTPUT ${name}_wrappers/${file}.cpp CONTENT "#include \"${path}\"\n")
     list(APPEND sources ${CMAKE_CURRENT_BINARY_DIR}/${name}_wrappers/${file}.cpp)
   endforeach()
-  add_executable(${name}_emulated ${ASAP_KERNEL_CHECK_MAIN} ${sources})
+  add_executable(${name}_emulated ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/kernel_check_main.cpp ${sources})
   target_compile_definitions(${name}_emulated PRIVATE ASAP_CUDA_EMULATE)
   target_compile_options(${name}_emulated PRIVATE -Wno-unknown-pragmas)
   target_link_libraries(${name}_emulated PRIVATE asap::cuda_emulated asap::testing asap::kernel)

@@ -33,4 +33,9 @@ foreach(kernel my_cpu_kernel my_card_kernel)
   run(${CMAKE_CTEST_COMMAND} --test-dir ${WORK}/${kernel}/build --output-on-failure --no-tests=error)
 endforeach()
 run(${asapnet} bench --kernel ${WORK}/my_cpu_kernel/build/my_cpu_kernel.so --shape "c=4,h=32" --rounds 3)
+
+# The tree as a part of another project: targets and functions are the same. A kernel library links nothing of ours.
+run(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK}/part -G Ninja -DASAPNET_SOURCE=${SOURCE}/../.. -DASAP_CUDA=OFF -DASAP_EMULATOR=ON
+    -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_CXX_FLAGS=${FLAGS} -DCMAKE_BUILD_TYPE=${BUILD_TYPE})
+run(${CMAKE_COMMAND} --build ${WORK}/part --target pool2x2)
 file(REMOVE_RECURSE ${WORK})
