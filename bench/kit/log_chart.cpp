@@ -28,17 +28,18 @@ LogChart::LogChart(const std::string& title, const std::string& x_label, const s
     : legend_y_(kTop + 10) {
   const auto [left, right] = std::minmax_element(points.begin(), points.end());
   const auto [low, high] = std::minmax_element(points.begin(), points.end(), [](const Point& a, const Point& b) { return a.second < b.second; });
-  x0_ = std::floor(std::log10(left->first)), x1_ = std::floor(std::log10(right->first)) + 1;
-  y0_ = std::floor(std::log10(low->second)), y1_ = std::floor(std::log10(high->second)) + 1;
+  constexpr double kAround = 0.25;
+  x0_ = std::log10(left->first) - kAround, x1_ = std::log10(right->first) + kAround;
+  y0_ = std::log10(low->second) - kAround, y1_ = std::log10(high->second) + kAround;
   svg_ = str("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"", kWidth, "\" height=\"", kHeight,
              "\" font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n");
   svg_ += text(kLeft, 22, title, "font-size=\"15\"");
-  for (double power = x0_; power <= x1_; ++power) {
+  for (double power = std::ceil(x0_); power <= x1_; ++power) {
     const double at = across(std::pow(10, power));
     svg_ += str("<line x1=\"", at, "\" x2=\"", at, "\" y1=\"", kTop, "\" y2=\"", kHeight - kBottom, "\" stroke=\"#dddddd\"/>");
     svg_ += text(at, kHeight - kBottom + 18, str(std::pow(10, power)), "text-anchor=\"middle\"");
   }
-  for (double power = y0_; power <= y1_; ++power) {
+  for (double power = std::ceil(y0_); power <= y1_; ++power) {
     const double at = down(std::pow(10, power));
     svg_ += str("<line x1=\"", kLeft, "\" x2=\"", kWidth - kRight, "\" y1=\"", at, "\" y2=\"", at, "\" stroke=\"#dddddd\"/>");
     svg_ += text(kLeft - 8, at + 4, str(std::pow(10, power)), "text-anchor=\"end\"");
@@ -63,7 +64,7 @@ void LogChart::dot(const Point& point, const std::string& colour, double radius,
 }
 
 void LogChart::label(const Point& point, const std::string& words, const std::string& colour) {
-  svg_ += text(across(point.first) + 8, down(point.second) - 6, words, str("fill=\"", colour, "\""));
+  svg_ += text(across(point.first) + 6, down(point.second) + 17, words, str("fill=\"", colour, "\""));
 }
 
 void LogChart::legend(const std::string& words, const std::string& colour, double radius) {

@@ -10,7 +10,7 @@ namespace asap::bench {
 class LogChart {
  public:
   using Point = std::pair<double, double>;  // both positive
-  // The axes span the powers of ten around `points`.
+  // The axes span `points` and some room around them.
   LogChart(const std::string& title, const std::string& x_label, const std::string& y_label, const std::vector<Point>& points);
 
   void line(const std::vector<Point>& points, const std::string& colour, bool dashed = false);
@@ -27,7 +27,7 @@ class LogChart {
   double across(double x) const;
   double down(double y) const;
 
-  double x0_, x1_, y0_, y1_;  // powers of ten
+  double x0_, x1_, y0_, y1_;  // decimal logarithms
   double legend_y_;
   std::string svg_;
 };
