@@ -157,6 +157,7 @@ TEST_CASE("what cannot be loaded is told in one sentence") {
   CHECK(contains(error({"--slot", "conv3d"}, 1), "there is no slot 'conv3d'"));
   CHECK(contains(error({"--slot", "copy", "--variants", "fast"}, 1), "there is no variant 'fast' on cpu"));
   CHECK(contains(error({}, 1), "give a --slot"));
+  CHECK(contains(error({"--device", "tpu"}, 2), "--device is cpu or cuda, not 'tpu'"));
 }
 
 TEST_CASE("ASAP_KERNEL_LIBRARY loads kernels into any command") {

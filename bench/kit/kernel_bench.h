@@ -37,7 +37,6 @@ struct KernelBenchResult {
   std::vector<VariantTiming> timings;
   std::vector<std::string> failures;  // a sentence each
   MachinePeak peak;                   // measured where something was timed
-  int compared = 0;                   // rows, types and layouts that passed
 };
 
 // Prints what it does as it goes. asap::Error for unknown slots, variants, rows.

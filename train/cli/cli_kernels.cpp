@@ -2,7 +2,6 @@
 #include <CLI/CLI.hpp>
 #include <fstream>
 #include <iostream>
-#include <map>
 
 #include "bench/kit/bench_report.h"
 #include "bench/kit/contract.h"
@@ -16,10 +15,16 @@
 namespace asap::train {
 namespace {
 
-const std::map<std::string, Device> kDevices{{"cpu", Device::cpu}, {"cuda", Device::cuda}};
-const std::map<std::string, DType> kTypes{{"f32", DType::f32}, {"bf16", DType::bf16}};
+Device device_of(const std::string& name) {
+  if (name != "cpu" && name != "cuda") throw UsageError("--device is cpu or cuda, not '" + name + "'");
+  return name == "cpu" ? Device::cpu : Device::cuda;
+}
+DType dtype_of_name(const std::string& name) {
+  if (name != "f32" && name != "bf16") throw UsageError("--dtype is f32 or bf16, not '" + name + "'");
+  return name == "f32" ? DType::f32 : DType::bf16;
+}
 
-// "winograd (strided bf16 if)": what a variant takes beyond row-major f32 and f64, and whether it asks about its arguments.
+// "winograd (strided bf16 some)": what a variant takes beyond row-major f32 and f64, and whether it asks about its arguments.
 std::string described(const VariantInfo& variant) {
   std::string more;
   for (const auto& [says, word] : {std::pair{variant.takes.strided, "strided"}, {variant.takes.bf16, "bf16"}, {variant.conditional, "some"}}) {
@@ -64,10 +69,12 @@ void write_text(const std::string& path, const std::string& text) {
 struct BenchCommand {
   bench::KernelBenchOptions options;
   bench::KernelBenchWork work;
-  std::string json, svg;
+  std::string device = "cpu", dtype = "f32", json, svg;
 };
 
-int bench_command(const BenchCommand& command) {
+int bench_command(BenchCommand& command) {
+  command.options.device = device_of(command.device);
+  command.options.dtype = dtype_of_name(command.dtype);
   if (!command.work.stage.empty()) return bench::work_for_bench(command.options, command.work), kOk;
   if (!is_available(command.options.device) && command.options.verify_only) {
     std::cerr << "asapnet: " << unavailable_reason(command.options.device) << "\n";
@@ -98,21 +105,17 @@ Command add_kernels_command(CLI::App& program) {
 Command add_kernel_command(CLI::App& program) {
   CLI::App* app = program.add_subcommand("kernel", "Begin a kernel of your own: a CMake project that builds and passes its test");
   struct New {
-    std::string slot, folder;
-    Device device = Device::cpu;
+    std::string slot, folder, device = "cpu";
   };
   auto make = std::make_shared<New>();
   CLI::App* verb = app->add_subcommand("new", "Write the project");
-  app->require_subcommand(1);
   verb->add_option("slot", make->slot, "which kernel (asapnet kernels lists them)")->required();
   verb->add_option("folder", make->folder, "folder to write into; its name is the kernel's")->required();
-  verb->add_option("--device", make->device, "cpu (C++) or cuda (a .cu file)")
-      ->transform(CLI::CheckedTransformer(kDevices).description(""))
-      ->type_name("cpu|cuda")
-      ->default_str("cpu");
+  verb->add_option("--device", make->device, "cpu (C++) or cuda (a .cu file)")->type_name("cpu|cuda")->capture_default_str();
   app->footer("Example:\n  asapnet kernel new conv2d_forward --device cpu my_conv");
-  return {app, [make] {
-            for (const std::string& path : bench::write_kernel_skeleton(make->slot, make->device, make->folder)) {
+  return {app, [make, verb] {
+            if (!verb->parsed()) throw UsageError("asapnet kernel new SLOT FOLDER begins a kernel; see asapnet kernel new --help");
+            for (const std::string& path : bench::write_kernel_skeleton(make->slot, device_of(make->device), make->folder)) {
               std::cout << terminal_safe(path) << "\n";
             }
             std::cout << std::flush;
@@ -131,11 +134,8 @@ Command add_bench_command(CLI::App& program) {
   app->add_option("--shape", o.shapes, "time this shape instead of the table's: \"n=1,c=64,h=128\" (asapnet kernels SLOT tells the keys)")
       ->type_name("SIZES");
   app->add_option("--rows", o.rows, "only rows of the table whose name contains this")->type_name("TEXT");
-  app->add_option("--device", o.device, "where")->transform(CLI::CheckedTransformer(kDevices).description(""))->type_name("cpu|cuda")->default_str("cpu");
-  app->add_option("--dtype", o.dtype, "numbers to time with")
-      ->transform(CLI::CheckedTransformer(kTypes).description(""))
-      ->type_name("f32|bf16")
-      ->default_str("f32");
+  app->add_option("--device", command->device, "where")->type_name("cpu|cuda")->capture_default_str();
+  app->add_option("--dtype", command->dtype, "numbers to time with")->type_name("f32|bf16")->capture_default_str();
   app->add_option("--threads", o.threads, "of the CPU; 0: one a core")->type_name("N")->check(CLI::NonNegativeNumber)->capture_default_str();
   app->add_option("--rounds", o.rounds, "calls of each variant, at most: at least 3, then for 6 s a row")
       ->type_name("N")
