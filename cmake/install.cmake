@@ -1,17 +1,20 @@
 # The installed package: find_package(asapnet) gives asap::tensor, asap::autograd, asap::nn and asap::asapnet (each with
-# what it needs), for kernels asap::kernel, asap::testing, asap::bench and asap_add_kernel(), headers under include/asapnet/, and
+# what it needs), asap::train (pictures, data sets, loaders), for kernels asap::kernel, asap::testing, asap::bench and asap_add_kernel(), headers under include/asapnet/, and
 # the program, asap::program. Tested by tests/consumer.
 include(CMakePackageConfigHelpers)
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/asapnet)
 set_target_properties(asap_flags PROPERTIES EXPORT_NAME flags)
-install(TARGETS asap_flags asap_cuda asap_tensor asap_autograd asap_nn asap_asapnet asap_kernel asap_testing asap_yardsticks asap_bench
+install(TARGETS asap_flags asap_cuda asap_tensor asap_autograd asap_nn asap_asapnet asap_kernel asap_testing asap_yardsticks asap_bench asap_train
         EXPORT asapnet
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS asapnet EXPORT asapnet RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 foreach(room tensor autograd nn asapnet)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/asapnet
           FILES_MATCHING PATTERN "*.h" PATTERN "cpu" EXCLUDE)
+endforeach()
+foreach(room files pictures data synth)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/train/${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/asapnet/train FILES_MATCHING PATTERN "*.h")
 endforeach()
 foreach(header tensor/cpu/parallel.h tensor/cpu/workspace.h tests/op_cases.h tests/check_kernels.h tests/gradcheck.h bench/machine_peak.h
                bench/verified_row.h bench/kit/kernel_bench.h bench/kit/bench_report.h bench/kit/shape_rows.h)
@@ -34,6 +37,6 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/asapnet-config.cmake.in 
                               INSTALL_DESTINATION ${package_folder})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/asapnet-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/asapnet-config.cmake ${PROJECT_BINARY_DIR}/asapnet-config-version.cmake
-              ${CMAKE_CURRENT_LIST_DIR}/FindLIBZIP.cmake ${CMAKE_CURRENT_LIST_DIR}/asap_add_kernel.cmake
+              ${CMAKE_CURRENT_LIST_DIR}/FindLIBZIP.cmake ${CMAKE_CURRENT_LIST_DIR}/FindWebP.cmake ${CMAKE_CURRENT_LIST_DIR}/asap_add_kernel.cmake
               ${CMAKE_CURRENT_LIST_DIR}/kernel_check_main.cpp
         DESTINATION ${package_folder})

@@ -1,5 +1,5 @@
 // Uses every room of the installed package: trains a linear layer, writes and reads it back (libzip and JSON behind
-// the file readers must link), and runs a small ASAPNet. Exit code 0 if all came out right.
+// the file readers must link), loads a folder of pictures (so must their formats' libraries), and runs a small ASAPNet. Exit code 0 if all came out right.
 #include <cmath>
 #include <cstdio>
 
@@ -8,6 +8,9 @@
 #include "nn/init.h"
 #include "nn/safetensors.h"
 #include "tensor/threads.h"
+#include "train/data/image_folder.h"
+#include "train/data/prefetcher.h"
+#include "train/pictures/image_files.h"
 
 using namespace asap;
 
@@ -37,6 +40,17 @@ static bool file_comes_back(nn::Linear& layer, const char* path) {
   return copy.weight.value().to_vector<float>() == layer.weight.value().to_vector<float>();
 }
 
+static bool pictures_are_loaded() {
+  std::filesystem::create_directories("pictures/gray");
+  train::write_png("pictures/gray/one.png", train::Image(8, 8, 3, 128));
+  const train::ImageFolder folder = train::list_image_folder("pictures");
+  train::Prefetcher<train::LabelledPicture> loader(
+      1, [&](int64_t, int64_t i) { return train::load_labelled_picture(folder.pictures[static_cast<size_t>(i)], 4); }, {});
+  loader.start_epoch(1);
+  const train::PictureBatch batch = train::to_tensors(*loader.next());
+  return batch.pictures.shape() == Shape{1, 3, 4, 4} && folder.classes[0] == "gray";
+}
+
 static bool asapnet_runs() {
   asapnet::AsapNet model(asapnet::preset("quick"), 1);
   const Tensor labels = Tensor::full({1, 128, 128}, 3, DType::i32);
@@ -50,7 +64,7 @@ int main(int, char** argv) {
   nn::Linear layer(2, 1);
   const bool learned = linear_layer_learns(layer);
   const bool came_back = file_comes_back(layer, "consumer.safetensors");
-  const bool ran = asapnet_runs();
-  std::printf("learned %d, file %d, asapnet %d\n", learned, came_back, ran);
-  return learned && came_back && ran ? 0 : 1;
+  const bool loaded = pictures_are_loaded(), ran = asapnet_runs();
+  std::printf("learned %d, file %d, pictures %d, asapnet %d\n", learned, came_back, loaded, ran);
+  return learned && came_back && loaded && ran ? 0 : 1;
 }
