@@ -1,6 +1,8 @@
 // A kernel library whose kernels are wrong in each way that `asapnet bench` is to survive and to tell of (test_kernel_kit.cpp).
+#include <chrono>
 #include <cstdlib>
 #include <stdexcept>
+#include <thread>
 
 #include "tensor/kernel_library.h"
 
@@ -28,5 +30,6 @@ ASAP_REGISTER_KERNELS() {
   kernels::copy.add(Device::cpu, "wrong", copy_and([](Tensor& y) { y.data<float>()[1] += 1; }), takes);
   kernels::copy.add(Device::cpu, "too_far", copy_and([](Tensor& y) { y.data<float>()[y.numel()] = 0; }), takes);
   kernels::copy.add(Device::cpu, "crashes", copy_and([](Tensor&) { std::abort(); }), takes);
+  kernels::copy.add(Device::cpu, "hangs", copy_and([](Tensor&) { std::this_thread::sleep_for(std::chrono::hours(1)); }), takes);
   kernels::copy.add(Device::cpu, "throws", copy_and([](Tensor&) { throw std::runtime_error("no luck today"); }), takes);
 }

@@ -130,12 +130,13 @@ TEST_CASE("a good kernel is verified, put in front, and timed beside the built-i
 TEST_CASE("what is wrong with a kernel is told by name, and the rest goes on") {
   ran();
   const ScratchFolder scratch;
-  const Run run = run_asapnet(scratch.path(), {"bench", "--kernel", ASAP_FAULTY_KERNELS, "--verify-only", "--rows", "copy/"});
+  const Run run = run_asapnet(scratch.path(), {"bench", "--kernel", ASAP_FAULTY_KERNELS, "--verify-only", "--rows", "copy/contiguous", "--patience", "2"});
   INFO(run.out, run.error);
   CHECK(run.code == 1);
   CHECK(contains(run.out, "copy=wrong on copy/contiguous f32: differs from the definition"));
   CHECK(contains(run.out, "copy=too_far on copy/contiguous f32: wrote behind its output"));
   CHECK(contains(run.out, "copy=crashes on copy/contiguous f32: crashed (Aborted)"));
+  CHECK(contains(run.out, "copy=hangs on copy/contiguous f32: did not end within 2 s"));
   CHECK(contains(run.out, "copy=throws on copy/contiguous f32: no luck today"));
   CHECK(!contains(run.out, "WRONG copy=right"));
   CHECK(contains(run.out, "right: "));

@@ -17,8 +17,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kPatience = 120;  // seconds for one step: a comparison, or a call that is timed
-
 // What one variant came to on the table's small rows.
 struct Comparisons {
   int passed = 0, not_taken = 0, failed = 0;
@@ -43,7 +41,7 @@ class Bench {
       std::string doing, variant, error;
       bool waiting = false;  // for the result of what it is doing
       int item = work.from - 1;
-      const ChildEnd end = run_child(worker_arguments(options_, work), kPatience, [&](const std::string& text) {
+      const ChildEnd end = run_child(worker_arguments(options_, work), options_.patience, [&](const std::string& text) {
         const json told = json::parse(text);
         if (told.contains("error")) {
           error = told["error"];

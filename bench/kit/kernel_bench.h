@@ -21,6 +21,7 @@ struct KernelBenchOptions {
   DType dtype = DType::f32;            // of what is timed
   int threads = 0;                     // 0: as many as the library takes by itself
   int rounds = 15;
+  int patience = 120;  // seconds for one comparison or timed call: a kernel that takes longer hangs
   bool verify_only = false, warm = false;
 };
 

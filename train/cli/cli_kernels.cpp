@@ -141,6 +141,10 @@ Command add_bench_command(CLI::App& program) {
       ->type_name("N")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  app->add_option("--patience", o.patience, "seconds after which a comparison or call that is not done counts as hanging")
+      ->type_name("N")
+      ->check(CLI::Range(1, 86400))
+      ->capture_default_str();
   app->add_flag("--verify-only", o.verify_only, "compare with the definitions, time nothing; exit code 77 without the device");
   app->add_flag("--warm", o.warm, "leave the caches as the call before left them (default: flushed between calls)");
   app->add_option("--json", command->json, "write every timing, as Google Benchmark's compare.py reads it")->type_name("FILE");
