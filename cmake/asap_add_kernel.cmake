@@ -6,6 +6,9 @@
 set(ASAP_KERNEL_MARCH native CACHE STRING "-march=... of asap_add_kernel's C++; empty: the compiler's choice")
 
 function(asap_add_kernel name)
+  if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+    message(WARNING "${name}: without CMAKE_BUILD_TYPE the compiler does not optimise; -DCMAKE_BUILD_TYPE=Release does")
+  endif()
   set(cuda ${ARGN})
   list(FILTER cuda INCLUDE REGEX "\\.cu$")
   set(march $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${ASAP_KERNEL_MARCH}>>:-march=${ASAP_KERNEL_MARCH}>)

@@ -105,12 +105,16 @@ std::string roofline_svg(const KernelBenchResult& result) {
     const double flops = std::max(one.flops, 1.);
     return LogChart::Point{flops / one.bytes, flops / one.median() / 1e9};
   };
-  std::vector<LogChart::Point> points{{corner, peak}};
+  // Some of the slope is always to be seen.
+  std::vector<LogChart::Point> points{{corner / 5, peak / 5}, {corner, peak}};
   for (const VariantTiming& one : result.timings) points.push_back(point(one));
   LogChart chart(str("Roofline: ", result.peak.name, ", ", std::round(peak), " GFLOP/s, ", std::round(memory), " GB/s"), "operations a byte",
                  "GFLOP/s", points);
   const auto [left, right] = std::minmax_element(points.begin(), points.end());
   chart.line({{left->first, left->first * memory}, {corner, peak}, {right->first, peak}}, "black");
+  const double bf16 = result.peak.bf16_flops / 1e9;
+  const bool any_bf16 = std::any_of(result.timings.begin(), result.timings.end(), [](const auto& one) { return one.of_bf16; });
+  if (any_bf16 && bf16 > 0) chart.line({{corner, peak}, {bf16 / memory, bf16}, {right->first, bf16}}, "black", true);
   std::map<std::string, const char*> colours;  // by variant
   for (const VariantTiming& one : result.timings) {
     const auto [place, is_new] = colours.try_emplace(one.variant, LogChart::colour(colours.size()));

@@ -17,7 +17,8 @@ std::string timing_table(std::vector<VariantTiming> of_row);
 // Google Benchmark's format: one entry for each call that was timed, so that compare.py's U test has samples, and their median.
 std::string timings_json(const KernelBenchResult& result);
 
-// Operations a byte across, GFLOP/s upwards, both logarithmic; the roof is main memory's bandwidth and the arithmetic peak.
+// Operations a byte across, GFLOP/s upwards, both logarithmic; the roof is main memory's bandwidth and the arithmetic
+// peak, dashed that of bf16. Operations are the definition's: Winograd's, which does fewer, may stand above.
 std::string roofline_svg(const KernelBenchResult& result);
 
 }  // namespace asap::bench

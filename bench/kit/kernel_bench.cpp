@@ -105,8 +105,9 @@ class Bench {
 
   void time() {
     result_.peak = options_.device == Device::cpu ? measure_machine_peak() : measure_card_peak();
+    // From flushed caches, main memory is the one level.
+    if (options_.device == Device::cpu && !options_.warm) result_.peak.read = {{0, result_.peak.read.back().bytes_per_second}};
     std::cout << "\n" << result_.peak.str() << std::endl;
-    std::string row;
     std::vector<VariantTiming> of_row;
     const auto finish_row = [&] {
       if (!of_row.empty()) std::cout << "\n" << timing_table(of_row) << std::flush;
@@ -118,13 +119,13 @@ class Bench {
       if (told.contains("text")) return fail_variant(told["variant"], told["text"]);
       VariantTiming timing{.slot = told["slot"], .row = told["row"], .variant = told["variant"], .added = told["added"]};
       if (wrong_.contains(timing.variant)) return;  // what is wrong has no speed
-      const Precision precision = tests::precision_of(timing.variant);
+      const Precision precision = told["bf16"] ? Precision::bf16 : tests::precision_of(timing.variant);
       timing.seconds = told["seconds"].get<std::vector<double>>();
       timing.flops = told["flops"];
       timing.bytes = told["bytes"];
-      timing.approximate = precision != Precision::f32;
-      timing.roofline_seconds = result_.peak.seconds(timing.flops / told["saved"].get<double>(), timing.bytes,
-                                                     options_.dtype == DType::bf16 ? Precision::bf16 : precision);
+      timing.approximate = tests::precision_of(timing.variant) != Precision::f32;
+      timing.of_bf16 = precision == Precision::bf16;
+      timing.roofline_seconds = result_.peak.seconds(timing.flops / told["saved"].get<double>(), timing.bytes, precision);
       of_row.push_back(timing);
     });
     finish_row();

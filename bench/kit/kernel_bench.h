@@ -28,7 +28,8 @@ struct KernelBenchOptions {
 struct VariantTiming {
   std::string slot, row, variant;
   bool added = false;          // by a library
-  bool approximate = false;    // its products are rounded (_tf32, _bf16)
+  bool approximate = false;    // it rounds what it multiplies (_tf32, _bf16)
+  bool of_bf16 = false;        // numbers, given or rounded
   std::vector<double> seconds = {};  // a call each, rounds in turns
   double flops = 0, bytes = 0, roofline_seconds = 0;
   double median() const;

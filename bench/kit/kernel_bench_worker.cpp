@@ -181,11 +181,13 @@ void time_row(const OpCase& op, const Candidates& candidates, const KernelBenchO
       doing(one.variant);
       const ForcedVariant forced(slot, one.variant);
       const ScopedPrecision precision(tests::precision_of(one.variant));
+      const tests::QuietErrors quiet;  // of a variant that runs on copies
       const double seconds = time_once(row, options);
       if (round >= 0) one.seconds.push_back(seconds);
       total += seconds;
     }
   }
+  const bool of_bf16 = std::any_of(row.inputs().begin(), row.inputs().end(), [](const Variable& x) { return x.dtype() == DType::bf16; });
   for (const Timed& one : timed) {
     report_line(json{{"slot", slot.name()},
                      {"row", op.name},
@@ -194,6 +196,7 @@ void time_row(const OpCase& op, const Candidates& candidates, const KernelBenchO
                      {"added", candidates.is_added(slot, options.device, one.variant)},
                      {"seconds", one.seconds},
                      {"flops", op.flops},
+                     {"bf16", of_bf16},
                      {"saved", saved_multiplications(one.variant)},
                      {"bytes", row.bytes(row.result_of(slot, one.variant))}}
                     .dump());
