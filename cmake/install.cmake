@@ -5,9 +5,11 @@ include(CMakePackageConfigHelpers)
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/asapnet)
 set_target_properties(asap_flags PROPERTIES EXPORT_NAME flags)
-install(TARGETS asap_flags asap_cuda asap_tensor asap_autograd asap_nn asap_asapnet asap_kernel asap_testing asap_yardsticks asap_bench asap_train
+install(TARGETS asap_flags asap_cuda asap_tensor asap_autograd asap_nn asap_asapnet asap_kernel asap_testing asap_yardsticks asap_bench
         EXPORT asapnet
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+# Apart from the others, since it needs the picture formats' libraries.
+install(TARGETS asap_train EXPORT asapnet_train ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS asapnet EXPORT asapnet RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 foreach(room tensor autograd nn asapnet)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/asapnet
@@ -33,6 +35,9 @@ add_custom_target(installed DEPENDS asapnet asap_bench asap_asapnet $<TARGET_NAM
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 install(EXPORT asapnet NAMESPACE asap:: FILE asapnet-targets.cmake DESTINATION ${package_folder})
+install(EXPORT asapnet_train NAMESPACE asap:: FILE asapnet-train-targets.cmake DESTINATION ${package_folder})
+get_property(asap_optional_formats GLOBAL PROPERTY asap_optional_formats)
+list(JOIN asap_optional_formats " " asap_optional_formats)
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/asapnet-config.cmake.in ${PROJECT_BINARY_DIR}/asapnet-config.cmake
                               INSTALL_DESTINATION ${package_folder})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/asapnet-config-version.cmake COMPATIBILITY SameMinorVersion)

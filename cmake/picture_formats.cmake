@@ -15,6 +15,7 @@ function(asap_picture_formats target)
     target_compile_definitions(${target} PRIVATE ASAP_${macro}=$<BOOL:${${format}_FOUND}>)
     if(${format}_FOUND)
       target_link_libraries(${target} PRIVATE ${format}::${format})
+      set_property(GLOBAL APPEND PROPERTY asap_optional_formats ${format})  # for install.cmake
     else()
       set_source_files_properties(${PROJECT_SOURCE_DIR}/train/pictures/${source}.cpp TARGET_DIRECTORY ${target}
                                   PROPERTIES HEADER_FILE_ONLY ON)
