@@ -139,7 +139,7 @@ TEST_CASE("what is wrong with a kernel is told by name, and the rest goes on") {
   CHECK(contains(run.out, "copy=hangs on copy/contiguous f32: did not end within 2 s"));
   CHECK(contains(run.out, "copy=throws on copy/contiguous f32: no luck today"));
   CHECK(!contains(run.out, "WRONG copy=right"));
-  CHECK(contains(run.out, "right: "));
+  CHECK(contains(run.out, "copy=right: "));
 }
 
 TEST_CASE("what cannot be loaded is told in one sentence") {

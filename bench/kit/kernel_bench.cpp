@@ -37,8 +37,9 @@ class Bench {
   // Runs a stage in as many children as it takes. `line` gets what is neither an item nor an error.
   void run_stage(const std::string& stage, const std::function<void(const json&)>& line) {
     KernelBenchWork work{.stage = stage};
+    if (stage == "time") work.without.assign(wrong_.begin(), wrong_.end());  // what is wrong has no speed
     for (;;) {
-      std::string doing, variant, error;
+      std::string doing, name, error;
       bool waiting = false;  // for the result of what it is doing
       int item = work.from - 1;
       const ChildEnd end = run_child(worker_arguments(options_, work), options_.patience, [&](const std::string& text) {
@@ -50,7 +51,7 @@ class Bench {
         if (told.contains("item")) item = told["item"];
         if (told.contains("doing")) {
           doing = told["doing"];
-          variant = told["variant"];
+          name = told["name"];
         }
         waiting = told.contains("doing");
         if (!waiting) line(told);
@@ -58,18 +59,21 @@ class Bench {
       ASAP_CHECK(error.empty(), error);
       if (end.ok) return;
       ASAP_CHECK(!doing.empty(), "bench: the kernels ", end.how, " while the libraries were loaded");
-      if (waiting) fail_variant(variant, doing + ": " + end.how);
+      if (waiting) {
+        ++counts_[name].failed;
+        fail_variant(name, doing + ": " + end.how);
+      }
       // Behind a crash while rows are timed, the row is done again without the variant.
       const bool again = stage == "time" && waiting;
-      if (again) work.without.push_back(variant);
+      if (again) work.without.push_back(name);
       work.from = again ? item : item + 1;
     }
   }
 
-  void fail_variant(const std::string& variant, const std::string& text) {
+  void fail_variant(const std::string& name, const std::string& text) {
     std::cout << "  WRONG " << text << std::endl;
     result_.failures.push_back(text);
-    wrong_.insert(variant);
+    wrong_.insert(name);
   }
 
   void list() {
@@ -85,21 +89,20 @@ class Bench {
   }
 
   void verify() {
-    std::map<std::string, Comparisons> counts;
     run_stage("verify", [&](const json& told) {
-      if (!told.contains("variant")) return;
-      const std::string variant = told["variant"];
+      if (!told.contains("name")) return;
+      const std::string name = told["name"];
       if (told.contains("text")) {
-        ++counts[variant].failed;
-        return fail_variant(variant, told["text"]);
+        ++counts_[name].failed;
+        return fail_variant(name, told["text"]);
       }
-      ++(told["ran"].get<bool>() ? counts[variant].passed : counts[variant].not_taken);
+      ++(told["ran"].get<bool>() ? counts_[name].passed : counts_[name].not_taken);
     });
-    for (const auto& [variant, count] : counts) {
-      std::cout << variant << ": " << count.passed << " comparisons with the definition passed, " << count.failed << " failed; "
+    for (const auto& [name, count] : counts_) {
+      std::cout << name << ": " << count.passed << " comparisons with the definition passed, " << count.failed << " failed; "
                 << count.not_taken << " calls it does not take" << std::endl;
-      if (count.passed + count.failed > 0 || wrong_.contains(variant)) continue;
-      fail_variant(variant, variant + ": takes no row of the table, so nothing is known of its values");
+      if (count.passed + count.failed > 0) continue;
+      fail_variant(name, name + ": takes no row of the table, so nothing is known of its values");
     }
   }
 
@@ -115,10 +118,9 @@ class Bench {
       of_row.clear();
     };
     run_stage("time", [&](const json& told) {
-      if (!told.contains("variant")) return finish_row();
-      if (told.contains("text")) return fail_variant(told["variant"], told["text"]);
+      if (!told.contains("name")) return finish_row();
+      if (told.contains("text")) return fail_variant(told["name"], told["text"]);
       VariantTiming timing{.slot = told["slot"], .row = told["row"], .variant = told["variant"], .added = told["added"]};
-      if (wrong_.contains(timing.variant)) return;  // what is wrong has no speed
       const Precision precision = told["bf16"] ? Precision::bf16 : tests::precision_of(timing.variant);
       timing.seconds = told["seconds"].get<std::vector<double>>();
       timing.flops = told["flops"];
@@ -133,7 +135,8 @@ class Bench {
 
   const KernelBenchOptions& options_;
   KernelBenchResult result_;
-  std::set<std::string> wrong_;
+  std::map<std::string, Comparisons> counts_;  // by name: "slot=variant"
+  std::set<std::string> wrong_;                // names
   bool any_added_ = false;
 };
 

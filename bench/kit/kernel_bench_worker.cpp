@@ -79,8 +79,10 @@ Candidates load(const KernelBenchOptions& options) {
 }
 
 bool is_wanted(const OpCase& row, const KernelBenchOptions& options) { return row.name.find(options.rows) != std::string::npos; }
-bool is_left_out(const std::string& variant, const KernelBenchWork& work) {
-  return std::find(work.without.begin(), work.without.end(), variant) != work.without.end();
+// "conv2d_forward=mine": what variants go by between parent and children, since slots may have variants of one name.
+std::string full_name(const KernelSlotBase& slot, const std::string& variant) { return slot.name() + "=" + variant; }
+bool is_left_out(const std::string& name, const KernelBenchWork& work) {
+  return std::find(work.without.begin(), work.without.end(), name) != work.without.end();
 }
 
 void list(const Candidates& candidates, const KernelBenchOptions& options) {
@@ -103,10 +105,11 @@ void verify(const Candidates& candidates, const KernelBenchOptions& options, con
       return !wanted && !candidates.is_added(*slot, options.device, variant);
     });
     for (const tests::KernelCheck& check : tests::kernel_checks(*slot, variants, options.device)) {
-      if (!is_wanted(*check.row, options) || item++ < work.from || is_left_out(check.variant, work)) continue;
-      const std::string doing = str(slot->name(), "=", check.variant, " on ", check.name());
-      report_line(json{{"item", item - 1}, {"doing", doing}, {"variant", check.variant}}.dump());
-      json line = json::object({{"variant", check.variant}});
+      if (!is_wanted(*check.row, options) || item++ < work.from) continue;
+      const std::string name = full_name(*slot, check.variant), doing = name + " on " + check.name();
+      if (is_left_out(name, work)) continue;
+      report_line(json{{"item", item - 1}, {"doing", doing}, {"name", name}}.dump());
+      json line = json::object({{"name", name}});
       try {
         const tests::CheckResult result = tests::run_check(check);
         line["ran"] = result.ran;
@@ -162,16 +165,19 @@ void time_row(const OpCase& op, const Candidates& candidates, const KernelBenchO
     std::string variant, verdict;
     std::vector<double> seconds = {};
   };
-  const auto doing = [&](const std::string& variant) { report_line(json{{"doing", str(slot.name(), "=", variant, " on ", op.name)}, {"variant", variant}}.dump()); };
+  const auto doing = [&](const std::string& variant) {
+    const std::string name = full_name(slot, variant);
+    report_line(json{{"doing", name + " on " + op.name}, {"name", name}}.dump());
+  };
   std::vector<Timed> timed;
   for (const std::string& variant : candidates.variants(slot, options)) {
-    if (is_left_out(variant, work) || (variant == "naive" && !times_naive(op, options.device))) continue;
+    if (is_left_out(full_name(slot, variant), work) || (variant == "naive" && !times_naive(op, options.device))) continue;
     doing(variant);
     try {
       const std::string verdict = row.verify(slot, variant);
       if (!verdict.empty()) timed.push_back({variant, verdict});
     } catch (const std::exception& error) {
-      report_line(json{{"variant", variant}, {"text", slot.name() + ": " + error.what()}}.dump());
+      report_line(json{{"name", full_name(slot, variant)}, {"text", slot.name() + ": " + error.what()}}.dump());
     }
   }
   constexpr double kLongest = 6;  // seconds that a row may take once every variant has run three times
@@ -189,7 +195,8 @@ void time_row(const OpCase& op, const Candidates& candidates, const KernelBenchO
   }
   const bool of_bf16 = std::any_of(row.inputs().begin(), row.inputs().end(), [](const Variable& x) { return x.dtype() == DType::bf16; });
   for (const Timed& one : timed) {
-    report_line(json{{"slot", slot.name()},
+    report_line(json{{"name", full_name(slot, one.variant)},
+                     {"slot", slot.name()},
                      {"row", op.name},
                      {"variant", one.variant},
                      {"verdict", one.verdict},
