@@ -1,5 +1,5 @@
-// The paper's speed table (Rott Shaham et al., CVPR 2021, table 1 and figure 2) on this machine: SPADE, pix2pixHD and ASAPNet from label maps of 13
-// classes to pictures, batch 1, random weights, all on this library's kernels, in turns. Beside them the published milliseconds.
+// The paper's speed table (Rott Shaham et al., CVPR 2021) on this machine: SPADE, pix2pixHD and ASAPNet from label maps of 13 classes to
+// pictures, batch 1, random weights, all on this library's kernels, in turns. Beside them the published milliseconds.
 //   bench_paper [--sizes=256,512,1024] [--rounds=N] [--threads=N] [--device=cpu|cuda] [--out=FOLDER]
 // Prints the table and writes FOLDER/paper.md and FOLDER/paper.svg (default: bench-results). scripts/bench paper runs it.
 #include <algorithm>
@@ -15,6 +15,7 @@
 
 #include "asapnet/model.h"
 #include "asapnet/session.h"
+#include "bench/kit/kernel_bench.h"
 #include "bench/kit/log_chart.h"
 #include "docs/examples/pix2pixhd_generator.h"
 #include "docs/examples/spade_generator.h"
@@ -76,11 +77,7 @@ struct Timing {
   int64_t size;
   std::string network;
   std::vector<double> ms;
-  double median() const {
-    std::vector<double> sorted = ms;
-    std::sort(sorted.begin(), sorted.end());
-    return sorted[sorted.size() / 2];
-  }
+  double median() const { return bench::median(ms); }
 };
 
 std::vector<Timing> time_size(int64_t size, const Options& options) {

@@ -9,6 +9,7 @@
 #include "autograd/ops.h"
 #include "nn/spectral_norm.h"
 #include "tests/gradcheck.h"
+#include "tests/support/scratch.h"
 #include "tests/support/skip.h"
 
 using namespace asap;
@@ -26,15 +27,6 @@ Variable leaf(const Shape& shape, uint64_t seed = 1) {
 std::vector<double> values(const Tensor& x) { return x.to_vector<double>(); }
 using Values = std::vector<double>;
 
-std::string error_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 

@@ -10,6 +10,7 @@
 #include "nn/init.h"
 #include "nn/layers.h"
 #include "tests/op_cases.h"
+#include "tests/support/scratch.h"
 #include "tests/support/skip.h"
 
 using namespace asap;
@@ -76,14 +77,6 @@ void check_layer(const std::string& name, nn::Layer& layer) {
 double largest(const Variable& x) { return max(unary(UnaryOp::abs, x.value())).item(); }
 double deviation(const Variable& x) { return std::sqrt(mean(unary(UnaryOp::square, x.value())).item()); }
 
-std::string error_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 Variable ones(const Shape& shape) { return Variable(Tensor::ones(shape)); }
 
 }  // namespace

@@ -8,24 +8,17 @@
 #include "asapnet/losses.h"
 #include "asapnet/model.h"
 #include "nn/init.h"
+#include "tests/support/scratch.h"
 #include "tests/support/skip.h"
 
 namespace asap {
 namespace {
 
 using namespace asapnet;
+using asap::tests::contains;
+using asap::tests::error_of;
 using tests::test_device;
 
-std::string error_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 Config tiny() {
   Config config = preset("quick");

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "autograd/ops.h"
+#include "tests/support/scratch.h"
 #include "tests/support/skip.h"
 
 using namespace asap;
@@ -19,15 +20,6 @@ constexpr float kInf = std::numeric_limits<float>::infinity(), kNan = std::numer
 
 Floats floats(const Tensor& x) { return x.to_vector<float>(); }
 Variable ones(const Shape& shape) { return Variable(Tensor::ones(shape)); }
-
-std::string error_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 }  // namespace
 

@@ -13,9 +13,11 @@
 #include "tensor/cpu/isa.h"
 #include "tensor/ops.h"
 #include "tensor/threads.h"
+#include "tests/support/scratch.h"
 #include "tests/support/skip.h"
 
 using namespace asap;
+using tests::error_of;
 
 namespace {
 
@@ -40,16 +42,6 @@ Tensor counting(const Shape& shape) {
 
 using Floats = std::vector<float>;
 Floats floats(const Tensor& x) { return x.to_vector<float>(); }
-
-template <class F>
-std::string error_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 }  // namespace
 

@@ -142,10 +142,9 @@ class Bench {
 
 }  // namespace
 
-double VariantTiming::median() const {
-  std::vector<double> sorted = seconds;
-  std::nth_element(sorted.begin(), sorted.begin() + std::ssize(sorted) / 2, sorted.end());
-  return sorted[sorted.size() / 2];
+double median(std::vector<double> samples) {
+  std::nth_element(samples.begin(), samples.begin() + std::ssize(samples) / 2, samples.end());
+  return samples[samples.size() / 2];
 }
 
 KernelBenchResult bench_kernels(const KernelBenchOptions& options) {

@@ -25,6 +25,8 @@ struct KernelBenchOptions {
   bool verify_only = false, warm = false;
 };
 
+double median(std::vector<double> samples);  // the upper one of an even number; there must be one
+
 struct VariantTiming {
   std::string slot, row, variant;
   bool added = false;          // by a library
@@ -32,7 +34,7 @@ struct VariantTiming {
   bool of_bf16 = false;        // numbers, given or rounded
   std::vector<double> seconds = {};  // a call each, rounds in turns
   double flops = 0, bytes = 0, roofline_seconds = 0;
-  double median() const;
+  double median() const { return bench::median(seconds); }
 };
 
 struct KernelBenchResult {

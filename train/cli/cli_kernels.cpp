@@ -11,6 +11,7 @@
 #include "tensor/kernel_slot.h"
 #include "train/cli/cli.h"
 #include "train/files/user_text.h"
+#include "train/files/whole_files.h"
 
 namespace asap::train {
 namespace {
@@ -61,11 +62,6 @@ int list_kernels(const std::string& only) {
   return kOk;
 }
 
-void write_text(const std::string& path, const std::string& text) {
-  std::ofstream file(path);
-  ASAP_CHECK(file << text << std::flush, path, ": cannot be written");
-}
-
 struct BenchCommand {
   bench::KernelBenchOptions options;
   bench::KernelBenchWork work;
@@ -82,11 +78,11 @@ int bench_command(BenchCommand& command) {
   }
   // Before a minute of measuring, not after it.
   for (const std::string& path : {command.json, command.svg}) {
-    if (!path.empty()) write_text(path, "");
+    if (!path.empty()) ASAP_CHECK(std::ofstream(path, std::ios::app), path, ": cannot be written");
   }
   const bench::KernelBenchResult result = bench::bench_kernels(command.options);
-  if (!command.json.empty()) write_text(command.json, bench::timings_json(result));
-  if (!command.svg.empty()) write_text(command.svg, bench::roofline_svg(result));
+  if (!command.json.empty()) write_file(command.json, bench::timings_json(result));
+  if (!command.svg.empty()) write_file(command.svg, bench::roofline_svg(result));
   if (result.failures.empty()) return kOk;
   std::cout << "\n" << result.failures.size() << " failures: the lines with WRONG, above" << std::endl;
   return kError;
