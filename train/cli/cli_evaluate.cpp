@@ -4,7 +4,7 @@
 
 #include "tensor/threads.h"
 #include "train/cli/cli.h"
-#include "train/cli/evaluate.h"
+#include "train/infer/evaluate.h"
 #include "train/cli/weight_flags.h"
 #include "train/options/nearest.h"
 

@@ -2,7 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "train/cli/cli.h"
-#include "train/cli/generate.h"
+#include "train/infer/generate.h"
 #include "train/cli/weight_flags.h"
 #include "train/options/resolve.h"
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "train/cli/generate.h"
+#include "train/infer/generate.h"
 #include "train/cli/option_flags.h"
 
 namespace asap::train {

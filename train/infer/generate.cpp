@@ -1,5 +1,5 @@
 // Inference from files to files. Declared in generate.h.
-#include "train/cli/generate.h"
+#include "train/infer/generate.h"
 
 #include <algorithm>
 #include <charconv>

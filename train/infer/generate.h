@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "train/cli/picture_maker.h"
+#include "train/infer/picture_maker.h"
 #include "train/data/list_pairs.h"
 
 namespace asap::train {

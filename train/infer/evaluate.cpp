@@ -1,5 +1,5 @@
 // Judging pictures. Declared in evaluate.h.
-#include "train/cli/evaluate.h"
+#include "train/infer/evaluate.h"
 
 #include <algorithm>
 #include <cmath>

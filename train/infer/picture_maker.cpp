@@ -1,5 +1,5 @@
 // From a pair of files to a picture. Declared in picture_maker.h.
-#include "train/cli/picture_maker.h"
+#include "train/infer/picture_maker.h"
 
 #include <algorithm>
 #include <chrono>

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "train/cli/picture_maker.h"
+#include "train/infer/picture_maker.h"
 
 namespace asap::train {
 
