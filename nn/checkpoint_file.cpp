@@ -19,13 +19,16 @@ bool all_finite(const Tensor& x) {
 
 }  // namespace
 
-CheckpointFile::CheckpointFile(const std::filesystem::path& path)
-    : path_(path), file_(path), is_pth_(looks_like_pth(file_.bytes())) {
-  const std::span<const uint8_t> bytes = file_.bytes();
-  with_prefix(path.string(), [&] {
-    ASAP_CHECK(is_pth_ || looks_like_safetensors(bytes), "not a checkpoint (expected safetensors or PyTorch .pth",
-               bytes.empty() ? ", the file is empty)" : ")");
-    reader_ = is_pth_ ? open_pth(bytes) : open_safetensors(bytes);
+CheckpointFile::CheckpointFile(const std::filesystem::path& path) : path_(path), file_(path), bytes_(file_->bytes()) { open(); }
+
+CheckpointFile::CheckpointFile(std::span<const uint8_t> bytes, const std::string& name) : path_(name), bytes_(bytes) { open(); }
+
+void CheckpointFile::open() {
+  is_pth_ = looks_like_pth(bytes_);
+  with_prefix(path_.string(), [&] {
+    ASAP_CHECK(is_pth_ || looks_like_safetensors(bytes_), "not a checkpoint (expected safetensors or PyTorch .pth",
+               bytes_.empty() ? ", the file is empty)" : ")");
+    reader_ = is_pth_ ? open_pth(bytes_) : open_safetensors(bytes_);
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "nn/file_io.h"
@@ -19,19 +20,26 @@ StateDict read_state_dict(const std::filesystem::path& path);
 class CheckpointFile {
  public:
   explicit CheckpointFile(const std::filesystem::path& path);
+  // Of bytes that stay where they are; errors call them `name`.
+  CheckpointFile(std::span<const uint8_t> bytes, const std::string& name);
 
   const std::filesystem::path& path() const { return path_; }
-  size_t bytes() const { return file_.bytes().size(); }
+  size_t bytes() const { return bytes_.size(); }
   // Gives back the memory that reading took (MappedFile): for who reads tensor by tensor.
-  void let_go() const { file_.let_go(); }
+  void let_go() const {
+    if (file_) file_->let_go();
+  }
   const char* format() const { return is_pth_ ? "PyTorch .pth" : "safetensors"; }
   const TensorReader& contents() const { return *reader_; }
   TensorReader& contents() { return *reader_; }
 
  private:
+  void open();
+
   std::filesystem::path path_;
-  MappedFile file_;
-  bool is_pth_;
+  std::optional<MappedFile> file_;
+  std::span<const uint8_t> bytes_;
+  bool is_pth_ = false;
   std::unique_ptr<TensorReader> reader_;
 };
 

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 
@@ -32,6 +33,26 @@ double mean(const Image& image) {
   double sum = 0;
   for (uint8_t p : image.pixels) sum += p;
   return sum / double(image.pixels.size());
+}
+
+// The largest difference between houses of the mean colour of their walls (CMP class 2), a channel.
+double spread_of_walls(bool same_style) {
+  std::array<double, 3> least{255, 255, 255}, most{};
+  for (int i = 1; i <= 8; ++i) {
+    const SyntheticFacade f = make_synthetic_facade(64, 15, i, same_style);
+    std::array<double, 3> sum{};
+    double count = 0;
+    for (size_t p = 0; p < f.label.values.size(); ++p) {
+      if (f.label.values[p] != 2) continue;
+      for (size_t c = 0; c < 3; ++c) sum[c] += f.photo.pixels[3 * p + c];
+      ++count;
+    }
+    for (size_t c = 0; c < 3; ++c) {
+      least[c] = std::min(least[c], sum[c] / count);
+      most[c] = std::max(most[c], sum[c] / count);
+    }
+  }
+  return std::max({most[0] - least[0], most[1] - least[1], most[2] - least[2]});
 }
 
 }  // namespace
@@ -116,6 +137,18 @@ TEST_CASE("synthetic facades: the same plan at every size") {
   CHECK(same > 128 * 128 * 94 / 100);  // edges are rounded to whole pixels
   CHECK(by_chance < 128 * 128 * 60 / 100);
   CHECK(contains(error_of([] { make_synthetic_facade(16, 1, 1); }), "from 32 to 2048, got 16"));
+}
+
+TEST_CASE("synthetic facades of one style: other houses, their walls alike") {
+  const SyntheticFacade a = make_synthetic_facade(64, 15, 1, true), b = make_synthetic_facade(64, 15, 2, true);
+  CHECK_FALSE(a.label == b.label);
+  CHECK(a.photo == make_synthetic_facade(64, 15, 1, true).photo);
+  CHECK_FALSE(a.photo == make_synthetic_facade(64, 16, 1, true).photo);
+  const double alike = spread_of_walls(true), varied = spread_of_walls(false);
+  CAPTURE(alike);
+  CAPTURE(varied);
+  CHECK(alike < 40);  // shadows and stone bases
+  CHECK(varied > 70);
 }
 
 TEST_CASE("synthetic facades on disk: what the facades dataset reads, whatever the number of threads") {

@@ -59,6 +59,8 @@ Command add_synth_command(CLI::App& program) {
   app->add_option("--count", o.count, "pairs")->type_name("N")->capture_default_str();
   app->add_option("--size", o.size, "pixels a side")->type_name("N")->capture_default_str();
   app->add_option("--seed", o.seed, "the same seed makes the same pictures")->type_name("N")->capture_default_str();
+  app->add_flag("--same-style", o.same_style,
+                "material, colours and light of all houses follow from the seed: a small model then learns them sooner");
   app->add_option("--test-share", o.test_share, "part of the pairs held out for phase test")
       ->type_name("X")
       ->capture_default_str();

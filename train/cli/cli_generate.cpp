@@ -12,6 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kGenerateFooter = R"(Examples:
+  asapnet generate --labels map.png --out picture.png                         with the built-in model of synthetic facades
   asapnet generate --weights runs/facades --out pictures                      the run's dataset, phase test
   asapnet generate --weights runs/facades --labels maps --out pictures        every label map of a folder
   asapnet generate --weights runs/facades --labels map.png --size native --out picture.png   as large as the map
@@ -111,6 +112,7 @@ Command add_generate_command(CLI::App& program) {
   app->add_flag("--raw", command->raw, "also write NAME.npy: float32 [3,H,W] in [-1,1]");
   command->weights.add_seed_to(*app);
   command->weights.add_to(*app, {OptionGroup::data, OptionGroup::input, OptionGroup::generator, OptionGroup::encoder});
+  WeightFlags::default_to_built_in(*app);
   for (const char* refused : {"--image-dir", "--image-prefix", "--image-suffix"}) app->get_option(refused)->group("");
   app->footer(kGenerateFooter);
   return {app, [command] { return command->run(); }};

@@ -11,6 +11,7 @@
 #include "train/files/user_text.h"
 #include "train/options/config_json.h"
 #include "train/run/architecture.h"
+#include "train/run/built_in.h"
 #include "train/run/checkpoint.h"
 
 namespace asap::train {
@@ -110,7 +111,7 @@ void print_network(nn::CheckpointFile& file, NetworkKind kind, std::ostream& out
 
 void inspect_file(const fs::path& path, std::ostream& out) {
   check_unchanged(path);
-  nn::CheckpointFile file(path);
+  nn::CheckpointFile file = open_weights(path);
   const std::vector<NetworkKind> kinds = network_kinds(file);
   std::string networks;
   for (NetworkKind kind : kinds) networks += (networks.empty() ? "" : ", ") + std::string(name(kind));
@@ -123,7 +124,7 @@ void inspect_file(const fs::path& path, std::ostream& out) {
 }  // namespace
 
 void inspect(const fs::path& path, std::ostream& out) {
-  ASAP_CHECK(fs::exists(path), path.string(), ": there is no such file or folder");
+  ASAP_CHECK(is_built_in(path) || fs::exists(path), path.string(), ": there is no such file or folder");
   if (!fs::is_directory(path)) return inspect_file(path, out);
   const bool is_run = fs::exists(path / "checkpoints");
   const fs::path checkpoint = is_run ? latest_checkpoint(path) : path;
@@ -138,7 +139,7 @@ void convert(const fs::path& from, const fs::path& to) {
   ASAP_CHECK(to.extension() == ".safetensors", "convert: the file to write must end in .safetensors, got ",
              to.string());
   check_unchanged(from);
-  nn::CheckpointFile file(from);
+  nn::CheckpointFile file = open_weights(from);
   nn::TensorReader& contents = file.contents();
   std::vector<nn::RawTensor> tensors(contents.tensors().size());
   const auto left_out = [&](const std::string& what) {

@@ -5,6 +5,7 @@
 
 #include "train/cli/cli.h"
 #include "train/files/user_text.h"
+#include "train/run/built_in.h"
 
 namespace asap::train {
 
@@ -26,6 +27,10 @@ void WeightFlags::add_seed_to(CLI::App& app) {
   seed_->type_name("N")->default_str("0");
 }
 
+void WeightFlags::default_to_built_in(CLI::App& app) {
+  app.get_option("--weights")->required(false)->default_str(kBuiltIn);
+}
+
 WeightSource WeightFlags::find(const std::vector<std::string>& used) const {
   const auto apply = [this](Options& o) {
     options.apply(o);
@@ -33,8 +38,9 @@ WeightSource WeightFlags::find(const std::vector<std::string>& used) const {
     o.train.device = device;
     o.train.seed = seed;
   };
+  if (weights.empty()) warn("taking the built-in model of synthetic facades; --weights takes one of your own");
   WeightSource source =
-      find_weights(weights, {apply, [this](const OptionField& field) { return options.origin(field); }});
+      find_weights(weights.empty() ? kBuiltIn : weights, {apply, [this](const OptionField& field) { return options.origin(field); }});
   for (const std::string& clause : source.assumed) warn("assumed " + clause);
   options.tell_idle(source.options, used);
   return source;

@@ -20,6 +20,8 @@ struct WeightFlags {
 
   void add_to(CLI::App& app, const std::vector<OptionGroup>& groups);
   void add_seed_to(CLI::App& app);
+  // After add_to: without --weights the command takes the built-in model, and says so (run/built_in.h).
+  static void default_to_built_in(CLI::App& app);
 
   // The weights, with the flags over the options that they were trained with. Keys in `used`: OptionFlags::tell_idle.
   WeightSource find(const std::vector<std::string>& used = {}) const;

@@ -21,6 +21,7 @@
 #include "train/pictures/image_files.h"
 #include "train/pictures/resize.h"
 #include "train/run/architecture.h"
+#include "train/run/built_in.h"
 #include "train/run/checkpoint.h"
 
 namespace asap::train {
@@ -261,7 +262,7 @@ void print_timing(std::vector<double> times, const fs::path& out) {
 }  // namespace
 
 WeightSource find_weights(const fs::path& weights, const Wishes& wishes) {
-  ASAP_CHECK(fs::exists(weights), weights.string(), ": there is no such file or folder");
+  ASAP_CHECK(is_built_in(weights) || fs::exists(weights), weights.string(), ": there is no such file or folder");
   WeightSource source;
   if (is_folder(weights)) {
     read_folder(weights, source);
@@ -269,7 +270,7 @@ WeightSource find_weights(const fs::path& weights, const Wishes& wishes) {
     source.generator = weights;
     check_unchanged(weights);
   }
-  nn::CheckpointFile file(source.generator);
+  nn::CheckpointFile file = open_weights(source.generator);
   const nn::NetworkWeights generator(file, signature(NetworkKind::generator));
   const bool is_run = fs::exists(weights / "config.json");
   if (is_run) options_from_json_file(weights / "config.json", source.options);

@@ -19,6 +19,7 @@
 #include "train/files/whole_files.h"
 #include "train/options/config_json.h"
 #include "train/run/architecture.h"
+#include "train/run/built_in.h"
 
 namespace asap::train {
 namespace {
@@ -325,7 +326,7 @@ TrainerState load_checkpoint(const fs::path& folder, asapnet::AsapNet& model, as
 
 void load_weights(const fs::path& file, nn::Module& network, const nn::Form& form) {
   check_unchanged(file);
-  nn::CheckpointFile opened(file);
+  nn::CheckpointFile opened = open_weights(file);
   const std::string first_key = network.state_dict().begin()->first;
   const nn::NetworkWeights weights(opened, first_key.substr(0, first_key.find('.') + 1));
   say_notes(opened, weights);

@@ -29,13 +29,18 @@ struct Floor {
 // One statement draws at most one random number wherever C++ leaves the order of evaluation open.
 class Planner {
  public:
-  Planner(int size, uint64_t seed, int64_t index) : random_({seed, uint64_t(index), /*purpose*/ 3}), pixels_(size / 256.0) {
+  Planner(int size, uint64_t seed, int64_t index, bool same_style)
+      : random_({seed, same_style ? 0 : uint64_t(index), kPurpose}),
+        of_this_house_(same_style ? HashRandom({seed, uint64_t(index), kPurpose}) : random_),
+        same_style_(same_style),
+        pixels_(size / 256.0) {
     scene_.size = size;
   }
 
   Scene run() {
     choose_style();
     choose_light();
+    if (same_style_) random_ = of_this_house_;
     choose_frame();
     surroundings();
     walls();
@@ -50,6 +55,7 @@ class Planner {
 
  private:
   static constexpr int kMaxFloors = 8;
+  static constexpr uint64_t kPurpose = 3;
 
   Rect rect(double x0, double y0, double x1, double y1) const {
     const auto px = [&](double v) { return std::clamp(int(std::floor(v * pixels_ + 0.5)), 0, scene_.size); };
@@ -352,7 +358,8 @@ class Planner {
     }
   }
 
-  HashRandom random_;
+  HashRandom random_, of_this_house_;
+  bool same_style_;
   double pixels_;  // per unit
   Scene scene_;
   bool classical_ = true, mansard_ = false;
@@ -364,7 +371,9 @@ class Planner {
 
 }  // namespace
 
-Scene plan_facade(int size, uint64_t seed, int64_t index) { return Planner(size, seed, index).run(); }
+Scene plan_facade(int size, uint64_t seed, int64_t index, bool same_style) {
+  return Planner(size, seed, index, same_style).run();
+}
 
 int label_of(Part part) {
   switch (part) {

@@ -111,7 +111,7 @@ struct Scene {
   std::vector<Element> elements;  // painted in this order
 };
 
-Scene plan_facade(int size, uint64_t seed, int64_t index);
+Scene plan_facade(int size, uint64_t seed, int64_t index, bool same_style);
 
 // ---- the painted relief ----
 

@@ -22,7 +22,7 @@ namespace {
 constexpr int kClasses = 13;
 
 void write_pair(const std::filesystem::path& base, int number, const SynthOptions& options) {
-  const SyntheticFacade facade = make_synthetic_facade(options.size, options.seed, number);
+  const SyntheticFacade facade = make_synthetic_facade(options.size, options.seed, number, options.same_style);
   const std::string name = cmp_name(number);
   write_jpeg(base / (name + ".jpg"), facade.photo, 92);
   write_label_png(base / (name + ".png"), facade.label, label_palette(kClasses));
@@ -70,9 +70,9 @@ void run_parallel(int count, int threads, const Work& work) {
 
 }  // namespace
 
-SyntheticFacade make_synthetic_facade(int size, uint64_t seed, int64_t index) {
+SyntheticFacade make_synthetic_facade(int size, uint64_t seed, int64_t index, bool same_style) {
   ASAP_CHECK(size >= 32 && size <= 2048, "make_synthetic_facade: expected a size from 32 to 2048, got ", size);
-  const synth::Scene scene = synth::plan_facade(size, seed, index);
+  const synth::Scene scene = synth::plan_facade(size, seed, index, same_style);
   return {synth::label_map(scene), synth::light_up(synth::paint(scene), scene.light)};
 }
 

@@ -15,13 +15,15 @@ struct SyntheticFacade {
   Image photo;     // RGB, of equal size
 };
 
-// Facade number `index` of a seed, size x size pixels (32 to 2048).
-SyntheticFacade make_synthetic_facade(int size, uint64_t seed, int64_t index);
+// Facade number `index` of a seed, size x size pixels (32 to 2048). `same_style`: material, colours and light follow from the seed
+// alone, so that a photo is nearly a function of its label map.
+SyntheticFacade make_synthetic_facade(int size, uint64_t seed, int64_t index, bool same_style = false);
 
 struct SynthOptions {
   int count = 100;  // 1 to 9999
   int size = 256;   // pixels a side
   uint64_t seed = 1;
+  bool same_style = false;
   double test_share = 0.1;  // of the pairs, rounded; the first ones, as in the published split
   int threads = 0;          // 0: one for each processor; the files do not depend on it
 };
