@@ -1,12 +1,7 @@
 // Reading, cutting and appending log.jsonl. Declared in run_log.h.
 #include "train/run/run_log.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <variant>
@@ -125,7 +120,7 @@ std::vector<LogEntry> read_log(const std::filesystem::path& path) { return entri
 
 std::vector<ScoreEntry> read_scores(const std::filesystem::path& path) { return entries_of<ScoreEntry>(path); }
 
-RunLog::RunLog(const std::filesystem::path& path, int64_t last_step) : path_(path) {
+RunLog::RunLog(const std::filesystem::path& path, int64_t last_step) {
   const std::vector<LogLine> lines = read_lines(path);
   warning_ = keep_bad_lines(path, lines);
   std::string kept;
@@ -133,33 +128,17 @@ RunLog::RunLog(const std::filesystem::path& path, int64_t last_step) : path_(pat
     if (line.is_entry() && line.step() <= last_step) kept += line.text + "\n";
   }
   write_file(path, kept);
-  file_ = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-  ASAP_CHECK(file_ >= 0, path.string(), ": cannot be opened for writing (", std::strerror(errno), ")");
+  file_ = std::make_unique<AppendedFile>(path);
 }
 
-RunLog::~RunLog() { ::close(file_); }
-
 void RunLog::append(const LogEntry& entry) {
-  pending_ += to_line(entry);
-  write_pending();
+  file_->append(to_line(entry));
+  file_->flush();
 }
 
 void RunLog::append(const ScoreEntry& entry) {
-  pending_ += to_line(entry);
-  write_pending();
-}
-
-void RunLog::write_pending() {
-  if (pending_.empty()) return;
-  const ssize_t written = ::write(file_, pending_.data(), pending_.size());
-  const int reason = written < 0 ? errno : ENOSPC;  // what a short write means here
-  if (written > 0) pending_.erase(0, static_cast<size_t>(written));
-  ASAP_CHECK(pending_.empty(), path_.string(), ": cannot be written (", std::strerror(reason), ")");
-}
-
-void RunLog::sync() {
-  write_pending();
-  ASAP_CHECK(::fsync(file_) == 0, path_.string(), ": cannot be written (", std::strerror(errno), ")");
+  file_->append(to_line(entry));
+  file_->flush();
 }
 
 }  // namespace asap::train

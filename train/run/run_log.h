@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "asapnet/model.h"
+#include "train/files/appended_file.h"
 
 namespace asap::train {
 
@@ -37,9 +39,6 @@ class RunLog {
   // Opens the log for appending after step `last_step`: later lines, of steps that will be done again, are removed.
   // Lines that are no entry move to PATH.bad. asap::Error naming the file and the system's reason.
   RunLog(const std::filesystem::path& path, int64_t last_step);
-  ~RunLog();
-  RunLog(const RunLog&) = delete;
-  RunLog& operator=(const RunLog&) = delete;
 
   // What moved to PATH.bad, as a sentence for the user; empty if nothing did.
   const std::string& warning() const { return warning_; }
@@ -48,15 +47,11 @@ class RunLog {
   void append(const LogEntry& entry);
   void append(const ScoreEntry& entry);
   // Returns when everything is on the disk.
-  void sync();
+  void sync() { file_->sync(); }
 
  private:
-  void write_pending();
-
-  std::filesystem::path path_;
   std::string warning_;
-  std::string pending_;  // not yet in the file
-  int file_ = -1;
+  std::unique_ptr<AppendedFile> file_;
 };
 
 }  // namespace asap::train
