@@ -2,7 +2,6 @@
 // learned stays, and nothing that somebody else wrote goes.
 #include <sys/file.h>
 #include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
@@ -10,6 +9,7 @@
 #include <iostream>
 #include <map>
 
+#include "tests/support/file_limit.h"
 #include "tests/support/process.h"
 #include "tests/support/skip.h"
 #include "train/cli/cli.h"
@@ -113,23 +113,6 @@ void flip_bit(const fs::path& file, size_t place) {
   bytes.at(place) = static_cast<char>(bytes.at(place) ^ 4);
   write_text(file, bytes);
 }
-
-// Files cannot grow beyond `bytes` while it lives.
-class FileLimit {
- public:
-  explicit FileLimit(rlim_t bytes) {
-    signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{.rlim_cur = bytes, .rlim_max = before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  FileLimit(const FileLimit&) = delete;
-  FileLimit& operator=(const FileLimit&) = delete;
-  ~FileLimit() { setrlimit(RLIMIT_FSIZE, &before_); }
-
- private:
-  rlimit before_{};
-};
 
 }  // namespace
 
