@@ -40,11 +40,6 @@ int64_t parameter_count(const fs::path& weights) {
 
 }  // namespace
 
-std::string RecordedRun::name() const {
-  const fs::path normal = (fs::absolute(folder) / "").lexically_normal();
-  return normal.parent_path().filename().string();
-}
-
 RecordedRun read_run(const fs::path& folder) {
   ASAP_CHECK(is_there(folder), folder.string(), ": there is no such folder");
   ASAP_CHECK(is_there(folder / "config.json"), folder.string(), " is no run folder: it has no config.json");

@@ -26,8 +26,6 @@ struct RecordedRun {
   std::vector<SampleGrid> samples;  // by step
   int64_t total_steps = 0;          // of the whole run; 0: its checkpoint, which would say it, cannot be read
   int64_t parameters = 0;           // of the generator; 0: likewise
-
-  std::string name() const;  // the folder's
 };
 
 // asap::Error naming the folder or file: missing, no run, settings that cannot be read. A run may have no step yet.

@@ -358,10 +358,7 @@ void Trainer::write_samples() {
 }
 
 void Trainer::refresh_report() {
-  attempt("the report", [&] {
-    write_report(run_,
-                 {.options = options_, .pictures = static_cast<int64_t>(pairs_.size()), .total_steps = total_steps_});
-  });
+  attempt("the report", [&] { write_report({read_run(run_)}, run_ / "report.html"); });
 }
 
 void Trainer::tell_board(const std::function<void(TensorBoard&)>& work) {
