@@ -1,5 +1,6 @@
 // asapnet report. Declared in cli.h; the work is report.h's and tensorboard.h's.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 

@@ -10,7 +10,7 @@
 namespace asap::train {
 namespace {
 
-constexpr int kLeft = 52, kRight = 14, kTop = 34, kBottom = 28;  // margins around the plot
+constexpr int kLeft = 52, kRight = 20, kTop = 34, kBottom = 28;  // margins around the plot
 constexpr size_t kColumns = 400;                                 // more points than this are drawn as a band
 constexpr size_t kDots = 40;                                     // up to so many points are drawn as dots, too
 
@@ -85,7 +85,7 @@ std::string axes(const Scale& scale, bool whole_x) {
     svg += str("<line x1=\"", kLeft, "\" x2=\"", scale.width - kRight, "\" y1=\"", y, "\" y2=\"", y, "\"/><text x=\"",
                kLeft - 6, "\" y=\"", y + 4, "\" text-anchor=\"end\">", text_of(tick), "</text>");
   }
-  for (double tick : axis_ticks(scale.x.low, scale.x.high, 5)) {
+  for (double tick : axis_ticks(scale.x.low, scale.x.high, scale.x.high < 1e4 ? 8 : 5)) {
     if (whole_x && tick != std::floor(tick)) continue;
     svg += str("<text x=\"", scale.across(tick), "\" y=\"", scale.height - kBottom + 17, "\" text-anchor=\"middle\">",
                text_of(tick), "</text>");

@@ -136,7 +136,7 @@ Points over_time(const Points& over_steps, const RecordedRun& run, const std::ve
 }
 
 enum class Axis { step, time };
-enum class Kind { score, loss, learning_rate };
+enum class Kind { score, loss };
 
 std::string chart(const Page& page, const Quantity& quantity, Kind kind, Axis axis) {
   const TimeUnit unit = time_unit(page);
@@ -160,7 +160,7 @@ std::string charts(const Page& page, const std::vector<Quantity>& all, Kind kind
     if (axis == Axis::time && !page.many) continue;
     html += str("<div class=\"charts ", axis == Axis::step ? "by-step" : "by-time", "\">");
     for (const Quantity& quantity : all)
-      html += chart(page, quantity, quantity.name == "learning rate" ? Kind::learning_rate : kind, axis);
+      html += chart(page, quantity, kind, axis);
     html += "</div>";
   }
   return html;
@@ -170,7 +170,7 @@ std::string curves(const Page& page) {
   const std::vector<Quantity> scores = score_quantities(page);
   std::string html;
   if (!scores.empty())
-    html += "<h2>Scores</h2><p>Of pictures that were not trained on; a ring marks the best.</p>" + charts(page, scores, Kind::score);
+    html += "<h2>Scores</h2><p>Numbers of asapnet evaluate along the training; a ring marks the best.</p>" + charts(page, scores, Kind::score);
   html += std::string("<h2>Losses</h2>") + kIntroduction + charts(page, loss_quantities(page), Kind::loss);
   return html + "<h2>Pace</h2>" + charts(page, other_quantities(page), Kind::loss);
 }
