@@ -60,6 +60,24 @@ TEST_CASE("CRC-32C: the vectors of RFC 3720, B.4; masked and framed as TFRecord 
   CHECK(framed("123456789") == std::string("\x09\0\0\0\0\0\0\0" "\x37\xf9\x71\x39" "123456789" "\xe5\xb0\x8a\xc7", 25));  // TensorBoard's writer
 }
 
+TEST_CASE("an event file: whole records once flushed; a later one is another file, behind it") {
+  ScratchFolder folder;
+  EventFile file(folder.path());
+  const std::string zeros(3, '\0');
+  file.append("one");
+  CHECK(fs::file_size(event_files(folder.path()).at(0)) == 0);
+  file.append(zeros);
+  file.flush();
+  EventFile later(folder.path());
+  later.append("");
+  later.flush();
+  write_text(folder / "log.jsonl", "other");
+  const auto files = event_files(folder.path());
+  REQUIRE(files.size() == 2);
+  CHECK(records(files[0]) == std::vector<std::string>{"one", zeros});
+  CHECK(records(files[1]) == std::vector<std::string>{""});
+}
+
 #if ASAP_PROTOBUF
 
 namespace {
@@ -130,7 +148,8 @@ Outcome train_to(const Options& options, const fs::path& run, StartMode mode, in
 }
 
 void check_shows_log(const Shown& shown, const fs::path& run, int64_t steps) {
-  for (const auto& [tag, items] : shown.scalars) {
+  for (const auto& scalar : shown.scalars) {
+    const std::string& tag = scalar.first;
     CAPTURE(tag);
     std::vector<std::pair<int64_t, double>> logged;
     for (const LogEntry& entry : read_log(run / "log.jsonl")) {
@@ -142,8 +161,8 @@ void check_shows_log(const Shown& shown, const fs::path& run, int64_t steps) {
         if (tag == "losses/" + name) value = loss;
       logged.emplace_back(entry.step, static_cast<float>(value));
     }
-    CHECK(items == logged);
-    CHECK(std::ssize(items) == steps);
+    CHECK(scalar.second == logged);
+    CHECK(std::ssize(logged) == steps);
   }
   CHECK(shown.scalars.size() == 8);
 }

@@ -249,7 +249,7 @@ std::vector<Row> result_rows(const Page& page) {
       {"Pictures a second", [](const RecordedRun& run, double seconds) {
          return short_number(static_cast<double>(run.log.size() * static_cast<size_t>(run.options.train.batchSize)) / seconds);
        }},
-      {"Parameters", [](const RecordedRun& run, double) {
+      {"Parameters of G", [](const RecordedRun& run, double) {
          return run.parameters == 0 ? "" : with_unit(static_cast<double>(run.parameters) / 1e6, " M");
        }}};
   std::vector<Row> rows;
