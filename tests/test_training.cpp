@@ -332,7 +332,7 @@ TEST_CASE("chart: round ticks, averages, and any data drawn") {
       wave.emplace_back(i, std::sin(static_cast<double>(i)));
     }
     for (const Points& points : {flat, wave}) {
-      const std::string svg = line_chart(points, {.title = "a <b>"});
+      const std::string svg = line_chart({{.points = points, .name = "run"}}, {.title = "a <b>"});
       CHECK(contains(svg, "a &lt;b&gt;"));
       CHECK_FALSE(contains(svg, "nan"));
       CHECK(svg.ends_with("</svg>"));

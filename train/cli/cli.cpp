@@ -26,6 +26,7 @@ constexpr const char* kFooter = R"(Examples:
   asapnet generate --weights runs/first --data data --out pictures
   asapnet generate --weights latest_net_G.pth --labels map.png --out pictures
   asapnet evaluate --weights runs/first                          numbers: psnr, ssim and others
+  asapnet report runs/* --out runs.html                          runs beside each other
 Every command explains itself: asapnet train --help, or asapnet help train. Options have the published names in
 kebab-case; the published spelling (--label_nc, --batchSize) works too.
 Exit codes: 0 done, 1 an error (one sentence on standard error says which), 2 a command line that cannot be understood,
@@ -101,6 +102,7 @@ int dispatch(std::vector<std::string> arguments) {
                                       add_synth_command(program),   add_inspect_command(program),
                                       add_convert_command(program), add_encode_command(program),
                                       add_labels_command(program),  add_evaluate_command(program),
+                                      add_report_command(program),
                                       add_kernels_command(program), add_kernel_command(program),
                                       add_bench_command(program)};
   for (const Command& command : commands) command.app->allow_extras();

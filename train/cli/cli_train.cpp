@@ -25,7 +25,7 @@ constexpr const char* kFooter = R"(Examples:
                 --reflection-pad --out runs/mine --no-vgg-loss --steps 5000 --save-every 500
   asapnet train --dataset custom --label-dir sketches --image-dir photos --no-one-hot --out runs/rgb --no-vgg-loss
   asapnet train --dataset aligned --data maps --direction AtoB --no-one-hot --out runs/maps --no-vgg-loss
-  asapnet train --resume runs/facades --niter 300
+  asapnet train --resume runs/facades --niter 300 --tensorboard     then: tensorboard --logdir runs
 Ctrl-C finishes the step, saves, and says how to resume; so do SIGTERM and a closed terminal (SIGHUP). OUT holds
 config.json, log.jsonl, checkpoints/, samples/ and report.html.)";
 
@@ -94,6 +94,7 @@ int TrainCommand::run() const {
   resolve(options);
   flags.tell_idle(options);
   check_trainable(options);
+  if (options.train.tensorboard) check_tensorboard_possible();
   const auto [folder, checkpoint] = resuming ? parse_resume(resume) : ToResume{out, {}};
   const auto made = make_trainer(options, folder, resuming ? StartMode::resume : StartMode::fresh, checkpoint);
   Trainer& trainer = *made;

@@ -155,6 +155,7 @@ void add_run(Table& t, TrainOptions& o) {
                   "line of losses every so many steps or epochs (where there is no terminal for a bar)");
   t.add_resumable("samples", &o.samples, "pictures in a sample grid");
   t.add_resumable("keep_checkpoints", &o.keep_checkpoints, "keep every checkpoint, not the latest alone");
+  t.add_resumable("tensorboard", &o.tensorboard, "event files for TensorBoard too (tensorboard --logdir with the folder of the runs)");
   t.add_resumable("threads", &o.threads, "threads that compute; 0: one a core");
   t.add_resumable("device", &o.device, "cpu or cuda");
   t.add_resumable("precision", &o.precision, kPrecisionHelp);

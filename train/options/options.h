@@ -59,6 +59,7 @@ struct TrainOptions {
   Every save_every{1, true}, sample_every{1, true}, print_every{20, false};
   int64_t samples = 4;  // pictures in a sample grid
   bool keep_checkpoints = false;
+  bool tensorboard = false;
 };
 
 struct Options {

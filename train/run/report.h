@@ -1,20 +1,20 @@
-// report.html of a run: loss curves, sample grids and settings on one page that needs no network and no other file.
-// Sits on run_log.h and chart.h. Written by the trainer whenever it saves.
+// A page about one run or several beside each other: curves, sample grids, what they came to and how they were set, in one file that
+// needs no network and no other file. Sits on recorded_run.h and chart.h; its style and script are report.css and report.js, compiled in.
+// Written by the trainer whenever it saves, and by asapnet report.
 #pragma once
 
 #include <filesystem>
+#include <vector>
 
-#include "train/options/options.h"
+#include "train/run/recorded_run.h"
 
 namespace asap::train {
 
-struct ReportFacts {
-  Options options;
-  int64_t pictures = 0;     // in the dataset
-  int64_t total_steps = 0;  // of the whole run
+struct ReportOptions {
+  double smoothing = 0.03;  // width of the moving average over a curve, as a part of its points; 0: none
 };
 
-// Reads RUN/log.jsonl and RUN/samples/*.png, writes RUN/report.html. asap::Error names the file that fails.
-void write_report(const std::filesystem::path& run, const ReportFacts& facts);
+// At least one run; several are named by their folders. asap::Error names the file that fails.
+void write_report(const std::vector<RecordedRun>& runs, const std::filesystem::path& file, const ReportOptions& options = {});
 
 }  // namespace asap::train

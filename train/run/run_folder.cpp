@@ -17,6 +17,7 @@
 #include "train/files/whole_files.h"
 #include "train/options/config_json.h"
 #include "train/run/checkpoint.h"
+#include "train/run/event_file.h"
 
 namespace asap::train {
 namespace {
@@ -83,7 +84,8 @@ fs::path first_in_the_way(const fs::path& run) {
   for (const char* file : {"config.json", "log.jsonl"}) {
     if (is_there(run / file)) return run / file;
   }
-  return {};
+  const std::vector<fs::path> events = event_files(run);
+  return events.empty() ? fs::path() : events.front();
 }
 
 }  // namespace

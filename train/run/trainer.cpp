@@ -200,6 +200,8 @@ void Trainer::open_folder() {
   write_config(run_, options_);
   log_ = std::make_unique<RunLog>(run_ / "log.jsonl", step_);
   if (!log_->warning().empty()) warn(log_->warning());
+  if (options_.train.tensorboard)
+    attempt("TensorBoard's events", [&] { board_ = std::make_unique<TensorBoard>(run_, options_, step_); });
 }
 
 // Steps given beyond the epochs lengthen the part at full rate: the rate still falls to zero at the end.
@@ -221,17 +223,24 @@ Outcome Trainer::train(const std::function<bool()>& stop) {
   while (step_ < total_steps_ && !stop()) {
     const LogEntry entry = train_step();
     attempt("the log", [&] { log_->append(entry); });
-    progress_->update(entry, o.print_every.due(step_, batches_per_epoch_));
+    tell_board([&](TensorBoard& board) { board.add(entry); });
+    const bool print_now = o.print_every.due(step_, batches_per_epoch_);
+    progress_->update(entry, print_now);
     attempt("it", [] { ASAP_CHECK(std::cout, "standard output takes no more"); });
     if (step_ == total_steps_) break;
     const bool save_now = o.save_every.due(step_, batches_per_epoch_);
     if (save_now) save_on_the_way();
     if (o.sample_every.due(step_, batches_per_epoch_)) write_samples();
     if (save_now) refresh_report();
+    if (print_now || save_now) tell_board(&TensorBoard::flush);
   }
   save_at_the_end();
   const Outcome outcome = step_ < total_steps_ ? Outcome::interrupted : Outcome::finished;
-  if (outcome == Outcome::finished) write_samples();
+  if (outcome == Outcome::finished) {
+    write_samples();
+    tell_board([](TensorBoard& board) { board.add_end(); });
+  }
+  tell_board(&TensorBoard::flush);
   refresh_report();
   progress_.reset();
   return outcome;
@@ -342,15 +351,18 @@ void Trainer::write_samples() {
       generated.push_back(to_image(model_.inference(make_batch({samples.back()}, options_.model, device_)), 0));
     }
     make_folder(run_ / "samples");
-    write_png(run_ / "samples" / (step_name(step_) + ".png"), sample_grid(samples, generated, options_.model));
+    const fs::path file = run_ / "samples" / (step_name(step_) + ".png");
+    write_png(file, sample_grid(samples, generated, options_.model));
+    if (board_) board_->add(SampleGrid{.step = step_, .file = file});
   });
 }
 
 void Trainer::refresh_report() {
-  attempt("the report", [&] {
-    write_report(run_,
-                 {.options = options_, .pictures = static_cast<int64_t>(pairs_.size()), .total_steps = total_steps_});
-  });
+  attempt("the report", [&] { write_report({read_run(run_)}, run_ / "report.html"); });
+}
+
+void Trainer::tell_board(const std::function<void(TensorBoard&)>& work) {
+  if (board_) attempt("TensorBoard's events", [&] { work(*board_); });
 }
 
 void Trainer::warn(const std::string& text) { progress_->warn(text); }

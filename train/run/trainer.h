@@ -4,6 +4,7 @@
 //   checkpoints/      latest, step_000123/ (checkpoint.h)
 //   samples/          step_000123.png: label | generated | real
 //   report.html       curves, samples and settings on one page (report.h)
+//   events.out...     the same for TensorBoard, if wanted (tensorboard.h)
 //   train.lock        while a process trains here (run_folder.h)
 // A resumed run equals an uninterrupted one bit for bit (same number of threads): order, crops and noise are
 // functions of seed, epoch and position, and everything else is in the checkpoint. Only what the weights need ends a
@@ -22,6 +23,7 @@
 #include "train/run/progress.h"
 #include "train/run/run_folder.h"
 #include "train/run/run_log.h"
+#include "train/run/tensorboard.h"
 
 namespace asap::train {
 
@@ -60,6 +62,7 @@ class Trainer {
   void save_at_the_end(const std::string& reason = "");
   void write_samples();
   void refresh_report();
+  void tell_board(const std::function<void(TensorBoard&)>& work);
   void warn(const std::string& text);
   void attempt(const std::string& kind, const std::function<void()>& work);
   int64_t epoch() const { return step_ / batches_per_epoch_ + 1; }  // of the next step
@@ -74,6 +77,7 @@ class Trainer {
   asapnet::GanStep gan_;
   std::unique_ptr<PrefetchLoader> loader_;
   std::unique_ptr<RunLog> log_;
+  std::unique_ptr<TensorBoard> board_;  // null: not wanted, or cannot be
   std::unique_ptr<Progress> progress_;
   int64_t batches_per_epoch_ = 0, total_steps_ = 0;
   int64_t step_ = 0;         // steps done
