@@ -104,7 +104,7 @@ int dispatch(std::vector<std::string> arguments) {
                                       add_labels_command(program),  add_evaluate_command(program),
                                       add_report_command(program),
                                       add_kernels_command(program), add_kernel_command(program),
-                                      add_bench_command(program)};
+                                      add_bench_command(program),   add_serve_command(program)};
   for (const Command& command : commands) command.app->allow_extras();
   if (arguments.empty()) arguments = {"--help"};
   check_command_name(arguments, commands);

@@ -47,5 +47,6 @@ Command add_labels_command(CLI::App& program);
 Command add_kernels_command(CLI::App& program);
 Command add_kernel_command(CLI::App& program);
 Command add_bench_command(CLI::App& program);
+Command add_serve_command(CLI::App& program);
 
 }  // namespace asap::train

@@ -70,14 +70,16 @@ PictureMaker::PictureMaker(const WeightSource& source, const PictureOptions& opt
 }
 
 NetworkSample PictureMaker::load(const Pair& pair) const {
-  NetworkSample loaded{.sample = load_sample(pair, preprocess_, {})};
-  Sample& sample = loaded.sample;
-  loaded.width = sample.width();
-  loaded.height = sample.height();
-  const std::string file = pair.label.string();
-  if (preprocess_.mode == Preprocess::native) extend_to_tiles(options_.model, file, sample);
-  check_network_size(options_.model, sample.height(), sample.width(), file);
-  return loaded;
+  return prepare(load_sample(pair, preprocess_, {}), pair.label.string());
+}
+
+NetworkSample PictureMaker::prepare(Sample sample, const std::string& name) const {
+  NetworkSample prepared{.sample = std::move(sample)};
+  prepared.width = prepared.sample.width();
+  prepared.height = prepared.sample.height();
+  if (preprocess_.mode == Preprocess::native) extend_to_tiles(options_.model, name, prepared.sample);
+  check_network_size(options_.model, prepared.sample.height(), prepared.sample.width(), name);
+  return prepared;
 }
 
 Tensor PictureMaker::make(NetworkSample loaded, size_t index) {

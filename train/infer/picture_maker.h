@@ -46,6 +46,8 @@ class PictureMaker {
 
   // asap::Error naming the file that cannot be used.
   NetworkSample load(const Pair& pair) const;
+  // A sample that is in memory already, with labels that are classes. `name` is for errors.
+  NetworkSample prepare(Sample sample, const std::string& name) const;
   // u8 [1,H,W,C], or with `raw` f32 [1,C,H,W], good until the next call. `index` chooses the code of a model with
   // condition_on_z.
   Tensor make(NetworkSample loaded, size_t index);

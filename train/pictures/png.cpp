@@ -177,10 +177,11 @@ std::vector<uint8_t> png_palette(std::span<const uint8_t> file, const std::strin
   return palette;
 }
 
-std::vector<uint8_t> encode_png(const Image& image, const std::string& name) {
+std::vector<uint8_t> encode_png(const Image& image, const std::string& name, int compression) {
   ASAP_CHECK(image.channels == 1 || image.channels == 3, name, ": expected a picture of 1 or 3 channels to write as PNG, got ",
              image.channels);
   Writer w;
+  png_set_compression_level(w.png, compression);
   std::vector<png_bytep> rows(image.height);
   for (int y = 0; y < image.height; ++y) rows[y] = const_cast<png_bytep>(image.row(y));
   const int colour = image.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB;
