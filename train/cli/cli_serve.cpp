@@ -9,6 +9,7 @@
 #include "train/cli/cli.h"
 #include "train/cli/weight_flags.h"
 #include "train/files/user_text.h"
+#include "train/run/built_in.h"
 #include "train/run/interrupt.h"
 #include "train/serve/server.h"
 
@@ -18,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kServeFooter = R"(Examples:
+  asapnet serve                                                the built-in model of synthetic facades
   asapnet serve --weights runs/facades                         then open http://127.0.0.1:8080/
   asapnet serve --weights runs/first --weights runs/second     one drawing, two models side by side
   asapnet serve --weights runs/facades --size 512 --precision bf16 --labels maps
@@ -59,14 +61,13 @@ struct ServeCommand {
   ServerOptions server;
 
   std::vector<StudioModel> models() const {
-    std::vector<std::string> paths = all_weights->results();
-    if (paths.empty()) paths = {weights.weights};
-    const std::vector<std::string> names = names_of(paths);
+    const std::vector<std::string> paths = all_weights->results();  // none: the built-in model
+    const std::vector<std::string> names = paths.empty() ? std::vector<std::string>{kBuiltIn} : names_of(paths);
     std::vector<StudioModel> found;
     bool codes = false;
-    for (size_t i = 0; i < paths.size(); ++i) {
+    for (size_t i = 0; i < names.size(); ++i) {
       WeightFlags one = weights;
-      one.weights = paths[i];
+      one.weights = paths.empty() ? "" : paths[i];
       found.push_back({names[i], one.find()});
       codes = codes || found.back().weights.options.model.condition_on_z;
     }
@@ -114,6 +115,7 @@ Command add_serve_command(CLI::App& program) {
   app->add_option("--class-names", command->class_names, "what the classes are called")->type_name("FILE");
   command->weights.add_seed_to(*app);
   command->weights.add_to(*app, {OptionGroup::input, OptionGroup::generator, OptionGroup::encoder});
+  WeightFlags::default_to_built_in(*app);
   command->all_weights =
       app->get_option("--weights")
           ->description("run folder, checkpoint folder, .safetensors or .pth file; again for a second model")
