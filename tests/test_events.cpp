@@ -57,7 +57,11 @@ TEST_CASE("CRC-32C: the vectors of RFC 3720, B.4; masked and framed as TFRecord 
   CHECK(crc32c(std::string(32, '\xff')) == 0x62A8AB43u);
   CHECK(crc32c(rising) == 0x46DD794Eu);
   CHECK(crc32c(falling) == 0x113FDB5Cu);
-  CHECK(framed("123456789") == std::string("\x09\0\0\0\0\0\0\0" "\x37\xf9\x71\x39" "123456789" "\xe5\xb0\x8a\xc7", 25));  // TensorBoard's writer
+  CHECK(framed("123456789") == std::string("\x09\0\0\0\0\0\0\0"
+                                           "\x37\xf9\x71\x39"
+                                           "123456789"
+                                           "\xe5\xb0\x8a\xc7",
+                                           25));  // TensorBoard's writer
 }
 
 TEST_CASE("an event file: whole records once flushed; a later one is another file, behind it") {
@@ -142,7 +146,8 @@ Options board_options(const fs::path& data) {
 }
 
 // To that step.
-Outcome train_to(const Options& options, const fs::path& run, StartMode mode, int64_t step, const fs::path& checkpoint = {}) {
+Outcome train_to(const Options& options, const fs::path& run, StartMode mode, int64_t step,
+                 const fs::path& checkpoint = {}) {
   Trainer trainer(options, run, mode, checkpoint);
   return trainer.train([&] { return trainer.step() == step; });
 }

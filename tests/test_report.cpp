@@ -1,4 +1,5 @@
-// The page of a run and that of several: what stands in it, that it needs nothing else and trusts no text, and which folders it refuses.
+// The page of a run and that of several: what stands in it, that it needs nothing else and trusts no text, and which folders
+// it refuses.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -39,9 +40,13 @@ struct MadeRun {
       for (const std::string& name : losses) entry.losses.emplace_back(name, 1.0 / static_cast<double>(step));
       log.append(entry);
       if (step % 2 == 0)
-        log.append(ScoreEntry{.step = step, .scores = {{"psnr", 20.0 - static_cast<double>(std::abs(step - best))}, {"frechet", std::nan("")}}});
+        log.append(ScoreEntry{.step = step,
+                              .scores = {{"psnr", 20.0 - static_cast<double>(std::abs(step - best))},
+                                         {"frechet", std::nan("")},
+                                         {"seams_of_references", 1}}});
     }
-    for (const int64_t step : samples) write_png(folder / "samples" / (step_name(step) + ".png"), Image(6, 2, 3, static_cast<uint8_t>(step)));
+    for (const int64_t step : samples)
+      write_png(folder / "samples" / (step_name(step) + ".png"), Image(6, 2, 3, static_cast<uint8_t>(step)));
   }
 };
 
@@ -69,32 +74,37 @@ TEST_CASE("one run: its report.html, written anew") {
   CHECK(result.code == 0);
   CHECK(result.out == (made.folder / "report.html").string() + "\n");
   const std::string page = read_text(made.folder / "report.html");
-  for (const char* part : {"<h1>ASAPNet training: my run</h1>", "<dd>8 of 8</dd>", "<dt>psnr, best</dt><dd>20 at step 4</dd>",
-                           "best 20 at step 4", "<dd>4 s</dd>", "data-steps=\"2 4 6 8\"", "label_nc"}) {
+  for (const char* part :
+       {"<h1>ASAPNet training: my run</h1>", "<dd>8 of 8</dd>", "<dt>psnr, best</dt><dd>20 at step 4</dd>",
+        "best 20 at step 4", "<dd>4 s</dd>", "data-steps=\"2 4 6 8\"", "label_nc"}) {
     CAPTURE(part);
     CHECK(contains(page, part));
   }
-  CHECK(count(page, "<svg") == 4);  // psnr, GAN, learning rate, seconds a step; no score that never was a number
+  CHECK(count(page, "<svg") ==
+        5);  // psnr, seams_of_references, GAN, learning rate, seconds a step; no score that never was a number
   CHECK(count(page, "<img") == 4);
   CHECK_FALSE(contains(page, "frechet"));
-  for (const char* outside : {"http:", "https:", "<link", "src=\"/", "@import", "url("}) CHECK_FALSE(contains(page, outside));
+  for (const char* outside : {"http:", "https:", "<link", "src=\"/", "@import", "url("})
+    CHECK_FALSE(contains(page, outside));
 }
 
 TEST_CASE("several runs: curves over each other, samples, results and settings that differ, every text escaped") {
   ScratchFolder folder;
   const MadeRun plain{.folder = folder / "a" / "plain"};
-  const MadeRun hostile{.folder = folder / "b" / "<script>alert(1)\"&", .steps = 6, .best = 6, .samples = {3}, .losses = {"GAN", "L1"}};
+  const MadeRun hostile{
+      .folder = folder / "b" / "<script>alert(1)\"&", .steps = 6, .best = 6, .samples = {3}, .losses = {"GAN", "L1"}};
   plain.make();
   hostile.make([](Options& options) {
     options.train.lr = 0.001;
     options.train.phase = "<b>";
   });
   const fs::path out = folder / "page.html";
-  const Result result = run({"report", plain.folder.string(), hostile.folder.string(), (folder / "a" / ".." / "a" / "plain").string(),
-                             (folder / "nowhere").string(), folder.path().string(), "--out", out.string()});
+  const Result result =
+      run({"report", plain.folder.string(), hostile.folder.string(), (folder / "a" / ".." / "a" / "plain").string(),
+           (folder / "nowhere").string(), folder.path().string(), "--out", out.string()});
   CHECK(result.code == 1);  // for the last two; the same run again is no other
-  CHECK(result.error == "asapnet: " + (folder / "nowhere").string() + ": there is no such folder\nasapnet: " + folder.path().string() +
-                            " is no run folder: it has no config.json\n");
+  CHECK(result.error == "asapnet: " + (folder / "nowhere").string() + ": there is no such folder\nasapnet: " +
+                            folder.path().string() + " is no run folder: it has no config.json\n");
   const std::string page = read_text(out);
   for (const char* part :
        {"<title>2 ASAPNet runs</title>", "&lt;script&gt;alert(1)&quot;&amp;", "after step 3",
@@ -102,14 +112,17 @@ TEST_CASE("several runs: curves over each other, samples, results and settings t
         "<th>Step</th><td class=\"run-0\">8 of 8</td><td class=\"run-1\">6 of 8</td>",
         "<th>L1</th><td class=\"run-0\"></td><td class=\"run-1\">0.1667</td>",
         "<th>lr</th><td class=\"run-0\">0.0002</td><td class=\"run-1\">0.001</td>",
-        "<th>phase</th><td class=\"run-0\">train</td><td class=\"run-1\">&lt;b&gt;</td>", "data-x-name=\"minute\""}) {
+        "<th>phase</th><td class=\"run-0\">train</td><td class=\"run-1\">&lt;b&gt;</td>", "data-x-name=\"minute\"",
+        "data-name=\"&lt;script&gt;alert(1)&quot;&amp;\""}) {
     CAPTURE(part);
     CHECK(contains(page, part));
   }
   CHECK_FALSE(contains(page, "<script>alert"));
   CHECK_FALSE(contains(page, "<b>\""));
-  CHECK(count(page, "<svg") == 2 * 5);
-  CHECK(count(page, "data-name=\"plain\"") == 2 * 4);
+  CHECK(count(page, "<svg") == 2 * 6);
+  CHECK(count(page, "data-name=\"plain\"") == 2 * 5);
+  CHECK(contains(page, "<th>seams_of_references, last</th>"));
+  CHECK_FALSE(contains(page, "seams_of_references, best"));  // which could be no better
   Options options;
   CHECK(contains(page, str(option_fields(options).size() - 2, " settings in common")));
   // Each picture once.

@@ -14,7 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kFooter = R"(One run: its report.html is written anew. Several: one page with their curves over each other, samples side by
+constexpr const char* kFooter =
+    R"(One run: its report.html is written anew. Several: one page with their curves over each other, samples side by
 side, what they came to, and the settings that differ. Unfinished runs will do; folders that cannot be shown are told, and
 left out.
 Examples:
@@ -34,13 +35,15 @@ struct ReportCommand {
 // The same folder twice, by whatever path, is one run.
 bool is_among(const std::vector<RecordedRun>& runs, const fs::path& folder) {
   std::error_code ignored;
-  return std::any_of(runs.begin(), runs.end(), [&](const RecordedRun& run) { return fs::equivalent(run.folder, folder, ignored); });
+  return std::any_of(runs.begin(), runs.end(),
+                     [&](const RecordedRun& run) { return fs::equivalent(run.folder, folder, ignored); });
 }
 
 int ReportCommand::run() const {
   if (folders.size() > 1 && out.empty() && !tensorboard)
     throw UsageError("several runs make one page: say where with --out FILE.html");
-  if (!out.empty() && tensorboard) throw UsageError("--tensorboard writes into each run's folder: --out does not go with it");
+  if (!out.empty() && tensorboard)
+    throw UsageError("--tensorboard writes into each run's folder: --out does not go with it");
   if (!out.empty() && fs::path(out).extension() != ".html")
     throw UsageError("--out: expected the name of a page, FILE.html, got '" + out + "'");
   if (options.smoothing < 0 || options.smoothing > 1)
@@ -72,11 +75,13 @@ int ReportCommand::run() const {
 }  // namespace
 
 Command add_report_command(CLI::App& program) {
-  CLI::App* app = program.add_subcommand("report", "Show what was trained: a page of one run, or of several beside each other");
+  CLI::App* app =
+      program.add_subcommand("report", "Show what was trained: a page of one run, or of several beside each other");
   auto command = std::make_shared<ReportCommand>();
   app->add_option("runs", command->folders, "folders of runs")->type_name("RUN")->required();
   app->add_option("--out", command->out, "page to write; of one run its report.html unless given")->type_name("FILE.html");
-  app->add_option("--smoothing", command->options.smoothing, "width of the moving average over losses, as a part of a run; 0: none")
+  app->add_option("--smoothing", command->options.smoothing,
+                  "width of the moving average over losses, as a part of a run; 0: none")
       ->type_name("X")
       ->capture_default_str();
   app->add_flag("--tensorboard", command->tensorboard, "write the runs' event files for TensorBoard instead of a page");

@@ -18,7 +18,8 @@ class AppendedFile {
   const std::filesystem::path& path() const { return path_; }
   // Remembers a piece for flush().
   void append(std::string_view piece) { pending_ += piece; }
-  // Writes what is remembered. asap::Error naming the file and the system's reason; the next call then goes on where this one stopped.
+  // Writes what is remembered. asap::Error naming the file and the system's reason; the next call then goes on where this
+  // one stopped.
   void flush();
   // The same, and returns when everything is on the disk.
   void sync();

@@ -123,8 +123,8 @@ std::string dot(const std::pair<double, double>& point, const Scale& scale, cons
 std::string drawn(const Curve& curve, const Scale& scale) {
   const Points& points = curve.series->points;
   const size_t run = curve.series->run;
-  std::string svg = str("<g class=\"run-", run, run < kRunColours ? "" : " dashed", "\" style=\"--c:", run_colour(run), "\" data-name=\"",
-                        html_escape(curve.series->name), "\">");
+  std::string svg = str("<g class=\"run-", run, run < kRunColours ? "" : " dashed", "\" style=\"--c:", run_colour(run),
+                        "\" data-name=\"", html_escape(curve.series->name), "\">");
   if (!curve.is_raw) svg += points.size() > kColumns ? band(points, scale) : polyline(points, scale, "raw");
   svg += polyline(curve.smooth, scale, "line");
   if (points.size() <= kDots && curve.is_raw) {
@@ -179,12 +179,14 @@ std::string line_chart(const std::vector<Series>& series, const ChartOptions& op
   if (scale.x.span() <= 0) scale.x = {scale.x.low - 1, scale.x.high + 1};
 
   const std::string title = html_escape(options.title);
-  std::string svg = str("<svg class=\"chart\" viewBox=\"0 0 ", options.width, " ", options.height, "\" role=\"img\" aria-label=\"", title,
-                        "\" data-x=\"", scale.x.low, " ", scale.x.high, "\" data-y=\"", scale.y.low, " ", scale.y.high, "\" data-plot=\"",
-                        kLeft, " ", options.width - kRight, " ", options.height - kBottom, " ", kTop, "\" data-x-name=\"",
-                        options.x_name, "\"><text class=\"title\" x=\"14\" y=\"21\">", title, "</text>");
+  std::string svg =
+      str("<svg class=\"chart\" viewBox=\"0 0 ", options.width, " ", options.height, "\" role=\"img\" aria-label=\"", title,
+          "\" data-x=\"", scale.x.low, " ", scale.x.high, "\" data-y=\"", scale.y.low, " ", scale.y.high, "\" data-plot=\"",
+          kLeft, " ", options.width - kRight, " ", options.height - kBottom, " ", kTop, "\" data-x-name=\"", options.x_name,
+          "\"><text class=\"title\" x=\"14\" y=\"21\">", title, "</text>");
   if (curves.size() == 1)
-    svg += str("<text class=\"note\" x=\"", options.width - kRight, "\" y=\"21\" text-anchor=\"end\">", note(curves[0], options), "</text>");
+    svg += str("<text class=\"note\" x=\"", options.width - kRight, "\" y=\"21\" text-anchor=\"end\">",
+               note(curves[0], options), "</text>");
   svg += axes(scale, options.whole_x);
   for (const Curve& curve : curves) svg += drawn(curve, scale);
   return svg + str("<line class=\"cursor\" y1=\"", kTop, "\" y2=\"", options.height - kBottom, "\"/></svg>");

@@ -1,6 +1,6 @@
-// A line chart as an SVG element: for each run the raw values pale, or as a band where they are many, a smoothed line over them; axes
-// with round numbers. Colours come from the page's CSS variables, so the chart follows light and dark; report.js shows values under the
-// pointer. Used by report.cpp.
+// A line chart as an SVG element: for each run the raw values pale, or as a band where they are many, a smoothed line over
+// them; axes with round numbers. Colours come from the page's CSS variables, so the chart follows light and dark; report.js
+// shows values under the pointer. Used by report.cpp.
 #pragma once
 
 #include <optional>
@@ -14,18 +14,18 @@ using Points = std::vector<std::pair<double, double>>;  // (x, y), x rising
 
 // A run's curve.
 struct Series {
-  Points points;                      // at least one
-  std::string name;                   // of the run
-  size_t run = 0;                     // says its colour
-  std::optional<size_t> best = {};    // a point to be marked
+  Points points;                    // at least one
+  std::string name;                 // of the run
+  size_t run = 0;                   // says its colour
+  std::optional<size_t> best = {};  // a point to be marked
 };
 
 struct ChartOptions {
   std::string title;
-  std::string x_name = "step";         // of a value, in the singular
-  bool whole_x = true;                 // ticks at whole numbers only
-  double smoothing = 0.03;             // width of the moving average, as a part of all points
-  int width = 400, height = 220;       // of the coordinate system; the page scales it
+  std::string x_name = "step";    // of a value, in the singular
+  bool whole_x = true;            // ticks at whole numbers only
+  double smoothing = 0.03;        // width of the moving average, as a part of all points
+  int width = 400, height = 220;  // of the coordinate system; the page scales it
 };
 
 // At least one series.

@@ -60,8 +60,4 @@ RecordedRun read_run(const fs::path& folder) {
   return run;
 }
 
-bool larger_is_better(const std::string& metric) {
-  return metric.starts_with("psnr") || metric.starts_with("ssim") || metric.starts_with("ms-ssim");
-}
-
 }  // namespace asap::train

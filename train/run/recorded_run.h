@@ -31,7 +31,4 @@ struct RecordedRun {
 // asap::Error naming the folder or file: missing, no run, settings that cannot be read. A run may have no step yet.
 RecordedRun read_run(const std::filesystem::path& folder);
 
-// Whether the larger of two scores (docs/evaluate.md) is the better one.
-bool larger_is_better(const std::string& metric);
-
 }  // namespace asap::train

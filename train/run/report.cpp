@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -30,7 +31,7 @@ constexpr const char* kIntroduction =
 struct Page {
   const std::vector<RecordedRun>& runs;
   ReportOptions options;
-  std::vector<std::string> names;            // of the runs, safe for HTML
+  std::vector<std::string> names;            // of the runs
   std::vector<std::vector<double>> seconds;  // of each run, since its start, by entry of its log
   bool many = false;
 };
@@ -54,8 +55,7 @@ std::vector<std::string> names_of(const std::vector<RecordedRun>& runs) {
 }
 
 Page page_of(const std::vector<RecordedRun>& runs, const ReportOptions& options) {
-  Page page{.runs = runs, .options = options, .names = {}, .seconds = {}, .many = runs.size() > 1};
-  for (const std::string& name : names_of(runs)) page.names.push_back(html_escape(name));
+  Page page{.runs = runs, .options = options, .names = names_of(runs), .seconds = {}, .many = runs.size() > 1};
   for (const RecordedRun& run : runs) {
     double sum = 0;
     auto& seconds = page.seconds.emplace_back();
@@ -76,7 +76,8 @@ struct Quantity {
   std::vector<Points> points;  // over steps, of each run; empty where it was not measured
 };
 
-// The quantities by name in the order in which they first appear. `values(entry)` are those of an entry of the log, or of the scores.
+// The quantities by name in the order in which they first appear. `values(entry)` are those of an entry of the log, or of
+// the scores.
 template <class Entries, class Values>
 std::vector<Quantity> quantities(const std::vector<RecordedRun>& runs, Entries entries, Values values) {
   std::vector<Quantity> found;
@@ -84,7 +85,8 @@ std::vector<Quantity> quantities(const std::vector<RecordedRun>& runs, Entries e
     for (const auto& entry : runs[run].*entries) {
       for (const auto& [name, value] : values(entry)) {
         if (!std::isfinite(value)) continue;  // a score that does not exist
-        auto place = std::find_if(found.begin(), found.end(), [&wanted = name](const Quantity& q) { return q.name == wanted; });
+        auto place =
+            std::find_if(found.begin(), found.end(), [&wanted = name](const Quantity& q) { return q.name == wanted; });
         if (place == found.end()) place = found.insert(found.end(), {name, std::vector<Points>(runs.size())});
         place->points[run].emplace_back(static_cast<double>(entry.step), value);
       }
@@ -105,9 +107,21 @@ std::vector<Quantity> other_quantities(const Page& page) {
   });
 }
 
-size_t best_of(const Points& points, bool larger) {
-  const auto place = std::max_element(points.begin(), points.end(), [larger](const auto& a, const auto& b) {
-    return larger ? a.second < b.second : a.second > b.second;
+// Whether a larger value of a score (docs/evaluate.md) is the better one; nothing if neither is, as of the references' own.
+std::optional<bool> larger_is_better(const std::string& score) {
+  static const std::map<std::string, bool> directions{
+      {"psnr", true},           {"ssim", true},           {"ms-ssim", true},  {"lpips", false},   {"seams", false},
+      {"pixel_accuracy", true}, {"class_accuracy", true}, {"mean_iou", true}, {"frechet", false}, {"kernel", false}};
+  const auto place = directions.find(score);
+  return place == directions.end() ? std::nullopt : std::optional(place->second);
+}
+
+// Where the best value is, if one is better than another.
+std::optional<size_t> best_of(const Points& points, const std::string& score) {
+  const std::optional<bool> larger = larger_is_better(score);
+  if (!larger) return std::nullopt;
+  const auto place = std::max_element(points.begin(), points.end(), [&](const auto& a, const auto& b) {
+    return *larger ? a.second < b.second : a.second > b.second;
   });
   return static_cast<size_t>(place - points.begin());
 }
@@ -124,7 +138,8 @@ TimeUnit time_unit(const Page& page) {
   return longest < 7200 ? TimeUnit{"minute", "minutes", 60} : TimeUnit{"hour", "hours", 3600};
 }
 
-Points over_time(const Points& over_steps, const RecordedRun& run, const std::vector<double>& seconds, const TimeUnit& unit) {
+Points over_time(const Points& over_steps, const RecordedRun& run, const std::vector<double>& seconds,
+                 const TimeUnit& unit) {
   Points points;
   for (const auto& [x, y] : over_steps) {
     const auto step = static_cast<int64_t>(x);
@@ -146,7 +161,7 @@ std::string chart(const Page& page, const Quantity& quantity, Kind kind, Axis ax
     if (points.empty()) continue;
     if (axis == Axis::time) points = over_time(points, page.runs[run], page.seconds[run], unit);
     series.push_back({.points = points, .name = page.names[run], .run = run});
-    if (kind == Kind::score) series.back().best = best_of(points, larger_is_better(quantity.name));
+    if (kind == Kind::score) series.back().best = best_of(points, quantity.name);
   }
   return line_chart(series, {.title = quantity.name,
                              .x_name = axis == Axis::step ? "step" : unit.name,
@@ -159,8 +174,7 @@ std::string charts(const Page& page, const std::vector<Quantity>& all, Kind kind
   for (const Axis axis : {Axis::step, Axis::time}) {
     if (axis == Axis::time && !page.many) continue;
     html += str("<div class=\"charts ", axis == Axis::step ? "by-step" : "by-time", "\">");
-    for (const Quantity& quantity : all)
-      html += chart(page, quantity, kind, axis);
+    for (const Quantity& quantity : all) html += chart(page, quantity, kind, axis);
     html += "</div>";
   }
   return html;
@@ -170,7 +184,8 @@ std::string curves(const Page& page) {
   const std::vector<Quantity> scores = score_quantities(page);
   std::string html;
   if (!scores.empty())
-    html += "<h2>Scores</h2><p>Numbers of asapnet evaluate along the training; a ring marks the best.</p>" + charts(page, scores, Kind::score);
+    html += "<h2>Scores</h2><p>Numbers of asapnet evaluate along the training; a ring marks the best.</p>" +
+            charts(page, scores, Kind::score);
   html += std::string("<h2>Losses</h2>") + kIntroduction + charts(page, loss_quantities(page), Kind::loss);
   return html + "<h2>Pace</h2>" + charts(page, other_quantities(page), Kind::loss);
 }
@@ -199,12 +214,14 @@ std::string figure(const Page& page, size_t run, const std::vector<int64_t>& ste
       return std::abs(a.step - step) < std::abs(b.step - step);
     }));
   }
-  const std::string name = page.many ? swatch(run) + "<b>" + page.names[run] + "</b>" : "label, generated, real";
-  std::string html = str("<figure class=\"run-", run, "\"><figcaption>", name, "<span>after step ", (*nearest.rbegin())->step,
-                         "</span></figcaption>");
+  const std::string name =
+      page.many ? swatch(run) + "<b>" + html_escape(page.names[run]) + "</b>" : "label, generated, real";
+  std::string html = str("<figure class=\"run-", run, "\"><figcaption>", name, "<span>after step ",
+                         (*nearest.rbegin())->step, "</span></figcaption>");
   for (const SampleGrid* grid : nearest)
-    html += str("<img", grid == *nearest.rbegin() ? " class=\"shown\"" : "", " data-step=\"", grid->step, "\" alt=\"samples of ", page.names[run],
-                " after step ", grid->step, "\" src=\"data:image/png;base64,", base64(read_file(grid->file)), "\">");
+    html += str("<img", grid == *nearest.rbegin() ? " class=\"shown\"" : "", " data-step=\"", grid->step,
+                "\" alt=\"samples of ", html_escape(page.names[run]), " after step ", grid->step,
+                "\" src=\"data:image/png;base64,", base64(read_file(grid->file)), "\">");
   return html + "</figure>";
 }
 
@@ -215,9 +232,11 @@ std::string samples(const Page& page) {
   if (steps.empty()) return "";
   std::string list;
   for (const int64_t step : steps) list += str(list.empty() ? "" : " ", step);
-  std::string html = str("<h2>Samples</h2>", page.many ? "<p>Label, generated, real; of each run those nearest to the step.</p>" : "",
-                         "<div class=\"moment\" hidden data-steps=\"", list,
-                         "\"><input type=\"range\" min=\"0\" aria-label=\"step of the samples\"><output></output></div><div class=\"samples\">");
+  std::string html =
+      str("<h2>Samples</h2>", page.many ? "<p>Label, generated, real; of each run those nearest to the step.</p>" : "",
+          "<div class=\"moment\" hidden data-steps=\"", list,
+          "\"><input type=\"range\" min=\"0\" aria-label=\"step of the samples\"><output></output></div><div "
+          "class=\"samples\">");
   for (size_t run = 0; run < page.runs.size(); ++run) {
     if (!page.runs[run].samples.empty()) html += figure(page, run, steps);
   }
@@ -238,16 +257,18 @@ std::string with_unit(double number, const char* unit) { return short_number(num
 std::vector<Row> result_rows(const Page& page) {
   using Cell = std::function<std::string(const RecordedRun&, double seconds)>;
   const std::pair<const char*, Cell> cells[] = {
-      {"Step", [](const RecordedRun& run, double) {
+      {"Step",
+       [](const RecordedRun& run, double) {
          return run.total_steps > 0 ? str(run.log.back().step, " of ", run.total_steps) : str(run.log.back().step);
        }},
       {"Epoch", [](const RecordedRun& run, double) { return str(run.log.back().epoch); }},
       {"Time", [](const RecordedRun&, double seconds) { return duration_text(seconds); }},
-      {"A step", [](const RecordedRun& run, double seconds) {
-         return with_unit(seconds / static_cast<double>(run.log.size()), " s");
-       }},
-      {"Pictures a second", [](const RecordedRun& run, double seconds) {
-         return short_number(static_cast<double>(run.log.size() * static_cast<size_t>(run.options.train.batchSize)) / seconds);
+      {"A step", [](const RecordedRun& run,
+                    double seconds) { return with_unit(seconds / static_cast<double>(run.log.size()), " s"); }},
+      {"Pictures a second",
+       [](const RecordedRun& run, double seconds) {
+         return short_number(static_cast<double>(run.log.size() * static_cast<size_t>(run.options.train.batchSize)) /
+                             seconds);
        }},
       {"Parameters of G", [](const RecordedRun& run, double) {
          return run.parameters == 0 ? "" : with_unit(static_cast<double>(run.parameters) / 1e6, " M");
@@ -260,25 +281,27 @@ std::vector<Row> result_rows(const Page& page) {
   return rows;
 }
 
-// The last and the best of each score.
+// The last of each score, and above it the best where there is one.
 std::vector<Row> score_rows(const Page& page) {
   std::vector<Row> rows;
   for (const Quantity& score : score_quantities(page)) {
-    const bool larger = larger_is_better(score.name);
     Row last{score.name + ", last", {}}, best{score.name + ", best", {}};
     Points bests;  // (run, score)
     for (size_t run = 0; run < page.runs.size(); ++run) {
       const Points& points = score.points[run];
-      if (!points.empty()) {
-        const auto& [step, value] = points[best_of(points, larger)];
-        bests.emplace_back(static_cast<double>(run), value);
-        best.cells.push_back(str(short_number(value), " at step ", step));
-      }
       last.cells.push_back(points.empty() ? "" : short_number(points.back().second));
-      best.cells.resize(run + 1);
+      best.cells.emplace_back();
+      const std::optional<size_t> place = points.empty() ? std::nullopt : best_of(points, score.name);
+      if (!place) continue;
+      const auto& [step, value] = points[*place];
+      best.cells.back() = str(short_number(value), " at step ", step);
+      bests.emplace_back(static_cast<double>(run), value);
     }
-    best.best = static_cast<size_t>(bests[best_of(bests, larger)].first);
-    rows.insert(rows.end(), {best, last});
+    if (!bests.empty()) {
+      best.best = static_cast<size_t>(bests[*best_of(bests, score.name)].first);
+      rows.push_back(best);
+    }
+    rows.push_back(last);
   }
   return rows;
 }
@@ -299,7 +322,7 @@ std::vector<Row> loss_rows(const Page& page) {
 std::string table_of_runs(const Page& page, const std::vector<Row>& rows, const char* style) {
   std::string html = str("<div class=\"wide\"><table class=\"runs ", style, "\"><thead><tr><th></th>");
   for (size_t run = 0; run < page.runs.size(); ++run)
-    html += str("<th class=\"run-", run, "\">", swatch(run), " ", page.names[run], "</th>");
+    html += str("<th class=\"run-", run, "\">", swatch(run), " ", html_escape(page.names[run]), "</th>");
   html += "</tr></thead><tbody>";
   for (const Row& row : rows) {
     html += "<tr><th>" + html_escape(row.name) + "</th>";
@@ -322,7 +345,8 @@ std::string facts(const Page& page) {
   rows.push_back({"Picture", {size_text(static_cast<int>(o.model.crop_size), static_cast<int>(o.model.height()))}});
   rows.push_back({"Batch", {str(o.train.batchSize)}});
   std::string html = "<dl class=\"facts\">";
-  for (const Row& row : rows) html += "<div><dt>" + html_escape(row.name) + "</dt><dd>" + html_escape(row.cells[0]) + "</dd></div>";
+  for (const Row& row : rows)
+    html += "<div><dt>" + html_escape(row.name) + "</dt><dd>" + html_escape(row.cells[0]) + "</dd></div>";
   return html + "</dl>";
 }
 
@@ -343,7 +367,8 @@ std::string settings_table(const Page& page, const std::set<std::string>& left_o
     if (left_out.contains(field.key)) continue;
     if (group != field.group) html += str("<tr><th colspan=\"3\">", title(field.group), "</th></tr>");
     group = field.group;
-    html += "<tr><th>" + field.key + "</th><td>" + html_escape(to_text(field)) + "</td><td>" + html_escape(field.help) + "</td></tr>";
+    html += "<tr><th>" + field.key + "</th><td>" + html_escape(to_text(field)) + "</td><td>" + html_escape(field.help) +
+            "</td></tr>";
   }
   return html + "</tbody></table></div>";
 }
@@ -358,13 +383,15 @@ std::string settings(const Page& page) {
   for (size_t i = 0; i < fields[0].size(); ++i) {
     Row row{fields[0][i].key, {}};
     for (const auto& each : fields) row.cells.push_back(to_text(each[i]));
-    if (std::all_of(row.cells.begin(), row.cells.end(), [&](const std::string& cell) { return cell == row.cells[0]; })) continue;
+    if (std::all_of(row.cells.begin(), row.cells.end(), [&](const std::string& cell) { return cell == row.cells[0]; }))
+      continue;
     differing.push_back(row);
     keys.insert(row.name);
   }
   if (!page.many) return "<h2>Settings</h2>" + settings_table(page, {});
-  return str("<h2>Settings</h2>", differing.empty() ? "<p>None differs.</p>" : table_of_runs(page, differing, "keys"), "<details><summary>",
-             fields[0].size() - differing.size(), " settings in common</summary>", settings_table(page, keys), "</details>");
+  return str("<h2>Settings</h2>", differing.empty() ? "<p>None differs.</p>" : table_of_runs(page, differing, "keys"),
+             "<details><summary>", fields[0].size() - differing.size(), " settings in common</summary>",
+             settings_table(page, keys), "</details>");
 }
 
 // ---- The page ----
@@ -373,10 +400,12 @@ std::string settings(const Page& page) {
 std::string legend(const Page& page) {
   std::string html = "<div class=\"legend\">", style = "<style>";
   for (size_t run = 0; run < page.runs.size(); ++run) {
-    html += str("<label><input type=\"checkbox\" id=\"show-", run, "\" checked>", swatch(run), page.names[run], "</label>");
+    html += str("<label><input type=\"checkbox\" id=\"show-", run, "\" checked>", swatch(run), html_escape(page.names[run]),
+                "</label>");
     style += str("body:has(#show-", run, ":not(:checked)) .run-", run, "{display:none}");
   }
-  return html + str("<span class=\"axes\"><label><input type=\"radio\" name=\"axis\" id=\"by-step\" checked>steps</label><label><input "
+  return html + str("<span class=\"axes\"><label><input type=\"radio\" name=\"axis\" id=\"by-step\" "
+                    "checked>steps</label><label><input "
                     "type=\"radio\" name=\"axis\" id=\"by-time\">",
                     time_unit(page).names, "</label></span></div>", style, "</style>");
 }
@@ -386,11 +415,13 @@ std::string legend(const Page& page) {
 void write_report(const std::vector<RecordedRun>& runs, const fs::path& file, const ReportOptions& options) {
   ASAP_CHECK(!runs.empty(), "report: expected at least one run, got none");
   const Page page = page_of(runs, options);
-  const std::string title = page.many ? str(runs.size(), " ASAPNet runs") : "ASAPNet training: " + page.names[0];
+  const std::string title =
+      page.many ? str(runs.size(), " ASAPNet runs") : "ASAPNet training: " + html_escape(page.names[0]);
   std::string html = str(
       "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, "
       "initial-scale=1\"><title>",
-      title, "</title><style>", report_css(), "</style></head><body", page.many ? " class=\"many\"" : "", "><h1>", title, "</h1>");
+      title, "</title><style>", report_css(), "</style></head><body", page.many ? " class=\"many\"" : "", "><h1>", title,
+      "</h1>");
   if (page.many)
     html += legend(page) + samples(page) + curves(page) + results(page);
   else if (!runs[0].log.empty())

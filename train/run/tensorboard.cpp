@@ -15,9 +15,7 @@ namespace asap::train {
 
 namespace fs = std::filesystem;
 
-double unix_time() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
+double unix_time() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 #if ASAP_PROTOBUF
 namespace {
@@ -85,7 +83,8 @@ std::string settings_table(Options options) {
   std::string table = "| option | value | meaning |\n|---|---|---|\n";
   for (const OptionField& field : option_fields(options)) {
     const std::string value = to_text(field);
-    if (!value.empty()) table += "| " + markdown(field.key) + " | " + markdown(value) + " | " + markdown(field.help) + " |\n";
+    if (!value.empty())
+      table += "| " + markdown(field.key) + " | " + markdown(value) + " | " + markdown(field.help) + " |\n";
   }
   return table;
 }
@@ -213,8 +212,9 @@ void convert_to_tensorboard(const RecordedRun& run) {
 #else
 
 void check_tensorboard_possible() {
-  fail("TensorBoard's events need Protocol Buffers, which were not there when this asapnet was built (libprotobuf-dev and "
-       "protobuf-compiler)");
+  fail(
+      "TensorBoard's events need Protocol Buffers, which were not there when this asapnet was built (libprotobuf-dev and "
+      "protobuf-compiler)");
 }
 TensorBoard::TensorBoard(const fs::path& run, const Options& options, int64_t)
     : options_(options), file_((check_tensorboard_possible(), run)) {}

@@ -1,7 +1,8 @@
-// A run's numbers, samples and settings for TensorBoard (tensorboard --logdir RUNS), in an event file in the run's folder, so that the
-// run has the folder's name there: scalars losses/NAME, scores/NAME, learning_rate/NETWORK and speed/...; the image samples; the text
-// settings; the settings as hyperparameters beside the scalars (HParams). Needs Protocol Buffers when building.
-// Sits on event_file.h, events.proto and recorded_run.h. Used by the trainer while it trains, and on runs of the past.
+// A run's numbers, samples and settings for TensorBoard (tensorboard --logdir RUNS), in an event file in the run's folder,
+// so that the run has the folder's name there: scalars losses/NAME, scores/NAME, learning_rate/NETWORK and speed/...; the
+// image samples; the text settings; the settings as hyperparameters beside the scalars (HParams). Needs Protocol Buffers
+// when building. Sits on event_file.h, events.proto and recorded_run.h. Used by the trainer while it trains, and on runs of
+// the past.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +24,9 @@ double unix_time();  // now, in seconds since 1970
 
 class TensorBoard {
  public:
-  // The events of RUN after step `last_step`; those of later steps in earlier files are forgotten, for these steps are done again. Where
-  // there is no earlier file, RUN/log.jsonl and samples/ fill in. At 0, files of a run that ended before its first save are removed.
-  // asap::Error as check_tensorboard_possible and AppendedFile.
+  // The events of RUN after step `last_step`; those of later steps in earlier files are forgotten, for these steps are done
+  // again. Where there is no earlier file, RUN/log.jsonl and samples/ fill in. At 0, files of a run that ended before its
+  // first save are removed. asap::Error as check_tensorboard_possible and AppendedFile.
   TensorBoard(const std::filesystem::path& run, const Options& options, int64_t last_step);
 
   // `time` is when it happened. The file has it after flush().
