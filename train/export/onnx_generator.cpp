@@ -1,6 +1,8 @@
 // Walking the generator's modules. Declared in onnx_generator.h; the headings are those of docs/asapnet.md, Generator.
 #include "train/export/onnx_generator.h"
 
+#include <bit>
+
 #include "asapnet/highres_stream.h"
 #include "nn/init.h"
 #include "tensor/definitions/label_planes.h"
@@ -16,6 +18,7 @@ namespace {
 using asapnet::Config;
 using asapnet::ConvNormRelu;
 using Value = OnnxValue;
+using Integers = std::vector<int64_t>;
 
 constexpr auto kF32 = static_cast<int64_t>(OnnxType::f32), kU8 = static_cast<int64_t>(OnnxType::u8),
                kI32 = static_cast<int64_t>(OnnxType::i32);
@@ -103,8 +106,8 @@ class GeneratorWriter {
     const Value along_w = graph_.constant("tent_along_w", tent);
     const Value along_h = graph_.constant("tent_along_h", tent.reshape({channels, 1, 2 * factor, 1}));
     const Value narrow = graph_.node("Conv", {pad(x, border, "reflect"), along_w},
-                                     {{"group", channels}, {"strides", std::vector<int64_t>{1, factor}}});
-    return graph_.node("Conv", {narrow, along_h}, {{"group", channels}, {"strides", std::vector<int64_t>{factor, 1}}});
+                                     {{"group", channels}, {"strides", Integers{1, factor}}});
+    return graph_.node("Conv", {narrow, along_h}, {{"group", channels}, {"strides", Integers{factor, 1}}});
   }
 
   Value pad(const Value& x, int64_t border, const char* mode) {
@@ -134,9 +137,8 @@ class GeneratorWriter {
       h = pad(h, border, conv.pad_mode == PadMode::reflect ? "reflect" : "edge");
       border = 0;
     }
-    h = graph_.node(
-        "Conv", {h, weight(layer.conv(), layer.conv().weight)},
-        {{"strides", std::vector<int64_t>{conv.stride.h, conv.stride.w}}, {"pads", std::vector<int64_t>(4, border)}});
+    h = graph_.node("Conv", {h, weight(layer.conv(), layer.conv().weight)},
+                    {{"strides", Integers{conv.stride.h, conv.stride.w}}, {"pads", Integers(4, border)}});
     return graph_.node("Relu", {instance_norm(h, layer.norm())});
   }
 
@@ -147,8 +149,8 @@ class GeneratorWriter {
       return graph_.constant(norm.path() + "." + name, v.value().reshape({1, v.size(0), 1, 1}));
     };
     const auto mean = [&](const Value& v) {
-      const Value rows = graph_.node("ReduceMean", {v}, {{"axes", std::vector<int64_t>{3}}});
-      return graph_.node("ReduceMean", {rows}, {{"axes", std::vector<int64_t>{2}}});
+      const Value rows = graph_.node("ReduceMean", {v}, {{"axes", Integers{3}}});
+      return graph_.node("ReduceMean", {rows}, {{"axes", Integers{2}}});
     };
     const Value centred = graph_.node("Sub", {x, mean(x)}), variance = mean(graph_.node("Mul", {centred, centred}));
     const Value deviation =
@@ -157,13 +159,13 @@ class GeneratorWriter {
     return graph_.node("Add", {graph_.node("Mul", {centred, factor}), along_channels("bias", norm.bias)});
   }
 
-  // The 1x1 convolution, as a product of matrices whose rows are the tiles: [N,lr_max_width,h,w] -> [N,T,phi].
+  // The 1x1 convolution, as a product of matrices whose rows are the tiles: [N,lr_max_width,h,w] -> [N,T,phi]. Its weight is
+  // transposed.
   Value phi(const Value& features) {
     const nn::Conv2d& conv = generator_.lowres_stream().to_phi();
     const int64_t in = conv.weight.size(1), out = conv.weight.size(0);
     const Tensor matrix = conv.weight.value().reshape({out, in}).permute({1, 0}).contiguous();
-    const Value rows =
-        graph_.node("Transpose", {reshape(features, {0, in, -1})}, {{"perm", std::vector<int64_t>{0, 2, 1}}});
+    const Value rows = transpose(reshape(features, {0, in, -1}), {0, 2, 1});
     const Value product =
         graph_.node("MatMul", {rows, graph_.weight(conv.path() + ".weight", matrix, options_.stored)});
     return graph_.node("Add", {product, bias(conv, conv.bias)});
@@ -207,15 +209,14 @@ class GeneratorWriter {
   Value tiles(const Value& x, int64_t channels) {
     const Value deep = graph_.node("SpaceToDepth", {x}, {{"blocksize", side_}});  // [N,S*S*channels,h,w]
     const Value flat = reshape(deep, {0, side_ * side_ * channels, -1});
-    const Value rows = graph_.node("Transpose", {flat}, {{"perm", std::vector<int64_t>{0, 2, 1}}});
+    const Value rows = transpose(flat, {0, 2, 1});
     return reshape(rows, {0, 0, side_ * side_, channels});
   }
 
   // Back.
   Value untile(const Value& x, int64_t channels, const Value& grid) {
     const int64_t depth = side_ * side_ * channels;
-    const Value columns =
-        graph_.node("Transpose", {reshape(x, {0, 0, depth})}, {{"perm", std::vector<int64_t>{0, 2, 1}}});
+    const Value columns = transpose(reshape(x, {0, 0, depth}), {0, 2, 1});
     const Value shape = graph_.node("Concat", {graph_.integers({0, depth}), grid}, {{"axis", 0}});
     return graph_.node("DepthToSpace", {graph_.node("Reshape", {columns, shape})}, {{"blocksize", side_}});
   }
@@ -228,16 +229,15 @@ class GeneratorWriter {
     // As tensor/picture_value.h; tanh ends at -1 and 1, so there is nothing to clip, and Cast cuts the fraction off.
     const Value half = graph_.node("Mul", {graph_.node("Add", {y, scalar("one", 1)}), scalar("half", 0.5f)});
     const Value scaled = graph_.node("Mul", {half, scalar("largest", 255)});
-    const Value last = graph_.node("Transpose", {scaled}, {{"perm", std::vector<int64_t>{0, 2, 3, 1}}});
+    const Value last = transpose(scaled, {0, 2, 3, 1});
     graph_.output("picture", graph_.node("Cast", {last}, {{"to", kU8}}), OnnxType::u8,
                   {"N", height_, width_, config_.output_nc});
   }
 
   // ---- parts -----------------------------------------------------------------------------------------------------------
 
-  Value reshape(const Value& x, const std::vector<int64_t>& sizes) {
-    return graph_.node("Reshape", {x, graph_.integers(sizes)});
-  }
+  Value reshape(const Value& x, const Integers& sizes) { return graph_.node("Reshape", {x, graph_.integers(sizes)}); }
+  Value transpose(const Value& x, const Integers& perm) { return graph_.node("Transpose", {x}, {{"perm", perm}}); }
   Value slice(const Value& x, int64_t axis, int64_t from, int64_t to) {
     return graph_.node("Slice", {x, graph_.integers({from}), graph_.integers({to}), graph_.integers({axis})});
   }
@@ -267,7 +267,7 @@ void export_onnx(const WeightSource& source, const std::filesystem::path& file, 
   ASAP_CHECK(file.extension() == ".onnx", "--onnx ", file.string(), ": the file to write must end in .onnx");
   OutputGuard guard;
   guard.protect(source.generator, "the file of weights");
-  guard.check(file);
+  guard.check(file, "--onnx");
   const Config& config = source.options.model;
   asapnet::Generator generator((nn::init::Blank(), config));
   load_weights(source.generator, generator);
