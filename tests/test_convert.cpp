@@ -191,6 +191,7 @@ TEST_CASE("export: the file of a run, and refusals") {
   check_refused(command(shop.folder / "G.txt"), 1, {"must end in .onnx"});
   check_refused(command(shop.folder / "none" / "G.onnx"), 1, {"none"});
   check_refused(command(onnx, {"--size", "33"}), 1, {"33x33", "multiples of the tile side 2"});
+  check_refused(command(onnx, {"--size", "2"}), 1, {"--size: 2x2 is too small", "at least 4x4"});
   check_refused(command(onnx, {"--size", "native"}), 2, {"any size in whole tiles"});
   check_refused(command(onnx, {"--input", "rgb"}), 2, {"--input: expected labels or one-hot, got 'rgb'"});
   check_refused(command(onnx, {"--label-nc", "20"}), 1, {"was trained with label_nc 13"});

@@ -4,6 +4,7 @@
 
 #include "train/cli/cli.h"
 #include "train/cli/weight_flags.h"
+#include "train/data/native_size.h"
 #include "train/export/convert.h"
 #include "train/export/onnx_generator.h"
 #include "train/files/user_text.h"
@@ -44,12 +45,12 @@ struct ExportCommand {
         .output = choice<asapnet::SessionOutput>(
             "--output", output, {{"f32", asapnet::SessionOutput::values}, {"u8", asapnet::SessionOutput::picture}}),
         .stored = parse_weight_dtype(dtype)};
-    if (!size.empty()) {
-      const PictureSize wanted = parse_size(size);
-      refuse_if(wanted.native, "--size native", "on export, whose graph takes any size in whole tiles");
-      options.height = wanted.height, options.width = wanted.width;
-    }
-    export_onnx(weights.find(), onnx, options);
+    const PictureSize wanted = size.empty() ? PictureSize() : parse_size(size);
+    refuse_if(wanted.native, "--size native", "on export, whose graph takes any size in whole tiles");
+    options.height = wanted.height, options.width = wanted.width;
+    const WeightSource source = weights.find();
+    if (!size.empty()) check_network_size(source.options.model, wanted.height, wanted.width, "--size");
+    export_onnx(source, onnx, options);
     std::cout << terminal_safe(onnx) << std::endl;
     return kOk;
   }

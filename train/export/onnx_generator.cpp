@@ -28,8 +28,9 @@ class GeneratorWriter {
  public:
   GeneratorWriter(const asapnet::Generator& generator, const OnnxOptions& options)
       : generator_(generator), config_(generator.config()), options_(options), side_(config_.tile()) {
-    if (options.height || options.width) config_.check_size(options.height, options.width, "onnx");
-    if (options.height) height_ = options.height, width_ = options.width;
+    if (options.height == 0) return;
+    config_.check_size(options.height, options.width, "onnx");
+    height_ = options.height, width_ = options.width;
   }
 
   OnnxGraph write() && {
