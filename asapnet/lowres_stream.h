@@ -25,6 +25,8 @@ class ConvNormRelu : public nn::Layer {
   ConvNormRelu(int64_t in, int64_t out, int64_t stride, const Config& config);
   Variable forward(const Variable& x) override;
   const Tensor& weight() const { return conv_.weight.value(); }
+  const nn::Conv2d& conv() const { return conv_; }
+  const nn::InstanceNorm2d& norm() const { return norm_; }
 
  private:
   nn::Conv2d& conv_;
@@ -40,6 +42,11 @@ class LowresStream : public nn::Module {
   Variable forward(const Variable& x, const Variable& z = {}, const Visit& visit = {});
   // The same from class numbers and the instance channel (may be undefined).
   Variable forward(const Tensor& labels, const Tensor& instance, const Variable& z);
+
+  // Its parts in the order of the forward pass, for who writes them down in another form (train/export/onnx_generator.cpp).
+  const std::vector<ConvNormRelu*>& convs() const { return convs_; }
+  const nn::Linear* z_to_features() const { return z_to_features_; }  // null without condition_on_z
+  const nn::Conv2d& to_phi() const { return *to_phi_; }
 
  private:
   Variable downsample(const Variable& x);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -70,6 +71,19 @@ float widen_f16(uint16_t half) {
   }
   const uint32_t wide_exponent = exponent == 31 ? 255 : exponent + (127 - 15);
   return std::bit_cast<float>(sign | wide_exponent << 23 | mantissa << 13);
+}
+
+uint16_t narrow_f16(float value) {
+  const float magnitude = std::abs(value);
+  const auto sign = static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 31 << 15);
+  if (std::isnan(value)) return sign | 0x7E00;
+  if (std::isinf(value)) return sign | 0x7C00;
+  ASAP_CHECK(magnitude < 65520, "float16 ends at 65504, which ", value, " is beyond; bfloat16 holds it");
+  // Below 2^-14 in units of 2^-24, which are those of the floats from 0.5 on: the addition rounds.
+  if (magnitude < 0x1p-14f)
+    return sign | static_cast<uint16_t>(std::bit_cast<uint32_t>(magnitude + 0.5f) - std::bit_cast<uint32_t>(0.5f));
+  const uint32_t rebased = std::bit_cast<uint32_t>(magnitude) - (uint32_t{127 - 15} << 23);
+  return sign | static_cast<uint16_t>((rebased + 0xFFF + (rebased >> 13 & 1)) >> 13);
 }
 
 // bfloat16 is the upper half of an f32.
@@ -252,6 +266,25 @@ Tensor read_view(std::span<const uint8_t> bytes, const FileView& wanted) {
     default: break;  // tensor_dtype refused it
   }
   return result;
+}
+
+std::vector<uint8_t> pack_values(const Tensor& x, FileDType dtype) {
+  const bool known = dtype == FileDType::f32 || dtype == FileDType::f16 || dtype == FileDType::bf16;
+  ASAP_CHECK(known && is_floating(x.dtype()),
+             "expected floating elements to be written as float32, float16 or bfloat16, got ", x.dtype(), " and ",
+             name(dtype));
+  const Tensor values = x.to(dtype == FileDType::bf16 ? DType::bf16 : DType::f32).to(Device::cpu).contiguous();
+  std::vector<uint8_t> packed(static_cast<size_t>(values.numel()) * size_of(dtype));
+  if (dtype != FileDType::f16) {
+    std::memcpy(packed.data(), values.raw(), packed.size());
+    return packed;
+  }
+  const float* from = values.data<float>();
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    const uint16_t half = narrow_f16(from[i]);
+    std::memcpy(packed.data() + static_cast<size_t>(i) * sizeof half, &half, sizeof half);
+  }
+  return packed;
 }
 
 }  // namespace asap::nn

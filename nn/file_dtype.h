@@ -62,4 +62,8 @@ std::vector<uint8_t> pack_view(std::span<const uint8_t> bytes, const FileView& v
 // element outside of `bytes`, a negative stride or offset, an integer beyond i32.
 Tensor read_view(std::span<const uint8_t> bytes, const FileView& view);
 
+// The elements of a floating tensor as f32, f16 or bf16, one after another in row-major order; rounded to nearest, ties to
+// even. asap::Error: another dtype; a finite element that f16, which ends at 65504, cannot hold.
+std::vector<uint8_t> pack_values(const Tensor& x, FileDType dtype);
+
 }  // namespace asap::nn

@@ -30,6 +30,7 @@ class NetworkWeights {
 
   // Under the network's names; the index counts as tensors() does, not as the file does.
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
+  const std::vector<size_t>& indices() const { return indices_; }  // of each in the file
   // What was done to the names, each as a clause: "took the prefix 'module.' off".
   const std::vector<std::string>& notes() const { return notes_; }
 
@@ -47,7 +48,7 @@ class NetworkWeights {
 
   CheckpointFile& file_;
   std::vector<TensorInfo> tensors_;
-  std::vector<size_t> indices_;  // in the file
+  std::vector<size_t> indices_;
   std::vector<std::string> notes_;
 };
 

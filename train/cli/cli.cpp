@@ -100,7 +100,8 @@ int dispatch(std::vector<std::string> arguments) {
   program.get_formatter()->column_width(36);
   const std::vector<Command> commands{add_train_command(program),   add_generate_command(program),
                                       add_synth_command(program),   add_inspect_command(program),
-                                      add_convert_command(program), add_encode_command(program),
+                                      add_convert_command(program), add_export_command(program),
+                                      add_encode_command(program),
                                       add_labels_command(program),  add_evaluate_command(program),
                                       add_report_command(program),
                                       add_kernels_command(program), add_kernel_command(program),

@@ -42,6 +42,7 @@ Command add_report_command(CLI::App& program);
 Command add_encode_command(CLI::App& program);
 Command add_inspect_command(CLI::App& program);
 Command add_convert_command(CLI::App& program);
+Command add_export_command(CLI::App& program);
 Command add_synth_command(CLI::App& program);
 Command add_labels_command(CLI::App& program);
 Command add_kernels_command(CLI::App& program);

@@ -1,4 +1,4 @@
-// asapnet inspect, convert and synth. Declared in cli.h; the work is inspect.h's and synth.h's.
+// asapnet inspect and synth. Declared in cli.h; the work is inspect.h's and synth.h's.
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <iostream>
@@ -10,10 +10,6 @@
 
 namespace asap::train {
 namespace {
-
-struct ConvertPaths {
-  std::string from, to;
-};
 
 struct SynthCommand {
   std::string out;
@@ -29,23 +25,6 @@ Command add_inspect_command(CLI::App& program) {
   app->add_option("path", *path, ".pth or .safetensors file, run folder or checkpoint folder")->required();
   app->footer("Example:\n  asapnet inspect latest_net_G.pth");
   return {app, [path] { return inspect(*path, std::cout), kOk; }};
-}
-
-Command add_convert_command(CLI::App& program) {
-  CLI::App* app =
-      program.add_subcommand("convert", "Write a PyTorch .pth file as .safetensors, with equal keys and values");
-  auto paths = std::make_shared<ConvertPaths>();
-  app->add_option("from", paths->from, ".pth (or .safetensors) file to read")->required();
-  app->add_option("to", paths->to, ".safetensors file to write")->required();
-  app->footer("Example:\n  asapnet convert latest_net_G.pth latest_net_G.safetensors");
-  return {app, [paths] {
-            std::error_code ignored;
-            ASAP_CHECK(!std::filesystem::exists(paths->to, ignored), paths->to,
-                       " is there already; convert writes over no weights: choose another name, or remove it first");
-            convert(paths->from, paths->to);
-            std::cout << terminal_safe(paths->to) << std::endl;
-            return kOk;
-          }};
 }
 
 Command add_synth_command(CLI::App& program) {

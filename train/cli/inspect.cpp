@@ -1,4 +1,4 @@
-// inspect and convert. Declared in inspect.h.
+// Listing tensors and configurations. Declared in inspect.h.
 #include "train/cli/inspect.h"
 
 #include <algorithm>
@@ -7,7 +7,6 @@
 #include <limits>
 
 #include "nn/file_io.h"
-#include "nn/safetensors.h"
 #include "train/files/user_text.h"
 #include "train/options/config_json.h"
 #include "train/run/architecture.h"
@@ -133,32 +132,6 @@ void inspect(const fs::path& path, std::ostream& out) {
   for (const char* file : {"G.safetensors", "D.safetensors", "E.safetensors"}) {
     if (fs::exists(checkpoint / file)) inspect_file(checkpoint / file, out);
   }
-}
-
-void convert(const fs::path& from, const fs::path& to) {
-  ASAP_CHECK(to.extension() == ".safetensors", "convert: the file to write must end in .safetensors, got ",
-             to.string());
-  check_unchanged(from);
-  nn::CheckpointFile file = open_weights(from);
-  nn::TensorReader& contents = file.contents();
-  std::vector<nn::RawTensor> tensors(contents.tensors().size());
-  const auto left_out = [&](const std::string& what) {
-    warn(from.string() + ": left out " + what);
-  };
-  for (const size_t i : contents.reading_order()) {
-    const nn::TensorInfo& tensor = contents.tensors()[i];
-    if (tensor.safetensors_dtype.empty()) {
-      left_out("tensor '" + nn::printable(tensor.name) + "': " + tensor.refusal);
-      continue;
-    }
-    tensors[i] = {tensor.name, tensor.safetensors_dtype, tensor.sizes,
-                  nn::with_prefix(from.string(), [&] { return contents.raw(i); })};
-  }
-  std::erase_if(tensors, [](const nn::RawTensor& tensor) { return tensor.dtype.empty(); });
-  for (const std::string& value : contents.skipped()) left_out(value);
-  std::map<std::string, std::string> metadata = contents.metadata();
-  metadata.try_emplace("format", "pt");
-  nn::write_safetensors(to, tensors, metadata);
 }
 
 }  // namespace asap::train

@@ -1,4 +1,4 @@
-// Looking into weight files and runs (inspect), and turning .pth into .safetensors (convert). Sits on architecture.h.
+// Looking into weight files and runs. Sits on architecture.h.
 #pragma once
 
 #include <filesystem>
@@ -9,9 +9,5 @@ namespace asap::train {
 // Prints keys, the file's types, shapes, totals and the configuration of a weight file, or of every file of a run's latest
 // checkpoint. What cannot be used (a dtype that no tensor of ours has, NaN) is told beside its tensor.
 void inspect(const std::filesystem::path& path, std::ostream& out);
-
-// Writes a checkpoint of either format as safetensors, with its keys, dtypes, bytes and metadata. What safetensors cannot
-// hold is left out and named on standard error.
-void convert(const std::filesystem::path& from, const std::filesystem::path& to);
 
 }  // namespace asap::train

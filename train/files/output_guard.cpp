@@ -26,18 +26,18 @@ void OutputGuard::protect(const fs::path& file, const std::string& what) {
   if (const auto id = identity(file)) files_.emplace(*id, Protected{file, what});
 }
 
-void OutputGuard::check(const fs::path& output) const {
+void OutputGuard::check(const fs::path& output, const std::string& flag) const {
   const auto id = identity(output);
   if (!id) return;
   const auto found = files_.find(*id);
   if (found != files_.end()) {
     const bool same = output.lexically_normal() == found->second.file.lexically_normal();
     fail(output.string(), same ? "" : str(" (", found->second.file.string(), ")"), " is ", found->second.what,
-         "; choose another --out");
+         "; choose another ", flag);
   }
   std::error_code ignored;
   ASAP_CHECK(!fs::is_directory(output, ignored), output.string(),
-             ": a folder of that name is in the way; choose another --out");
+             ": a folder of that name is in the way; choose another ", flag);
 }
 
 fs::path output_path(const fs::path& out, const std::string& name, const std::string& tail) {

@@ -15,7 +15,7 @@ class OutputGuard {
   void protect(const std::filesystem::path& file, const std::string& what);
 
   // asap::Error: "L/a0.png is the label map itself; choose another --out", or `output` is a folder.
-  void check(const std::filesystem::path& output) const;
+  void check(const std::filesystem::path& output, const std::string& flag = "--out") const;
 
  private:
   struct Protected {
