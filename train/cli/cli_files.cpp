@@ -35,7 +35,7 @@ Command add_convert_command(CLI::App& program) {
   CLI::App* app =
       program.add_subcommand("convert", "Write a PyTorch .pth file as .safetensors, with equal keys and values");
   auto paths = std::make_shared<ConvertPaths>();
-  app->add_option("from", paths->from, ".pth (or .safetensors) file to read")->required();
+  app->add_option("from", paths->from, ".pth (or .safetensors) file to read; of a run or checkpoint folder, its generator")->required();
   app->add_option("to", paths->to, ".safetensors file to write")->required();
   app->footer("Example:\n  asapnet convert latest_net_G.pth latest_net_G.safetensors");
   return {app, [paths] {
