@@ -121,12 +121,13 @@ int TrainCommand::run() const {
             << " to " << trainer.total_steps() << ", " << trainer.batches_per_epoch() << " an epoch, " << options.train.threads
             << " thread(s)" << std::endl;
   if (dry_run) return kOk;
-  if (trainer.train([&] { return interrupt.requested(); }) == Outcome::interrupted) {
+  const Outcome outcome = trainer.train([&] { return interrupt.requested(); });
+  std::cout << trainer.times_text() << "\n";
+  if (outcome == Outcome::interrupted) {
     std::cout << "stopped after step " << trainer.step()
               << ", everything is saved; continue with: asapnet train --resume " << shell_quoted(folder.string()) << std::endl;
     return kInterruptedExitCode;
   }
-  std::cout << trainer.times_text() << "\n";
   std::cout << "finished after step " << trainer.step() << "; look at " << terminal_safe((folder / "report.html").string())
             << ", use it with: asapnet generate --weights " << shell_quoted(folder.string()) << " --out DIR" << std::endl;
   return kOk;
