@@ -1,5 +1,6 @@
 // The two optimisation steps of an iteration, done directly or as graphs of the device. Declared in model.h.
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 
@@ -23,6 +24,19 @@ class Gradients {
 
  private:
   nn::Adam& optimizer_;
+};
+
+// Spectral norm's power iteration, once a step: the first part does it, and the others use the vectors that it left, as the
+// rest of one larger batch would.
+class OnePowerIteration {
+ public:
+  OnePowerIteration(AsapNet& model, bool first) : model_(model) { model_.train(first); }
+  ~OnePowerIteration() { model_.train(true); }
+  OnePowerIteration(const OnePowerIteration&) = delete;
+  OnePowerIteration& operator=(const OnePowerIteration&) = delete;
+
+ private:
+  AsapNet& model_;
 };
 
 bool alike(const Tensor& a, const Tensor& b) {
@@ -68,14 +82,28 @@ void GanStep::set_lr(double lr) {
   discriminator_.optimizer->set_lr(config_.no_TTUR ? lr : lr * 2);
 }
 
+// Leaves the mean of the parts' gradients behind, and returns that of their losses.
+Tensor GanStep::accumulate(Step& step, std::span<const Batch> parts) {
+  const double share = 1 / static_cast<double>(parts.size());
+  Tensor values;
+  for (const Batch& part : parts) {
+    const OnePowerIteration power(model_, &part == parts.data());
+    const Losses losses = step.forward(part);
+    const Variable& total = losses.total();
+    total.backward(Tensor::full(total.shape(), share, total.dtype(), total.device()));
+    step.names = losses.names();
+    const Tensor own = parts.size() == 1 ? losses.stacked() : affine(losses.stacked(), share, 0);
+    values = values.defined() ? add(values, own) : own;
+  }
+  return values;
+}
+
 // All that a step does on the device. The losses' tensor is made by the first step, so that a graph can write it too.
-void GanStep::queue(Step& step, const Batch& batch) {
+void GanStep::queue(Step& step, std::span<const Batch> parts) {
   const Gradients gradients(*step.optimizer);
-  const Losses losses = step.forward(batch);
-  losses.total().backward();
-  const Tensor values = losses.stacked();
+  const Tensor values = accumulate(step, parts);
   step.optimizer->step_if_finite(values);
-  step.names = losses.names();
+  if (average_ && &step == &generator_) average_->update(step.optimizer->went());
   if (alike(step.losses, values)) {
     step.losses.copy_from(values);
   } else {
@@ -83,31 +111,42 @@ void GanStep::queue(Step& step, const Batch& batch) {
   }
 }
 
-LossValues GanStep::run(Step& step, const Batch& batch) {
-  if (graphs_ && !model_.encoder() && batch.image.defined() && batch.image.device() != Device::cpu) {
-    if (surroundings(batch) != surroundings_) drop_graphs();
+LossValues GanStep::run(Step& step, std::span<const Batch> parts) {
+  ASAP_CHECK(!parts.empty(), "training: expected at least one batch a step, got none");
+  for (const Batch& part : parts)
+    ASAP_CHECK(part.labels.shape() == parts[0].labels.shape(),
+               "training: expected the batches of a step to be of one size, got ", parts[0].labels.shape(), " and ",
+               part.labels.shape());
+  const Tensor& image = parts[0].image;
+  if (graphs_ && !model_.encoder() && image.defined() && image.device() != Device::cpu) {
+    if (surroundings(parts) != surroundings_) drop_graphs();
     if (step.done) {
-      record_or_replay(step, batch);
+      record_or_replay(step, parts);
     } else {
-      queue(step, batch);
+      queue(step, parts);
       step.done = true;
     }
-    surroundings_ = surroundings(batch);
+    surroundings_ = surroundings(parts);
   } else {
-    queue(step, batch);
+    queue(step, parts);
   }
+  const auto queued = std::chrono::steady_clock::now();
   const LossValues values = read_losses(step.names, step.losses);
+  waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - queued).count();
   for (const auto& [name, value] : values) ASAP_CHECK(std::isfinite(value), "training: the loss ", name, " is ", value);
   return values;
 }
 
-void GanStep::record_or_replay(Step& step, const Batch& batch) {
-  const auto inputs = tensors_of(inputs_);
-  const auto given = tensors_of(batch);
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    if (!given[i]->defined()) continue;
-    if (!inputs[i]->defined()) *inputs[i] = Tensor::like(*given[i]);
-    inputs[i]->copy_from(*given[i]);
+void GanStep::record_or_replay(Step& step, std::span<const Batch> parts) {
+  inputs_.resize(parts.size());
+  for (size_t part = 0; part < parts.size(); ++part) {
+    const auto inputs = tensors_of(inputs_[part]);
+    const auto given = tensors_of(parts[part]);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (!given[i]->defined()) continue;
+      if (!inputs[i]->defined()) *inputs[i] = Tensor::like(*given[i]);
+      inputs[i]->copy_from(*given[i]);
+    }
   }
   if (step.graph) {
     step.graph->replay();
@@ -116,12 +155,13 @@ void GanStep::record_or_replay(Step& step, const Batch& batch) {
       tensor.bump_version();  // as the work would have done: see Saved in autograd/variable.h
     return;
   }
+  const std::vector<Tensor> tensors = written_tensors();
   std::vector<uint64_t> versions;
-  for (const Variable& weight : weights_) versions.push_back(weight.value().version());
+  for (const Tensor& tensor : tensors) versions.push_back(tensor.version());
   const Step& other = &step == &generator_ ? discriminator_ : generator_;  // never at the same time: they share memory
-  step.graph = backend(batch.image.device()).capture([this, &step] { queue(step, inputs_); }, other.graph.get());
-  for (size_t i = 0; i < weights_.size(); ++i) {
-    if (weights_[i].value().version() != versions[i]) step.written.push_back(weights_[i].value());
+  step.graph = backend(parts[0].image.device()).capture([this, &step] { queue(step, inputs_); }, other.graph.get());
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (tensors[i].version() != versions[i]) step.written.push_back(tensors[i]);
   }
 }
 
@@ -139,14 +179,29 @@ void GanStep::drop_graphs() {
   inputs_ = {};
 }
 
-GanStep::Surroundings GanStep::surroundings(const Batch& batch) const {
+// What steps may write: parameters and buffers of both networks, and the average.
+std::vector<Tensor> GanStep::written_tensors() const {
+  std::vector<Tensor> tensors;
+  for (const Variable& weight : weights_) tensors.push_back(weight.value());
+  if (average_) {
+    for (const auto& [name, tensor] : average_->state_dict()) tensors.push_back(tensor);
+  }
+  return tensors;
+}
+
+GanStep::Surroundings GanStep::surroundings(std::span<const Batch> parts) const {
   Surroundings now{.batch = {}, .precision = current_precision(), .forcings = forcing_count(), .weights = {}};
-  for (const Tensor* tensor : tensors_of(batch)) {
-    if (tensor->defined()) now.batch.emplace_back(tensor->shape(), tensor->dtype(), tensor->device());
+  for (const Batch& part : parts) {
+    for (const Tensor* tensor : tensors_of(part)) {
+      if (tensor->defined()) now.batch.emplace_back(tensor->shape(), tensor->dtype(), tensor->device());
+    }
   }
   for (const Variable& weight : weights_) now.weights.emplace_back(weight.value().raw(), weight.requires_grad());
   for (const Step* step : {&generator_, &discriminator_})
     now.weights.emplace_back(step->optimizer->state().raw(), true);
+  if (average_) {
+    for (const auto& [name, tensor] : average_->state_dict()) now.weights.emplace_back(tensor.raw(), false);
+  }
   now.weights.emplace_back(model_.vgg() ? model_.vgg()->memory() : nullptr, false);
   return now;
 }

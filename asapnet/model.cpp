@@ -66,6 +66,11 @@ AsapNet::AsapNet(const Config& config, uint64_t seed, SpectralInit spectral) : c
   initialize(*encoder_, spectral);
 }
 
+void AsapNet::train(bool on) {
+  discriminator_->train(on);
+  if (encoder_) encoder_->train(on);
+}
+
 ModelInput model_input(const Config& config, const Batch& batch, DType dtype) {
   ASAP_CHECK(batch.labels.defined(), "model: the batch has no labels");
   ModelInput input;
@@ -123,13 +128,14 @@ GeneratorLosses AsapNet::generator_losses(const Batch& batch, RandomStream& nois
   const auto fake_outputs = discriminator_->forward(beside(input, fake));
   losses.add("GAN", generator_gan_loss(config_.gan_mode, fake_outputs));
   if (!config_.no_ganFeat_loss) {
+    const bool training = discriminator_->is_training();
     discriminator_->eval();
     std::vector<ScaleOutputs> real_outputs;
     {
       const NoGrad no_grad;
       real_outputs = discriminator_->forward(beside(input, real));
     }
-    discriminator_->train();
+    discriminator_->train(training);
     losses.add("GAN_Feat", feature_matching_loss(fake_outputs, real_outputs) * config_.lambda_feat);
   }
   if (!config_.no_vgg_loss) {

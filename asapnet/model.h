@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "asapnet/encoder.h"
 #include "asapnet/generator.h"
 #include "asapnet/vgg.h"
+#include "nn/ema.h"
 #include "nn/optim.h"
 #include "tensor/precision.h"
 #include "tensor/random.h"
@@ -88,6 +90,10 @@ class AsapNet {
   // Mode inference: [N,output_nc,H,W] in [-1,1], without gradient. z [N,z_dim] may be undefined.
   Tensor inference(const Batch& batch, const Tensor& z = {});
 
+  // Discriminator and encoder, whose spectral norm does a power iteration in each forward pass while they train, as they do
+  // at first.
+  void train(bool on);
+
   // All networks to a DType or a Device.
   template <class Target>
   void to(Target target) {
@@ -133,15 +139,29 @@ class GanStep {
   // has changed then: Adam looks at the losses before it steps.
   // On a device the host queues it all and waits once, for the losses. Nothing else crosses between host and device, but
   // for constants that the first step places.
-  LossValues generator_step(const Batch& batch) { return run(generator_, batch); }
-  LossValues discriminator_step(const Batch& batch) { return run(discriminator_, batch); }
+  LossValues generator_step(const Batch& batch) { return run(generator_, {&batch, 1}); }
+  LossValues discriminator_step(const Batch& batch) { return run(discriminator_, {&batch, 1}); }
+  // The same on several batches of one size, one after the other in the memory of one: losses and gradients are the means
+  // over them. Up to rounding that is the step on their pictures as one batch, since networks and losses take pictures one by
+  // one and spectral norm's power iteration is done in the first alone; but for PHI and KLD, which are sums over a batch, and
+  // the encoder's noise. All of the step is one graph.
+  LossValues generator_step(std::span<const Batch> parts) { return run(generator_, parts); }
+  LossValues discriminator_step(std::span<const Batch> parts) { return run(discriminator_, parts); }
+
+  // From now on an average of the generator's weights, which begins as they are now, is updated in each generator step and is
+  // part of its graph. average()->set_decay() before a step holds for that one.
+  void keep_average(double decay) { average_ = std::make_unique<nn::Ema>(model_.generator(), decay); }
+  nn::Ema* average() { return average_.get(); }  // null: none is kept
 
   // Base rate; TTUR's factors are applied inside.
   void set_lr(double lr);
   double lr() const { return lr_; }
   void use_graphs(bool on);
+  bool uses_graphs() const { return graphs_; }
   // How many steps have replayed a graph.
   int64_t replays() const { return replays_; }
+  // Seconds that the host has waited for the device, all steps together.
+  double waited() const { return waited_; }
   nn::Adam& generator_optimizer() { return *generator_.optimizer; }
   nn::Adam& discriminator_optimizer() { return *discriminator_.optimizer; }
   RandomStream& noise() { return noise_; }
@@ -165,22 +185,26 @@ class GanStep {
     bool operator==(const Surroundings&) const = default;
   };
 
-  LossValues run(Step& step, const Batch& batch);
-  void queue(Step& step, const Batch& batch);
-  void record_or_replay(Step& step, const Batch& batch);
+  LossValues run(Step& step, std::span<const Batch> parts);
+  Tensor accumulate(Step& step, std::span<const Batch> parts);
+  void queue(Step& step, std::span<const Batch> parts);
+  void record_or_replay(Step& step, std::span<const Batch> parts);
   void drop_graphs();
-  Surroundings surroundings(const Batch& batch) const;
+  Surroundings surroundings(std::span<const Batch> parts) const;
+  std::vector<Tensor> written_tensors() const;
 
   AsapNet& model_;
   OptimizerConfig config_;
   double lr_;
   RandomStream noise_;
   Step generator_, discriminator_;
+  std::unique_ptr<nn::Ema> average_;
   std::vector<Variable> weights_;  // parameters and buffers of both networks
   bool graphs_;
   Surroundings surroundings_;  // of the last step
-  Batch inputs_;               // what the graphs read
+  std::vector<Batch> inputs_;  // what the graphs read
   int64_t replays_ = 0;
+  double waited_ = 0;
 };
 
 }  // namespace asap::asapnet

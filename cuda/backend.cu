@@ -411,6 +411,8 @@ void register_kernels();
 
 namespace asap {
 
+size_t cuda_memory() { return cuda::card().memory_bytes; }
+
 void register_cuda_backend() {
   if (const std::string reason = cuda::find_card(); !reason.empty()) {
     set_unavailable(Device::cuda, reason);

@@ -6,6 +6,7 @@
 namespace asap {
 
 void register_cuda_backend() {}
+size_t cuda_memory() { return cuda::card().memory_bytes; }
 
 }  // namespace asap
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <map>
 #include <numbers>
 #include <unordered_set>
@@ -118,6 +119,11 @@ void Adam::step_if_finite(const Tensor& losses) {
   }
 }
 
+Tensor Adam::went() const {
+  constexpr auto place = static_cast<int64_t>(offsetof(AdamState, goes) / sizeof(double));
+  return states_[0].slice(0, place, place + 1);
+}
+
 // All groups have counted the same steps.
 StateDict Adam::state_dict() const {
   StateDict state;
@@ -199,9 +205,17 @@ double cosine(double lr0, int64_t epoch, int64_t epochs, double lr_end) {
   return lr_end + (lr0 - lr_end) * (1 + std::cos(std::numbers::pi * t)) / 2;
 }
 
+double warmup(double lr, int64_t epoch, int64_t warmup) {
+  return epoch < warmup ? lr * static_cast<double>(epoch) / static_cast<double>(warmup) : lr;
+}
+
 double warmup_cosine(double lr0, int64_t epoch, int64_t warmup, int64_t epochs, double lr_end) {
-  if (epoch <= warmup) return lr0 * static_cast<double>(epoch) / static_cast<double>(warmup);
+  if (epoch <= warmup) return schedule::warmup(lr0, epoch, warmup);
   return cosine(lr0, epoch - warmup, epochs - warmup, lr_end);
+}
+
+double average_decay(double decay, int64_t update) {
+  return std::min(decay, static_cast<double>(1 + update) / static_cast<double>(10 + update));
 }
 
 }  // namespace schedule

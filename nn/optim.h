@@ -73,6 +73,8 @@ class Adam : public Optimizer {
   StateDict state_dict() const override;
   void load_state_dict(const StateDict& state, const std::string& source) override;
   void set_lr(double lr) override;
+  // f64 [1] beside the state: 1, or 0 if the last step was one that did not go.
+  Tensor went() const;
   // The first group's AdamState (tensor/kernels.h): on the CPU until the first step, then where the parameters lie; other
   // memory after load_state_dict.
   const Tensor& state() const { return states_[0]; }
@@ -121,8 +123,13 @@ namespace schedule {
 double linear_decay(double lr0, int64_t epoch, int64_t niter, int64_t niter_decay);
 double step(double lr0, int64_t epoch, int64_t step_size, double factor);     // times factor every step_size epochs
 double cosine(double lr0, int64_t epoch, int64_t epochs, double lr_end = 0);  // Loshchilov & Hutter 2017, one period
-// lr0 / warmup, 2 * lr0 / warmup, .. up to lr0 at epoch `warmup` (Goyal et al. 2017), then cosine's to the end of `epochs`.
+// On top of another schedule's rate lr: lr / warmup, 2 * lr / warmup, .. up to lr at epoch `warmup` (Goyal et al. 2017).
+double warmup(double lr, int64_t epoch, int64_t warmup);
+// The same up to lr0, then cosine's to the end of `epochs`.
 double warmup_cosine(double lr0, int64_t epoch, int64_t warmup, int64_t epochs, double lr_end = 0);
+// Of an average's decay (ema.h), for update number `update`: min(decay, (1 + update) / (10 + update)), as TensorFlow documents
+// its ExponentialMovingAverage with num_updates. So a short run's average is not its first weights.
+double average_decay(double decay, int64_t update);
 }  // namespace schedule
 
 }  // namespace asap::nn

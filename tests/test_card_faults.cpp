@@ -74,7 +74,7 @@ TEST_CASE("a run that no longer fits: smaller settings are named, the last check
     train::Trainer(options, run, train::StartMode::resume).train([] { return false; });
   });
   CHECK(contains(text, "MiB on the cuda device"));
-  CHECK(contains(text, "training needs about 1"));  // no smaller setting of this tiny run fits a mebibyte
+  CHECK(contains(text, "training needs about "));  // no smaller setting of this tiny run fits a mebibyte
   CHECK(contains(text, "step_000002"));
   CHECK(read_text(train::latest_checkpoint(run) / "G.safetensors") == weights);
 }
@@ -109,8 +109,8 @@ TEST_CASE("estimates: the published settings, and what fits a small card") {
   train::Options options{.model = asapnet::preset("facades512"), .train = {}};
   options.train.batchSize = 8;
   const double gib = 1024.0 * 1024.0 * 1024.0;
-  CHECK(train::training_bytes(options, 1, 512) > 2.1 * gib);  // measured on the CPU: 2.3 GiB
-  CHECK(train::training_bytes(options, 1, 512) < 2.7 * gib);
+  CHECK(train::training_bytes(options, 1, 512) > 1.9 * gib);  // measured on the CPU: 2.1 GiB
+  CHECK(train::training_bytes(options, 1, 512) < 2.3 * gib);
   const std::string text = train::smaller_settings(options, size_t{8} << 30);
   CHECK(contains(text, "--batch-size 5 or --crop-size 256 would fit in 8192 MiB"));
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <span>
 
 #include "asapnet/model.h"
 #include "tests/support/scratch.h"
@@ -204,6 +205,123 @@ TEST_CASE("recorded steps hold no more memory than direct ones, but for the batc
   const Batch batch = batch_of(1);
   CAPTURE(direct);
   CHECK(graphs <= direct + batch.labels.bytes() + batch.image.bytes() + batch.instance.bytes());
+}
+
+TEST_CASE("several batches a step: replayed as done directly, and as one large batch") {
+  ran();
+  Twins twins;
+  const auto part = [](const Batch& batch, int64_t i) {
+    return Batch{batch.labels.slice(0, i, i + 1), batch.instance.slice(0, i, i + 1), batch.image.slice(0, i, i + 1)};
+  };
+  const auto iterate = [](Training& training, std::span<const Batch> parts) {
+    LossValues losses = training.step.generator_step(parts);
+    for (const auto& loss : training.step.discriminator_step(parts)) losses.push_back(loss);
+    return losses;
+  };
+  for (uint64_t i = 0; i < 4; ++i) {
+    const Batch batch = batch_of(i, 3);
+    const std::vector<Batch> parts{part(batch, 0), part(batch, 1), part(batch, 2)};
+    CHECK(iterate(twins.graphs, parts) == iterate(twins.direct, parts));
+  }
+  CHECK(twins.replays() == (on_card() ? 4 : 0));
+  const std::vector<Batch> two{batch_of(5), batch_of(6)}, unequal{batch_of(5), batch_of(6, 1)};
+  CHECK(iterate(twins.graphs, two) == iterate(twins.direct, two));  // another number of parts is recorded anew
+  CHECK(twins.replays() == 0);
+  CHECK(error_of([&] { twins.graphs.step.generator_step(unequal); }) ==
+        "training: expected the batches of a step to be of one size, got (2,32,32) and (1,32,32)");
+  CHECK(contains(error_of([&] { twins.graphs.step.generator_step(std::span<const Batch>()); }), "at least one batch a step"));
+}
+
+TEST_CASE("three batches a step are one three times as large, to rounding: losses, gradients, power iteration") {
+  ran();
+  if (on_card()) return;  // its kernels are f32
+  Config config = tiny();
+  SUBCASE("as published") {}
+  SUBCASE("without spectral norm") { config.norm_D = "instanceaffine"; }
+  SUBCASE("L1 and MSE") { config.lambda_L1 = 3, config.lambda_MSE = 2; }
+  // First moments: with beta1 = 0 the first step would be the gradient's sign, whatever its size.
+  Training large(false, config, true), parts(false, config, true);
+  large.model.to(DType::f64);
+  parts.model.to(DType::f64);
+  for (uint64_t i = 0; i < 3; ++i) {
+    const Batch batch = batch_of(i, 3);
+    std::vector<Batch> split;
+    for (int64_t k = 0; k < 3; ++k)
+      split.push_back({batch.labels.slice(0, k, k + 1), batch.instance.slice(0, k, k + 1), batch.image.slice(0, k, k + 1)});
+    const LossValues wanted = large.iterate(batch);
+    LossValues found = parts.step.generator_step(split);
+    for (const auto& loss : parts.step.discriminator_step(split)) found.push_back(loss);
+    REQUIRE(found.size() == wanted.size());
+    for (size_t k = 0; k < found.size(); ++k) {
+      CAPTURE(wanted[k].first);
+      CHECK(std::abs(found[k].second - wanted[k].second) < 1e-8);
+    }
+  }
+  const Bytes wanted = large.bytes(), found = parts.bytes();
+  double most = 0;
+  for (size_t k = 0; k < wanted.size(); ++k) {
+    for (size_t i = 0; i < wanted[k].second.size(); ++i)
+      most = std::max(most, std::abs(static_cast<double>(wanted[k].second[i]) - static_cast<double>(found[k].second[i])));
+  }
+  CHECK(most < 1e-6);  // read as f32
+}
+
+TEST_CASE("one part whose loss is not finite: its name is told, and no weight, moment or average has changed") {
+  ran();
+  Training training(true);
+  training.step.keep_average(0.5);
+  std::vector<Batch> parts{batch_of(1), batch_of(2)};
+  for (int i = 0; i < 3; ++i) {
+    training.step.generator_step(parts);
+    training.step.discriminator_step(parts);
+  }
+  const auto learned = [&] {
+    Bytes all;
+    for (auto& [key, values] : training.bytes()) {
+      if (!key.ends_with("weight_u") && !key.ends_with("weight_v")) all.emplace_back(key, values);
+    }
+    for (const auto& [key, tensor] : training.step.average()->state_dict()) all.emplace_back(key, tensor.to_vector<float>());
+    return all;
+  };
+  const Bytes before = learned();
+  for (const size_t bad : {0, 1}) {
+    std::vector<Batch> with = parts;
+    with[bad].image = with[bad].image.clone();
+    with[bad].image.slice(3, 0, 1).fill(std::numeric_limits<float>::quiet_NaN());
+    CHECK(contains(error_of([&] { training.step.generator_step(with); }), "the loss GAN_Feat is nan"));
+    CHECK(contains(error_of([&] { training.step.discriminator_step(with); }), "the loss D_real is nan"));
+  }
+  CHECK(learned() == before);
+  training.step.generator_step(parts);
+  CHECK(learned() != before);
+}
+
+TEST_CASE("the generator's average, replayed, follows the weights by the decay of the step") {
+  ran();
+  Twins twins;
+  twins.both([](Training& t) { t.step.keep_average(0.9); });
+  const auto value = [](const nn::StateDict& state) { return state.begin()->second.to_vector<float>(); };
+  std::vector<double> wanted;
+  for (const float start : value(twins.direct.step.average()->state_dict())) wanted.push_back(start);
+  for (uint64_t i = 0; i < 5; ++i) {
+    const double decay = nn::schedule::average_decay(0.5, static_cast<int64_t>(i) + 1);
+    twins.both([&](Training& t) { t.step.average()->set_decay(decay); });
+    twins.iterate(i);
+    const auto now = value(twins.direct.model.generator().state_dict());
+    for (size_t k = 0; k < wanted.size(); ++k) wanted[k] = decay * wanted[k] + (1 - decay) * static_cast<double>(now[k]);
+  }
+  CHECK(twins.replays() == (on_card() ? 6 : 0));
+  for (Training* t : {&twins.graphs, &twins.direct}) {
+    const auto found = value(t->step.average()->state_dict());
+    for (size_t k = 0; k < wanted.size(); ++k) CHECK(std::abs(found[k] - wanted[k]) < 1e-6);
+  }
+  {  // In use and back: the graphs stay.
+    const nn::UseAverage use(*twins.graphs.step.average());
+    CHECK(value(twins.graphs.model.generator().state_dict()) !=
+          value(twins.direct.model.generator().state_dict()));
+  }
+  twins.iterate(5);
+  CHECK(twins.replays() == (on_card() ? 2 : 0));
 }
 
 TEST_CASE("an encoder's noise is drawn anew in every step") {

@@ -158,6 +158,39 @@ TEST_CASE("the learning rate warms up, then falls as a cosine") {
   CHECK(warmup_cosine(1, 1, 0, 8) == 1);  // none
 }
 
+TEST_CASE("an average's update goes by the decay of its time, and not at all where the step did not go") {
+  ran();
+  nn::Linear net(2, 1, false);
+  const auto value = [&] { return net.weight.value().select(1, 0).item(); };
+  const auto average = [](const nn::Ema& ema) { return ema.state_dict().find("weight")->select(1, 0).item(); };
+  Tensor(net.weight.value()).fill(8);
+  nn::Ema ema(net, 0.75);
+  Tensor(net.weight.value()).fill(4);
+  ema.set_decay(0.5);
+  ema.update();
+  CHECK(average(ema) == 6);
+  ema.update(Tensor::zeros({1}, DType::f64));
+  CHECK(average(ema) == 6);
+  ema.update(Tensor::ones({1}, DType::f64));
+  CHECK(average(ema) == 5);
+  {
+    const nn::UseAverage use(ema);
+    CHECK(value() == 5);
+  }
+  CHECK(value() == 4);
+  CHECK(average(ema) == 5);
+  CHECK(error_of([&] { ema.set_decay(-1); }) == "Ema: expected a decay in [0, 1), got -1");
+
+  // As TensorFlow documents it; then the decay itself.
+  CHECK(nn::schedule::average_decay(0.999, 1) == 2.0 / 11);
+  CHECK(nn::schedule::average_decay(0.999, 90) == 91.0 / 100);
+  CHECK(nn::schedule::average_decay(0.999, 8990) == 0.999);
+  CHECK(nn::schedule::average_decay(0.1, 1) == 0.1);
+  CHECK(nn::schedule::warmup(8, 1, 4) == 2);
+  CHECK(nn::schedule::warmup(8, 4, 4) == 8);
+  CHECK(nn::schedule::warmup(8, 1, 0) == 8);
+}
+
 namespace {
 
 // A run with everything that must be kept: batch norm, two groups, a rate changed by hand, an average, two random streams.

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "tensor/backend.h"
 #include "train/cli/cli.h"
 #include "train/cli/option_flags.h"
 #include "train/files/user_text.h"
@@ -43,6 +44,8 @@ ToResume parse_resume(const std::string& text) {
 struct TrainCommand {
   OptionFlags flags;
   std::string out, resume;
+  bool dry_run = false;
+  int64_t profile = 0;
 
   int run() const;
   Options fresh_options() const;
@@ -85,6 +88,19 @@ std::unique_ptr<Trainer> make_trainer(const Options& options, const fs::path& fo
   }
 }
 
+// Refuses nothing: an estimate may err, and a machine may lend memory from its disk.
+void tell_memory(const Options& options) {
+  const MemoryNeed need = memory_need(options);
+  std::cout << "needs " << need.text << std::endl;
+  const size_t card = options.train.device == "cuda" ? cuda_memory() : 0;
+  if (need.too_large) warn("this does not fit; " + smaller_settings(options, card));
+}
+
+void print_settings(Options options) {
+  for (const OptionField& field : option_fields(options))
+    std::cout << "  " << field.key << " = " << terminal_safe(to_text(field)) << "\n";
+}
+
 int TrainCommand::run() const {
   if (out.empty() == resume.empty())
     throw UsageError("train needs either --out DIR for a new run or --resume DIR to continue one");
@@ -98,11 +114,17 @@ int TrainCommand::run() const {
   const auto [folder, checkpoint] = resuming ? parse_resume(resume) : ToResume{out, {}};
   const auto made = make_trainer(options, folder, resuming ? StartMode::resume : StartMode::fresh, checkpoint);
   Trainer& trainer = *made;
-  interrupt.training_begins();
-  std::cout << "training in " << terminal_safe(folder.string()) << ": steps " << trainer.step() << " to " << trainer.total_steps()
-            << ", " << trainer.batches_per_epoch() << " an epoch, " << options.train.threads << " thread(s)"
-            << std::endl;
-  if (trainer.train([&] { return interrupt.requested(); }) == Outcome::interrupted) {
+  tell_memory(options);
+  if (dry_run) print_settings(trainer.options());
+  if (profile > 0) trainer.profile(profile);
+  if (!dry_run) interrupt.training_begins();
+  std::cout << (dry_run ? "would train in " : "training in ") << terminal_safe(folder.string()) << ": steps " << trainer.step()
+            << " to " << trainer.total_steps() << ", " << trainer.batches_per_epoch() << " an epoch, " << options.train.threads
+            << " thread(s)" << std::endl;
+  if (dry_run) return kOk;
+  const Outcome outcome = trainer.train([&] { return interrupt.requested(); });
+  std::cout << trainer.times_text() << "\n";
+  if (outcome == Outcome::interrupted) {
     std::cout << "stopped after step " << trainer.step()
               << ", everything is saved; continue with: asapnet train --resume " << shell_quoted(folder.string()) << std::endl;
     return kInterruptedExitCode;
@@ -121,6 +143,12 @@ Command add_train_command(CLI::App& program) {
   app->add_option("--resume", command->resume,
                   "folder of a run to continue exactly where it stopped, or of one of its checkpoints")
       ->type_name("DIR");
+  app->add_flag("--dry-run", command->dry_run,
+                "check settings, data and weights, print settings, memory and number of steps, and write nothing");
+  app->add_option("--profile", command->profile,
+                  "record so many steps: OUT/profile.json for chrome://tracing, and a table of what took the time")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
   command->flags.add_to(
       *app,
       {OptionGroup::data, OptionGroup::loading, OptionGroup::input, OptionGroup::generator, OptionGroup::discriminator,

@@ -108,6 +108,14 @@ void print_network(nn::CheckpointFile& file, NetworkKind kind, std::ostream& out
   }
 }
 
+// Of a run's folder, or the folder itself.
+fs::path checkpoint_in(const fs::path& folder) {
+  const fs::path checkpoint = fs::exists(folder / "checkpoints") ? latest_checkpoint(folder) : folder;
+  ASAP_CHECK(!checkpoint.empty() && fs::exists(checkpoint / "G.safetensors"), folder.string(),
+             ": expected a weight file, a run folder with a checkpoint or a checkpoint folder, found none of them");
+  return checkpoint;
+}
+
 void inspect_file(const fs::path& path, std::ostream& out) {
   check_unchanged(path);
   nn::CheckpointFile file = open_weights(path);
@@ -125,11 +133,8 @@ void inspect_file(const fs::path& path, std::ostream& out) {
 void inspect(const fs::path& path, std::ostream& out) {
   ASAP_CHECK(is_built_in(path) || fs::exists(path), path.string(), ": there is no such file or folder");
   if (!fs::is_directory(path)) return inspect_file(path, out);
-  const bool is_run = fs::exists(path / "checkpoints");
-  const fs::path checkpoint = is_run ? latest_checkpoint(path) : path;
-  ASAP_CHECK(!checkpoint.empty() && fs::exists(checkpoint / "G.safetensors"), path.string(),
-             ": expected a weight file, a run folder with a checkpoint or a checkpoint folder, found none of them");
-  for (const char* file : {"G.safetensors", "D.safetensors", "E.safetensors"}) {
+  const fs::path checkpoint = checkpoint_in(path);
+  for (const char* file : {"G_ema.safetensors", "G.safetensors", "D.safetensors", "E.safetensors"}) {
     if (fs::exists(checkpoint / file)) inspect_file(checkpoint / file, out);
   }
 }

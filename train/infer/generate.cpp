@@ -65,7 +65,10 @@ void read_folder(const fs::path& folder, WeightSource& source) {
       is_run || fs::exists(folder / "G.safetensors"), folder.string(),
       ": expected a run folder (config.json, checkpoints) or a checkpoint folder (G.safetensors), found neither");
   ASAP_CHECK(!checkpoint.empty(), folder.string(), ": the run has no checkpoint yet");
-  source.generator = checkpoint / "G.safetensors";
+  source.generator = generator_file(checkpoint);
+  if (const fs::path last = checkpoint / "G.safetensors"; source.generator != last)
+    source.assumed.push_back(str("the average of the generator's weights, ", source.generator.string(), " (--weights ",
+                                 shell_quoted(last.string()), " takes the last step's)"));
   check_unchanged(source.generator);
   if (fs::exists(checkpoint / "E.safetensors")) source.encoder = checkpoint / "E.safetensors";
 }

@@ -125,10 +125,10 @@ void add_losses(Table& t, asapnet::Config& c) {
 
 void add_optimisation(Table& t, TrainOptions& o) {
   t.group = OptionGroup::optimisation;
-  t.add("batchSize", &o.batchSize, "pictures a step");
+  t.add("batchSize", &o.batchSize, "pictures a step; with --accumulate, a batch");
   t.add_resumable("niter", &o.niter, "epochs at the full learning rate");
   t.add_resumable("niter_decay", &o.niter_decay, "further epochs, the rate falling to zero");
-  t.add_resumable("steps", &o.steps, "end after so many steps (one picture batch each); 0: after the epochs");
+  t.add_resumable("steps", &o.steps, "end after so many steps (of --accumulate batches); 0: after the epochs");
   t.add("lr", &o.lr, "learning rate; with TTUR the generator's is half and the discriminator's twice that");
   t.add("no_TTUR", &o.no_TTUR, "the same learning rate for both networks");
   t.add("beta1", &o.beta1, "Adam; -1: 0, with no_TTUR 0.5");
@@ -137,6 +137,12 @@ void add_optimisation(Table& t, TrainOptions& o) {
   t.add("D_steps_per_G", &o.D_steps_per_G, "discriminator steps for one of the generator");
   t.add("spectral_init", &o.spectral_init,
         "first weights of the spectral-norm convolutions: pytorch (as published) or xavier");
+  t.add("accumulate", &o.accumulate,
+        "batches a step, their gradients averaged: the step of a batch so many times as large, in the memory of one");
+  t.add("warmup_steps", &o.warmup_steps, "steps in which the learning rate rises evenly from 0");
+  t.add("ema", &o.ema,
+        "decay of an exponential moving average of the generator's weights (0.999), which samples, generate and evaluate "
+        "then use; 0: none is kept");
   t.add("seed", &o.seed, "of weights, order, crops and noise");
 }
 

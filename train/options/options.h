@@ -48,6 +48,9 @@ struct TrainOptions {
   int64_t D_steps_per_G = 1;
   int64_t seed = 0;
   std::string spectral_init = "pytorch";  // or xavier: the first weights of the spectral-norm convolutions
+  int64_t accumulate = 1;                 // batches a step
+  int64_t warmup_steps = 0;               // in which the rate rises
+  double ema = 0;                         // decay of the average of the generator's weights; 0: none is kept
 
   // Files to start from.
   std::string init_g = {}, init_d = {}, vgg = {};

@@ -50,6 +50,9 @@ void check_training(const TrainOptions& o) {
   at_least("niter + niter_decay", o.niter + o.niter_decay, 1);
   at_least("steps", o.steps, 0);
   at_least("D_steps_per_G", o.D_steps_per_G, 1);
+  at_least("accumulate", o.accumulate, 1);
+  at_least("warmup_steps", o.warmup_steps, 0);
+  ASAP_CHECK(o.ema >= 0 && o.ema < 1, "config: ema is ", o.ema, "; it must be at least 0 and below 1");
   at_least("seed", o.seed, 0);
   at_least("nThreads", o.nThreads, 1);
   at_least("threads", o.threads, 1);

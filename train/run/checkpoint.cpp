@@ -10,6 +10,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "nn/checkpoint_file.h"
@@ -28,8 +29,10 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr const char *kTrainer = "trainer.json", *kChecksums = "crc32_of_files";
-const std::vector<std::string> kTensorFiles{"G.safetensors", "D.safetensors", "E.safetensors",
+constexpr const char* kAverage = "G_ema.safetensors";
+const std::vector<std::string> kTensorFiles{"G.safetensors",           "D.safetensors",           "E.safetensors", kAverage,
                                             "optimizer_G.safetensors", "optimizer_D.safetensors"};
+const std::set<std::string> kNotInAll{"E.safetensors", kAverage};  // without an encoder, without an average
 
 void move_to(const fs::path& from, const fs::path& to) {
   std::error_code error;
@@ -76,9 +79,11 @@ void check_finite(const nn::Module& network, const std::string& what) {
   }
 }
 
-void write_network(const fs::path& file, const nn::Module& network, const char* what, const asapnet::Config& config) {
-  nn::write_safetensors(file, network.state_dict(),
-                        {{"format", "pt"}, {"network", what}, {"config", config_to_json(config)}});
+void write_network(const fs::path& file, const nn::StateDict& weights, const char* what, const asapnet::Config& config,
+                   std::map<std::string, std::string> metadata = {}) {
+  metadata.merge(
+      std::map<std::string, std::string>{{"format", "pt"}, {"network", what}, {"config", config_to_json(config)}});
+  nn::write_safetensors(file, weights, metadata);
 }
 
 // trainer.json: the state, a checksum of every other file, and last one of itself, that is of all before it.
@@ -136,7 +141,7 @@ bool is_complete(const fs::path& folder) {
     const StateFile file = read_state_file(folder / kTrainer);
     for (const auto& [name, sum] : file.checksums) check_sum(folder / name, sum);
     return std::all_of(kTensorFiles.begin(), kTensorFiles.end(), [&](const std::string& name) {
-      return name == "E.safetensors" || is_there(folder / name);  // an encoder is not in every model
+      return kNotInAll.contains(name) || is_there(folder / name);
     });
   } catch (const Error&) {
     return false;
@@ -158,9 +163,13 @@ fs::path newest_complete(const fs::path& checkpoints, const fs::path& other) {
 
 void write_folder(const fs::path& folder, asapnet::AsapNet& model, asapnet::GanStep& gan, const TrainerState& state) {
   make_folder(folder);
-  write_network(folder / "G.safetensors", model.generator(), "generator", model.config());
-  write_network(folder / "D.safetensors", model.discriminator(), "discriminator", model.config());
-  if (model.encoder()) write_network(folder / "E.safetensors", *model.encoder(), "encoder", model.config());
+  write_network(folder / "G.safetensors", model.generator().state_dict(), "generator", model.config());
+  write_network(folder / "D.safetensors", model.discriminator().state_dict(), "discriminator", model.config());
+  if (model.encoder()) write_network(folder / "E.safetensors", model.encoder()->state_dict(), "encoder", model.config());
+  if (gan.average()) {
+    write_network(folder / kAverage, gan.average()->state_dict(), "generator", model.config(),
+                  {{"average", "exponential moving average over the steps"}});
+  }
   nn::write_safetensors(folder / "optimizer_G.safetensors", gan.generator_optimizer().state_dict());
   nn::write_safetensors(folder / "optimizer_D.safetensors", gan.discriminator_optimizer().state_dict());
   write_state(folder, state);
@@ -211,11 +220,15 @@ std::string named_by_latest(const fs::path& latest) {
   }
 }
 
-void load_optimizer(const fs::path& file, nn::Adam& optimizer) {
+nn::StateDict checked_state(const fs::path& file) {
   check_unchanged(file);
-  const nn::StateDict state = nn::read_state_dict(file);
+  nn::StateDict state = nn::read_state_dict(file);
   nn::check_finite(state, file.string());
-  optimizer.load_state_dict(state, file.string());
+  return state;
+}
+
+void load_optimizer(const fs::path& file, nn::Adam& optimizer) {
+  optimizer.load_state_dict(checked_state(file), file.string());
 }
 
 }  // namespace
@@ -283,6 +296,10 @@ FoundCheckpoint find_checkpoint(const fs::path& run) {
 
 fs::path latest_checkpoint(const fs::path& run) { return find_checkpoint(run).folder; }
 
+fs::path generator_file(const fs::path& checkpoint) {
+  return checkpoint / (is_there(checkpoint / kAverage) ? kAverage : "G.safetensors");
+}
+
 fs::path whole_checkpoint_beside(const fs::path& folder) { return newest_complete(folder.parent_path(), folder); }
 
 std::string last_checkpoint_text(const fs::path& run) {
@@ -317,6 +334,7 @@ TrainerState load_checkpoint(const fs::path& folder, asapnet::AsapNet& model, as
   load_weights(folder / "G.safetensors", model.generator());
   load_weights(folder / "D.safetensors", model.discriminator());
   if (model.encoder()) load_weights(folder / "E.safetensors", *model.encoder());
+  if (gan.average()) gan.average()->load_state_dict(checked_state(folder / kAverage), (folder / kAverage).string());
   load_optimizer(folder / "optimizer_G.safetensors", gan.generator_optimizer());
   load_optimizer(folder / "optimizer_D.safetensors", gan.discriminator_optimizer());
   gan.noise() = {.seed = state.noise_seed, .offset = state.noise_offset};

@@ -1,7 +1,7 @@
-// Checkpoints of a run. RUN/checkpoints/step_000123/ holds G, D (and E), both optimisers' states and trainer.json, which
-// has a checksum of every file; RUN/checkpoints/latest names the newest. A folder is written whole under another name
-// before it gets its own, and `latest` is renamed to name it last: whenever the machine dies, a loadable checkpoint is
-// there. Sits on nn/safetensors.h. Next: trainer.h.
+// Checkpoints of a run. RUN/checkpoints/step_000123/ holds G, D (and E, and G_ema, the average of G's weights), both
+// optimisers' states and trainer.json, which has a checksum of every file; RUN/checkpoints/latest names the newest. A folder
+// is written whole under another name before it gets its own, and `latest` is renamed to name it last: whenever the machine
+// dies, a loadable checkpoint is there. Sits on nn/safetensors.h. Next: trainer.h.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ namespace asap::train {
 // offset.
 struct TrainerState {
   int64_t step = 0;               // steps done
-  int64_t batches_per_epoch = 0;  // epoch and position follow: step / batches_per_epoch, and the remainder
+  int64_t batches_per_epoch = 0;  // steps' batches: epoch and position follow: step / batches_per_epoch, and the remainder
   uint64_t noise_seed = 0, noise_offset = 0;
   double lr = 0;                                // of the last step, before TTUR's factors
   std::map<std::string, std::string> settings;  // what a resumed run must not change (options.h), as text by key
@@ -47,6 +47,9 @@ struct FoundCheckpoint {
 // The folder that `latest` names, whole or not; if `latest` or that folder is missing, the newest complete one.
 FoundCheckpoint find_checkpoint(const std::filesystem::path& run);
 std::filesystem::path latest_checkpoint(const std::filesystem::path& run);  // its folder
+
+// The generator that a checkpoint is for: the average of its weights where one was kept, else those of the last step.
+std::filesystem::path generator_file(const std::filesystem::path& checkpoint);
 
 // The newest complete checkpoint beside `folder`, or an empty path. Complete: trainer.json can be read, and the files
 // have the checksums that it holds.

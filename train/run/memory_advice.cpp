@@ -5,36 +5,21 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
+#include <new>
 #include <vector>
 
-#include "asapnet/lowres_stream.h"
+#include "tensor/backend.h"
+#include "train/run/memory_estimate.h"
 
 namespace asap::train {
 namespace {
 
 using asapnet::Config;
 
-constexpr double kBytesPerPixel = 4.5 * 1024;
-constexpr double kVggBytes = 52e6;         // 13 million parameters
 constexpr double kShareForTensors = 0.92;  // the rest is the driver's, and lost between blocks
-constexpr double kMib = 1024.0 * 1024.0;
 
-// Convolutions' weights; norms and biases are too few to count.
-double parameters(const Config& c) {
-  double count = static_cast<double>(c.input_channels() * c.lr_width * 9);
-  const auto width = static_cast<double>(c.lr_width), most = static_cast<double>(c.lr_max_width);
-  for (int64_t factor = 2; factor <= c.learned_ds_factor; factor *= 2) {
-    count += 9 * width * (factor == c.learned_ds_factor ? most : width);
-  }
-  count += 9 * most * most * static_cast<double>(c.lr_depth) + most * static_cast<double>(asapnet::phi_channels(c));
-  double channels = static_cast<double>(c.ndf);
-  for (int64_t layer = 1; layer < c.n_layers_D; ++layer) {
-    const double out = std::min(2 * channels, static_cast<double>(c.ndf_max));
-    count += 16 * channels * out * static_cast<double>(c.num_D);
-    channels = out;
-  }
-  return count;
-}
+std::string mib(double bytes) { return std::to_string(std::llround(bytes / 1024 / 1024)); }
 
 std::vector<int64_t> smaller_crops(const Config& config) {
   std::vector<int64_t> crops;
@@ -57,15 +42,25 @@ double host_bytes() {
 }  // namespace
 
 double training_bytes(const Options& options, int64_t batch_size, int64_t crop_size) {
-  const Config& c = options.model;
-  const double pixels = static_cast<double>(batch_size) * static_cast<double>(crop_size) *
-                        static_cast<double>(crop_size) / c.aspect_ratio;
-  const bool momentum = options.train.beta1 > 0 || (options.train.beta1 < 0 && options.train.no_TTUR);
-  const double copies = momentum ? 4 : 3;  // weight, gradient, moments
-  return copies * 4 * parameters(c) + (c.no_vgg_loss ? 0 : kVggBytes) + kBytesPerPixel * pixels;
+  Options changed = options;
+  changed.train.batchSize = batch_size;
+  changed.model.crop_size = crop_size;
+  return estimate_memory(changed).total();
 }
 
-std::string smaller_settings(const Options& options, size_t device_bytes) {
+MemoryNeed memory_need(const Options& options) try {
+  const bool on_card = options.train.device == "cuda";
+  const double has = on_card ? static_cast<double>(cuda_memory()) : host_bytes();
+  const MemoryEstimate need = estimate_memory(options);
+  return {.text = str("about ", mib(need.total()), " MiB: weights ", mib(need.weights), ", gradients and moments ",
+                      mib(need.optimizer), ", activations ", mib(need.activations), ", freed and kept ", mib(need.reuse),
+                      "; the ", on_card ? "card" : "machine", " has ", mib(has), " MiB"),
+          .too_large = need.peak() > has};
+} catch (const std::bad_alloc&) {
+  return {.text = "more memory than this process may have (" + mib(host_bytes()) + " MiB)", .too_large = true};
+}
+
+std::string smaller_settings(const Options& options, size_t device_bytes) try {
   const int64_t batch = options.train.batchSize, crop = options.model.crop_size;
   const double needed = training_bytes(options, batch, crop);
   double total = device_bytes > 0 ? static_cast<double>(device_bytes) : host_bytes();
@@ -82,10 +77,11 @@ std::string smaller_settings(const Options& options, size_t device_bytes) {
     fitting += str(fitting.empty() ? "" : " or ", "--crop-size ", smaller);
     break;
   }
-  const auto mib = [](double bytes) { return str(static_cast<int64_t>(bytes / kMib), " MiB"); };
   if (fitting.empty())
-    return str("training needs about ", mib(needed), " here; a smaller network (--lr-max-width, --lr-depth) needs less");
-  return str(fitting, " would fit in ", mib(total), " by estimate, where now about ", mib(needed), " are needed");
+    return str("training needs about ", mib(needed), " MiB here; a smaller network (--lr-max-width, --lr-depth) needs less");
+  return str(fitting, " would fit in ", mib(total), " MiB by estimate, where now about ", mib(needed), " MiB are needed");
+} catch (const std::bad_alloc&) {  // ulimit -v
+  return "a smaller --crop-size or --batch-size or a smaller network (--lr-max-width, --lr-depth) needs less";
 }
 
 }  // namespace asap::train

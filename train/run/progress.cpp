@@ -55,27 +55,28 @@ Progress::~Progress() {
   if (bar_shown_) std::cout << std::endl;
 }
 
-// "epoch 1/9 step 5/90 | 3.10 it/s | 27 s left | GAN 0.512 ...": a narrow terminal cuts losses off, not the time.
-std::string Progress::line(const LogEntry& entry) const {
+// "epoch 1/9 step 5/90 | 3.10 it/s | 27 s left | GAN 0.512 ... | 12.4 pictures/s: ...": a narrow terminal cuts the end off, not
+// the time that is left.
+std::string Progress::line(const LogEntry& entry, const std::string& times) const {
   const double left = seconds_per_step_ * static_cast<double>(total_steps_ - entry.step);
   const std::string speed =
       seconds_per_step_ < 1 ? formatted("%.2f it/s", 1 / seconds_per_step_) : formatted("%.2f s/it", seconds_per_step_);
   std::string text = str("epoch ", entry.epoch, "/", epochs_, " step ", entry.step, "/", total_steps_, " | ", speed,
                          " | ", duration_text(left), " left |");
   for (const auto& [name, value] : entry.losses) text += " " + name + formatted(" %.3f", value);
-  return text;
+  return text + " | " + times;
 }
 
-void Progress::update(const LogEntry& entry, bool print) {
+void Progress::update(const LogEntry& entry, const std::string& times, bool print) {
   // The first step allocates everything: the average begins with the second.
   const int64_t done = entry.step - first_step_;
   const double weight = done <= 2 ? 1.0 : std::max(0.05, 1.0 / static_cast<double>(done - 1));
   seconds_per_step_ += weight * (std::max(entry.seconds, 1e-9) - seconds_per_step_);
   if (!terminal_) {
-    if (print || entry.step == total_steps_) std::cout << line(entry) << std::endl;
+    if (print || entry.step == total_steps_) std::cout << line(entry, times) << std::endl;
     return;
   }
-  std::string text = bar(static_cast<double>(entry.step) / static_cast<double>(total_steps_)) + " " + line(entry);
+  std::string text = bar(static_cast<double>(entry.step) / static_cast<double>(total_steps_)) + " " + line(entry, times);
   text.resize(std::min(text.size(), static_cast<size_t>(terminal_columns() - 1)));
   clear_bar();
   std::cout << text << std::flush;
@@ -85,6 +86,11 @@ void Progress::update(const LogEntry& entry, bool print) {
 void Progress::clear_bar() {
   if (bar_shown_) std::cout << "\r\033[K";
   bar_shown_ = false;
+}
+
+void Progress::tell(const std::string& text) {
+  clear_bar();
+  std::cout << text << std::flush;
 }
 
 void Progress::warn(const std::string& text) {

@@ -21,13 +21,15 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // After a step. A terminal gets the bar; without one, a line is printed if `print`.
-  void update(const LogEntry& entry, bool print);
+  // After a step. A terminal gets the bar; without one, a line is printed if `print`. `times`: where the time went.
+  void update(const LogEntry& entry, const std::string& times, bool print);
+  // Lines on standard output, in the bar's place.
+  void tell(const std::string& lines);
   // A line of its own on standard error, in the bar's place.
   void warn(const std::string& text);
 
  private:
-  std::string line(const LogEntry& entry) const;
+  std::string line(const LogEntry& entry, const std::string& times) const;
   void clear_bar();
 
   const bool terminal_;

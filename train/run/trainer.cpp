@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <cstdio>
 #include <iostream>
+#include <optional>
 
 #include "nn/checkpoint_file.h"
 #include "tensor/precision.h"
@@ -168,7 +171,10 @@ Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode, co
   load_start_weights();
   model_.to(device_);
   loader_ = std::make_unique<PrefetchLoader>(pairs_, preprocess_options(options_), loader_options(options_.train));
-  batches_per_epoch_ = loader_->batches_per_epoch();
+  batches_per_epoch_ = loader_->batches_per_epoch() / options.train.accumulate;
+  ASAP_CHECK(batches_per_epoch_ > 0, "train: --accumulate ", options.train.accumulate, ", but the data makes only ",
+             loader_->batches_per_epoch(), " batches of ", options.train.batchSize);
+  if (options.train.ema > 0) gan_.keep_average(options.train.ema);
   if (!start_.empty()) restore();
   plan_length();
 }
@@ -219,29 +225,35 @@ Outcome Trainer::train(const std::function<bool()>& stop) {
   progress_ =
       std::make_unique<Progress>(step_, total_steps_, (total_steps_ + batches_per_epoch_ - 1) / batches_per_epoch_);
   open_folder();
-  loader_->start_epoch(epoch(), step_ % batches_per_epoch_);
   while (step_ < total_steps_ && !stop()) {
+    if (profile_) profile_->begin_step();
     const LogEntry entry = train_step();
     attempt("the log", [&] { log_->append(entry); });
     tell_board([&](TensorBoard& board) { board.add(entry); });
     const bool print_now = o.print_every.due(step_, batches_per_epoch_);
-    progress_->update(entry, print_now);
+    progress_->update(entry, times_text(), print_now);
+    if (profile_) attempt("the profile", [&] { progress_->tell(profile_->end_step()); });
     attempt("it", [] { ASAP_CHECK(std::cout, "standard output takes no more"); });
     if (step_ == total_steps_) break;
     const bool save_now = o.save_every.due(step_, batches_per_epoch_);
-    if (save_now) save_on_the_way();
-    if (o.sample_every.due(step_, batches_per_epoch_)) write_samples();
-    if (save_now) refresh_report();
-    if (print_now || save_now) tell_board(&TensorBoard::flush);
+    times_.measure(RunPart::saving, [&] {
+      if (save_now) save_on_the_way();
+      if (o.sample_every.due(step_, batches_per_epoch_)) write_samples();
+      if (save_now) refresh_report();
+      if (print_now || save_now) tell_board(&TensorBoard::flush);
+    });
   }
-  save_at_the_end();
+  if (const std::string lack = profile_ ? profile_->finish() : ""; !lack.empty()) warn(lack);
   const Outcome outcome = step_ < total_steps_ ? Outcome::interrupted : Outcome::finished;
-  if (outcome == Outcome::finished) {
-    write_samples();
-    tell_board([](TensorBoard& board) { board.add_end(); });
-  }
-  tell_board(&TensorBoard::flush);
-  refresh_report();
+  times_.measure(RunPart::saving, [&] {
+    save_at_the_end();
+    if (outcome == Outcome::finished) {
+      write_samples();
+      tell_board([](TensorBoard& board) { board.add_end(); });
+    }
+    tell_board(&TensorBoard::flush);
+    refresh_report();
+  });
   progress_.reset();
   return outcome;
 }
@@ -249,11 +261,11 @@ Outcome Trainer::train(const std::function<bool()>& stop) {
 LogEntry Trainer::train_step() {
   const auto begin = Clock::now();
   LogEntry entry{.step = step_ + 1, .epoch = epoch(), .losses = {}, .lr = 0, .seconds = 0};
-  entry.lr = nn::schedule::linear_decay(options_.train.lr, epoch(), options_.train.niter, options_.train.niter_decay);
+  entry.lr = learning_rate();
   gan_.set_lr(entry.lr);
-  const asapnet::Batch batch = next_batch();
+  const std::vector<asapnet::Batch> batches = times_.measure(RunPart::loading, [&] { return next_batches(); });
   try {
-    entry.losses = optimise(batch);
+    entry.losses = optimise(batches);
   } catch (const OutOfMemory& error) {
     fail("step ", step_ + 1, ": ", error.what(), "; ", smaller_settings(options_, error.total()), "; ",
          last_checkpoint_text(run_));
@@ -263,34 +275,51 @@ LogEntry Trainer::train_step() {
     stop_at_bad_step(error);
   }
   ++step_;
+  times_.count_pictures(options_.train.batchSize * options_.train.accumulate);
   entry.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   return entry;
 }
 
-// One generator step, then one discriminator step on the same batch, against the pictures of the updated generator.
-asapnet::LossValues Trainer::optimise(const asapnet::Batch& batch) {
-  const ScopedPrecision precision(parse_precision(options_.train.precision));
+double Trainer::learning_rate() const {
+  const TrainOptions& o = options_.train;
+  const double scheduled = nn::schedule::linear_decay(o.lr, epoch(), o.niter, o.niter_decay);
+  return nn::schedule::warmup(scheduled, step_ + 1, o.warmup_steps);
+}
+
+// One generator step, then one discriminator step on the same batches, against the pictures of the updated generator.
+asapnet::LossValues Trainer::optimise(const std::vector<asapnet::Batch>& batches) {
+  const TrainOptions& o = options_.train;
+  const ScopedPrecision precision(parse_precision(o.precision));
   asapnet::LossValues losses;
-  if (step_ % options_.train.D_steps_per_G == 0) append(losses, gan_.generator_step(batch));
-  append(losses, gan_.discriminator_step(batch));
+  if (step_ % o.D_steps_per_G == 0) {
+    if (gan_.average()) gan_.average()->set_decay(nn::schedule::average_decay(o.ema, step_ / o.D_steps_per_G + 1));
+    append(losses, times_.measure(RunPart::generator, [&] { return gan_.generator_step(batches); }));
+  }
+  append(losses, times_.measure(RunPart::discriminator, [&] { return gan_.discriminator_step(batches); }));
   return losses;
 }
 
 // A picture that cannot be loaded ends the run, but what was learned is saved first.
-asapnet::Batch Trainer::next_batch() {
+std::vector<asapnet::Batch> Trainer::next_batches() {
   try {
-    auto samples = loader_->next();
-    if (!samples) {
-      loader_->start_epoch(epoch());
-      samples = loader_->next();
-    }
-    return make_batch(*samples, options_.model, device_);
+    return load_batches();
   } catch (const std::exception& error) {
     if (step_ == 0) throw;
     save_at_the_end(str(error.what(), "; "));
     fail(error.what(), "; saved after step ", step_, ", so that --resume ", shell_quoted(run_.string()),
          " can go on once this is mended");
   }
+}
+
+// Batches that make no whole step any more are left out at the end of an epoch, as pictures are that make no whole batch.
+std::vector<asapnet::Batch> Trainer::load_batches() {
+  const int64_t count = options_.train.accumulate;
+  if (loading_epoch_ != epoch()) loader_->start_epoch(epoch(), step_ % batches_per_epoch_ * count);
+  loading_epoch_ = epoch();
+  std::vector<asapnet::Batch> batches;
+  for (int64_t i = 0; i < count; ++i)
+    batches.push_back(make_batch(loader_->next().value(), options_.model, device_));
+  return batches;
 }
 
 void Trainer::stop_at_bad_step(const Error& error) {
@@ -346,6 +375,8 @@ void Trainer::write_samples() {
     const auto count = std::min(pairs_.size(), static_cast<size_t>(options_.train.samples));
     std::vector<Sample> samples;
     std::vector<Image> generated;
+    std::optional<nn::UseAverage> average;
+    if (gan_.average()) average.emplace(*gan_.average());
     for (size_t i = 0; i < count; ++i) {
       samples.push_back(load_sample(pairs_[i * pairs_.size() / count], preprocess_options(options_), {}));
       generated.push_back(to_image(model_.inference(make_batch({samples.back()}, options_.model, device_)), 0));
@@ -363,6 +394,14 @@ void Trainer::refresh_report() {
 
 void Trainer::tell_board(const std::function<void(TensorBoard&)>& work) {
   if (board_) attempt("TensorBoard's events", [&] { work(*board_); });
+}
+
+std::string Trainer::times_text() const {
+  char speed[32];
+  std::snprintf(speed, sizeof speed, "%.3g", times_.pictures_per_second());
+  const auto waited = std::lround(100 * gan_.waited() / std::max(times_.total(), 1e-9));
+  return str(speed, " pictures/s: ", times_.shares(),
+             device_ == Device::cpu ? "" : str("; the host waited for the card ", waited, " % of the time"));
 }
 
 void Trainer::warn(const std::string& text) { progress_->warn(text); }

@@ -5,6 +5,7 @@
 //   samples/          step_000123.png: label | generated | real
 //   report.html       curves, samples and settings on one page (report.h)
 //   events.out...     the same for TensorBoard, if wanted (tensorboard.h)
+//   profile.json      where the time of a few steps went, if that was asked for (step_profile.h)
 //   train.lock        while a process trains here (run_folder.h)
 // A resumed run equals an uninterrupted one bit for bit (same number of threads): order, crops and noise are
 // functions of seed, epoch and position, and everything else is in the checkpoint. Only what the weights need ends a
@@ -16,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <set>
+#include <vector>
 
 #include "train/data/prefetch_loader.h"
 #include "train/options/options.h"
@@ -23,6 +25,8 @@
 #include "train/run/progress.h"
 #include "train/run/run_folder.h"
 #include "train/run/run_log.h"
+#include "train/run/step_profile.h"
+#include "train/run/step_times.h"
 #include "train/run/tensorboard.h"
 
 namespace asap::train {
@@ -43,6 +47,13 @@ class Trainer {
   // last checkpoint then stays.
   Outcome train(const std::function<bool()>& stop);
 
+  // To be called before train(): so many steps are recorded (step_profile.h).
+  void profile(int64_t steps) { profile_ = std::make_unique<StepProfile>(steps, run_, gan_); }
+
+  // As given, but with the epochs that --steps takes.
+  const Options& options() const { return options_; }
+  // "12.4 pictures/s: loading 1 %, ...": of the steps that train() has done.
+  std::string times_text() const;
   int64_t step() const { return step_; }
   int64_t total_steps() const { return total_steps_; }
   int64_t batches_per_epoch() const { return batches_per_epoch_; }
@@ -52,9 +63,11 @@ class Trainer {
   void plan_length();
   void restore();
   void open_folder();
-  asapnet::Batch next_batch();
+  std::vector<asapnet::Batch> next_batches();
+  std::vector<asapnet::Batch> load_batches();
+  double learning_rate() const;  // of the next step
   LogEntry train_step();
-  asapnet::LossValues optimise(const asapnet::Batch& batch);
+  asapnet::LossValues optimise(const std::vector<asapnet::Batch>& batches);
   [[noreturn]] void stop_at_bad_step(const Error& error);
   void check_savable();
   void save();
@@ -79,7 +92,11 @@ class Trainer {
   std::unique_ptr<RunLog> log_;
   std::unique_ptr<TensorBoard> board_;  // null: not wanted, or cannot be
   std::unique_ptr<Progress> progress_;
-  int64_t batches_per_epoch_ = 0, total_steps_ = 0;
+  StepTimes times_;
+  std::unique_ptr<StepProfile> profile_;
+  int64_t batches_per_epoch_ = 0;  // steps', each of --accumulate of the loader's
+  int64_t total_steps_ = 0;
+  int64_t loading_epoch_ = 0;  // the loader's
   int64_t step_ = 0;         // steps done
   int64_t saved_step_ = -1;  // the last that is in a checkpoint
   std::set<std::string> warned_;
