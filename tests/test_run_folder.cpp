@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 
 #include <cerrno>
+#include <cmath>
 #include <iostream>
 #include <map>
 
@@ -294,6 +295,32 @@ TEST_CASE("log: lines that are no entry are kept aside, told once, and block nei
   write_text(shop.run / "log.jsonl", "more\n" + read_text(shop.run / "log.jsonl"));
   shop.train_on(6);
   CHECK(read_text(shop.run / "log.jsonl.bad").ends_with("{\"step\":\"one\"}\nmore\n"));
+}
+
+TEST_CASE("log: scores stand between the steps, and go with those that are done again") {
+  ScratchFolder folder;
+  const fs::path path = folder / "log.jsonl";
+  const LogEntry entry{.step = 1, .epoch = 1, .losses = {{"GAN", 0.5}}, .lr = 0.1, .seconds = 2};
+  {
+    RunLog log(path, 0);
+    for (int64_t step : {1, 2, 3}) {
+      LogEntry next = entry;
+      next.step = step;
+      log.append(next);
+      log.append({.step = step, .scores = {{"psnr", 10.0 + double(step)}, {"frechet", std::nan("")}}});
+    }
+  }
+  CHECK(contains(read_text(path), "{\"step\":2,\"scores\":{\"psnr\":12.0,\"frechet\":null}}\n"));
+  CHECK(read_log(path).size() == 3);
+  REQUIRE(read_scores(path).size() == 3);
+  CHECK(read_scores(path)[2].step == 3);
+  CHECK(read_scores(path)[2].scores[0] == std::pair<std::string, double>{"psnr", 13});
+  CHECK(std::isnan(read_scores(path)[2].scores[1].second));
+  const RunLog resumed(path, 2);
+  CHECK(resumed.warning() == "");
+  CHECK(read_log(path).size() == 2);
+  CHECK(read_scores(path).size() == 2);
+  CHECK(read_scores(path).back().step == 2);
 }
 
 TEST_CASE("a save that fails on the way is tried again; the last one that succeeded is named") {

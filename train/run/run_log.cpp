@@ -5,10 +5,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <sstream>
+#include <variant>
 
 #include "train/files/whole_files.h"
 
@@ -27,8 +28,13 @@ std::string to_line(const LogEntry& entry) {
   return object.dump() + "\n";
 }
 
-std::optional<LogEntry> from_line(const std::string& line) try {
-  const Json object = Json::parse(line);
+std::string to_line(const ScoreEntry& entry) {
+  Json object{{"step", entry.step}, {"scores", Json::object()}};
+  for (const auto& [name, value] : entry.scores) object["scores"][name] = value;  // null for what is not finite
+  return object.dump() + "\n";
+}
+
+LogEntry step_entry(const Json& object) {
   LogEntry entry{.step = object.at("step"),
                  .epoch = object.at("epoch"),
                  .losses = {},
@@ -39,16 +45,40 @@ std::optional<LogEntry> from_line(const std::string& line) try {
       entry.losses.emplace_back(key, value.get<double>());
   }
   return entry;
-} catch (const Json::exception&) {
-  return std::nullopt;
 }
 
-// A line of the file: an entry, or something else.
+ScoreEntry score_entry(const Json& object) {
+  ScoreEntry entry{.step = object.at("step"), .scores = {}};
+  for (const auto& [name, value] : object.at("scores").items())
+    entry.scores.emplace_back(name, value.is_null() ? std::nan("") : value.get<double>());
+  return entry;
+}
+
+// A line of the file: an entry of either kind, or something else.
 struct LogLine {
   std::string text;
   int64_t number = 0;  // from 1
-  std::optional<LogEntry> entry;
+  std::variant<std::monostate, LogEntry, ScoreEntry> entry = {};
+
+  bool is_entry() const { return entry.index() != 0; }
+  int64_t step() const {
+    const auto* losses = std::get_if<LogEntry>(&entry);
+    return losses ? losses->step : std::get<ScoreEntry>(entry).step;
+  }
 };
+
+LogLine from_text(const std::string& text, int64_t number) {
+  LogLine line{text, number};
+  try {
+    const Json object = Json::parse(text);
+    if (object.contains("scores"))
+      line.entry = score_entry(object);
+    else
+      line.entry = step_entry(object);
+  } catch (const Json::exception&) {  // something else
+  }
+  return line;
+}
 
 // A last line without its end was cut off by a crash, and is no line.
 std::vector<LogLine> read_lines(const std::filesystem::path& path) {
@@ -57,8 +87,17 @@ std::vector<LogLine> read_lines(const std::filesystem::path& path) {
   std::istringstream text(file_text(path));
   std::vector<LogLine> lines;
   for (std::string line; std::getline(text, line) && !text.eof();)
-    lines.push_back({line, static_cast<int64_t>(lines.size()) + 1, from_line(line)});
+    lines.push_back(from_text(line, static_cast<int64_t>(lines.size()) + 1));
   return lines;
+}
+
+template <class Entry>
+std::vector<Entry> entries_of(const std::filesystem::path& path) {
+  std::vector<Entry> entries;
+  for (LogLine& line : read_lines(path)) {
+    if (auto* entry = std::get_if<Entry>(&line.entry)) entries.push_back(std::move(*entry));
+  }
+  return entries;
 }
 
 // The lines that are no entry go to PATH.bad, behind those that are there. Returns what to say about it.
@@ -66,7 +105,7 @@ std::string keep_bad_lines(const std::filesystem::path& path, const std::vector<
   std::string bad;
   std::vector<int64_t> numbers;
   for (const LogLine& line : lines) {
-    if (line.entry) continue;
+    if (line.is_entry()) continue;
     numbers.push_back(line.number);
     bad += line.text + "\n";
   }
@@ -82,20 +121,16 @@ std::string keep_bad_lines(const std::filesystem::path& path, const std::vector<
 
 }  // namespace
 
-std::vector<LogEntry> read_log(const std::filesystem::path& path) {
-  std::vector<LogEntry> entries;
-  for (LogLine& line : read_lines(path)) {
-    if (line.entry) entries.push_back(std::move(*line.entry));
-  }
-  return entries;
-}
+std::vector<LogEntry> read_log(const std::filesystem::path& path) { return entries_of<LogEntry>(path); }
+
+std::vector<ScoreEntry> read_scores(const std::filesystem::path& path) { return entries_of<ScoreEntry>(path); }
 
 RunLog::RunLog(const std::filesystem::path& path, int64_t last_step) : path_(path) {
   const std::vector<LogLine> lines = read_lines(path);
   warning_ = keep_bad_lines(path, lines);
   std::string kept;
   for (const LogLine& line : lines) {
-    if (line.entry && line.entry->step <= last_step) kept += line.text + "\n";
+    if (line.is_entry() && line.step() <= last_step) kept += line.text + "\n";
   }
   write_file(path, kept);
   file_ = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
@@ -105,6 +140,11 @@ RunLog::RunLog(const std::filesystem::path& path, int64_t last_step) : path_(pat
 RunLog::~RunLog() { ::close(file_); }
 
 void RunLog::append(const LogEntry& entry) {
+  pending_ += to_line(entry);
+  write_pending();
+}
+
+void RunLog::append(const ScoreEntry& entry) {
   pending_ += to_line(entry);
   write_pending();
 }

@@ -1,10 +1,12 @@
 // log.jsonl of a run: one JSON object a step, {"step", "epoch", the losses by name, "lr", "seconds"}, appended as the
-// step ends. Written by the trainer, read by the report.
+// step ends, and one whenever the weights were judged after a step, {"step", "scores": {the numbers by name}}. Written by
+// the trainer, read by the report.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "asapnet/model.h"
@@ -18,9 +20,17 @@ struct LogEntry {
   double seconds = 0;  // the step took, loading included
 };
 
+// What a judge said of the weights after `step` steps.
+struct ScoreEntry {
+  int64_t step = 0;
+  std::vector<std::pair<std::string, double>>
+      scores;  // by metric; NaN for what does not exist or is infinite (null in the file)
+};
+
 // The entries of the file, in order; none if there is no file. Lines that are no entry are left out: a last one that a
 // crash cut off, an empty one, one that something else wrote. asap::Error if the file cannot be read.
 std::vector<LogEntry> read_log(const std::filesystem::path& path);
+std::vector<ScoreEntry> read_scores(const std::filesystem::path& path);
 
 class RunLog {
  public:
@@ -36,6 +46,7 @@ class RunLog {
 
   // asap::Error naming the file and the system's reason if it cannot be written; the next call then writes the rest too.
   void append(const LogEntry& entry);
+  void append(const ScoreEntry& entry);
   // Returns when everything is on the disk.
   void sync();
 
