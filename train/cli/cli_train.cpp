@@ -25,6 +25,7 @@ constexpr const char* kFooter = R"(Examples:
                 --reflection-pad --out runs/mine --no-vgg-loss --steps 5000 --save-every 500
   asapnet train --dataset custom --label-dir sketches --image-dir photos --no-one-hot --out runs/rgb --no-vgg-loss
   asapnet train --dataset aligned --data maps --direction AtoB --no-one-hot --out runs/maps --no-vgg-loss
+  asapnet train --preset facades256 --data CMP --out runs/judged --vgg vgg19.pth --eval-every 10e --keep-best ssim
   asapnet train --resume runs/facades --niter 300
 Ctrl-C finishes the step, saves, and says how to resume; so do SIGTERM and a closed terminal (SIGHUP). OUT holds
 config.json, log.jsonl, checkpoints/, samples/ and report.html.)";
@@ -35,7 +36,8 @@ struct ToResume {
 };
 
 ToResume parse_resume(const std::string& text) {
-  const fs::path folder = fs::path(text + "/").lexically_normal().parent_path(), checkpoints = folder.parent_path();
+  const fs::path folder = named_checkpoint(fs::path(text + "/").lexically_normal().parent_path()),
+                 checkpoints = folder.parent_path();
   if (checkpoints.filename() != "checkpoints" || !is_there(folder / "trainer.json")) return {text, {}};
   return {checkpoints.has_parent_path() ? checkpoints.parent_path() : ".", folder};
 }
@@ -98,16 +100,18 @@ int TrainCommand::run() const {
   const auto made = make_trainer(options, folder, resuming ? StartMode::resume : StartMode::fresh, checkpoint);
   Trainer& trainer = *made;
   interrupt.training_begins();
-  std::cout << "training in " << terminal_safe(folder.string()) << ": steps " << trainer.step() << " to " << trainer.total_steps()
-            << ", " << trainer.batches_per_epoch() << " an epoch, " << options.train.threads << " thread(s)"
-            << std::endl;
+  std::cout << "training in " << terminal_safe(folder.string()) << ": steps " << trainer.step() << " to "
+            << trainer.total_steps() << ", " << trainer.batches_per_epoch() << " an epoch, " << options.train.threads
+            << " thread(s)" << std::endl;
   if (trainer.train([&] { return interrupt.requested(); }) == Outcome::interrupted) {
     std::cout << "stopped after step " << trainer.step()
-              << ", everything is saved; continue with: asapnet train --resume " << shell_quoted(folder.string()) << std::endl;
+              << ", everything is saved; continue with: asapnet train --resume " << shell_quoted(folder.string())
+              << std::endl;
     return kInterruptedExitCode;
   }
-  std::cout << "finished after step " << trainer.step() << "; look at " << terminal_safe((folder / "report.html").string())
-            << ", use it with: asapnet generate --weights " << shell_quoted(folder.string()) << " --out DIR" << std::endl;
+  std::cout << "finished after step " << trainer.step() << "; look at "
+            << terminal_safe((folder / "report.html").string()) << ", use it with: asapnet generate --weights "
+            << shell_quoted(folder.string()) << " --out DIR" << std::endl;
   return kOk;
 }
 
@@ -120,11 +124,11 @@ Command add_train_command(CLI::App& program) {
   app->add_option("--resume", command->resume,
                   "folder of a run to continue exactly where it stopped, or of one of its checkpoints")
       ->type_name("DIR");
-  command->flags.add_to(
-      *app,
-      {OptionGroup::data, OptionGroup::loading, OptionGroup::input, OptionGroup::generator, OptionGroup::discriminator,
-       OptionGroup::encoder, OptionGroup::losses, OptionGroup::optimisation, OptionGroup::start, OptionGroup::run},
-      Defaults::shown);
+  command->flags.add_to(*app,
+                        {OptionGroup::data, OptionGroup::loading, OptionGroup::input, OptionGroup::generator,
+                         OptionGroup::discriminator, OptionGroup::encoder, OptionGroup::losses,
+                         OptionGroup::optimisation, OptionGroup::start, OptionGroup::run, OptionGroup::judging},
+                        Defaults::shown);
   app->footer(kFooter);
   return {app, [command] { return command->run(); }};
 }

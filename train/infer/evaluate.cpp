@@ -7,6 +7,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "train/data/batch.h"
 #include "train/data/list_pairs.h"
 #include "train/data/match_files.h"
 #include "train/files/output_guard.h"

@@ -260,8 +260,9 @@ void print_timing(std::vector<double> times, const fs::path& out) {
 
 }  // namespace
 
-WeightSource find_weights(const fs::path& weights, const Wishes& wishes) {
-  ASAP_CHECK(fs::exists(weights), weights.string(), ": there is no such file or folder");
+WeightSource find_weights(const fs::path& given, const Wishes& wishes) {
+  ASAP_CHECK(fs::exists(given), given.string(), ": there is no such file or folder");
+  const fs::path weights = named_checkpoint(given);
   WeightSource source;
   if (is_folder(weights)) {
     read_folder(weights, source);

@@ -18,6 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kSegmentation[] = {"pixel_accuracy", "class_accuracy", "mean_iou"};
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 double mean_of(const std::vector<double>& values) {
@@ -246,6 +247,18 @@ void Judge::restart() {
   if (made_classes_) made_classes_.emplace(static_cast<int>(exhibits_.classes));
 }
 
+std::vector<std::string> Judge::names() const {
+  std::vector<std::string> names;
+  for (const PictureMetric& metric : metrics_) names.push_back(metric.name);
+  if (segmenter_) {
+    for (const char* tail : {"", "_of_references"})
+      for (const char* name : kSegmentation) names.push_back(str(name, tail));
+  }
+  if (frechet_) names.emplace_back("frechet");
+  if (kernel_) names.emplace_back("kernel");
+  return names;
+}
+
 std::vector<Score> Judge::scores() const {
   ASAP_CHECK(added_ == exhibits_.count && references_ == added_, "judge: expected ", exhibits_.count, " pictures, got ",
              added_);
@@ -260,9 +273,8 @@ std::vector<Score> Judge::scores() const {
   };
   if (segmenter_) {
     for (const auto& [classes, tail] : {std::pair{&*made_classes_, ""}, {&*real_classes_, "_of_references"}}) {
-      add(str("pixel_accuracy", tail), classes->pixel_accuracy(), segmenter_text_, 4);
-      add(str("class_accuracy", tail), classes->class_accuracy(), segmenter_text_, 4);
-      add(str("mean_iou", tail), classes->mean_iou(), segmenter_text_, 4);
+      const double values[] = {classes->pixel_accuracy(), classes->class_accuracy(), classes->mean_iou()};
+      for (size_t i = 0; i < std::size(values); ++i) add(str(kSegmentation[i], tail), values[i], segmenter_text_, 4);
     }
   }
   if (!net_) return scores;

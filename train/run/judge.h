@@ -73,6 +73,8 @@ class Judge {
   // Of the pictures so far. Equal bits for any number of threads that computes equal bits of the networks.
   std::vector<Score> scores() const;
   const std::vector<ScoreColumn>& columns() const { return columns_; }
+  // Of the scores, which will be.
+  std::vector<std::string> names() const;
 
  private:
   struct PictureMetric {

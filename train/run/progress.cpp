@@ -87,6 +87,11 @@ void Progress::clear_bar() {
   bar_shown_ = false;
 }
 
+void Progress::say(const std::string& text) {
+  clear_bar();
+  std::cout << text << std::endl;
+}
+
 void Progress::warn(const std::string& text) {
   clear_bar();
   std::cout << std::flush;

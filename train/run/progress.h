@@ -23,7 +23,9 @@ class Progress {
 
   // After a step. A terminal gets the bar; without one, a line is printed if `print`.
   void update(const LogEntry& entry, bool print);
-  // A line of its own on standard error, in the bar's place.
+  // A line of its own, in the bar's place.
+  void say(const std::string& text);
+  // The same on standard error.
   void warn(const std::string& text);
 
  private:

@@ -59,7 +59,8 @@ void check_outside_data(const TrainOptions& o, const fs::path& run) {
   for (fs::path above = fs::weakly_canonical(run, ignored); above != above.parent_path(); above = above.parent_path()) {
     for (const fs::path& folder : folders)
       ASAP_CHECK(folder.empty() || !fs::equivalent(above, folder, ignored), "train: --out ", run.string(), " lies in ",
-                 folder.string(), ", whose pictures are the data, and a run writes pictures too; choose a folder outside");
+                 folder.string(),
+                 ", whose pictures are the data, and a run writes pictures too; choose a folder outside");
   }
 }
 
@@ -171,6 +172,7 @@ Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode, co
   batches_per_epoch_ = loader_->batches_per_epoch();
   if (!start_.empty()) restore();
   plan_length();
+  if (options_.train.eval_every.count > 0) examiner_ = std::make_unique<Examiner>(options_, run_);
 }
 
 void Trainer::load_start_weights() {
@@ -218,6 +220,8 @@ Outcome Trainer::train(const std::function<bool()>& stop) {
       std::make_unique<Progress>(step_, total_steps_, (total_steps_ + batches_per_epoch_ - 1) / batches_per_epoch_);
   open_folder();
   loader_->start_epoch(epoch(), step_ % batches_per_epoch_);
+  if (!start_.empty() && o.eval_every.due(step_, batches_per_epoch_))
+    judge(stop);  // unless it was before the interruption
   while (step_ < total_steps_ && !stop()) {
     const LogEntry entry = train_step();
     attempt("the log", [&] { log_->append(entry); });
@@ -227,11 +231,15 @@ Outcome Trainer::train(const std::function<bool()>& stop) {
     const bool save_now = o.save_every.due(step_, batches_per_epoch_);
     if (save_now) save_on_the_way();
     if (o.sample_every.due(step_, batches_per_epoch_)) write_samples();
+    if (o.eval_every.due(step_, batches_per_epoch_)) judge(stop);
     if (save_now) refresh_report();
   }
   save_at_the_end();
   const Outcome outcome = step_ < total_steps_ ? Outcome::interrupted : Outcome::finished;
-  if (outcome == Outcome::finished) write_samples();
+  if (outcome == Outcome::finished) {
+    write_samples();
+    judge([] { return false; });
+  }
   refresh_report();
   progress_.reset();
   return outcome;
@@ -344,6 +352,29 @@ void Trainer::write_samples() {
     make_folder(run_ / "samples");
     write_png(run_ / "samples" / (step_name(step_) + ".png"), sample_grid(samples, generated, options_.model));
   });
+}
+
+// The numbers of this step's weights. One that is the best so far is saved before checkpoints/best names it.
+void Trainer::judge(const std::function<bool()>& stop) {
+  if (!examiner_) return;
+  std::optional<ScoreEntry> scores;
+  attempt("these scores", [&] { scores = scores_of_step(stop); });
+  if (!scores || !examiner_->is_best(*scores)) return;
+  save_on_the_way();
+  if (saved_step_ != step_) return;
+  attempt("a best checkpoint", [&] { examiner_->keep_best(*scores); });
+  if (!options_.train.keep_checkpoints) remove_earlier_checkpoints(run_, step_);
+}
+
+// From the log, where an interrupted run had come so far; else new ones, or nothing if `stop` says so on the way.
+std::optional<ScoreEntry> Trainer::scores_of_step(const std::function<bool()>& stop) {
+  for (const ScoreEntry& known : read_scores(run_ / "log.jsonl"))
+    if (known.step == step_) return known;
+  const std::optional<ScoreEntry> scores = examiner_->examine(model_.generator(), step_, stop);
+  if (!scores) return scores;
+  progress_->say(str("judged after step ", step_, ": ", examiner_->text()));
+  attempt("the log", [&] { log_->append(*scores); });
+  return scores;
 }
 
 void Trainer::refresh_report() {
