@@ -94,7 +94,7 @@ TEST_CASE("the numbers on the way are those of evaluate, and best is a place for
   CHECK(best.scores.size() == 4);  // psnr, ssim, seams, seams_of_references; 32 pixels a side are too few for ms-ssim
   const std::string weights = text(school.checkpoints() / "best");
   const fs::path json = school.folder / "scores.json";
-  const Result result = run({"evaluate", "--weights", weights, "--data", text(school.data), "--out", text(json)});
+  const Result result = run({"evaluate", "--weights", weights, "--out", text(json)});
   CAPTURE(result.error);
   REQUIRE(result.code == 0);
   const auto all = nlohmann::json::parse(read_text(json));
@@ -102,8 +102,7 @@ TEST_CASE("the numbers on the way are those of evaluate, and best is a place for
     CAPTURE(name);
     CHECK(all["metrics"][name]["mean"].get<double>() == value);
   }
-  CHECK(run({"generate", "--weights", weights, "--data", text(school.data), "--out", text(school.folder / "made")})
-            .code == 0);
+  CHECK(run({"generate", "--weights", weights, "--out", text(school.folder / "made")}).code == 0);
   write_text(school.checkpoints() / "best", "step_000009\nseams 1\n");
   check_refused({"generate", "--weights", weights, "--out", text(school.folder / "made")}, 1,
                 {"best names step_000009, which is not there"});

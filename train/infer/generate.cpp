@@ -272,8 +272,9 @@ WeightSource find_weights(const fs::path& given, const Wishes& wishes) {
   }
   nn::CheckpointFile file(source.generator);
   const nn::NetworkWeights generator(file, signature(NetworkKind::generator));
-  const bool is_run = fs::exists(weights / "config.json");
-  if (is_run) options_from_json_file(weights / "config.json", source.options);
+  const fs::path run = weights == given ? weights : given.parent_path().parent_path();  // RUN/checkpoints/best
+  const bool is_run = fs::exists(run / "config.json");
+  if (is_run) options_from_json_file(run / "config.json", source.options);
   const bool known = is_run || options_from_metadata(file, source.options);
   if (!known) infer_options(generator.tensors(), wishes, source);
   source.options.train.phase = "test";
