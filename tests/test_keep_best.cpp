@@ -200,6 +200,31 @@ TEST_CASE("numbers that do not exist are never the best, and infinite ones are")
   CHECK_FALSE(examiner.is_best({.step = 1, .scores = {{"ssim", 1}}}));
 }
 
+TEST_CASE("custom data: held-out pairs have folders of their own") {
+  ran();
+  School school;
+  TrainOptions& o = school.options.train;
+  o.dataset_mode = "custom";
+  o.dataroot.clear();
+  for (const auto& [folder, ending] : {std::pair{"labels", ".png"}, {"photos", ".jpg"}}) {
+    for (int i = 1; i <= 8; ++i) {  // 1 and 2 are held out
+      const fs::path target = school.folder / (i <= 2 ? "held_out" : "learned") / folder;
+      fs::create_directories(target);
+      fs::copy(school.data / "base" / str("cmp_b000", i, ending), target);
+    }
+  }
+  o.label_dir = (school.folder / "learned" / "labels").string();
+  o.image_dir = (school.folder / "learned" / "photos").string();
+  CHECK(contains(error_of([&] { school.train(1); }), "give --eval-label-dir and --eval-image-dir"));
+  o.eval_label_dir = (school.folder / "held_out" / "labels").string();
+  o.eval_image_dir = (school.folder / "held_out" / "photos").string();
+  school.train(2);
+  School facades;  // the same pairs in another layout
+  facades.train(2);
+  REQUIRE(school.scores().size() == 2);
+  CHECK(school.scores()[1].scores == facades.scores()[1].scores);
+}
+
 TEST_CASE("held-out pairs that cannot be used, numbers that cannot be had: refused before a run begins") {
   ran();
   const School school;
