@@ -1,41 +1,33 @@
 // Networks trained to recognise things, as feature extractors: what Frechet and kernel distances between sets of pictures
 // are measured in (feature_distance.h). Recognised by the keys of the file.
-//   MobileNetV2     Sandler et al. 2018: 1280 features behind the last convolution
-//   SqueezeNet 1.1  Iandola et al. 2016: 512 features before the classifier
-// Next: feature_distance.h.
+//   MobileNetV2     1280 features behind the last convolution
+//   SqueezeNet 1.1  512 features before the classifier
+//   Inception-v3    2048 features before the classifier, as pytorch-fid computes them
+// Sits on backbones.h. Next: feature_distance.h.
 #pragma once
 
-#include <functional>
 #include <string>
-#include <vector>
 
-#include "asapnet/pretrained.h"
-#include "tensor/ops.h"
+#include "asapnet/backbones.h"
 
 namespace asap::asapnet {
 
 class FeatureNet {
  public:
-  static constexpr int kSide = 224;  // of the pictures that both were trained with
-
-  // torchvision's keys, channel widths as they are. asap::Error: neither network, or keys that are missing or mis-shaped.
+  // asap::Error: none of these networks, or keys that are missing or mis-shaped.
   FeatureNet(const nn::StateDict& weights, const std::string& source);
 
-  // RGB f32 [N,3,kSide,kSide] in [-1,1] -> f32 [N,dimensions], the last features' mean over all places.
+  // RGB f32 [N,3,H,W] in [-1,1] -> f32 [N,dimensions], the last features' mean over all places. H and W are side(); where that is
+  // 0 they may be any, and the network sees the pictures resized to 299x299, bilinearly and without antialiasing.
   Tensor forward(const Tensor& x) const;
 
-  const std::string& name() const { return name_; }
-  int64_t dimensions() const { return dimensions_; }
+  const std::string& name() const { return net_.name; }
+  int64_t dimensions() const { return net_.channels(); }
+  int side() const { return is_inception_ ? 0 : 224; }
 
  private:
-  using Layer = std::function<Tensor(const Tensor&)>;
-  Layer conv(PretrainedConvs& file, const std::string& key, int64_t kernel, const Conv2dParams& params, double ceiling);
-  void build_mobilenet_v2(PretrainedConvs& file);
-  void build_squeezenet(PretrainedConvs& file);
-
-  std::string name_;
-  std::vector<Layer> layers_;
-  int64_t dimensions_ = 3;  // while it is built: channels so far, -1 behind a convolution that is missing
+  bool is_inception_;
+  Backbone net_;
 };
 
 }  // namespace asap::asapnet

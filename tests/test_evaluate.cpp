@@ -223,7 +223,8 @@ TEST_CASE("feature nets: a batch norm behind a convolution is folded into it") {
     unfolded.set(norm + ".running_var", constant(variance));
   }
   const asapnet::FeatureNet net(unfolded, "w");
-  CHECK(golden_difference(net.forward(network_input(formula_picture(224, 224))), golden().at("small MobileNetV2")) < 1e-5);
+  CHECK(golden_difference(net.forward(network_input(formula_picture(224, 224))), golden().at("small MobileNetV2")) <
+        1e-5);
 }
 
 TEST_CASE("feature nets: weights that do not fit are named") {
@@ -233,7 +234,7 @@ TEST_CASE("feature nets: weights that do not fit are named") {
   nn::StateDict without;
   for (const auto& [name, tensor] : small_mobilenet())
     if (name != "features.3.conv.1.0.bias") without.set(name, tensor);
-  CHECK(complaint(without) == "w.pth: not the weights of a MobileNetV2:\n  missing: features.3.conv.1.0.bias");
+  CHECK(complaint(without) == "w.pth: not the weights of MobileNetV2:\n  missing: features.3.conv.1.0.bias");
   nn::StateDict wrong = small_squeezenet();
   wrong.set("features.9.expand3x3.weight", Tensor::zeros({4, 2, 1, 1}));
   CHECK(contains(complaint(wrong), "wrong shape: features.9.expand3x3.weight"));
@@ -342,7 +343,7 @@ TEST_CASE("evaluate: what cannot be had is refused before anything is computed")
     check_refused(gallery.evaluate(more), code, parts);
   };
   refused(2, {"--metrics", "fid"},
-          {"--metrics: expected some of psnr, ssim, ms-ssim, seams, frechet, kernel, got 'fid'"});
+          {"--metrics: expected some of psnr, ssim, ms-ssim, lpips, seams, segmentation, frechet, kernel, got 'fid'"});
   refused(1, {"--metrics", "frechet"}, {"frechet: features of a network are needed", "--features FILE"});
   refused(1, {"--metrics", "ms-ssim"}, {"ms-ssim: cmp_b000", "is 32x32, and 176 pixels a side are needed"});
   refused(2, {"--metrics", "psnr", "--features", text(gallery.features)}, {"--features has no effect without frechet"});

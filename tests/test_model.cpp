@@ -19,7 +19,6 @@ using asap::tests::contains;
 using asap::tests::error_of;
 using tests::test_device;
 
-
 Config tiny() {
   Config config = preset("quick");
   config.label_nc = 4;
@@ -42,7 +41,8 @@ Batch random_batch(const Config& config, int64_t count = 1) {
   const double classes = static_cast<double>(config.label_channels());
   batch.labels = random_uniform({count, h, w}, {.seed = 1, .b = classes}).to(DType::i32);
   if (config.no_one_hot) batch.labels = random_uniform({count, 3, h, w}, {.seed = 1, .a = -1});
-  if (config.instance_channel()) batch.instance = random_uniform({count, 1, h, w}, {.seed = 2, .b = 2}).to(DType::i32).to(DType::f32);
+  if (config.instance_channel())
+    batch.instance = random_uniform({count, 1, h, w}, {.seed = 2, .b = 2}).to(DType::i32).to(DType::f32);
   batch.image = random_uniform({count, 3, h, w}, {.seed = 3, .a = -1});
   for (Tensor* tensor : {&batch.labels, &batch.instance, &batch.image}) {
     if (tensor->defined()) *tensor = tensor->to(test_device());
@@ -63,10 +63,11 @@ TEST_CASE("the presets have the published sizes") {
     int64_t tile, fixed, mlp_in, phi, generator, discriminator;
   };
   // docs/asapnet.md, configuration.
-  for (const Row& row : {Row{"facades256", 16, 1, 29, 14595, 81744963, 5554306}, Row{"facades512", 32, 2, 33, 14851, 82007363, 5554306},
-                         Row{"facades1024", 64, 4, 37, 15107, 82269763, 5554306},
-                         Row{"cityscapes256", 16, 1, 51, 16003, 83201411, 5601410},
-                         Row{"cityscapes512", 32, 2, 55, 16259, 83463811, 5601410}}) {
+  for (const Row& row :
+       {Row{"facades256", 16, 1, 29, 14595, 81744963, 5554306}, Row{"facades512", 32, 2, 33, 14851, 82007363, 5554306},
+        Row{"facades1024", 64, 4, 37, 15107, 82269763, 5554306},
+        Row{"cityscapes256", 16, 1, 51, 16003, 83201411, 5601410},
+        Row{"cityscapes512", 32, 2, 55, 16259, 83463811, 5601410}}) {
     CAPTURE(row.name);
     const Config config = preset(row.name);
     CHECK(config.tile() == row.tile);
@@ -93,7 +94,8 @@ TEST_CASE("keys are the published ones") {
         "lowres_stream.model.6.conv_block.1.1.bias\nlowres_stream.model.7.weight\nlowres_stream.model.7.bias\n");
   config.reflection_pad = false;  // s = 2, q = 0
   CHECK(contains(keys(Generator(config)), "lowres_stream.model.4.conv_block.0.0.weight\n"));
-  CHECK(contains(keys(Discriminator(config)), "discriminator_1.model1.0.0.weight_orig\ndiscriminator_1.model1.0.0.weight_u\n"));
+  CHECK(contains(keys(Discriminator(config)),
+                 "discriminator_1.model1.0.0.weight_orig\ndiscriminator_1.model1.0.0.weight_u\n"));
 }
 
 TEST_CASE("configurations that cannot work are refused with what would") {
@@ -120,7 +122,8 @@ TEST_CASE("wrong keys are all listed and change nothing") {
   Generator generator(tiny());
   nn::StateDict state;
   for (const auto& [key, tensor] : generator.state_dict()) {
-    if (!contains(key, "7.bias")) state.set(key, key.ends_with("7.weight") ? Tensor::zeros({1, 2}) : Tensor::zeros(tensor.shape()));
+    if (!contains(key, "7.bias"))
+      state.set(key, key.ends_with("7.weight") ? Tensor::zeros({1, 2}) : Tensor::zeros(tensor.shape()));
   }
   state.set("extra", Tensor::zeros({1}));
   const Tensor before = generator.state_dict().begin()->second.clone();
@@ -145,7 +148,8 @@ TEST_CASE("the discriminator's two passes give the numbers of one joint batch") 
   const Variable fake = joint.generator().forward(input).y;
   auto with = [&](const Variable& picture) { return cat(std::vector<Variable>{input, picture}, 1); };
   std::vector<ScaleOutputs> fakes, reals;
-  for (const ScaleOutputs& scale : joint.discriminator().forward(cat(std::vector<Variable>{with(fake), with(batch.image)}, 0))) {
+  for (const ScaleOutputs& scale :
+       joint.discriminator().forward(cat(std::vector<Variable>{with(fake), with(batch.image)}, 0))) {
     fakes.emplace_back();
     reals.emplace_back();
     for (const Variable& output : scale) {
@@ -218,8 +222,10 @@ TEST_CASE("the encoder trains with the generator, and z reaches the picture only
     CHECK(step.noise().offset == 8);
     CHECK(model.encoder()->state_dict().find("fc_mu.weight")->to_vector<float>() != mu_weights.to_vector<float>());
     CHECK(model.encode(batch.image).mu.shape() == Shape{1, 8});
-    const Tensor zeros = Tensor::zeros({1, 8}, DType::f32, test_device()), ones = Tensor::ones({1, 8}, DType::f32, test_device());
-    const bool same = model.inference(batch, zeros).to_vector<float>() == model.inference(batch, ones).to_vector<float>();
+    const Tensor zeros = Tensor::zeros({1, 8}, DType::f32, test_device()),
+                 ones = Tensor::ones({1, 8}, DType::f32, test_device());
+    const bool same =
+        model.inference(batch, zeros).to_vector<float>() == model.inference(batch, ones).to_vector<float>();
     CHECK(same == !conditioned);
   }
   AsapNet plain(tiny(), 1);
@@ -239,7 +245,8 @@ TEST_CASE("a loss that is not finite stops the step before any weight changes") 
 }
 
 TEST_CASE("the perceptual net names what its file lacks") {
-  CHECK(contains(error_of([] { Vgg19(nn::StateDict(), false, "vgg.pth"); }), "vgg.pth: not the weights of a VGG-19:\n  missing: features.0"));
+  CHECK(contains(error_of([] { Vgg19(nn::StateDict(), false, "vgg.pth"); }),
+                 "vgg.pth: not the weights of VGG-19:\n  missing: features.0"));
 }
 
 TEST_CASE("initial weights follow the specification") {
@@ -248,10 +255,13 @@ TEST_CASE("initial weights follow the specification") {
   AsapNet published(config, 1), xavier(config, 1, SpectralInit::xavier);
   const std::string conv = "lowres_stream.model.1.0.weight", spectral = "discriminator_0.model1.0.0.weight_orig";
   // Xavier normal, gain 0.02: 0.02 * sqrt(2 / (9 * (13 + 16))); 2000 draws.
-  CHECK(deviation(*published.generator().state_dict().find(conv)) == doctest::Approx(0.02 * std::sqrt(2.0 / 261)).epsilon(0.1));
+  CHECK(deviation(*published.generator().state_dict().find(conv)) ==
+        doctest::Approx(0.02 * std::sqrt(2.0 / 261)).epsilon(0.1));
   // Uniform +-1/sqrt(fan_in): deviation 1/sqrt(3 * 16 * 16); and xavier for 16 -> 32 channels of 4x4.
-  CHECK(deviation(*published.discriminator().state_dict().find(spectral)) == doctest::Approx(1 / std::sqrt(768.0)).epsilon(0.05));
-  CHECK(deviation(*xavier.discriminator().state_dict().find(spectral)) == doctest::Approx(0.02 * std::sqrt(2.0 / 768)).epsilon(0.05));
+  CHECK(deviation(*published.discriminator().state_dict().find(spectral)) ==
+        doctest::Approx(1 / std::sqrt(768.0)).epsilon(0.05));
+  CHECK(deviation(*xavier.discriminator().state_dict().find(spectral)) ==
+        doctest::Approx(0.02 * std::sqrt(2.0 / 768)).epsilon(0.05));
   CHECK(AsapNet(config, 1).generator().state_dict().find(conv)->to_vector<float>() ==
         published.generator().state_dict().find(conv)->to_vector<float>());
   CHECK(AsapNet(config, 2).generator().state_dict().find(conv)->to_vector<float>() !=

@@ -98,14 +98,11 @@ int dispatch(std::vector<std::string> arguments) {
   program.set_version_flag("--version", "asapnet " ASAP_VERSION, "print the version");
   program.require_subcommand(1);
   program.get_formatter()->column_width(36);
-  const std::vector<Command> commands{add_train_command(program),   add_generate_command(program),
-                                      add_synth_command(program),   add_inspect_command(program),
-                                      add_convert_command(program), add_export_command(program),
-                                      add_encode_command(program),
-                                      add_labels_command(program),  add_evaluate_command(program),
-                                      add_report_command(program),
-                                      add_kernels_command(program), add_kernel_command(program),
-                                      add_bench_command(program),   add_serve_command(program)};
+  const std::vector<Command> commands{
+      add_train_command(program),   add_generate_command(program), add_serve_command(program),   add_evaluate_command(program),
+      add_report_command(program),  add_synth_command(program),    add_inspect_command(program), add_convert_command(program),
+      add_export_command(program),  add_encode_command(program),   add_labels_command(program),  add_segmenter_command(program),
+      add_kernels_command(program), add_kernel_command(program),   add_bench_command(program)};
   for (const Command& command : commands) command.app->allow_extras();
   if (arguments.empty()) arguments = {"--help"};
   check_command_name(arguments, commands);

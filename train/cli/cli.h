@@ -39,6 +39,7 @@ Command add_train_command(CLI::App& program);
 Command add_generate_command(CLI::App& program);
 Command add_evaluate_command(CLI::App& program);
 Command add_report_command(CLI::App& program);
+Command add_segmenter_command(CLI::App& program);
 Command add_encode_command(CLI::App& program);
 Command add_inspect_command(CLI::App& program);
 Command add_convert_command(CLI::App& program);

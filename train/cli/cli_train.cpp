@@ -26,6 +26,7 @@ constexpr const char* kFooter = R"(Examples:
                 --reflection-pad --out runs/mine --no-vgg-loss --steps 5000 --save-every 500
   asapnet train --dataset custom --label-dir sketches --image-dir photos --no-one-hot --out runs/rgb --no-vgg-loss
   asapnet train --dataset aligned --data maps --direction AtoB --no-one-hot --out runs/maps --no-vgg-loss
+  asapnet train --preset facades256 --data CMP --out runs/judged --vgg vgg19.pth --eval-every 10e --keep-best ssim
   asapnet train --resume runs/facades --niter 300 --tensorboard     then: tensorboard --logdir runs
 Ctrl-C finishes the step, saves, and says how to resume; so do SIGTERM and a closed terminal (SIGHUP). OUT holds
 config.json, log.jsonl, checkpoints/, samples/ and report.html.)";
@@ -36,7 +37,8 @@ struct ToResume {
 };
 
 ToResume parse_resume(const std::string& text) {
-  const fs::path folder = fs::path(text + "/").lexically_normal().parent_path(), checkpoints = folder.parent_path();
+  const fs::path folder = named_checkpoint(fs::path(text + "/").lexically_normal().parent_path()),
+                 checkpoints = folder.parent_path();
   if (checkpoints.filename() != "checkpoints" || !is_there(folder / "trainer.json")) return {text, {}};
   return {checkpoints.has_parent_path() ? checkpoints.parent_path() : ".", folder};
 }
@@ -126,11 +128,13 @@ int TrainCommand::run() const {
   std::cout << trainer.times_text() << "\n";
   if (outcome == Outcome::interrupted) {
     std::cout << "stopped after step " << trainer.step()
-              << ", everything is saved; continue with: asapnet train --resume " << shell_quoted(folder.string()) << std::endl;
+              << ", everything is saved; continue with: asapnet train --resume " << shell_quoted(folder.string())
+              << std::endl;
     return kInterruptedExitCode;
   }
-  std::cout << "finished after step " << trainer.step() << "; look at " << terminal_safe((folder / "report.html").string())
-            << ", use it with: asapnet generate --weights " << shell_quoted(folder.string()) << " --out DIR" << std::endl;
+  std::cout << "finished after step " << trainer.step() << "; look at "
+            << terminal_safe((folder / "report.html").string()) << ", use it with: asapnet generate --weights "
+            << shell_quoted(folder.string()) << " --out DIR" << std::endl;
   return kOk;
 }
 
@@ -149,11 +153,11 @@ Command add_train_command(CLI::App& program) {
                   "record so many steps: OUT/profile.json for chrome://tracing, and a table of what took the time")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
-  command->flags.add_to(
-      *app,
-      {OptionGroup::data, OptionGroup::loading, OptionGroup::input, OptionGroup::generator, OptionGroup::discriminator,
-       OptionGroup::encoder, OptionGroup::losses, OptionGroup::optimisation, OptionGroup::start, OptionGroup::run},
-      Defaults::shown);
+  command->flags.add_to(*app,
+                        {OptionGroup::data, OptionGroup::loading, OptionGroup::input, OptionGroup::generator,
+                         OptionGroup::discriminator, OptionGroup::encoder, OptionGroup::losses,
+                         OptionGroup::optimisation, OptionGroup::start, OptionGroup::run, OptionGroup::judging},
+                        Defaults::shown);
   app->footer(kFooter);
   return {app, [command] { return command->run(); }};
 }

@@ -14,7 +14,8 @@ void refuse_if(bool idle, const std::string& flag, const std::string& why) {
 }
 
 void WeightFlags::add_to(CLI::App& app, const std::vector<OptionGroup>& groups) {
-  app.add_option("--weights", weights, "run folder, checkpoint folder, .safetensors or .pth file")
+  app.add_option("--weights", weights,
+                 "run folder, checkpoint folder (or RUN/checkpoints/best), .safetensors or .pth file")
       ->type_name("PATH")
       ->required();
   app.add_option("--threads", threads, "threads that compute; 0: one a core")->type_name("N")->default_str("0");

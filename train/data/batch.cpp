@@ -60,7 +60,8 @@ Tensor instance_tensor(const std::vector<Sample>& samples, const Config& config)
 Tensor photo_tensor(const std::vector<Sample>& samples) {
   const int64_t n = static_cast<int64_t>(samples.size()), h = samples[0].height(), w = samples[0].width();
   Tensor image = Tensor::empty({n, 3, h, w});
-  for (int64_t i = 0; i < n; ++i) image_to_floats(samples[static_cast<size_t>(i)].photo, image.data<float>() + i * 3 * h * w);
+  for (int64_t i = 0; i < n; ++i)
+    image_to_floats(samples[static_cast<size_t>(i)].photo, image.data<float>() + i * 3 * h * w);
   return image;
 }
 
@@ -79,6 +80,12 @@ Image to_image(const Tensor& x, int64_t index) {
   const Tensor picture = x.select(0, index).contiguous().to(Device::cpu);
   return image_from_floats(picture.data<float>(), static_cast<int>(picture.size(0)), static_cast<int>(picture.size(1)),
                            static_cast<int>(picture.size(2)));
+}
+
+Image picture_of(const Tensor& picture) {
+  Image image(static_cast<int>(picture.size(2)), static_cast<int>(picture.size(1)), static_cast<int>(picture.size(3)));
+  std::copy_n(picture.data<uint8_t>(), picture.numel(), image.pixels.begin());
+  return image;
 }
 
 Image sample_grid(const std::vector<Sample>& samples, const std::vector<Image>& generated, const Config& config) {

@@ -18,6 +18,8 @@ asapnet::Batch make_batch(const std::vector<Sample>& samples, const asapnet::Con
 
 // Picture `index` of x [N,3 or 1,H,W] in [-1,1].
 Image to_image(const Tensor& x, int64_t index);
+// The same of a session's picture u8 [1,H,W,C].
+Image picture_of(const Tensor& picture);
 
 // One row a sample: label in colours (RGB labels as they are) | generated | real (left out where no sample has a
 // photo).

@@ -1,24 +1,18 @@
 // Numbers that judge pictures against photos: those that a generator makes of a data set's label maps, or two folders of
-// pictures. Sits on picture_maker.h, pictures/metrics.h and asapnet/feature_net.h. docs/evaluate.md says what each
+// pictures. Sits on picture_maker.h and run/judge.h. docs/evaluate.md says what each
 // number is. Next: cli_evaluate.cpp.
 #pragma once
 
 #include <filesystem>
-#include <set>
-#include <string>
-#include <vector>
 
 #include "train/infer/picture_maker.h"
+#include "train/run/judge.h"
 
 namespace asap::train {
 
-// psnr, ssim, ms-ssim, seams, frechet, kernel.
-const std::vector<std::string>& metric_names();
-
 struct EvaluateOptions {
-  std::set<std::string> metrics = {};   // empty: all that these pictures and options allow
-  std::filesystem::path features = {};  // weights of the network for frechet and kernel (feature_net.h)
-  std::filesystem::path out = {};       // JSON; empty: none
+  JudgeOptions judge = {};
+  std::filesystem::path out = {};  // JSON; empty: none
 };
 
 // Makes the pictures of the data set as generate would save them, compares each with its photo, prints a table and writes the

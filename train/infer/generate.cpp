@@ -264,8 +264,9 @@ void print_timing(std::vector<double> times, const fs::path& out) {
 
 }  // namespace
 
-WeightSource find_weights(const fs::path& weights, const Wishes& wishes) {
-  ASAP_CHECK(is_built_in(weights) || fs::exists(weights), weights.string(), ": there is no such file or folder");
+WeightSource find_weights(const fs::path& given, const Wishes& wishes) {
+  ASAP_CHECK(is_built_in(given) || fs::exists(given), given.string(), ": there is no such file or folder");
+  const fs::path weights = named_checkpoint(given);
   WeightSource source;
   if (is_folder(weights)) {
     read_folder(weights, source);
@@ -275,8 +276,9 @@ WeightSource find_weights(const fs::path& weights, const Wishes& wishes) {
   }
   nn::CheckpointFile file = open_weights(source.generator);
   const nn::NetworkWeights generator(file, signature(NetworkKind::generator));
-  const bool is_run = fs::exists(weights / "config.json");
-  if (is_run) options_from_json_file(weights / "config.json", source.options);
+  const fs::path run = weights == given ? weights : given.parent_path().parent_path();  // RUN/checkpoints/best
+  const bool is_run = fs::exists(run / "config.json");
+  if (is_run) options_from_json_file(run / "config.json", source.options);
   const bool known = is_run || options_from_metadata(file, source.options);
   if (!known) infer_options(generator.tensors(), wishes, source);
   source.options.train.phase = "test";

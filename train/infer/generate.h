@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "train/infer/picture_maker.h"
 #include "train/data/list_pairs.h"
+#include "train/infer/picture_maker.h"
 
 namespace asap::train {
 
@@ -18,7 +18,7 @@ struct Wishes {
   std::function<std::string(const OptionField&)> origin;  // of a value, for errors: "--label-nc 20"
 };
 
-// `weights`: a run folder, a checkpoint folder, a .safetensors or a .pth file. The configuration is the run's
+// `weights`: a run folder, a checkpoint folder, a file that names one (RUN/checkpoints/best), a .safetensors or a .pth file. The configuration is the run's
 // config.json or the file's metadata, and the model's options are then as they were trained; or it is what names and
 // shapes tell, with the wishes to limit the search. asap::Error: no such file or run, not a generator's weights, nothing
 // that fits, a wish that contradicts the trained model.

@@ -11,6 +11,7 @@
 #include "train/data/native_size.h"
 #include "train/options/resolve.h"
 #include "train/run/checkpoint.h"
+#include "train/run/examiner.h"
 
 namespace asap::train {
 namespace {
@@ -35,14 +36,6 @@ PreprocessOptions preprocessing(const Options& trained, const PictureOptions& op
   p.crop_size = p.load_size = static_cast<int>(width);
   p.aspect_ratio = static_cast<double>(width) / static_cast<double>(height);
   return p;
-}
-
-// With condition_on_z, a code for every picture from the seed.
-Tensor code_for(const Options& options, int64_t index) {
-  if (!options.model.condition_on_z) return {};
-  const auto z_dim = options.model.z_dim;
-  return random_normal(
-      {1, z_dim}, {.seed = static_cast<uint64_t>(options.train.seed), .offset = static_cast<uint64_t>(index * z_dim)});
 }
 
 // The top left part of what came out: u8 [1,H,W,C], or with `raw` f32 [1,C,H,W].
@@ -86,7 +79,7 @@ Tensor PictureMaker::make(NetworkSample loaded, size_t index) {
   Sample& sample = loaded.sample;
   sample.photo = {};  // of the picture's size, which need not be the network's
   const asapnet::Batch batch = make_batch({sample}, options_.model);
-  const Tensor z = code_for(options_, static_cast<int64_t>(index));
+  const Tensor z = picture_code(options_, static_cast<int64_t>(index));
   asapnet::InferenceSession& session = session_of_size(sample.height(), sample.width());
   const auto begin = Clock::now();
   const Tensor& whole = session.run({.labels = batch.labels, .instance = batch.instance, .z = z});
@@ -104,12 +97,6 @@ asapnet::InferenceSession& PictureMaker::session_of_size(int64_t height, int64_t
     session_ = std::make_unique<asapnet::InferenceSession>(generator_, form_);
   }
   return *session_;
-}
-
-Image picture_of(const Tensor& result) {
-  Image image(static_cast<int>(result.size(2)), static_cast<int>(result.size(1)), static_cast<int>(result.size(3)));
-  std::copy_n(result.data<uint8_t>(), result.numel(), image.pixels.begin());
-  return image;
 }
 
 std::string work_through(const std::vector<Pair>& files, const char* what, const std::function<void(size_t)>& make,

@@ -66,9 +66,6 @@ class PictureMaker {
   double milliseconds_ = 0;
 };
 
-// A picture u8 [1,H,W,C] as generate saves it.
-Image picture_of(const Tensor& result);
-
 // make(i) and write(i) for every file. Files of which nothing can be made are left out; what write() meets, a full disk
 // say, would meet the others too and ends the work. Returns the sentence about both, "" if there is nothing to say.
 std::string work_through(const std::vector<Pair>& files, const char* what, const std::function<void(size_t)>& make,

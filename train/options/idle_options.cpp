@@ -53,6 +53,13 @@ std::vector<IdleOption> idle_model_options(const Options& options) {
   add(!c.use_vae, {"ngf", "z_dim", "lambda_kld"}, "without --use-vae");
   add(c.no_vgg_loss, {"lambda_vgg", "vgg", "vgg_normalise"}, "with --no-vgg-loss");
   add(c.no_ganFeat_loss, {"lambda_feat"}, "with --no-ganfeat-loss");
+  add(o.eval_every.count == 0,
+      {"eval_phase", "eval_label_dir", "eval_image_dir", "eval_instance_dir", "eval_count", "eval_metrics", "features",
+       "lpips_backbone", "lpips_heads", "segmenter"},
+      "without --eval-every");
+  add(o.dataset_mode == "custom", {"eval_phase"}, "with --dataset custom, which has no phases");
+  add(o.dataset_mode != "custom", {"eval_label_dir", "eval_image_dir", "eval_instance_dir"},
+      "with --dataset " + o.dataset_mode + ", which takes --eval-phase");
   add(c.norm_D != "spectralinstance", {"spectral_init"}, "with --norm-d " + c.norm_D);
   return idle;
 }

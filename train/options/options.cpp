@@ -29,10 +29,11 @@ struct Table {
 void add_data(Table& t, TrainOptions& o) {
   t.group = OptionGroup::data;
   t.add("dataset_mode", &o.dataset_mode, "layout of the data: facades, cityscapes, custom or aligned", "--dataset");
-  t.add_resumable("dataroot", &o.dataroot,
-                  "folder of the data (facades: the CMP base folder, or PHASE_label and PHASE_img; aligned: A|B pictures in "
-                  "PHASE)",
-                  "--data");
+  t.add_resumable(
+      "dataroot", &o.dataroot,
+      "folder of the data (facades: the CMP base folder, or PHASE_label and PHASE_img; aligned: A|B pictures in "
+      "PHASE)",
+      "--data");
   t.add("phase", &o.phase, "split: the prefix of the folders, or train/test of the published facades split");
   t.add_resumable("label_dir", &o.label_dir, "custom: folder of label maps");
   t.add_resumable("image_dir", &o.image_dir, "custom: folder of photos, paired by file name");
@@ -167,6 +168,25 @@ void add_run(Table& t, TrainOptions& o) {
   t.add_resumable("precision", &o.precision, kPrecisionHelp);
 }
 
+void add_judging(Table& t, TrainOptions& o) {
+  t.group = OptionGroup::judging;
+  t.add_resumable("eval_every", &o.eval_every,
+                  "judge the weights on held-out pairs every so many steps or epochs, and at the end; 0: never");
+  t.add_resumable("eval_phase", &o.eval_phase, "their split, as --phase");
+  t.add_resumable("eval_label_dir", &o.eval_label_dir, "custom: folder of their label maps");
+  t.add_resumable("eval_image_dir", &o.eval_image_dir, "custom: folder of their photos");
+  t.add_resumable("eval_instance_dir", &o.eval_instance_dir, "custom: folder of their instance maps");
+  t.add_resumable("eval_count", &o.eval_count, "most pairs, spread over all; 0: all");
+  t.add_resumable("eval_metrics", &o.eval_metrics,
+                  "which numbers, as --metrics of asapnet evaluate; empty: all that can be had");
+  t.add_resumable("features", &o.features, "weights of the network whose features frechet and kernel compare");
+  t.add_resumable("lpips_backbone", &o.lpips_backbone, "weights of the network that lpips compares by");
+  t.add_resumable("lpips_heads", &o.lpips_heads, "weights of its layers in lpips");
+  t.add_resumable("segmenter", &o.segmenter, "network that tells the classes for segmentation (asapnet segmenter)");
+  t.add_resumable("keep_best", &o.keep_best,
+                  "keep the checkpoint with the best value of this number, named in checkpoints/best");
+}
+
 template <class T>
 T parse_number(const OptionField& field, const std::string& text) {
   T value{};
@@ -225,7 +245,8 @@ const char* title(OptionGroup group) {
                                     "Losses",
                                     "Training",
                                     "Weights to start from",
-                                    "The run"};
+                                    "The run",
+                                    "Judging"};
   return titles[static_cast<int>(group)];
 }
 
@@ -251,6 +272,7 @@ std::vector<OptionField> option_fields(Options& options) {
   add_optimisation(table, options.train);
   add_start(table, options.train);
   add_run(table, options.train);
+  add_judging(table, options.train);
   return std::move(table.fields);
 }
 

@@ -25,13 +25,14 @@ struct TrainOptions {
   // Data.
   std::string dataset_mode = "facades";  // facades, cityscapes, custom, aligned
   std::string dataroot = {}, label_dir = {}, image_dir = {}, instance_dir = {}, split_file = {};
-  std::string label_prefix = {}, label_suffix = {}, image_prefix = {}, image_suffix = {};  // custom, before the extension
+  std::string label_prefix = {}, label_suffix = {}, image_prefix = {},
+              image_suffix = {};  // custom, before the extension
   std::string instance_prefix = {}, instance_suffix = {};
   std::string direction = "AtoB";  // aligned: which half of a picture becomes which
   std::string phase = "train";
-  std::string palette = {};          // colours of the classes: a file (label_colours.h), once resolved its table as JSON
-  bool nearest_colour = false;       // colours that are not in the palette are taken for the nearest one that is
-  int64_t max_dataset_size = 0;      // 0: all
+  std::string palette = {};      // colours of the classes: a file (label_colours.h), once resolved its table as JSON
+  bool nearest_colour = false;   // colours that are not in the palette are taken for the nearest one that is
+  int64_t max_dataset_size = 0;  // 0: all
   std::string preprocess_mode = {};  // empty: resize_and_crop, for cityscapes fixed
   int64_t load_size = 0;             // 0: crop_size * 286 / 256
   bool serial_batches = false, no_flip = false;
@@ -63,6 +64,15 @@ struct TrainOptions {
   int64_t samples = 4;  // pictures in a sample grid
   bool keep_checkpoints = false;
   bool tensorboard = false;
+
+  // Judging on pairs that are not trained on (run/examiner.h).
+  Every eval_every{0, true};
+  std::string eval_phase = "test";                                               // all layouts but custom
+  std::string eval_label_dir = {}, eval_image_dir = {}, eval_instance_dir = {};  // custom
+  int64_t eval_count = 0;                                                        // most pictures; 0: all
+  std::string eval_metrics = {};  // names with commas between; empty: all that can be had
+  std::string features = {}, lpips_backbone = {}, lpips_heads = {}, segmenter = {};  // files of judge.h's networks
+  std::string keep_best = {};  // the score whose best checkpoint stays
 };
 
 struct Options {
@@ -70,7 +80,19 @@ struct Options {
   TrainOptions train;
 };
 
-enum class OptionGroup { data, loading, input, generator, discriminator, encoder, losses, optimisation, start, run };
+enum class OptionGroup {
+  data,
+  loading,
+  input,
+  generator,
+  discriminator,
+  encoder,
+  losses,
+  optimisation,
+  start,
+  run,
+  judging
+};
 const char* title(OptionGroup group);
 
 // One option: its published name, its flag, what it means and where its value lives.
@@ -98,7 +120,8 @@ std::string flag_of(const std::string& key);
 
 // What --precision means, for help.
 inline constexpr const char* kPrecisionHelp =
-    "f32, or less exact and, where the processor has units for them, faster products: tf32 (10 bits of significand; GPU) or "
+    "f32, or less exact and, where the processor has units for them, faster products: tf32 (10 bits of significand; "
+    "GPU) or "
     "bf16 (7 bits; GPU, CPU with AMX or AVX512-BF16)";
 
 }  // namespace asap::train

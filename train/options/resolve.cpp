@@ -66,6 +66,9 @@ void check_training(const TrainOptions& o) {
   ASAP_CHECK(o.spectral_init == "pytorch" || o.spectral_init == "xavier", "config: spectral_init is '", o.spectral_init,
              "'; it must be pytorch or xavier");
   parse_precision(o.precision);
+  at_least("eval_count", o.eval_count, 0);
+  ASAP_CHECK(o.keep_best.empty() || o.eval_every.count > 0, "config: keep_best is ", o.keep_best,
+             ", but nothing is judged; give --eval-every too");
 }
 
 // A file becomes its table, so that a run needs the file no more.
@@ -109,8 +112,9 @@ void resolve(Options& options) {
   if (o.beta1 == -1) o.beta1 = betas.beta1;
   if (o.beta2 == -1) o.beta2 = betas.beta2;
   if (o.threads == 0) o.threads = std::max(1u, std::thread::hardware_concurrency());
-  for (std::string* path :
-       {&o.dataroot, &o.label_dir, &o.image_dir, &o.instance_dir, &o.split_file, &o.init_g, &o.init_d, &o.vgg}) {
+  for (std::string* path : {&o.dataroot, &o.label_dir, &o.image_dir, &o.instance_dir, &o.split_file, &o.init_g,
+                            &o.init_d, &o.vgg, &o.eval_label_dir, &o.eval_image_dir, &o.eval_instance_dir, &o.features,
+                            &o.lpips_backbone, &o.lpips_heads, &o.segmenter}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
   }
   resolve_palette(options);

@@ -171,4 +171,57 @@ double tile_seams(const Image& picture, int tile) {
          static_cast<double>(sums[0]);
 }
 
+void Confusion::add(const LabelMap& labels, std::span<const int32_t> predicted) {
+  ASAP_CHECK(predicted.size() == labels.values.size(), "segmentation: expected a class for each of ",
+             labels.values.size(), " pixels, got ", predicted.size());
+  for (size_t i = 0; i < predicted.size(); ++i) {
+    const int32_t label = labels.values[i];
+    if (label >= 0 && label < classes_) ++counts_[size_t(label) * classes_ + predicted[i]];
+  }
+}
+
+int64_t Confusion::labelled(int c) const {
+  int64_t sum = 0;
+  for (int p = 0; p < classes_; ++p) sum += count(c, p);
+  return sum;
+}
+
+int64_t Confusion::predicted(int c) const {
+  int64_t sum = 0;
+  for (int l = 0; l < classes_; ++l) sum += count(l, c);
+  return sum;
+}
+
+double Confusion::pixel_accuracy() const {
+  int64_t right = 0, all = 0;
+  for (int c = 0; c < classes_; ++c) {
+    right += count(c, c);
+    all += labelled(c);
+  }
+  return static_cast<double>(right) / static_cast<double>(all);
+}
+
+double Confusion::class_accuracy() const {
+  double sum = 0;
+  int occurring = 0;
+  for (int c = 0; c < classes_; ++c) {
+    if (labelled(c) == 0) continue;
+    sum += static_cast<double>(count(c, c)) / static_cast<double>(labelled(c));
+    ++occurring;
+  }
+  return sum / occurring;
+}
+
+double Confusion::mean_iou() const {
+  double sum = 0;
+  int occurring = 0;
+  for (int c = 0; c < classes_; ++c) {
+    const int64_t either = labelled(c) + predicted(c) - count(c, c);
+    if (either == 0) continue;
+    sum += static_cast<double>(count(c, c)) / static_cast<double>(either);
+    ++occurring;
+  }
+  return sum / occurring;
+}
+
 }  // namespace asap::train

@@ -2,6 +2,9 @@
 // they mean. Sits on image.h. Used by evaluate.
 #pragma once
 
+#include <span>
+#include <vector>
+
 #include "train/pictures/image.h"
 
 namespace asap::train {
@@ -25,5 +28,28 @@ double ms_ssim(const Image& a, const Image& b);
 // of all other neighbours. 1: borders differ from the rest in nothing. 1 for a picture of one colour, infinite where only
 // borders differ. asap::Error unless the tile has two pixels and the picture more than one tile.
 double tile_seams(const Image& picture, int tile);
+
+// How well predicted classes agree with label maps, over any number of pictures (Long, Shelhamer, Darrell 2015, section 5). Pixels
+// of a label outside 0..classes-1 count nowhere.
+class Confusion {
+ public:
+  explicit Confusion(int classes) : classes_(classes), counts_(size_t(classes) * classes) {}
+
+  // predicted: a class 0..classes-1 for every pixel, row by row.
+  void add(const LabelMap& labels, std::span<const int32_t> predicted);
+
+  double pixel_accuracy() const;  // share of the pixels that are right
+  double class_accuracy() const;  // the same for each class that occurs in the labels, then the mean over these
+  double mean_iou()
+      const;  // intersection over union of predicted and labelled pixels, mean over the classes that occur in either
+
+ private:
+  int64_t count(int label, int predicted) const { return counts_[size_t(label) * classes_ + predicted]; }
+  int64_t labelled(int c) const;
+  int64_t predicted(int c) const;
+
+  int classes_;
+  std::vector<int64_t> counts_;  // [label][predicted]
+};
 
 }  // namespace asap::train

@@ -7,10 +7,12 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <vector>
 
 #include "nn/checkpoint_file.h"
@@ -200,24 +202,31 @@ void remove_checkpoint(const fs::path& folder) {
   fs::remove_all(unfinished, ignored);
 }
 
-// Makes room for a new checkpoint of this name. A kill between two saves leaves one of a step that is then done again.
+// The name of a checkpoint in the first line of `file`; "" if it is missing or has none.
+std::string named_by(const fs::path& file) {
+  try {
+    std::string name = file_text(file);
+    name.erase(std::min(name.find('\n'), name.size()));
+    name.erase(name.find_last_not_of(" \r") + 1);
+    return name.starts_with("step_") && name.find('/') == std::string::npos ? name : "";
+  } catch (const Error&) {
+    return "";
+  }
+}
+
+// Makes room for a new checkpoint of this name. A kill between two saves leaves one of a step that is then done again. If it was
+// the best one, `best` goes with it, and first: at no time does it name another.
 void put_aside(const fs::path& folder, const fs::path& successor) {
   if (!is_there(folder)) return;
   const bool same = is_there(folder / kTrainer) && file_text(folder / kTrainer) == file_text(successor / kTrainer);
   fs::path aside = folder;
   while (is_there(aside)) aside += ".old";
-  move_to(folder, same ? unfinished_name(aside) : aside);
-}
-
-// "" if `latest` is missing or no name of a checkpoint.
-std::string named_by_latest(const fs::path& latest) {
-  try {
-    std::string name = file_text(latest);
-    name.erase(name.find_last_not_of(" \r\n") + 1);
-    return name.starts_with("step_") && name.find('/') == std::string::npos ? name : "";
-  } catch (const Error&) {
-    return "";
+  const fs::path run = folder.parent_path().parent_path();
+  if (auto best = best_checkpoint(run); best && !same && best->folder == folder) {
+    best->folder = aside;
+    mark_best(run, *best);
   }
+  move_to(folder, same ? unfinished_name(aside) : aside);
 }
 
 nn::StateDict checked_state(const fs::path& file) {
@@ -276,15 +285,45 @@ fs::path save_checkpoint(const fs::path& run, asapnet::AsapNet& model, asapnet::
 }
 
 void remove_earlier_checkpoints(const fs::path& run, int64_t step) {
+  const std::string best = named_by(run / "checkpoints" / "best");
   for (const fs::path& path : entries(run / "checkpoints")) {
     const auto other = step_in(path.filename().string());
-    if (other && *other < step && is_ours(path, *other)) remove_checkpoint(path);
+    if (other && *other < step && path.filename() != best && is_ours(path, *other)) remove_checkpoint(path);
   }
+}
+
+std::optional<BestCheckpoint> best_checkpoint(const fs::path& run) {
+  const fs::path file = run / "checkpoints" / "best";
+  const std::string name = named_by(file);
+  if (name.empty() || !is_there(file.parent_path() / name)) return std::nullopt;
+  BestCheckpoint best{.folder = file.parent_path() / name, .score = {}};
+  std::istringstream text(file_text(file));
+  std::string value;
+  text >> value >> best.score >> value;
+  best.value = std::strtod(value.c_str(), nullptr);  // "inf", too
+  return best;
+}
+
+void mark_best(const fs::path& run, const BestCheckpoint& best) {
+  char value[64];
+  std::snprintf(value, sizeof value, "%.17g", best.value);
+  write_file(run / "checkpoints" / "best", str(best.folder.filename().string(), "\n", best.score, " ", value, "\n"));
+}
+
+fs::path named_checkpoint(const fs::path& path) {
+  std::error_code ignored;
+  const bool names_one = path.filename() == "best" || path.filename() == "latest";
+  if (!names_one || !fs::is_regular_file(path, ignored)) return path;
+  const std::string name = named_by(path);
+  ASAP_CHECK(!name.empty(), path.string(), ": expected the name of a checkpoint beside it, found something else");
+  ASAP_CHECK(is_there(path.parent_path() / name), path.string(), " names ", nn::printable(name),
+             ", which is not there");
+  return path.parent_path() / name;
 }
 
 FoundCheckpoint find_checkpoint(const fs::path& run) {
   const fs::path checkpoints = run / "checkpoints", latest = checkpoints / "latest";
-  const std::string name = named_by_latest(latest);
+  const std::string name = named_by(latest);
   if (!name.empty() && is_there(checkpoints / name)) return {checkpoints / name, ""};
   const fs::path newest = newest_complete(checkpoints, "");
   if (newest.empty()) return {};

@@ -1,12 +1,14 @@
 // Checkpoints of a run. RUN/checkpoints/step_000123/ holds G, D (and E, and G_ema, the average of G's weights), both
-// optimisers' states and trainer.json, which has a checksum of every file; RUN/checkpoints/latest names the newest. A folder
-// is written whole under another name before it gets its own, and `latest` is renamed to name it last: whenever the machine
-// dies, a loadable checkpoint is there. Sits on nn/safetensors.h. Next: trainer.h.
+// optimisers' states and trainer.json, which has a checksum of every file; RUN/checkpoints/latest names the newest, and
+// RUN/checkpoints/best, where a run is judged, the one that did best. A folder is written whole under another name before it
+// gets its own, and `latest` is renamed to name it last: whenever the machine dies, a loadable checkpoint is there. Sits on
+// nn/safetensors.h. Next: trainer.h.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "asapnet/model.h"
@@ -36,8 +38,23 @@ void check_weights(asapnet::AsapNet& model);
 std::filesystem::path save_checkpoint(const std::filesystem::path& run, asapnet::AsapNet& model, asapnet::GanStep& gan,
                                       const TrainerState& state);
 
-// Removes the checkpoints of earlier steps that save_checkpoint wrote and nobody added to; touches nothing else.
+// Removes the checkpoints of earlier steps that save_checkpoint wrote and nobody added to, but the best one; touches nothing else.
 void remove_earlier_checkpoints(const std::filesystem::path& run, int64_t step);
+
+// What RUN/checkpoints/best says: the folder's name, and on a second line the score by which it is the best, and its value.
+struct BestCheckpoint {
+  std::filesystem::path folder;
+  std::string score;
+  double value = 0;
+};
+// Nothing if there is no such file, or no such folder.
+std::optional<BestCheckpoint> best_checkpoint(const std::filesystem::path& run);
+// `best.folder` is there, whole. Replaces the file whole or not at all.
+void mark_best(const std::filesystem::path& run, const BestCheckpoint& best);
+
+// The folder that a file RUN/checkpoints/best or latest names; any other path as it is. asap::Error: such a file names no checkpoint,
+// or one that is not there.
+std::filesystem::path named_checkpoint(const std::filesystem::path& path);
 
 struct FoundCheckpoint {
   std::filesystem::path folder;  // empty: there is none
@@ -80,6 +97,7 @@ TrainerState load_checkpoint(const std::filesystem::path& folder, asapnet::AsapN
 // Loads one network's weights from a .pth or .safetensors file; strict about keys and finite numbers. Wrappers around the
 // network's names are taken off and told to standard error (nn/network_weights.h). asap::Error as check_unchanged. `form` as in
 // NetworkWeights::load_into.
-void load_weights(const std::filesystem::path& file, nn::Module& network, const nn::Form& form = [](const Tensor& x) { return x; });
+void load_weights(
+    const std::filesystem::path& file, nn::Module& network, const nn::Form& form = [](const Tensor& x) { return x; });
 
 }  // namespace asap::train

@@ -9,7 +9,7 @@
 namespace asap::train {
 
 // What a training loop does: waiting for pictures and bringing them to the device; the two optimisation steps; and saving,
-// samples and report.
+// samples, judging and report.
 enum class RunPart { loading, generator, discriminator, saving };
 
 class StepTimes {

@@ -62,7 +62,8 @@ void check_outside_data(const TrainOptions& o, const fs::path& run) {
   for (fs::path above = fs::weakly_canonical(run, ignored); above != above.parent_path(); above = above.parent_path()) {
     for (const fs::path& folder : folders)
       ASAP_CHECK(folder.empty() || !fs::equivalent(above, folder, ignored), "train: --out ", run.string(), " lies in ",
-                 folder.string(), ", whose pictures are the data, and a run writes pictures too; choose a folder outside");
+                 folder.string(),
+                 ", whose pictures are the data, and a run writes pictures too; choose a folder outside");
   }
 }
 
@@ -177,6 +178,7 @@ Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode, co
   if (options.train.ema > 0) gan_.keep_average(options.train.ema);
   if (!start_.empty()) restore();
   plan_length();
+  if (options_.train.eval_every.count > 0) examiner_ = std::make_unique<Examiner>(options_, run_);
 }
 
 void Trainer::load_start_weights() {
@@ -225,6 +227,8 @@ Outcome Trainer::train(const std::function<bool()>& stop) {
   progress_ =
       std::make_unique<Progress>(step_, total_steps_, (total_steps_ + batches_per_epoch_ - 1) / batches_per_epoch_);
   open_folder();
+  if (!start_.empty() && o.eval_every.due(step_, batches_per_epoch_))
+    judge(stop);  // unless it was before the interruption
   while (step_ < total_steps_ && !stop()) {
     if (profile_) profile_->begin_step();
     const LogEntry entry = train_step();
@@ -239,6 +243,7 @@ Outcome Trainer::train(const std::function<bool()>& stop) {
     times_.measure(RunPart::saving, [&] {
       if (save_now) save_on_the_way();
       if (o.sample_every.due(step_, batches_per_epoch_)) write_samples();
+      if (o.eval_every.due(step_, batches_per_epoch_)) judge(stop);
       if (save_now) refresh_report();
       if (print_now || save_now) tell_board(&TensorBoard::flush);
     });
@@ -249,6 +254,7 @@ Outcome Trainer::train(const std::function<bool()>& stop) {
     save_at_the_end();
     if (outcome == Outcome::finished) {
       write_samples();
+      judge([] { return false; });
       tell_board([](TensorBoard& board) { board.add_end(); });
     }
     tell_board(&TensorBoard::flush);
@@ -386,6 +392,32 @@ void Trainer::write_samples() {
     write_png(file, sample_grid(samples, generated, options_.model));
     if (board_) board_->add(SampleGrid{.step = step_, .file = file});
   });
+}
+
+// The numbers of this step's weights. One that is the best so far is saved before checkpoints/best names it.
+void Trainer::judge(const std::function<bool()>& stop) {
+  if (!examiner_) return;
+  std::optional<ScoreEntry> scores;
+  attempt("these scores", [&] { scores = scores_of_step(stop); });
+  if (!scores || !examiner_->is_best(*scores)) return;
+  save_on_the_way();
+  if (saved_step_ != step_) return;
+  attempt("a best checkpoint", [&] { examiner_->keep_best(*scores); });
+  if (!options_.train.keep_checkpoints) remove_earlier_checkpoints(run_, step_);
+}
+
+// From the log, where an interrupted run had come so far; else new ones, or nothing if `stop` says so on the way.
+std::optional<ScoreEntry> Trainer::scores_of_step(const std::function<bool()>& stop) {
+  for (const ScoreEntry& known : read_scores(run_ / "log.jsonl"))
+    if (known.step == step_) return known;
+  std::optional<nn::UseAverage> average;
+  if (gan_.average()) average.emplace(*gan_.average());
+  const std::optional<ScoreEntry> scores = examiner_->examine(model_.generator(), step_, stop);
+  if (!scores) return scores;
+  progress_->tell(str("judged after step ", step_, ": ", examiner_->text(), "\n"));
+  attempt("the log", [&] { log_->append(*scores); });
+  tell_board([&](TensorBoard& board) { board.add(*scores); });
+  return scores;
 }
 
 void Trainer::refresh_report() {

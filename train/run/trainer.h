@@ -1,7 +1,7 @@
 // Trainer: trains an ASAPNet on a dataset into a run folder (docs/asapnet.md, Training), or continues a run. The run folder holds
 //   config.json       every option, readable by --config
-//   log.jsonl         one object a step (run_log.h)
-//   checkpoints/      latest, step_000123/ (checkpoint.h)
+//   log.jsonl         one object a step, and one an examination (run_log.h)
+//   checkpoints/      latest, best, step_000123/ (checkpoint.h)
 //   samples/          step_000123.png: label | generated | real
 //   report.html       curves, samples and settings on one page (report.h)
 //   events.out...     the same for TensorBoard, if wanted (tensorboard.h)
@@ -22,6 +22,7 @@
 #include "train/data/prefetch_loader.h"
 #include "train/options/options.h"
 #include "train/run/checkpoint.h"
+#include "train/run/examiner.h"
 #include "train/run/progress.h"
 #include "train/run/run_folder.h"
 #include "train/run/run_log.h"
@@ -74,6 +75,8 @@ class Trainer {
   void save_on_the_way();
   void save_at_the_end(const std::string& reason = "");
   void write_samples();
+  void judge(const std::function<bool()>& stop);
+  std::optional<ScoreEntry> scores_of_step(const std::function<bool()>& stop);
   void refresh_report();
   void tell_board(const std::function<void(TensorBoard&)>& work);
   void warn(const std::string& text);
@@ -89,6 +92,7 @@ class Trainer {
   asapnet::AsapNet model_;
   asapnet::GanStep gan_;
   std::unique_ptr<PrefetchLoader> loader_;
+  std::unique_ptr<Examiner> examiner_;  // null: nothing is judged
   std::unique_ptr<RunLog> log_;
   std::unique_ptr<TensorBoard> board_;  // null: not wanted, or cannot be
   std::unique_ptr<Progress> progress_;
