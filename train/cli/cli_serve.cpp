@@ -9,6 +9,7 @@
 #include "train/cli/cli.h"
 #include "train/cli/weight_flags.h"
 #include "train/files/user_text.h"
+#include "train/run/built_in.h"
 #include "train/run/interrupt.h"
 #include "train/serve/server.h"
 
@@ -18,7 +19,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kServeFooter = R"(Examples:
-  asapnet serve --weights runs/facades                         then open http://127.0.0.1:8080/
+  asapnet serve                                                the built-in model; then open http://127.0.0.1:8080/
+  asapnet serve --weights runs/facades
   asapnet serve --weights runs/first --weights runs/second     one drawing, two models side by side
   asapnet serve --weights runs/facades --size 512 --precision bf16 --labels maps
   asapnet serve --weights latest_net_G.pth --preset cityscapes256 --class-names names.txt
@@ -43,6 +45,7 @@ void end_on_signals() {
 std::vector<std::string> names_of(const std::vector<std::string>& weights) {
   std::vector<std::string> names;
   for (const std::string& path : weights) {
+    if (path.empty()) return {kBuiltIn};
     const fs::path whole = fs::path(path).lexically_normal();
     const fs::path last = whole.has_filename() ? whole.filename() : whole.parent_path().filename();
     names.push_back(last.string());
@@ -60,7 +63,7 @@ struct ServeCommand {
 
   std::vector<StudioModel> models() const {
     std::vector<std::string> paths = all_weights->results();
-    if (paths.empty()) paths = {weights.weights};
+    if (paths.empty()) paths = {""};  // the built-in model
     const std::vector<std::string> names = names_of(paths);
     std::vector<StudioModel> found;
     bool codes = false;
@@ -114,6 +117,7 @@ Command add_serve_command(CLI::App& program) {
   app->add_option("--class-names", command->class_names, "what the classes are called")->type_name("FILE");
   command->weights.add_seed_to(*app);
   command->weights.add_to(*app, {OptionGroup::input, OptionGroup::generator, OptionGroup::encoder});
+  WeightFlags::default_to_built_in(*app);
   command->all_weights =
       app->get_option("--weights")
           ->description("run folder, checkpoint folder, .safetensors or .pth file; again for a second model")
