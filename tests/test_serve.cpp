@@ -366,6 +366,19 @@ TEST_CASE("two models: one drawing, two pictures; models of different classes ar
                 {"few: expected the classes of run (13), since one drawing is for all models, found 14"});
 }
 
+TEST_CASE("without --weights it is the built-in model, which needs nothing else to paint with") {
+  if (!serve_can_be_tried()) return;
+  const ScratchFolder folder;
+  ServeProgram server(folder.path(), {});
+  const Json model = Json::parse(server.ask("GET", "/model.json").body);
+  CHECK(model["models"][0]["name"] == "built-in");
+  CHECK(model["examples"].size() == 8);
+  const LabelMap map = some_labels(64, 48);
+  write_label_png(folder / "map.png", map, label_palette(13));
+  CHECK(picture_in(server.ask("POST", "/render?" + size_query(map), bare(map), kBytes)) ==
+        generated({}, folder / "map.png"));
+}
+
 TEST_CASE("a model with instance maps: its instances are the connected regions; names and examples of one's own") {
   if (!serve_can_be_tried()) return;
   const ScratchFolder folder;

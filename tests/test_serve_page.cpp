@@ -308,6 +308,38 @@ TEST_CASE("every control has a name, in light and dark, on a desk and on a phone
   CHECK(controls >= 12 + 5 + 1 + 2 + 8 + 7);  // classes, tools, brush, selections, examples, buttons
 }
 
+// How long it takes from a stroke to the frame with its picture; the numbers of docs/serve.md, by ASAP_PAGE_WEIGHTS=run.
+TEST_CASE("seconds from stroke to picture, for reading") {
+  const char* weights = std::getenv("ASAP_PAGE_WEIGHTS");
+  if (!weights) return;
+  const ScratchFolder folder;
+  ServeProgram server(folder.path(), {"--weights", weights, "--threads", "0"});
+  Browser browser(folder.path());
+  browser.resize(1280, 800);
+  browser.open(server.url());
+  browser.wait_for(kIdle);
+  for (const int side : {256, 512}) {
+    browser.evaluate(str("replaceDrawing(resized(", side, ", ", side, "))"));
+    browser.wait_for(kIdle);
+    const auto times = browser.evaluate(R"((async () => {
+      const times = [], drawn = draw;
+      for (let i = 0; i < 40; ++i) {
+        const begin = performance.now();
+        const picture = new Promise(done => { draw = (...all) => { drawn(...all); requestAnimationFrame(done); }; });
+        beginStroke(width * i / 40, height / 2, 'brush');
+        moveStroke(width * i / 40, height / 3);
+        await picture;
+        endStroke();
+        await new Promise(done => setTimeout(done, 50));
+        times.push(performance.now() - begin - 50);
+      }
+      draw = drawn;
+      return times.sort((a, b) => a - b);
+    })())").get<std::vector<double>>();
+    std::cout << side << "x" << side << ": median " << times[20] << " ms, 90 % within " << times[36] << " ms\n";
+  }
+}
+
 // How docs/images/serve.png was made: ASAP_PAGE_WEIGHTS=run,run2 ASAP_PAGE_PICTURES=folder
 TEST_CASE("pictures of the page, for looking at") {
   const char *weights = std::getenv("ASAP_PAGE_WEIGHTS"), *out = std::getenv("ASAP_PAGE_PICTURES");

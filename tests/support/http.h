@@ -94,8 +94,7 @@ class ServeProgram {
   // asapnet serve --port 0 with these arguments, once it is ready.
   ServeProgram(const std::filesystem::path& folder, std::vector<std::string> arguments)
       : program_(folder, with_command(std::move(arguments))) {
-    wait_until("the page's address",
-               [&] { return contains(program_.out(), "\n") || contains(program_.error(), "\n"); });
+    wait_until("the page's address", [&] { return contains(program_.out(), "\n"); });
     const std::string out = program_.out(), start = "paint at ";
     INFO(program_.error());
     REQUIRE(out.starts_with(start));
@@ -115,7 +114,9 @@ class ServeProgram {
 
  private:
   static std::vector<std::string> with_command(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), {"serve", "--port", "0", "--threads", "1"});
+    if (std::find(arguments.begin(), arguments.end(), "--threads") == arguments.end())
+      arguments.insert(arguments.begin(), {"--threads", "1"});
+    arguments.insert(arguments.begin(), {"serve", "--port", "0"});
     return arguments;
   }
   Program program_;

@@ -19,8 +19,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kServeFooter = R"(Examples:
-  asapnet serve                                                the built-in model of synthetic facades
-  asapnet serve --weights runs/facades                         then open http://127.0.0.1:8080/
+  asapnet serve                                                the built-in model; then open http://127.0.0.1:8080/
+  asapnet serve --weights runs/facades
   asapnet serve --weights runs/first --weights runs/second     one drawing, two models side by side
   asapnet serve --weights runs/facades --size 512 --precision bf16 --labels maps
   asapnet serve --weights latest_net_G.pth --preset cityscapes256 --class-names names.txt
@@ -45,6 +45,7 @@ void end_on_signals() {
 std::vector<std::string> names_of(const std::vector<std::string>& weights) {
   std::vector<std::string> names;
   for (const std::string& path : weights) {
+    if (path.empty()) return {kBuiltIn};
     const fs::path whole = fs::path(path).lexically_normal();
     const fs::path last = whole.has_filename() ? whole.filename() : whole.parent_path().filename();
     names.push_back(last.string());
@@ -61,13 +62,14 @@ struct ServeCommand {
   ServerOptions server;
 
   std::vector<StudioModel> models() const {
-    const std::vector<std::string> paths = all_weights->results();  // none: the built-in model
-    const std::vector<std::string> names = paths.empty() ? std::vector<std::string>{kBuiltIn} : names_of(paths);
+    std::vector<std::string> paths = all_weights->results();
+    if (paths.empty()) paths = {""};  // the built-in model
+    const std::vector<std::string> names = names_of(paths);
     std::vector<StudioModel> found;
     bool codes = false;
-    for (size_t i = 0; i < names.size(); ++i) {
+    for (size_t i = 0; i < paths.size(); ++i) {
       WeightFlags one = weights;
-      one.weights = paths.empty() ? "" : paths[i];
+      one.weights = paths[i];
       found.push_back({names[i], one.find()});
       codes = codes || found.back().weights.options.model.condition_on_z;
     }

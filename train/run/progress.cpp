@@ -64,7 +64,7 @@ std::string Progress::line(const LogEntry& entry, const std::string& times) cons
   std::string text = str("epoch ", entry.epoch, "/", epochs_, " step ", entry.step, "/", total_steps_, " | ", speed,
                          " | ", duration_text(left), " left |");
   for (const auto& [name, value] : entry.losses) text += " " + name + formatted(" %.3f", value);
-  return text + " | " + times;
+  return times.empty() ? text : text + " | " + times;
 }
 
 void Progress::update(const LogEntry& entry, const std::string& times, bool print) {

@@ -82,7 +82,7 @@ void train_segmenter(const Options& options, const SegmenterTraining& t) {
     ASAP_CHECK(std::isfinite(entry.losses[0].second), "segmenter: the loss of step ", step,
                " is not finite; try a lower --lr");
     entry.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    progress.update(entry, step % 100 == 0);
+    progress.update(entry, "", step % 100 == 0);
   }
   const std::string size =
       size_text(static_cast<int>(options.model.crop_size), static_cast<int>(options.model.height()));

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "train/data/batch.h"
 #include "train/data/label_colours.h"
 #include "train/files/user_text.h"
 #include "train/files/whole_files.h"
@@ -189,13 +190,12 @@ std::optional<Image> Studio::render(size_t model, const LabelMap& labels, const 
 }
 
 LabelMap Studio::read_labels(std::span<const uint8_t> file, const std::string& name, std::string& note) const {
+  const std::lock_guard lock(reading_);
   LabelMap labels;
-  std::string no_numbers;
   if (!coloured_files_) {
     try {
       labels = decode_label_map(file, name);
-    } catch (const Error& error) {
-      no_numbers = error.what();
+    } catch (const Error&) {  // no numbers: colours, perhaps
     }
   }
   if (labels.empty()) {

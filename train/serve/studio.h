@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,7 +25,7 @@ struct StudioModel {
 struct StudioOptions {
   PictureSize size = {};  // of a new drawing; 0: the first model's training size
   Precision precision = Precision::f32;
-  std::filesystem::path examples = {};     // a label map or a folder of them; empty: synthetic facades, to facades' models
+  std::filesystem::path examples = {};  // a label map or a folder of them; empty: synthetic facades, to facades' models
   std::filesystem::path class_names = {};  // read_class_names
 };
 
@@ -83,7 +84,8 @@ class Studio {
   std::string description_;
   std::vector<std::unique_ptr<PictureMaker>> makers_;
   std::vector<bool> takes_instances_;
-  WorkQueue queue_;  // last: makers_ are used, and the kernels' threads counted, on its thread alone
+  mutable std::mutex reading_;  // a small file may be a large picture: one at a time in memory
+  WorkQueue queue_;             // last: makers_ are used, and the kernels' threads counted, on its thread alone
 };
 
 }  // namespace asap::train
