@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <map>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -12,6 +11,7 @@
 #include "train/files/whole_files.h"
 #include "train/pictures/image_files.h"
 #include "train/run/chart.h"
+#include "train/run/judge.h"
 #include "train/run/progress.h"
 
 namespace asap::train {
@@ -105,15 +105,6 @@ std::vector<Quantity> other_quantities(const Page& page) {
   return quantities(page.runs, &RecordedRun::log, [](const LogEntry& entry) {
     return asapnet::LossValues{{"learning rate", entry.lr}, {"seconds a step", entry.seconds}};
   });
-}
-
-// Whether a larger value of a score (docs/evaluate.md) is the better one; nothing if neither is, as of the references' own.
-std::optional<bool> larger_is_better(const std::string& score) {
-  static const std::map<std::string, bool> directions{
-      {"psnr", true},           {"ssim", true},           {"ms-ssim", true},  {"lpips", false},   {"seams", false},
-      {"pixel_accuracy", true}, {"class_accuracy", true}, {"mean_iou", true}, {"frechet", false}, {"kernel", false}};
-  const auto place = directions.find(score);
-  return place == directions.end() ? std::nullopt : std::optional(place->second);
 }
 
 // Where the best value is, if one is better than another.
@@ -267,8 +258,8 @@ std::vector<Row> result_rows(const Page& page) {
                     double seconds) { return with_unit(seconds / static_cast<double>(run.log.size()), " s"); }},
       {"Pictures a second",
        [](const RecordedRun& run, double seconds) {
-         return short_number(static_cast<double>(run.log.size() * static_cast<size_t>(run.options.train.batchSize)) /
-                             seconds);
+         const auto a_step = static_cast<size_t>(run.options.train.batchSize * run.options.train.accumulate);
+         return short_number(static_cast<double>(run.log.size() * a_step) / seconds);
        }},
       {"Parameters of G", [](const RecordedRun& run, double) {
          return run.parameters == 0 ? "" : with_unit(static_cast<double>(run.parameters) / 1e6, " M");

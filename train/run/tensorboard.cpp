@@ -147,7 +147,7 @@ void TensorBoard::add(const LogEntry& entry, double time) {
   add_scalar(event, "learning_rate/generator", optimizer(0.5));
   add_scalar(event, "learning_rate/discriminator", optimizer(2));
   add_scalar(event, "speed/seconds_per_step", entry.seconds);
-  add_scalar(event, "speed/pictures_per_second", static_cast<double>(o.batchSize) / entry.seconds);
+  add_scalar(event, "speed/pictures_per_second", static_cast<double>(o.batchSize * o.accumulate) / entry.seconds);
   file_.append(event.SerializeAsString());
 }
 
