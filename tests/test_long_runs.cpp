@@ -164,7 +164,7 @@ TEST_CASE("the average is what a run's folder means, and the last step's weights
   const Result listed = tests::run({"inspect", text(run)});
   CHECK(contains(listed.out, "G_ema.safetensors"));
   const Result converted = tests::run({"convert", text(run), text(room.folder / "c.safetensors")});
-  CHECK(contains(converted.error, "assumed " + text(average)));
+  CHECK(contains(converted.error, "assumed the average of the generator's weights, " + text(average)));
   CHECK(read_text(room.folder / "c.safetensors") == read_text(average));
   // Damage is noticed, and a run without an average says nothing.
   write_text(average, read_text(average).replace(2000, 1, "\x7f"));
