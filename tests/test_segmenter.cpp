@@ -8,7 +8,10 @@
 #include "nn/safetensors.h"
 #include "tests/support/golden.h"
 #include "tests/support/program.h"
+#include "train/options/config_json.h"
+#include "train/options/resolve.h"
 #include "train/pictures/image_files.h"
+#include "train/run/train_segmenter.h"
 
 using namespace asap;
 using namespace asap::tests;
@@ -58,6 +61,18 @@ TEST_CASE("a segmenter learns the classes of photos, the same ones from the same
   const Result larger = run(room.evaluate({"--metrics", "segmentation", "--size", "64"}));
   CHECK(larger.code == 0);
   CHECK(contains(larger.error, "the segmenter learned from pictures of 32x32, and these are 64x64"));
+}
+
+TEST_CASE("a segmenter that is stopped keeps what it has learned") {
+  const Classroom room;
+  train::Options options;
+  train::options_from_json_file(room.config, options);
+  options.train.threads = 1;
+  train::resolve(options);
+  int looks = 0;
+  const train::SegmenterTraining training{.out = room.segmenter, .steps = 100, .width = 4, .levels = 2};
+  CHECK(train::train_segmenter(options, training, [&] { return ++looks > 3; }) == 3);
+  CHECK(run(room.evaluate({"--metrics", "segmentation"})).code == 0);
 }
 
 TEST_CASE("segmenters and LPIPS's files that do not fit are refused before anything is computed") {

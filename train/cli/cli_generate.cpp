@@ -2,8 +2,8 @@
 #include <CLI/CLI.hpp>
 
 #include "train/cli/cli.h"
-#include "train/infer/generate.h"
 #include "train/cli/weight_flags.h"
+#include "train/infer/generate.h"
 #include "train/options/resolve.h"
 
 namespace asap::train {

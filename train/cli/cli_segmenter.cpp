@@ -6,6 +6,7 @@
 #include "train/cli/option_flags.h"
 #include "train/files/user_text.h"
 #include "train/options/resolve.h"
+#include "train/run/interrupt.h"
 #include "train/run/train_segmenter.h"
 
 namespace asap::train {
@@ -34,7 +35,14 @@ struct SegmenterCommand {
     resolve(options);
     flags.tell_idle(options);
     training.out = out;
-    train_segmenter(options, training);
+    InterruptGuard interrupt;
+    interrupt.training_begins();
+    const int64_t steps = train_segmenter(options, training, [&] { return interrupt.requested(); });
+    if (steps < training.steps) {
+      std::cout << "stopped after step " << steps << " of " << training.steps << "; " << terminal_safe(out)
+                << " has what was learned so far" << std::endl;
+      return kInterruptedExitCode;
+    }
     std::cout << terminal_safe(out) << ": " << options.model.label_nc
               << " classes; use it with: asapnet evaluate --weights RUN --segmenter " << shell_quoted(out) << std::endl;
     return kOk;

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "train/infer/generate.h"
 #include "train/cli/option_flags.h"
+#include "train/infer/generate.h"
 
 namespace asap::train {
 

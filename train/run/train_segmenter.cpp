@@ -52,7 +52,7 @@ std::unique_ptr<asapnet::Segmenter> new_segmenter(const SegmenterTraining& t, co
 
 }  // namespace
 
-void train_segmenter(const Options& options, const SegmenterTraining& t) {
+int64_t train_segmenter(const Options& options, const SegmenterTraining& t, const std::function<bool()>& stop) {
   check_settings(options, t);
   const std::vector<Pair> pairs = list_pairs(dataset_options(options));
   check_output(pairs, t.out);
@@ -67,7 +67,9 @@ void train_segmenter(const Options& options, const SegmenterTraining& t) {
   const int64_t per_epoch = loader.batches_per_epoch();
   Progress progress(0, t.steps, (t.steps + per_epoch - 1) / per_epoch);
   LogEntry entry;
-  for (int64_t step = 1; step <= t.steps; ++step) {
+  int64_t done = 0;
+  while (done < t.steps && !stop()) {
+    const int64_t step = done + 1;
     const auto begin = Clock::now();
     const int64_t epoch = (step - 1) / per_epoch + 1;
     if ((step - 1) % per_epoch == 0) loader.start_epoch(epoch);
@@ -83,6 +85,7 @@ void train_segmenter(const Options& options, const SegmenterTraining& t) {
                " is not finite; try a lower --lr");
     entry.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     progress.update(entry, "", step % 100 == 0);
+    done = step;
   }
   const std::string size =
       size_text(static_cast<int>(options.model.crop_size), static_cast<int>(options.model.height()));
@@ -91,6 +94,7 @@ void train_segmenter(const Options& options, const SegmenterTraining& t) {
                          {"network", "segmenter"},
                          {"classes", std::to_string(options.model.label_nc)},
                          {"size", size}});
+  return done;
 }
 
 }  // namespace asap::train

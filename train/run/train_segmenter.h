@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 
 #include "train/options/options.h"
 
@@ -17,7 +18,8 @@ struct SegmenterTraining {
 
 // Cross entropy over the pixels whose label is a class, pictures cropped and mirrored as in a training of the generator. Of `options`,
 // which must be resolved: the data set, crop_size, label_nc, preprocessing, seed, threads. Prints its progress. Equal settings and
-// threads give equal files. asap::Error: settings, data, a loss that is not finite, an output that is one of the pictures.
-void train_segmenter(const Options& options, const SegmenterTraining& training);
+// threads give equal files. Saves what was learned when `stop` says so before a step, too, and returns the steps done. asap::Error: settings, data, a loss that is not finite, an output that is one of the pictures.
+int64_t train_segmenter(const Options& options, const SegmenterTraining& training,
+                        const std::function<bool()>& stop = [] { return false; });
 
 }  // namespace asap::train
