@@ -10,6 +10,7 @@
 #include "asapnet/session.h"
 #include "tests/support/golden.h"
 #include "tests/support/run_program.h"
+#include "tests/support/skip.h"
 #include "tests/support/tiny_run.h"
 #include "train/export/onnx_generator.h"
 #include "train/files/npy.h"
@@ -205,6 +206,10 @@ void write_cases(const fs::path& folder) {
 TEST_CASE("cases for other runtimes") {
   if (const char* folder = std::getenv("ASAP_EXPORT_CASES")) write_cases(folder);
 }
+
+#else
+
+TEST_CASE("exported graphs") { skip("built without Protocol Buffers"); }
 
 #endif
 
