@@ -22,6 +22,19 @@ bool contains(const int (&list)[N], int value) {
 
 }  // namespace
 
+nn::StateDict vgg19_shapes() {
+  nn::StateDict state;
+  int64_t in = 3, out = 64;
+  for (int number : kConvs) {
+    if (contains(kAfterPool, number)) out = std::min<int64_t>(2 * out, 512);
+    const std::string key = "features." + std::to_string(number);
+    state.set(key + ".weight", Tensor::empty({out, in, 3, 3}));
+    state.set(key + ".bias", Tensor::empty({out}));
+    in = out;
+  }
+  return state;
+}
+
 Vgg19::Vgg19(const nn::StateDict& weights, bool normalise, const std::string& source) {
   PretrainedConvs convs(weights);
   const auto take = [&](const std::string& key, int64_t in, int64_t kernel) -> Conv {

@@ -39,6 +39,9 @@ class Vgg19 {
   Tensor scale_, shift_;  // [1,3,1,1]: x * scale + shift is the normalised input; undefined without normalisation
 };
 
+// The keys and shapes of torchvision's file as far as they are used, f32, without values.
+nn::StateDict vgg19_shapes();
+
 template <class Target>
 void Vgg19::to(Target target) {
   const auto move = [target](Variable& v) {

@@ -45,9 +45,8 @@ std::string flag_name(const std::string& key) {
 }  // namespace
 
 void OptionFlags::add_to(CLI::App& command, const std::vector<OptionGroup>& groups, Defaults defaults) {
-  std::string names;
-  for (const std::string& preset : asapnet::preset_names()) names += (names.empty() ? "" : ", ") + preset;
-  command.add_option("--preset", preset_, "start from a named configuration: " + names)->type_name("NAME");
+  command.add_option("--preset", preset_, "start from a named configuration: " + comma_list(asapnet::preset_names()))
+      ->type_name("NAME");
   command
       .add_option("--config", config_file_, "JSON file of options by their published names (label_nc, batchSize, ...)")
       ->type_name("FILE");

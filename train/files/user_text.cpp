@@ -100,6 +100,12 @@ std::string shell_quoted(const std::string& word) {
 std::string terminal_safe(std::string_view text) { return escaped(text, false); }
 std::string terminal_safe_message(std::string_view text) { return escaped(text, true); }
 
+std::string comma_list(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
 void warn(const std::string& text) { std::cerr << "asapnet: " << terminal_safe_message(text) << std::endl; }
 
 }  // namespace asap::train

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace asap::train {
 
@@ -16,6 +17,9 @@ std::string terminal_safe(std::string_view text);
 
 // The same for a message of several lines: newlines before an indented line stay.
 std::string terminal_safe_message(std::string_view text);
+
+// "a, b, c".
+std::string comma_list(const std::vector<std::string>& words);
 
 // A line on standard error: "asapnet: ", then terminal_safe_message(text).
 void warn(const std::string& text);

@@ -7,6 +7,7 @@
 
 #include "asapnet/session.h"
 #include "train/data/batch.h"
+#include "train/files/user_text.h"
 #include "train/options/resolve.h"
 #include "train/run/progress.h"
 
@@ -103,9 +104,7 @@ Examiner::Examiner(const Options& options, const fs::path& run)
   const std::string& best = options_.train.keep_best;
   const std::vector<std::string> names = judge_->names();
   if (best.empty() || std::find(names.begin(), names.end(), best) != names.end()) return;
-  std::string all;
-  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
-  fail("config: keep_best is ", best, ", which is not among the numbers that are computed: ", all,
+  fail("config: keep_best is ", best, ", which is not among the numbers that are computed: ", comma_list(names),
        "; see --eval-metrics and the networks that they need");
 }
 

@@ -85,9 +85,7 @@ const std::vector<std::string>& metric_names() {
 void check_metric(const std::string& name, const std::string& option) {
   const auto& names = metric_names();
   if (std::find(names.begin(), names.end(), name) != names.end()) return;
-  std::string all;
-  for (const std::string& known : names) all += (all.empty() ? "" : ", ") + known;
-  fail(option, ": expected some of ", all, ", got '", name, "'");
+  fail(option, ": expected some of ", comma_list(names), ", got '", name, "'");
 }
 
 namespace {
@@ -113,9 +111,9 @@ std::optional<bool> larger_is_better(const std::string& score) {
 }
 
 std::string comparable_scores() {
-  std::string text;
-  for (const auto& [name, larger] : kDirections) text += (text.empty() ? "" : ", ") + std::string(name);
-  return text;
+  std::vector<std::string> names;
+  for (const auto& [name, larger] : kDirections) names.emplace_back(name);
+  return comma_list(names);
 }
 
 Judge::Judge(const JudgeOptions& options, const Exhibits& exhibits) : options_(options), exhibits_(exhibits) {

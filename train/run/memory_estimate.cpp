@@ -80,33 +80,13 @@ class UntouchedMemory final : public Allocator {
 };
 
 nn::StateDict vgg_shapes(const std::string& file) {
+  if (file.empty()) return asapnet::vgg19_shapes();
   nn::StateDict state;
-  if (!file.empty()) {
-    nn::CheckpointFile opened(file);
-    const nn::NetworkWeights weights(opened, signature(NetworkKind::vgg));
-    for (const nn::TensorInfo& tensor : weights.tensors()) {
-      if (tensor.name.starts_with("features.") || tensor.name.starts_with("aux."))
-        state.set(tensor.name, Tensor::empty(Shape(tensor.sizes)));
-    }
-    return state;
-  }
-  int64_t in = 3;
-  for (const auto& [number, out] : std::vector<std::pair<int, int64_t>>{{0, 64},
-                                                                        {2, 64},
-                                                                        {5, 128},
-                                                                        {7, 128},
-                                                                        {10, 256},
-                                                                        {12, 256},
-                                                                        {14, 256},
-                                                                        {16, 256},
-                                                                        {19, 512},
-                                                                        {21, 512},
-                                                                        {23, 512},
-                                                                        {25, 512},
-                                                                        {28, 512}}) {
-    state.set(str("features.", number, ".weight"), Tensor::empty({out, in, 3, 3}));
-    state.set(str("features.", number, ".bias"), Tensor::empty({out}));
-    in = out;
+  nn::CheckpointFile opened(file);
+  const nn::NetworkWeights weights(opened, signature(NetworkKind::vgg));
+  for (const nn::TensorInfo& tensor : weights.tensors()) {
+    if (tensor.name.starts_with("features.") || tensor.name.starts_with("aux."))
+      state.set(tensor.name, Tensor::empty(Shape(tensor.sizes)));
   }
   return state;
 }
