@@ -36,7 +36,9 @@ struct VariableImpl {
   uint64_t rounded_version = 0;
   bool requires_grad = false;  // leaves
   std::shared_ptr<Node> node;  // null for leaves
-  Hooks<GradientHook> hooks;   // leaves
+  // Leaves.
+  Hooks<GradientHook> hooks;
+  Hooks<AccumulatedHook> accumulated;
 };
 
 }  // namespace asap

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "autograd/anomaly.h"
@@ -63,25 +64,33 @@ Tensor hooked(const Hooks<GradientHook>& hooks, Tensor grad) {
   return grad;
 }
 
-// Gradients of one pass. A leaf with hooks waits until all of its gradient is there.
+// Gradients of one pass. A leaf with hooks is told when the last of its gradients has come.
 class LeafGradients {
  public:
-  void add(Tensor grad, const std::shared_ptr<VariableImpl>& leaf) {
-    if (leaf->hooks.empty()) return accumulate_leaf(std::move(grad), *leaf);
-    const auto place =
-        std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& item) { return item.first == leaf; });
-    if (place == waiting_.end()) {
-      waiting_.emplace_back(leaf, std::move(grad));
-    } else {
-      accumulate(std::move(grad), place->second);
-    }
+  // A gradient will come to this leaf: once for each place where the graph uses it.
+  void expect(const std::shared_ptr<VariableImpl>& leaf) {
+    if (!leaf->hooks.empty() || !leaf->accumulated.empty()) ++waiting_[leaf.get()].expected;
   }
-  void finish() {
-    for (auto& [leaf, grad] : waiting_) accumulate_leaf(hooked(leaf->hooks, std::move(grad)), *leaf);
+  void add(Tensor grad, const std::shared_ptr<VariableImpl>& leaf) {
+    const auto place = waiting_.find(leaf.get());
+    if (place == waiting_.end()) return accumulate_leaf(std::move(grad), *leaf);
+    Waiting& waiting = place->second;
+    if (leaf->hooks.empty()) {
+      accumulate_leaf(std::move(grad), *leaf);
+    } else {
+      accumulate(std::move(grad), waiting.grad);
+    }
+    if (--waiting.expected > 0) return;
+    if (!leaf->hooks.empty()) accumulate_leaf(hooked(leaf->hooks, std::move(waiting.grad)), *leaf);
+    leaf->accumulated.each([](const auto& hook) { hook(); });
   }
 
  private:
-  std::vector<std::pair<std::shared_ptr<VariableImpl>, Tensor>> waiting_;
+  struct Waiting {
+    int64_t expected = 0;
+    Tensor grad;  // what hooks have yet to see
+  };
+  std::unordered_map<const VariableImpl*, Waiting> waiting_;
 };
 
 // All nodes below `root`, newest first: every node comes before the nodes that made its inputs.
@@ -192,6 +201,11 @@ HookHandle Variable::add_gradient_hook(std::function<GradientHook> hook) {
   return (impl_->node ? impl_->node->hooks : impl_->hooks).add(std::move(hook));
 }
 
+HookHandle Variable::add_accumulated_hook(std::function<AccumulatedHook> hook) {
+  ASAP_CHECK(requires_grad() && is_leaf(), "add_accumulated_hook: expected a leaf that gets a gradient");
+  return impl_->accumulated.add(std::move(hook));
+}
+
 Variable Variable::detach() const { return Variable(value()); }
 
 void Variable::backward() const {
@@ -206,10 +220,15 @@ void Variable::backward(const Tensor& cotangent) const {
   const NoGrad no_grad;
   LeafGradients leaves;
   if (!impl_->node) {
-    leaves.add(cotangent, impl_);
-    return leaves.finish();
+    leaves.expect(impl_);
+    return leaves.add(cotangent, impl_);
   }
   auto order = reachable(impl_->node);
+  for (const std::shared_ptr<Node>& node : order) {
+    for (const Edge& edge : node->inputs) {
+      if (edge.leaf) leaves.expect(edge.leaf);
+    }
+  }
   impl_->node->grad = cotangent;
   for (std::shared_ptr<Node>& node : order) {
     if (!node->hooks.empty()) node->grad = hooked(node->hooks, std::move(node->grad));
@@ -217,7 +236,6 @@ void Variable::backward(const Tensor& cotangent) const {
     run_node(*node, leaves);
     node.reset();
   }
-  leaves.finish();
 }
 
 std::ostream& operator<<(std::ostream& out, const Variable& x) {

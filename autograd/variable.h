@@ -26,6 +26,7 @@ using GradientFn = std::function<Tensor(const Tensor& grad_out)>;
 
 // Given a gradient, returns the one to go on with: the same, or another of its shape and type.
 using GradientHook = Tensor(const Tensor& grad);
+using AccumulatedHook = void();
 
 struct Node;
 struct VariableImpl;
@@ -65,6 +66,9 @@ class Variable {
   // As long as somebody holds the handle, each backward() calls the hook with this variable's whole gradient, before that
   // goes on: to the ops below, or into a leaf's grad.
   [[nodiscard]] HookHandle add_gradient_hook(std::function<GradientHook> hook);
+  // Of a leaf: called by each backward() that reaches it as soon as all of its gradient is in grad(), while other leaves' may still
+  // be to come.
+  [[nodiscard]] HookHandle add_accumulated_hook(std::function<AccumulatedHook> hook);
 
   // The same value without history.
   Variable detach() const;

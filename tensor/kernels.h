@@ -182,6 +182,18 @@ using AdamBeginFn = void(const Tensor& losses, const AdamParams&, Tensor& state)
 using AdamFn = void(std::span<const Tensor> grads, const AdamParams&, const Tensor& state, std::span<Tensor> params,
                     std::span<Tensor> m, std::span<Tensor> v);
 
+// ---- collectives: what the ranks do together, processes that train one model, each with a share of every batch -------------
+// All ranks call the same ones in the same order, with tensors of the same shape and dtype, contiguous. The definition is that of
+// a single rank; the variants that reach others take worlds of more (train/ranks/mpi.cpp, cuda/nccl.cu).
+struct World {
+  int rank = 0, size = 1;  // this process is rank 0..size-1
+};
+// x becomes the sum of the ranks' x, the same bits on all. On the CPU it is added in the order of the ranks in f64 and rounded
+// once. `wire`: x's dtype, or bf16, to which each rank's x and then the sum are rounded, so that half of f32's bytes travel.
+using AllReduceFn = void(const World&, DType wire, Tensor& x);
+using BroadcastFn = void(const World&, Tensor& x);                   // x becomes rank 0's x
+using AllGatherFn = void(const World&, const Tensor& x, Tensor& y);  // y [size, ...x's shape]: all ranks' x, in their order
+
 namespace kernels {
 inline KernelSlot<FillFn> fill{"fill", Outputs::updated};
 inline KernelSlot<CopyFn> copy{"copy", Outputs::updated};  // copies for it would be made with it
@@ -215,6 +227,9 @@ inline KernelSlot<TileMlpBackwardFn> tile_mlp_backward{"tile_mlp_backward"};
 inline KernelSlot<LabelPlanesFn> label_planes{"label_planes"};
 inline KernelSlot<AdamBeginFn> adam_begin{"adam_begin", Outputs::updated};
 inline KernelSlot<AdamFn> adam{"adam", Outputs::updated};
+inline KernelSlot<AllReduceFn> all_reduce{"all_reduce", Outputs::updated};
+inline KernelSlot<BroadcastFn> broadcast{"broadcast", Outputs::updated};
+inline KernelSlot<AllGatherFn> all_gather{"all_gather"};
 }  // namespace kernels
 
 }  // namespace asap

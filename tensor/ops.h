@@ -169,4 +169,12 @@ struct SgdParams {
 // PyTorch's form: velocity = momentum * velocity + g. velocity may be undefined without momentum.
 void sgd_step(const Tensor& grad, const SgdParams& params, Tensor& param, Tensor& velocity);
 
+// ---- collectives (kernels.h): x must be contiguous and, on every rank, of one shape and dtype ------------------------------
+// x f32 or f64 becomes the sum over the ranks. wire: x's dtype or bf16.
+void all_reduce(const World& world, DType wire, Tensor& x);
+// x becomes rank 0's.
+void broadcast(const World& world, Tensor& x);
+// All ranks' x [world.size, ...], on every rank.
+Tensor all_gather(const World& world, const Tensor& x);
+
 }  // namespace asap

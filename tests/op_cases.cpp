@@ -89,7 +89,7 @@ const std::vector<OpCase>& op_cases() {
     std::vector<OpCase> rows;
     for (const auto& family : {elementwise_cases, reduce_cases, shape_cases, matmul_cases, conv2d_cases, conv2d_instance_norm_cases, norm_cases,
                                pad_cases, pool_cases, resize_cases, grid_sample_cases, tile_mlp_cases, label_planes_cases, loss_cases,
-                               optim_cases, composition_cases, empty_cases}) {
+                               optim_cases, collective_cases, composition_cases, empty_cases}) {
       for (OpCase& row : family()) rows.push_back(std::move(row));
     }
     return rows;

@@ -118,6 +118,7 @@ std::vector<OpCase> tile_mlp_cases();
 std::vector<OpCase> label_planes_cases();
 std::vector<OpCase> loss_cases();
 std::vector<OpCase> optim_cases();
+std::vector<OpCase> collective_cases();
 std::vector<OpCase> composition_cases();
 std::vector<OpCase> empty_cases();
 

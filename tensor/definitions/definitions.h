@@ -5,6 +5,7 @@
 // Next: cpu/naive.cpp and the CUDA backend's naive.cu for the two.
 #pragma once
 
+#include "tensor/definitions/collectives.h"
 #include "tensor/definitions/conv2d.h"
 #include "tensor/definitions/copy.h"
 #include "tensor/definitions/elementwise.h"
@@ -38,6 +39,7 @@ void add_all(Device device) {
   add_tile_mlp<Run>(device);
   add_label_planes<Run>(device);
   add_optim<Run>(device);
+  add_collectives<Run>(device);
 }
 
 }  // namespace asap::definitions

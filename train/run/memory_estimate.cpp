@@ -39,7 +39,8 @@ void add_idle_variants() {
               k::conv2d_input_grad, k::conv2d_weight_grad, k::norm_forward, k::norm_backward, k::conv2d_instance_norm,
               k::avg_pool2d_forward, k::avg_pool2d_backward, k::max_pool2d_forward, k::max_pool2d_backward,
               k::resize2d_forward, k::resize2d_backward, k::grid_sample_forward, k::grid_sample_backward,
-              k::tile_mlp_forward, k::tile_mlp_backward, k::label_planes, k::adam_begin, k::adam);
+              k::tile_mlp_forward, k::tile_mlp_backward, k::label_planes, k::adam_begin, k::adam,
+              k::all_reduce, k::broadcast, k::all_gather);
 }
 
 // While one lives, no kernel does anything. asap::Error naming a kernel that the list above lacks.
