@@ -1,6 +1,6 @@
 // The collectives between cards: NVIDIA's NCCL (docs.nvidia.com/deeplearning/nccl), where this build found its header; queued like kernels, so
-// that DeviceBackend::beside() overlaps them with others. Without it the variants are there and take nothing, and what other
-// variants a program has do the work (train/ranks/mpi.cpp: through host memory).
+// that DeviceBackend::beside() overlaps them with others. Without it there are no such variants (train/ranks/mpi.cpp has some that go
+// through host memory).
 #include <cstring>
 
 #include "cuda/common.cuh"
@@ -16,8 +16,6 @@ namespace asap::cuda {
 namespace {
 
 #if ASAP_NCCL
-constexpr bool kHasNccl = true;
-
 // Functions of the library by name: it is loaded when ranks first meet, so that a program of one rank starts without it.
 template <class Function>
 Function* loaded(const char* name) {
@@ -77,20 +75,17 @@ void broadcast(const World& world, Tensor& x) {
 void all_gather(const World& world, const Tensor& x, Tensor& y) {
   ASAP_NCCL_CALL(ncclAllGather, x.raw(), y.raw(), x.bytes(), ncclUint8, communicator(world), stream());
 }
-#else
-constexpr bool kHasNccl = false;
-void all_reduce(const World&, DType, Tensor&) {}
-void broadcast(const World&, Tensor&) {}
-void all_gather(const World&, const Tensor&, Tensor&) {}
 #endif
 
 }  // namespace
 
 void register_collectives() {
-  const auto takes = [](const World& world, const auto&...) { return kHasNccl && world.size > 1; };
+#if ASAP_NCCL
+  const auto takes = [](const World& world, const auto&...) { return world.size > 1; };
   kernels::all_reduce.add(Device::cuda, "nccl", all_reduce, takes);
   kernels::broadcast.add(Device::cuda, "nccl", broadcast, takes);
   kernels::all_gather.add(Device::cuda, "nccl", all_gather, takes);
+#endif
 }
 
 }  // namespace asap::cuda
