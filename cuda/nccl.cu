@@ -83,8 +83,8 @@ void register_collectives() {
 #if ASAP_NCCL
   const auto takes = [](const World& world, const auto&...) { return world.size > 1; };
   kernels::all_reduce.add(Device::cuda, "nccl", all_reduce, takes);
-  kernels::broadcast.add(Device::cuda, "nccl", broadcast, takes);
-  kernels::all_gather.add(Device::cuda, "nccl", all_gather, takes);
+  kernels::broadcast.add(Device::cuda, "nccl", broadcast, takes, {.bf16 = true});
+  kernels::all_gather.add(Device::cuda, "nccl", all_gather, takes, {.bf16 = true});
 #endif
 }
 
