@@ -5,9 +5,16 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <thread>
+
 #include "tensor/error.h"
 
 namespace asap {
+
+namespace {
+int share_of_cores = 0;  // 0: all of them
+}
 
 void set_num_threads(int count) {
   ASAP_CHECK(count >= 1, "set_num_threads: expected at least 1, got ", count);
@@ -18,6 +25,15 @@ void set_num_threads(int count) {
 }
 
 int num_threads() { return omp_get_max_threads(); }
+
+int default_threads() {
+  return share_of_cores > 0 ? share_of_cores : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+void set_default_threads(int count) {
+  set_num_threads(count);
+  share_of_cores = count;
+}
 
 void let_waiting_threads_sleep(char** argv) {
   if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;

@@ -5,19 +5,19 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <iostream>
-#include <new>
+#include <optional>
+#include <streambuf>
 
 #include "tensor/kernel_library.h"
 #include "train/cli/option_flags.h"
+#include "train/cli/rank_flags.h"
 #include "train/files/user_text.h"
 #include "train/options/nearest.h"
+#include "train/ranks/mpi.h"
 
 namespace asap::train {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr const char* kFooter = R"(Examples:
   asapnet synth --out data                                       make pictures to try it with
@@ -107,6 +107,7 @@ int dispatch(std::vector<std::string> arguments) {
   if (arguments.empty()) arguments = {"--help"};
   check_command_name(arguments, commands);
   normalise_flags(arguments);
+  const std::vector<std::string> given = arguments;
   try {
     std::reverse(arguments.begin(), arguments.end());  // the order CLI11 wants
     program.parse(arguments);
@@ -124,42 +125,44 @@ int dispatch(std::vector<std::string> arguments) {
     if (!command.app->parsed()) continue;
     refuse_leftovers(*command.app);
     check_lengths_of_names(*command.app);
+    if (const std::optional<int> code = enter_ranks(*command.app, given)) return *code;
     load_kernel_libraries_of_environment();
     return command.run();
   }
   return kUsage;
 }
 
+// Of several ranks the first one speaks for all, where all fail; otherwise the one that fails.
 int complain(const std::string& text, int code) {
   std::cout << std::flush;
+  if (!program_ranks().alone() && !all_ranks_fail()) abort_job(text, code);
   warn(text);
   return code;
 }
 
-// The library's own texts ("filesystem error: status: ...") are for programmers.
-std::string sentence(const fs::filesystem_error& error) {
-  constexpr size_t kShown = 60;
-  std::string path = error.path1().string();
-  if (error.code() == std::errc::filename_too_long && path.size() > kShown) path = path.substr(0, kShown) + "...";
-  const std::string reason =
-      error.code() == std::errc::filename_too_long ? "the name is too long" : error.code().message();
-  return path.empty() ? reason : path + ": " + reason;
+// Takes whatever is written to it, and says nothing.
+struct Silence : std::streambuf {
+  int overflow(int c) override { return traits_type::not_eof(c); }
+  std::streamsize xsputn(const char*, std::streamsize count) override { return count; }
+};
+
+// All but the first rank are silent.
+void meet_ranks() {
+  static Silence silence;
+  join_ranks();
+  if (program_ranks().is_first()) return;
+  std::cout.rdbuf(&silence);
+  std::cerr.rdbuf(&silence);
 }
 
 int run_guarded(std::vector<std::string> arguments) {
   try {
+    meet_ranks();
     return dispatch(std::move(arguments));
   } catch (const UsageError& error) {
     return complain(error.what(), kUsage);
-  } catch (const Error& error) {
-    return complain(error.what(), kError);
-  } catch (const fs::filesystem_error& error) {
-    return complain(sentence(error), kError);
-  } catch (const std::bad_alloc&) {
-    return complain(
-        "out of memory; smaller pictures (--crop-size, --size), batches (--batch-size) or networks need less", kError);
   } catch (const std::exception& error) {
-    return complain(error.what(), kError);
+    return complain(sentence_of(error), kError);
   }
 }
 

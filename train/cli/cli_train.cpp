@@ -5,6 +5,7 @@
 #include "tensor/backend.h"
 #include "train/cli/cli.h"
 #include "train/cli/option_flags.h"
+#include "train/cli/rank_flags.h"
 #include "train/files/user_text.h"
 #include "train/files/whole_files.h"
 #include "train/options/config_json.h"
@@ -181,6 +182,7 @@ Command add_train_command(CLI::App& program) {
                          OptionGroup::discriminator, OptionGroup::encoder, OptionGroup::losses,
                          OptionGroup::optimisation, OptionGroup::start, OptionGroup::run, OptionGroup::judging},
                         Defaults::shown);
+  add_rank_flags(*app);
   app->footer(kFooter);
   return {app, [command] { return command->run(); }};
 }

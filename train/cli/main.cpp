@@ -5,6 +5,7 @@
 
 #include "tensor/threads.h"
 #include "train/cli/cli.h"
+#include "train/ranks/mpi.h"
 
 namespace {
 
@@ -21,5 +22,7 @@ int main(int argc, char** argv) {
   fill_standard_streams();
   signal(SIGXFSZ, SIG_IGN);  // a file over the limit (ulimit -f) is an error with a reason, as a full disk is
   asap::let_waiting_threads_sleep(argv);
-  return asap::train::run_command_line({argv + 1, argv + argc});
+  const int code = asap::train::run_command_line({argv + 1, argv + argc});
+  asap::train::leave_ranks();
+  return code;
 }

@@ -5,7 +5,9 @@
 #include <cctype>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
+#include <new>
 
 namespace asap::train {
 namespace {
@@ -104,6 +106,20 @@ std::string comma_list(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
   return text;
+}
+
+std::string sentence_of(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error)) {
+    return "out of memory; smaller pictures (--crop-size, --size), batches (--batch-size) or networks need less";
+  }
+  const auto* file = dynamic_cast<const std::filesystem::filesystem_error*>(&error);
+  if (!file) return error.what();
+  constexpr size_t kShown = 60;
+  std::string path = file->path1().string();
+  const bool too_long = file->code() == std::errc::filename_too_long;
+  if (too_long && path.size() > kShown) path = path.substr(0, kShown) + "...";
+  const std::string reason = too_long ? "the name is too long" : file->code().message();
+  return path.empty() ? reason : path + ": " + reason;
 }
 
 void warn(const std::string& text) { std::cerr << "asapnet: " << terminal_safe_message(text) << std::endl; }

@@ -1,6 +1,7 @@
 // Texts for the user's terminal: names as they can be pasted, and anything from files without its control characters.
 #pragma once
 
+#include <exception>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,9 @@ std::string terminal_safe_message(std::string_view text);
 
 // "a, b, c".
 std::string comma_list(const std::vector<std::string>& words);
+
+// What an error says to the user: texts of the standard library's own errors are for programmers ("filesystem error: status: ...").
+std::string sentence_of(const std::exception& error);
 
 // A line on standard error: "asapnet: ", then terminal_safe_message(text).
 void warn(const std::string& text);

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <thread>
 
 #include "tensor/kernel_slot.h"
 #include "tensor/precision.h"
+#include "tensor/threads.h"
 #include "train/data/label_colours.h"
 #include "train/options/idle_options.h"
 
@@ -113,7 +113,7 @@ void resolve(Options& options) {
   const auto betas = asapnet::OptimizerConfig::defaults(o.no_TTUR);
   if (o.beta1 == -1) o.beta1 = betas.beta1;
   if (o.beta2 == -1) o.beta2 = betas.beta2;
-  if (o.threads == 0) o.threads = std::max(1u, std::thread::hardware_concurrency());
+  if (o.threads == 0) o.threads = default_threads();
   for (std::string* path : {&o.dataroot, &o.label_dir, &o.image_dir, &o.instance_dir, &o.split_file, &o.init_g,
                             &o.init_d, &o.vgg, &o.eval_label_dir, &o.eval_image_dir, &o.eval_instance_dir, &o.features,
                             &o.lpips_backbone, &o.lpips_heads, &o.segmenter}) {

@@ -18,6 +18,9 @@ class SharedError : public Error {
   using Error::Error;
 };
 
+// This machine's name.
+std::string host_name();
+
 class Ranks {
  public:
   Ranks() = default;  // one alone

@@ -5,10 +5,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+
+#include "train/ranks/launch.h"
+#include "train/ranks/mpi.h"
 
 namespace asap::train {
 namespace {
@@ -21,7 +25,16 @@ constexpr int64_t kSameRequest = 1000;  // milliseconds
 std::atomic<Phase> phase = Phase::set_up;
 std::atomic<int> requests = 0;
 std::atomic<int64_t> last_request = 0;  // milliseconds
-struct sigaction old_interrupt, old_terminate, old_hangup, old_pipe;
+
+constexpr std::array<int, 5> kRequests{SIGINT, SIGTERM, SIGHUP, kAsInterrupt, kAsTerminate};
+std::array<struct sigaction, kRequests.size()> before;
+struct sigaction old_pipe;
+
+bool is_request(int signal_number, const struct sigaction& old) {
+  if (signal_number == SIGHUP) return old.sa_handler != SIG_IGN;  // nohup
+  if (signal_number == SIGTERM) return !started_by_run_ranks();     // there it is the end of the job
+  return signal_number == SIGINT || launched();                     // the last two come by way of mpirun
+}
 
 int64_t milliseconds() {
   timespec now{};
@@ -31,6 +44,7 @@ int64_t milliseconds() {
 
 // For signal handlers: no streams. On a terminal the line begins after the progress bar.
 void say(const char* text) {
+  if (!program_ranks().is_first()) return;
   const char* start = isatty(STDERR_FILENO) ? "\nasapnet: " : "asapnet: ";
   for (const char* part : {start, text, "\n"}) {
     if (write(STDERR_FILENO, part, std::strlen(part)) < 0) return;  // nobody reads it
@@ -43,6 +57,7 @@ void say(const char* text) {
 }
 
 void on_request(int signal_number) {
+  if (signal_number == kAsInterrupt) signal_number = SIGINT;
   if (phase == Phase::set_up) end("stopped before the training began; nothing was changed");
   const int64_t now = milliseconds(), since = now - last_request;
   if (requests == 0) {
@@ -74,19 +89,17 @@ InterruptGuard::InterruptGuard() {
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;  // reading and writing files goes on
   sigemptyset(&action.sa_mask);
-  for (const int caught : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&action.sa_mask, caught);
-  sigaction(SIGINT, &action, &old_interrupt);
-  sigaction(SIGTERM, &action, &old_terminate);
-  sigaction(SIGHUP, &action, &old_hangup);
-  if (old_hangup.sa_handler == SIG_IGN) sigaction(SIGHUP, &old_hangup, nullptr);
+  for (const int signal_number : kRequests) sigaddset(&action.sa_mask, signal_number);
+  for (size_t i = 0; i < kRequests.size(); ++i) {
+    sigaction(kRequests[i], nullptr, &before[i]);
+    if (is_request(kRequests[i], before[i])) sigaction(kRequests[i], &action, nullptr);
+  }
   action.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &action, &old_pipe);
 }
 
 InterruptGuard::~InterruptGuard() {
-  sigaction(SIGINT, &old_interrupt, nullptr);
-  sigaction(SIGTERM, &old_terminate, nullptr);
-  sigaction(SIGHUP, &old_hangup, nullptr);
+  for (size_t i = 0; i < kRequests.size(); ++i) sigaction(kRequests[i], &before[i], nullptr);
   sigaction(SIGPIPE, &old_pipe, nullptr);
 }
 

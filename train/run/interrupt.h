@@ -1,6 +1,7 @@
 // Signals during training. Ctrl-C (SIGINT), SIGTERM and a closed terminal (SIGHUP) ask the training loop to finish its
 // step, save and stop, and say so at once. Ctrl-C again ends the program without saving, unless a save has begun: that
-// takes a third. Before training has begun, each of them ends the program: nothing was changed by then.
+// takes a third. Before training has begun, each of them ends the program: nothing was changed by then. Of several ranks all get the signal
+// (ranks/launch.h), and the first one speaks.
 #pragma once
 
 namespace asap::train {
