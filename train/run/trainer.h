@@ -88,7 +88,7 @@ class Trainer {
   std::unique_ptr<RunLock> lock_;
   std::filesystem::path start_;  // the checkpoint to go on from; empty: a fresh run
   Device device_;
-  std::vector<Pair> pairs_;
+  PairList pairs_;
   asapnet::AsapNet model_;
   asapnet::GanStep gan_;
   std::unique_ptr<PrefetchLoader> loader_;
