@@ -8,6 +8,7 @@
 
 #include "tensor/error.h"
 #include "train/data/list_facades.h"
+#include "train/data/list_index.h"
 #include "train/data/match_files.h"
 #include "train/files/file_names.h"
 
@@ -152,9 +153,7 @@ PairList list_aligned(const DatasetOptions& options) {
   return pairs;
 }
 
-}  // namespace
-
-PairList list_pairs(const DatasetOptions& options) {
+PairList list_layout(const DatasetOptions& options) {
   switch (options.layout) {
     case DatasetLayout::facades: return list_facades(options);
     case DatasetLayout::cityscapes: return list_cityscapes(options);
@@ -162,6 +161,22 @@ PairList list_pairs(const DatasetOptions& options) {
     case DatasetLayout::aligned: return list_aligned(options);
   }
   fail("list_pairs: unknown dataset layout");
+}
+
+}  // namespace
+
+PairList list_pairs(const DatasetOptions& options) {
+  const ListIndex index(options);
+  if (std::optional<PairList> known = index.read()) return std::move(*known);
+  bool told = false;
+  DatasetOptions listening = options;
+  listening.note = [&](const std::string& text) {
+    told = true;
+    options.note(text);
+  };
+  PairList pairs = list_layout(listening);
+  if (!told) index.write(pairs);  // what there is to tell is told every time
+  return pairs;
 }
 
 }  // namespace asap::train

@@ -42,7 +42,7 @@ struct DatasetOptions {
   std::function<void(const std::string&)> note = warn;  // told what is left out without harm
 };
 
-// All pairs of the dataset, sorted by name, at least one.
+// All pairs of the dataset, sorted by name, at least one; large ones come from an index where nothing has changed (list_index.h).
 // asap::Error lists files without a partner and what keeps them
 // from having one (a format that is not read, a link that leads nowhere, a constant ending of the names), folders that are
 // missing or one and the same, names of a split that have no file or lead elsewhere, and two files competing for one name.

@@ -1,5 +1,5 @@
 // Pairs of files, a few or millions: names lie in one text, and a path is kept as what it has around its pair's name.
-// Sits on stamp.h; made by list_pairs.h. Next: load_sample.h.
+// Sits on stamp.h; made by list_pairs.h, kept on the disk by list_index.h. Next: load_sample.h.
 #pragma once
 
 #include <array>
