@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::vector<std::string> names(const std::vector<Pair>& pairs) {
+std::vector<std::string> names(const PairList& pairs) {
   std::vector<std::string> out;
   for (const Pair& p : pairs) out.push_back(p.name);
   return out;
@@ -42,7 +42,7 @@ struct Custom {
             .image_dir = folder / "P",
             .note = [this](const std::string& text) { notes.push_back(text); }};
   }
-  std::vector<Pair> list() { return list_pairs(options()); }
+  PairList list() { return list_pairs(options()); }
   std::string error() {
     return error_of([&] { list(); });
   }

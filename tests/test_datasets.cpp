@@ -40,7 +40,7 @@ std::vector<uint8_t> gray_palette() {
   return palette;
 }
 
-std::vector<std::string> names(const std::vector<Pair>& pairs) {
+std::vector<std::string> names(const PairList& pairs) {
   std::vector<std::string> out;
   for (const Pair& p : pairs) out.push_back(p.name);
   return out;

@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 // Left behind by Windows, macOS archives and network disks.
 constexpr std::array<std::string_view, 5> kLitter = {"Thumbs.db", "ehthumbs.db", "desktop.ini", "__MACOSX", "@eaDir"};
 
-bool is_litter(const std::string& name) {
+bool is_litter(std::string_view name) {
   return name.starts_with('.') || std::find(kLitter.begin(), kLitter.end(), name) != kLitter.end();
 }
 
@@ -35,12 +35,11 @@ struct FolderId {
 
 FolderId id_of(const struct stat& s) { return {s.st_dev, s.st_ino}; }
 
-enum class EntryType { file, folder, special, nowhere };
-
 class Walk {
  public:
   Walk(const fs::path& folder, const ScanOptions& options) : options_(options) {
     scan_.folder = folder;
+    scan_.files = scan_.others = FoundFiles(folder.string());
     for (const fs::path& path : options.skip) {
       struct stat s {};
       if (!path.empty() && stat(path.c_str(), &s) == 0) skip_.push_back(id_of(s));
@@ -48,6 +47,9 @@ class Walk {
     struct stat s {};
     if (stat(folder.c_str(), &s) == 0) above_.push_back(id_of(s));
     enter(folder, "");
+    scan_.files.sort();
+    scan_.others.sort();
+    check_names();
   }
 
   FolderScan take() { return std::move(scan_); }
@@ -57,6 +59,10 @@ class Walk {
   void enter(const fs::path& folder, const std::string& below) {
     const std::unique_ptr<DIR, int (*)(DIR*)> entries(opendir(folder.c_str()), closedir);
     if (!entries) refuse(folder);
+    struct stat s {};
+    if (fstat(dirfd(entries.get()), &s) != 0) refuse(folder);
+    scan_.visited.push_back({folder.string(), stamp_of(s)});
+    std::string relative = below;
     for (;;) {
       errno = 0;
       const dirent* entry = readdir(entries.get());
@@ -64,7 +70,12 @@ class Walk {
         if (errno != 0) refuse(folder);
         return;
       }
-      if (!is_litter(entry->d_name)) consider(*entry, folder / entry->d_name, below + entry->d_name);
+      if (is_litter(entry->d_name)) continue;
+      relative.replace(below.size(), std::string::npos, entry->d_name);
+      if (entry->d_type == DT_REG)
+        add_file(relative, entry->d_ino, false);
+      else
+        look_at(*entry, folder / entry->d_name, relative);
     }
   }
 
@@ -73,26 +84,20 @@ class Walk {
          ")");
   }
 
-  void consider(const dirent& entry, const fs::path& path, const std::string& relative) {
-    struct stat target {};
-    bool known = false;  // whether `target` is filled
-    EntryType type = EntryType::special;
-    if (entry.d_type == DT_REG) {
-      type = EntryType::file;
-    } else {
-      known = stat(path.c_str(), &target) == 0;
-      type = !known                    ? EntryType::nowhere
-             : S_ISREG(target.st_mode) ? EntryType::file
-             : S_ISDIR(target.st_mode) ? EntryType::folder
-                                       : EntryType::special;
-    }
-    switch (type) {
-      case EntryType::file: return add_file(path, relative, entry.d_ino, entry.d_type == DT_LNK);
-      case EntryType::folder: return add_folder(path, relative, id_of(target));
-      case EntryType::nowhere:
-        return add_stranger(path, relative, Stranger::Kind::leads_nowhere, "a link that leads nowhere");
-      case EntryType::special: return add_stranger(path, relative, Stranger::Kind::no_file, "no ordinary file");
-    }
+  // What the entry itself does not tell to be a file.
+  void look_at(const dirent& entry, const fs::path& path, const std::string& relative) {
+    struct stat self {
+    }, target{};
+    const bool link = lstat(path.c_str(), &self) == 0 && S_ISLNK(self.st_mode);
+    scan_.links = scan_.links || link;
+    if (stat(path.c_str(), &target) != 0)
+      add_stranger(path, relative, Stranger::Kind::leads_nowhere, "a link that leads nowhere");
+    else if (S_ISREG(target.st_mode))
+      add_file(relative, entry.d_ino, link);
+    else if (S_ISDIR(target.st_mode))
+      add_folder(path, relative, id_of(target));
+    else
+      add_stranger(path, relative, Stranger::Kind::no_file, "no ordinary file");
   }
 
   void add_folder(const fs::path& path, const std::string& relative, FolderId id) {
@@ -107,45 +112,62 @@ class Walk {
     above_.pop_back();
   }
 
-  void add_file(const fs::path& path, const std::string& relative, uint64_t inode, bool symbolic_link) {
-    switch (picture_kind(relative)) {
-      case PictureKind::none: scan_.others.emplace(composed(without_extension(relative)), path); return;
+  void add_file(const std::string& relative, uint64_t inode, bool symbolic_link) {
+    switch (kind_of(relative)) {
+      case PictureKind::none: scan_.others.add(composed(without_extension(relative)), relative); return;
       case PictureKind::unreadable:
-        add_stranger(path, relative, Stranger::Kind::unread_format,
+        add_stranger(scan_.folder / relative, relative, Stranger::Kind::unread_format,
                      "this build reads no " + picture_format(relative) + "; convert it to PNG");
         return;
       case PictureKind::readable: break;
     }
     const std::string name = composed(options_.name_of(relative));
-    if (name.empty()) {
-      scan_.unnamed.push_back(path);
-      return;
-    }
-    const auto [other, is_new] = scan_.files.emplace(name, FoundFile{path, inode, symbolic_link});
-    if (!is_new) {
-      const auto both = std::minmax({other->second.path.string(), path.string()});
-      const bool forms = without_extension(both.first) != without_extension(both.second) &&
-                         composed(both.first) == composed(both.second);
-      fail("dataset: two files are called ", name, ": ", both.first, " and ", both.second,
-           forms ? " (they differ in the Unicode form of an accent only); expected one" : "; expected one");
-    }
+    if (name.empty())
+      add_unnamed(scan_.folder / relative, relative);
+    else
+      scan_.files.add(name, relative, inode, symbolic_link);
   }
 
   void add_stranger(const fs::path& path, const std::string& relative, Stranger::Kind kind, const std::string& reason) {
-    if (picture_kind(relative) == PictureKind::none) {
+    if (kind_of(relative) == PictureKind::none) {
       if (kind == Stranger::Kind::leads_nowhere) scan_.remarks.push_back(path.string() + " is " + reason);
       return;
     }
     const std::string name = composed(options_.name_of(relative));
     if (name.empty())
-      scan_.unnamed.push_back(path);
+      add_unnamed(path, relative);
     else
       scan_.strangers.emplace(name, Stranger{path, kind, reason});
+  }
+
+  void add_unnamed(const fs::path& path, const std::string& relative) {
+    if (!options_.passes_over(relative)) scan_.unnamed.push_back(path);
+  }
+
+  // picture_kind, whose answer depends on the extension alone.
+  PictureKind kind_of(const std::string& relative) {
+    const size_t stem = without_extension(relative).size();
+    const auto known = kinds_.find(std::string_view(relative).substr(stem));
+    return known != kinds_.end() ? known->second
+                                 : kinds_.emplace(relative.substr(stem), picture_kind(relative)).first->second;
+  }
+
+  void check_names() const {
+    const FoundFiles& files = scan_.files;
+    for (size_t i = 1; i < files.size(); ++i) {
+      if (files.name(i - 1) != files.name(i)) continue;
+      const auto both = std::minmax({files.path(i - 1), files.path(i)});
+      const bool forms = without_extension(both.first) != without_extension(both.second) &&
+                         composed(both.first) == composed(both.second);
+      fail("dataset: two files are called ", files.name(i), ": ", both.first, " and ", both.second,
+           forms ? " (they differ in the Unicode form of an accent only); expected one" : "; expected one");
+    }
   }
 
   const ScanOptions& options_;
   FolderScan scan_;
   std::vector<FolderId> skip_, above_;  // folders not to enter; the one being read and those above it
+  std::map<std::string, PictureKind, std::less<>> kinds_;  // by extension
 };
 
 }  // namespace

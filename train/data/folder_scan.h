@@ -1,21 +1,17 @@
 // What lies in a folder of a data set: the pictures by name, and whatever else might have been meant as one.
-// Sits on image_files.h (which formats are read) and file_names.h. Next: match_files.h.
+// Sits on found_files.h, image_files.h (which formats are read) and file_names.h. Next: match_files.h.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
-namespace asap::train {
+#include "train/data/found_files.h"
+#include "train/data/stamp.h"
 
-struct FoundFile {
-  std::filesystem::path path;
-  uint64_t inode = 0;  // the directory entry's: equal for hard links
-  bool symbolic_link = false;
-};
+namespace asap::train {
 
 // A file with the name of a picture that cannot be used as one.
 struct Stranger {
@@ -27,17 +23,21 @@ struct Stranger {
 
 struct FolderScan {
   std::filesystem::path folder;
-  std::map<std::string, FoundFile> files;               // by name
-  std::multimap<std::string, Stranger> strangers;       // likewise
-  std::map<std::string, std::filesystem::path> others;  // files that are no pictures by their names
-  std::vector<std::filesystem::path> unnamed;           // pictures that name_of left out
-  std::vector<std::string> remarks;                     // links that were not followed
+  FoundFiles files;                                // by name
+  FoundFiles others;                               // likewise: files that are no pictures by their names
+  std::multimap<std::string, Stranger> strangers;  // likewise
+  std::vector<std::filesystem::path> unnamed;      // pictures that name_of left out
+  std::vector<std::string> remarks;                // links that were not followed
+  std::vector<StampedPath> visited;                // every folder, as it was before it was read
+  bool links = false;                              // whether there are symbolic ones
 };
 
 struct ScanOptions {
   std::string what;  // "labels": for errors
   // The name of a picture from its path below the folder ("sub/a0.png"); "" leaves it out.
   std::function<std::string(const std::string&)> name_of;
+  // Pictures that lie there for something else, by their paths: passed over, so that they are not among the unnamed.
+  std::function<bool(const std::string&)> passes_over = [](const std::string&) { return false; };
   bool recursive = true;
   std::vector<std::filesystem::path> skip = {};  // folders not to enter
 };

@@ -14,16 +14,18 @@ ImageFolder list_image_folder(const std::filesystem::path& folder) {
   const FolderScan scan = scan_folder(folder, {.what = "pictures", .name_of = [](const std::string& path) { return path; }});
   ASAP_CHECK(scan.strangers.empty(), scan.strangers.begin()->second.path.string(), ": ", scan.strangers.begin()->second.reason);
   ImageFolder result;
-  for (const auto& [name, file] : scan.files) {  // in the order of the names
+  for (size_t i = 0; i < scan.files.size(); ++i) {  // in the order of the names
+    const std::string name(scan.files.name(i));
     const size_t slash = name.find('/');
-    ASAP_CHECK(slash != std::string::npos, file.path.string(), ": lies in no class; expected ", folder.string(), "/CLASS/", name);
+    ASAP_CHECK(slash != std::string::npos, scan.files.path(i), ": lies in no class; expected ", folder.string(), "/CLASS/", name);
     const std::string label = name.substr(0, slash);
     if (std::find(result.classes.begin(), result.classes.end(), label) == result.classes.end()) result.classes.push_back(label);
   }
   std::sort(result.classes.begin(), result.classes.end());
-  for (const auto& [name, file] : scan.files) {
+  for (size_t i = 0; i < scan.files.size(); ++i) {
+    const std::string_view name = scan.files.name(i);
     const auto label = std::find(result.classes.begin(), result.classes.end(), name.substr(0, name.find('/')));
-    result.pictures.push_back({file.path, static_cast<int32_t>(label - result.classes.begin())});
+    result.pictures.push_back({scan.files.path(i), static_cast<int32_t>(label - result.classes.begin())});
   }
   ASAP_CHECK(!result.pictures.empty(), folder.string(), ": expected pictures in subfolders, one for each class, found none");
   return result;

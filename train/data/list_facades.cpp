@@ -73,15 +73,16 @@ std::string instead_of(const std::string& file, const FolderScan& scan) {
   const std::string stem = without_extension(file);
   for (const auto& [name, stranger] : scan.strangers)
     if (without_extension(name) == stem) return " (" + stranger.path.filename().string() + ": " + stranger.reason + ")";
-  for (const auto& [name, found] : scan.files)
-    if (case_folded(name) == case_folded(file)) return " (" + found.path.filename().string() + " is there)";
+  for (size_t i = 0; i < scan.files.size(); ++i)
+    if (case_folded(std::string(scan.files.name(i))) == case_folded(file))
+      return " (" + fs::path(scan.files.relative(i)).filename().string() + " is there)";
   return "";
 }
 
 // Pictures that neither phase of the published split has.
 void note_beyond_published(const FolderScan& scan, const DatasetOptions& options) {
   std::set<std::string> beyond;
-  for (const auto& [name, file] : scan.files) beyond.insert(without_extension(name));
+  for (size_t i = 0; i < scan.files.size(); ++i) beyond.insert(without_extension(std::string(scan.files.name(i))));
   for (int i = 1; i <= kLastTrain; ++i) beyond.erase(cmp_name(i));
   if (!beyond.empty())
     options.note(str("left out: ", beyond.size(), " name(s) in ", scan.folder.string(),
@@ -89,7 +90,7 @@ void note_beyond_published(const FolderScan& scan, const DatasetOptions& options
                      "; --split-file FILE gives another split"));
 }
 
-std::vector<Pair> list_cmp_base(const DatasetOptions& options, const fs::path& base) {
+PairList list_cmp_base(const DatasetOptions& options, const fs::path& base) {
   const fs::path own_split = options.root / ("split_" + options.phase + ".txt");
   const bool own = options.split_file.empty() && fs::exists(own_split);
   const bool published = options.split_file.empty() && !own;
@@ -100,8 +101,7 @@ std::vector<Pair> list_cmp_base(const DatasetOptions& options, const fs::path& b
   std::vector<Pair> pairs;
   std::vector<std::string> missing;
   const auto find = [&](const std::string& name) {
-    const auto found = scan.files.find(name);
-    if (found != scan.files.end()) return found->second.path;
+    if (const size_t found = scan.files.find(name); found != FoundFiles::npos) return fs::path(scan.files.path(found));
     missing.push_back(name + (missing.size() < 8 ? instead_of(name, scan) : ""));
     return fs::path();
   };
@@ -113,7 +113,9 @@ std::vector<Pair> list_cmp_base(const DatasetOptions& options, const fs::path& b
              published ? "published split (give a split file to use another)" : "split file", ": ", enumerate(missing));
   if (published) note_beyond_published(scan, options);
   std::sort(pairs.begin(), pairs.end(), [](const Pair& a, const Pair& b) { return a.name < b.name; });
-  return pairs;
+  PairList list = pairs;
+  if (!scan.links && scan.strangers.empty()) list.folders = scan.visited;
+  return list;
 }
 
 bool holds_cmp_base(const fs::path& folder) {
@@ -125,7 +127,7 @@ bool holds_cmp_base(const fs::path& folder) {
   return false;
 }
 
-std::vector<Pair> list_phase_folders(const DatasetOptions& options, const fs::path& labels, const fs::path& images) {
+PairList list_phase_folders(const DatasetOptions& options, const fs::path& labels, const fs::path& images) {
   ASAP_CHECK(options.split_file.empty(), "dataset: --split-file ", options.split_file.string(), " has no effect, as ",
              labels.string(), " holds the ", options.phase, " phase by itself; leave it out");
   if (holds_cmp_base(options.root))
@@ -163,7 +165,7 @@ std::string cmp_name(int number) {
   return name;
 }
 
-std::vector<Pair> list_facades(const DatasetOptions& options) {
+PairList list_facades(const DatasetOptions& options) {
   check_folder(options.root, "the facades dataset");
   const fs::path labels = options.root / (options.phase + "_label"), images = options.root / (options.phase + "_img");
   if (fs::exists(labels)) return list_phase_folders(options, labels, images);

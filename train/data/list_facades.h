@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "train/data/list_pairs.h"
 
@@ -11,6 +10,6 @@ namespace asap::train {
 // "cmp_b0042": the name of a pair of the CMP base folder.
 std::string cmp_name(int number);
 
-std::vector<Pair> list_facades(const DatasetOptions& options);
+PairList list_facades(const DatasetOptions& options);
 
 }  // namespace asap::train

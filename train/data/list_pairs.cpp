@@ -8,6 +8,7 @@
 
 #include "tensor/error.h"
 #include "train/data/list_facades.h"
+#include "train/data/list_index.h"
 #include "train/data/match_files.h"
 #include "train/files/file_names.h"
 
@@ -33,20 +34,19 @@ Side scan_cityscapes(const char* one, const fs::path& folder, const std::string&
   const auto name_of = [&](const std::string& relative) {
     return without_extension(relative).ends_with(tail) ? city_frame(relative) : std::string();
   };
-  Side side{.one = one,
-            .affixes = {.suffix = tail},
-            .scan = scan_folder(folder, {.what = what, .name_of = name_of, .skip = skip})};
-  std::erase_if(side.scan.unnamed, [](const fs::path& path) {  // what Cityscapes has beside them
-    const std::string stem = path.stem().string();
+  const auto beside_them = [](const std::string& relative) {
+    const std::string stem = without_extension(relative);
     return stem.ends_with("_color") || stem.ends_with("Ids");
-  });
-  return side;
+  };
+  return {.one = one,
+          .affixes = {.suffix = tail},
+          .scan = scan_folder(folder, {.what = what, .name_of = name_of, .passes_over = beside_them, .skip = skip})};
 }
 
 // Cities by their numbers of files.
 std::map<std::string, int64_t> cities(const FolderScan& scan) {
   std::map<std::string, int64_t> counts;
-  for (const auto& [frame, file] : scan.files) ++counts[city_of(frame)];
+  for (size_t i = 0; i < scan.files.size(); ++i) ++counts[city_of(std::string(scan.files.name(i)))];
   for (const auto& [frame, stranger] : scan.strangers) ++counts[city_of(frame)];
   return counts;
 }
@@ -67,7 +67,7 @@ void check_cities(const Side& labels, const Side& images) {
              images.scan.folder.string(), complaint);
 }
 
-std::vector<Pair> list_cityscapes(const DatasetOptions& options) {
+PairList list_cityscapes(const DatasetOptions& options) {
   check_folder(options.root, "the cityscapes dataset");
   const fs::path labels = options.root / (options.phase + "_labels"),
                  images = options.root / (options.phase + "_images");
@@ -109,7 +109,7 @@ bool one_folder(const fs::path& a, const fs::path& b) {
   return !a.empty() && !b.empty() && fs::equivalent(a, b, ignored);
 }
 
-std::vector<Pair> list_custom(const DatasetOptions& o) {
+PairList list_custom(const DatasetOptions& o) {
   check_folder(o.label_dir, "labels (--label-dir)");
   if (o.need_images) check_folder(o.image_dir, "photos (--image-dir)");
   check_custom_folders(o);
@@ -136,23 +136,24 @@ std::vector<Pair> list_custom(const DatasetOptions& o) {
 
 // ---- aligned ----
 
-std::vector<Pair> list_aligned(const DatasetOptions& options) {
+PairList list_aligned(const DatasetOptions& options) {
   check_folder(options.root, "the aligned dataset");
   const fs::path folder = options.root / options.phase;
   Side side = scan_side("A|B picture", folder, "A|B pictures", {}, {}, options.skip);
   const std::string lost = unusable(side.scan);
-  std::vector<Pair> pairs = match_files(std::move(side), {}, {}, options.note);
+  const PairList whole = match_files(std::move(side), {}, {}, options.note);
   ASAP_CHECK(!options.need_images || lost.empty(), "dataset: ", lost);  // to generate, their reader says so
-  for (Pair& pair : pairs) {
+  PairList pairs;
+  for (Pair pair : whole) {
     pair.label_half = options.input_half;
     if (options.need_images) pair.image = pair.label;
+    pairs.push_back(pair);
   }
+  pairs.folders = whole.folders;
   return pairs;
 }
 
-}  // namespace
-
-std::vector<Pair> list_pairs(const DatasetOptions& options) {
+PairList list_layout(const DatasetOptions& options) {
   switch (options.layout) {
     case DatasetLayout::facades: return list_facades(options);
     case DatasetLayout::cityscapes: return list_cityscapes(options);
@@ -160,6 +161,22 @@ std::vector<Pair> list_pairs(const DatasetOptions& options) {
     case DatasetLayout::aligned: return list_aligned(options);
   }
   fail("list_pairs: unknown dataset layout");
+}
+
+}  // namespace
+
+PairList list_pairs(const DatasetOptions& options) {
+  const ListIndex index(options);
+  if (std::optional<PairList> known = index.read()) return std::move(*known);
+  bool told = false;
+  DatasetOptions listening = options;
+  listening.note = [&](const std::string& text) {
+    told = true;
+    options.note(text);
+  };
+  PairList pairs = list_layout(listening);
+  if (!told) index.write(pairs);  // what there is to tell is told every time
+  return pairs;
 }
 
 }  // namespace asap::train

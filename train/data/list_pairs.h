@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "train/data/pair_list.h"
 #include "train/files/user_text.h"
 
 namespace asap::train {
@@ -18,9 +19,6 @@ namespace asap::train {
 // aligned     ROOT/PHASE, pictures of an even width: their left half is A, their right half B
 // Except for the CMP base folder, subfolders belong to it: a name is the path below the folder, without the extension.
 enum class DatasetLayout { facades, cityscapes, custom, aligned };
-
-// Which half of an aligned picture is the input; the other is the photo.
-enum class Half { none, left, right };
 
 // What a file's name has before and behind the name of its pair: "a_seg.png" has the suffix "_seg".
 struct Affixes {
@@ -44,16 +42,10 @@ struct DatasetOptions {
   std::function<void(const std::string&)> note = warn;  // told what is left out without harm
 };
 
-struct Pair {
-  std::string name = {};  // the common name: "cmp_b0001", "sub/a0"; in Unicode's composed form
-  std::filesystem::path label = {};
-  std::filesystem::path image = {}, instance = {};  // empty where not asked for; aligned: image is label
-  Half label_half = Half::none;                     // aligned: the half of `label` that is the input
-};
-
-// All pairs of the dataset, sorted by name, at least one. asap::Error lists files without a partner and what keeps them
+// All pairs of the dataset, sorted by name, at least one; large ones come from an index where nothing has changed (list_index.h).
+// asap::Error lists files without a partner and what keeps them
 // from having one (a format that is not read, a link that leads nowhere, a constant ending of the names), folders that are
 // missing or one and the same, names of a split that have no file or lead elsewhere, and two files competing for one name.
-std::vector<Pair> list_pairs(const DatasetOptions& options);
+PairList list_pairs(const DatasetOptions& options);
 
 }  // namespace asap::train

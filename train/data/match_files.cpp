@@ -63,7 +63,7 @@ void check_not_empty(const Side& labels) {
                 expected_name(labels.affixes), ": ", file_names(scan.unnamed));
   } else if (!scan.others.empty()) {
     std::vector<fs::path> others;
-    for (const auto& [name, path] : scan.others) others.push_back(path);
+    for (size_t i = 0; i < scan.others.size(); ++i) others.emplace_back(scan.others.relative(i));
     found = "; what lies there is no picture by its name: " + file_names(others);
   } else if (!scan.remarks.empty()) {
     found = "; " + enumerate(scan.remarks);
@@ -74,27 +74,20 @@ void check_not_empty(const Side& labels) {
 // ---- subfolders on one side only ----
 
 bool has_subfolders(const FolderScan& scan) {
-  const auto deep = [](const auto& entry) { return entry.first.find('/') != std::string::npos; };
-  return std::any_of(scan.files.begin(), scan.files.end(), deep) ||
-         std::any_of(scan.strangers.begin(), scan.strangers.end(), deep);
+  for (size_t i = 0; i < scan.files.size(); ++i)
+    if (scan.files.name(i).find('/') != std::string_view::npos) return true;
+  return std::any_of(scan.strangers.begin(), scan.strangers.end(),
+                     [](const auto& entry) { return entry.first.find('/') != std::string::npos; });
 }
 
 // Names of `scan` that `partner` lacks, by their last components.
 std::multimap<std::string, std::string> unmatched_by_stem(const FolderScan& scan, const FolderScan& partner) {
   std::multimap<std::string, std::string> names;
-  for (const auto& [name, file] : scan.files)
-    if (!partner.files.contains(name)) names.emplace(last_component(name), name);
-  return names;
-}
-
-template <class Map>
-void rename_keys(Map& entries, const std::map<std::string, std::string>& new_names) {
-  Map renamed;
-  for (auto& [name, value] : entries) {
-    const auto found = new_names.find(name);
-    renamed.emplace(found == new_names.end() ? name : found->second, std::move(value));
+  for (const size_t i : scan.files.missing_in(partner.files)) {
+    const std::string name(scan.files.name(i));
+    names.emplace(last_component(name), name);
   }
-  entries = std::move(renamed);
+  return names;
 }
 
 // Gives the files of `other` the names of the labels whose last component is theirs.
@@ -114,8 +107,9 @@ void join_subfolders(const FolderScan& labels, FolderScan& other) {
       const FolderScan& where = many_labels ? labels : other;
       fail("dataset: ", (many_labels ? other : labels).folder.string(), " has no subfolders, but ",
            where.folder.string(), " has, and ", stem, " could be ",
-           where.files.at(candidates.first->second).path.string(), " or ",
-           where.files.at(std::next(candidates.first)->second).path.string(), "; give both sides the same subfolders");
+           where.files.path(where.files.find(candidates.first->second)), " or ",
+           where.files.path(where.files.find(std::next(candidates.first)->second)),
+           "; give both sides the same subfolders");
     }
     new_names[first->second] = name;
   }
@@ -123,9 +117,14 @@ void join_subfolders(const FolderScan& labels, FolderScan& other) {
     const std::string stem = last_component(name);
     if (labels.files.contains(stem)) new_names[name] = stem;
   }
-  rename_keys(other.files, new_names);
-  rename_keys(other.strangers, new_names);
-  rename_keys(other.others, new_names);
+  other.files.rename(new_names);
+  other.others.rename(new_names);
+  std::multimap<std::string, Stranger> strangers;
+  for (auto& [name, stranger] : other.strangers) {
+    const auto found = new_names.find(name);
+    strangers.emplace(found == new_names.end() ? name : found->second, std::move(stranger));
+  }
+  other.strangers = std::move(strangers);
 }
 
 // ---- what is wrong ----
@@ -142,14 +141,14 @@ void complain_about_missing(const Side& a, const Side& b, Complaints& complaints
   std::vector<std::string> without;
   std::vector<const Stranger*> strangers;
   std::vector<fs::path> no_pictures;
-  for (const auto& [name, file] : a.scan.files) {
-    if (b.scan.files.contains(name)) continue;
+  for (const size_t i : a.scan.files.missing_in(b.scan.files)) {
+    const std::string name(a.scan.files.name(i));
     if (const auto stranger = b.scan.strangers.find(name); stranger != b.scan.strangers.end())
       strangers.push_back(&stranger->second);
-    else if (const auto other = b.scan.others.find(name); other != b.scan.others.end())
-      no_pictures.push_back(other->second);
+    else if (const size_t other = b.scan.others.find(name); other != FoundFiles::npos)
+      no_pictures.emplace_back(b.scan.others.path(other));
     else
-      without.push_back(fs::path(name).parent_path() / file.path.filename());
+      without.push_back(fs::path(name).parent_path() / fs::path(a.scan.files.relative(i)).filename());
   }
   const std::string article = b.one[0] == 'i' ? "an " : "a ";
   if (!without.empty())
@@ -173,15 +172,43 @@ void note_harmless(const Side& side, const Note& note) {
   for (const std::string& remark : side.scan.remarks) note(remark);
 }
 
-// Labels that are their own photos, by a link.
-void check_different(const std::vector<Pair>& pairs, const Side& labels, const Side& images) {
-  for (const Pair& pair : pairs) {
-    const FoundFile &label = labels.scan.files.at(pair.name), &image = images.scan.files.at(pair.name);
-    if (!label.symbolic_link && !image.symbolic_link && label.inode != image.inode) continue;
+// Labels that are their own photos, by a link. For sides of the same names.
+void check_different(const FoundFiles& labels, const FoundFiles& images) {
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (!labels.symbolic_link(i) && !images.symbolic_link(i) && labels.inode(i) != images.inode(i)) continue;
     std::error_code ignored;
-    ASAP_CHECK(!fs::equivalent(label.path, image.path, ignored), "dataset: ", label.path.string(), " and ",
-               image.path.string(), " are one and the same file (a link); expected a label map and a photo");
+    ASAP_CHECK(!fs::equivalent(labels.path(i), images.path(i), ignored), "dataset: ", labels.path(i), " and ",
+               images.path(i), " are one and the same file (a link); expected a label map and a photo");
   }
+}
+
+// The pairs of all labels' names, which the other sides have too.
+PairList pairs_of(const FoundFiles& labels, const std::optional<Side>& images, const std::optional<Side>& instances) {
+  const auto partner = [](const std::optional<Side>& side, size_t& at, std::string_view name) {
+    if (!side) return std::string();
+    while (side->scan.files.name(at) != name) ++at;
+    return side->scan.files.path(at);
+  };
+  PairList pairs;
+  size_t image = 0, instance = 0;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const std::string_view name = labels.name(i);
+    pairs.add(name, labels.path(i), partner(images, image, name), partner(instances, instance, name));
+  }
+  return pairs;
+}
+
+// With the labels that cannot be read, for their reader to say what is wrong with them.
+PairList with_strangers(const PairList& pairs, const FolderScan& labels, const std::optional<Side>& instances) {
+  std::vector<Pair> all(pairs.begin(), pairs.end());
+  for (const auto& [name, stranger] : labels.strangers) {
+    if (labels.files.contains(name)) continue;
+    const size_t instance = instances ? instances->scan.files.find(name) : FoundFiles::npos;
+    if (instances && instance == FoundFiles::npos) continue;
+    all.push_back({name, stranger.path, {}, instances ? instances->scan.files.path(instance) : ""});
+  }
+  std::sort(all.begin(), all.end(), [](const Pair& a, const Pair& b) { return a.name < b.name; });
+  return all;
 }
 
 }  // namespace
@@ -201,24 +228,23 @@ Side scan_side(const char* one, const fs::path& folder, const std::string& what,
       return length(rival) > length(affixes) && !without_affixes(name, rival).empty();
     });
   };
+  const auto of_any_rival = [&](const std::string& relative) {
+    const std::string name = composed(without_extension(relative));
+    return std::any_of(rivals.begin(), rivals.end(),
+                       [&](const Affixes& r) { return !without_affixes(name, r).empty(); });
+  };
   const auto name_of = [&](const std::string& relative) {
     const std::string name = composed(without_extension(relative));
     return is_rivals(name) ? std::string() : without_affixes(name, affixes);
   };
-  Side side{
-      .one = one, .affixes = affixes, .scan = scan_folder(folder, {.what = what, .name_of = name_of, .skip = skip})};
-  std::erase_if(side.scan.unnamed, [&](const fs::path& path) {
-    const std::string name = composed(path.stem().string());
-    return std::any_of(rivals.begin(), rivals.end(),
-                       [&](const Affixes& r) { return !without_affixes(name, r).empty(); });
-  });
-  return side;
+  return {.one = one,
+          .affixes = affixes,
+          .scan = scan_folder(folder, {.what = what, .name_of = name_of, .passes_over = of_any_rival, .skip = skip})};
 }
 
 std::string unusable(const FolderScan& scan) { return describe(lost(scan, nullptr)); }
 
-std::vector<Pair> match_files(Side labels, std::optional<Side> images, std::optional<Side> instances,
-                              const Note& note) {
+PairList match_files(Side labels, std::optional<Side> images, std::optional<Side> instances, const Note& note) {
   check_not_empty(labels);
   Complaints complaints;
   std::string where = labels.scan.folder.string(), hint;
@@ -244,19 +270,18 @@ std::vector<Pair> match_files(Side labels, std::optional<Side> images, std::opti
   ASAP_CHECK(complaints.text.empty(), "dataset: expected files in pairs of equal names in ", where, complaints.text,
              hint);
 
-  std::vector<Pair> pairs;
-  const auto partner = [](const std::optional<Side>& side, const std::string& name) {
-    return side ? side->scan.files.at(name).path : fs::path();
-  };
-  for (const auto& [name, label] : labels.scan.files)
-    pairs.push_back({name, label.path, partner(images, name), partner(instances, name)});
-  if (images) check_different(pairs, labels, *images);
-  if (!images) {  // their reader says what is wrong with them
-    for (const auto& [name, stranger] : labels.scan.strangers)
-      if (!labels.scan.files.contains(name) && (!instances || instances->scan.files.contains(name)))
-        pairs.push_back({name, stranger.path, {}, partner(instances, name)});
-    std::sort(pairs.begin(), pairs.end(), [](const Pair& a, const Pair& b) { return a.name < b.name; });
+  if (images) check_different(labels.scan.files, images->scan.files);
+  PairList pairs = pairs_of(labels.scan.files, images, instances);
+  bool plain = true;  // whether names in folders alone decided
+  if (!images && !labels.scan.strangers.empty()) pairs = with_strangers(pairs, labels.scan, instances);
+  pairs.resize(pairs.size());
+  for (const FolderScan* scan :
+       {&labels.scan, images ? &images->scan : nullptr, instances ? &instances->scan : nullptr}) {
+    if (!scan) continue;
+    plain = plain && !scan->links && scan->strangers.empty();
+    pairs.folders.insert(pairs.folders.end(), scan->visited.begin(), scan->visited.end());
   }
+  if (!plain) pairs.folders.clear();
   note_harmless(labels, note);
   if (images) note_harmless(*images, note);
   if (instances) note_harmless(*instances, note);

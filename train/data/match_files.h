@@ -33,8 +33,8 @@ Side scan_side(const char* one, const std::filesystem::path& folder, const std::
 // read is listed all the same, for its reader to say so; `note` is told what is left out without harm.
 // asap::Error: no labels; files without a partner, with what lies there instead and the flag that would help; a label and
 // a photo that are one file; names that fit twice.
-std::vector<Pair> match_files(Side labels, std::optional<Side> images, std::optional<Side> instances,
-                              const std::function<void(const std::string&)>& note);
+PairList match_files(Side labels, std::optional<Side> images, std::optional<Side> instances,
+                     const std::function<void(const std::string&)>& note);
 
 // What cannot be used as a picture and has no readable twin of its name, each with its reason; "" if there is nothing.
 std::string unusable(const FolderScan& scan);

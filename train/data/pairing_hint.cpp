@@ -22,7 +22,7 @@ struct Rule {
 
 Names names_of(const Side& side) {
   Names names;
-  for (const auto& [name, file] : side.scan.files) names.push_back(name);
+  for (size_t i = 0; i < side.scan.files.size(); ++i) names.emplace_back(side.scan.files.name(i));
   return names;
 }
 

@@ -8,9 +8,9 @@
 namespace asap::train {
 namespace {
 
-PrefetchLoader::LoadFn from_files(std::vector<Pair> pairs, const PreprocessOptions& preprocess, const LoaderOptions& options) {
+PrefetchLoader::LoadFn from_files(PairList pairs, const PreprocessOptions& preprocess, const LoaderOptions& options) {
   return [pairs = std::move(pairs), preprocess, options](int64_t epoch, int64_t index) {
-    const Pair& pair = pairs[size_t(index)];
+    const Pair pair = pairs[size_t(index)];
     const SampleRandom random = options.augment ? sample_random(options.seed, epoch, index, options.flip) : SampleRandom{};
     try {
       return load_sample(pair, preprocess, random);
@@ -61,7 +61,7 @@ std::vector<int64_t> rank_order(int64_t samples, const LoaderOptions& options, i
   return mine;
 }
 
-PrefetchLoader::PrefetchLoader(std::vector<Pair> pairs, const PreprocessOptions& preprocess, const LoaderOptions& options)
+PrefetchLoader::PrefetchLoader(PairList pairs, const PreprocessOptions& preprocess, const LoaderOptions& options)
     : Prefetcher(int64_t(pairs.size()), from_files(pairs, preprocess, options), options) {}
 
 }  // namespace asap::train

@@ -11,7 +11,7 @@ namespace asap::train {
 
 class PrefetchLoader : public Prefetcher<Sample> {
  public:
-  PrefetchLoader(std::vector<Pair> pairs, const PreprocessOptions& preprocess, const LoaderOptions& options);
+  PrefetchLoader(PairList pairs, const PreprocessOptions& preprocess, const LoaderOptions& options);
   using Prefetcher::Prefetcher;
 };
 

@@ -34,7 +34,7 @@ struct Extent {
 
 // What is to be judged, whichever way it comes.
 struct Exhibition {
-  std::vector<Pair> pairs;
+  PairList pairs;
   std::string source;                       // of the pictures, for the table's title
   int tile = 0;                             // 0: not known
   int64_t classes = 0;                      // of the label maps; 0: there are none
@@ -159,7 +159,7 @@ void evaluate_folders(const fs::path& pictures, const fs::path& references, int 
                   .tile = tile};
   check_output(show, {}, options);
   show.show = [&](size_t i) {
-    const Pair& pair = show.pairs[i];
+    const Pair pair = show.pairs[i];
     Judged both{read_photo(pair.label), read_photo(pair.image)};
     ASAP_CHECK(both.picture.width == both.reference.width && both.picture.height == both.reference.height,
                pair.label.string(), " is ", size_text(both.picture.width, both.picture.height), ", but ",

@@ -162,7 +162,7 @@ std::vector<Pair> given_pairs(const GenerateOptions& options, bool use_instances
   return pairs;
 }
 
-std::vector<Pair> pairs_to_generate(const WeightSource& source, const GenerateOptions& options) {
+PairList pairs_to_generate(const WeightSource& source, const GenerateOptions& options) {
   if (!options.labels.empty()) return given_pairs(options, source.options.model.instance_channel());
   const TrainOptions& o = source.options.train;
   ASAP_CHECK(!o.dataroot.empty() || !o.label_dir.empty(),
@@ -201,10 +201,10 @@ bool is_picture_name(const fs::path& out, size_t label_maps) {
   return true;
 }
 
-std::vector<Target> targets(const std::vector<Pair>& pairs, const fs::path& out) {
+std::vector<Target> targets(const PairList& pairs, const fs::path& out) {
   if (is_picture_name(out, pairs.size())) return {{out, fs::path(out).replace_extension(".npy")}};
   std::vector<Target> all;
-  for (const Pair& pair : pairs)
+  for (const Pair pair : pairs)
     all.push_back({output_path(out, pair.name, ".png"), output_path(out, pair.name, ".npy")});
   return all;
 }
@@ -219,7 +219,7 @@ bool protect_phase(const Options& options, const std::string& phase, bool with_p
     dataset.need_images = with_photos;
     dataset.skip = {out};
     dataset.note = [](const std::string&) {};
-    for (const Pair& pair : list_pairs(dataset)) {
+    for (const Pair pair : list_pairs(dataset)) {
       for (const fs::path& file : {pair.label, pair.instance, pair.image})
         guard.protect(file, "a picture of the model's data set");
     }
@@ -236,9 +236,9 @@ void protect_data_set(const Options& options, const fs::path& out, OutputGuard& 
     protect_phase(options, phase, true, out, guard) || protect_phase(options, phase, false, out, guard);
 }
 
-OutputGuard guard_of(const WeightSource& source, const std::vector<Pair>& pairs, const fs::path& out) {
+OutputGuard guard_of(const WeightSource& source, const PairList& pairs, const fs::path& out) {
   OutputGuard guard;
-  for (const Pair& pair : pairs) {
+  for (const Pair pair : pairs) {
     guard.protect(pair.label, source.options.model.no_one_hot ? "the input picture itself" : "the label map itself");
     guard.protect(pair.instance, "the instance map itself");
   }
@@ -306,7 +306,7 @@ PictureSize parse_size(const std::string& text) {
 
 void generate(const WeightSource& source, const GenerateOptions& options) {
   const bool raw = options.pictures.raw;
-  const std::vector<Pair> pairs = pairs_to_generate(source, options);
+  const PairList pairs = pairs_to_generate(source, options);
   const std::vector<Target> goals = targets(pairs, options.out);
   const OutputGuard guard = guard_of(source, pairs, options.out);
   for (const Target& target : goals) {

@@ -99,7 +99,7 @@ asapnet::InferenceSession& PictureMaker::session_of_size(int64_t height, int64_t
   return *session_;
 }
 
-std::string work_through(const std::vector<Pair>& files, const char* what, const std::function<void(size_t)>& make,
+std::string work_through(const PairList& files, const char* what, const std::function<void(size_t)>& make,
                          const std::function<void(size_t)>& write) {
   std::vector<std::string> bad;
   std::string text;

@@ -68,7 +68,7 @@ class PictureMaker {
 
 // make(i) and write(i) for every file. Files of which nothing can be made are left out; what write() meets, a full disk
 // say, would meet the others too and ends the work. Returns the sentence about both, "" if there is nothing to say.
-std::string work_through(const std::vector<Pair>& files, const char* what, const std::function<void(size_t)>& make,
+std::string work_through(const PairList& files, const char* what, const std::function<void(size_t)>& make,
                          const std::function<void(size_t)>& write);
 
 }  // namespace asap::train

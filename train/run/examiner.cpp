@@ -23,7 +23,7 @@ const Options& checked(const Options& options) {
   return options;
 }
 
-std::vector<Pair> held_out_pairs(const Options& options, const fs::path& run) {
+PairList held_out_pairs(const Options& options, const fs::path& run) {
   Options held_out = options;
   TrainOptions& o = held_out.train;
   o.phase = o.eval_phase;
@@ -41,10 +41,10 @@ std::vector<Pair> held_out_pairs(const Options& options, const fs::path& run) {
   }
   DatasetOptions dataset = dataset_options(held_out);
   dataset.skip = {run};
-  const std::vector<Pair> all = list_pairs(dataset);
+  const PairList all = list_pairs(dataset);
   const auto most = static_cast<size_t>(o.eval_count);
   if (most == 0 || all.size() <= most) return all;
-  std::vector<Pair> some;  // spread over the data set
+  PairList some;  // spread over the data set
   for (size_t i = 0; i < most; ++i) some.push_back(all[i * all.size() / most]);
   return some;
 }
@@ -57,7 +57,7 @@ PreprocessOptions to_training_size(const Options& options) {
   return p;
 }
 
-Exhibits exhibits_of(const Options& options, const std::vector<Pair>& pairs) {
+Exhibits exhibits_of(const Options& options, const PairList& pairs) {
   return {.count = pairs.size(),
           .smallest = pairs.front().name,
           .width = static_cast<int>(options.model.crop_size),
@@ -99,7 +99,7 @@ Examiner::Examiner(const Options& options, const fs::path& run)
       run_(run),
       preprocess_(to_training_size(options)),
       pairs_(held_out_pairs(options, run)) {
-  for (const Pair& pair : pairs_) make_batch({load_sample(pair, preprocess_, {})}, options_.model);
+  for (const Pair pair : pairs_) make_batch({load_sample(pair, preprocess_, {})}, options_.model);
   judge_ = std::make_unique<Judge>(judge_options(options_.train), exhibits_of(options_, pairs_));
   const std::string& best = options_.train.keep_best;
   const std::vector<std::string> names = judge_->names();

@@ -45,7 +45,7 @@ class Examiner {
   const Options options_;
   const std::filesystem::path run_;
   PreprocessOptions preprocess_;
-  std::vector<Pair> pairs_;
+  PairList pairs_;
   std::unique_ptr<Judge> judge_;
   std::string text_;
 };

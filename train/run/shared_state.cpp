@@ -42,7 +42,7 @@ void check_same_program(const Ranks& ranks) {
   ranks.check_alike("instruction sets", cpu::name(cpu::isa()), "give all of them one that every host has, such as ASAP_ISA=avx2");
 }
 
-void check_same_data(const Ranks& ranks, const std::vector<Pair>& pairs) {
+void check_same_data(const Ranks& ranks, const PairList& pairs) {
   if (ranks.alone()) return;
   constexpr size_t kLookedInto = 16;
   Checksum names, contents;

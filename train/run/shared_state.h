@@ -2,7 +2,6 @@
 // ranks.h; used by trainer.cpp.
 #pragma once
 
-#include <vector>
 
 #include "asapnet/model.h"
 #include "nn/state_dict.h"
@@ -15,7 +14,7 @@ namespace asap::train {
 // of the ranks would drift apart.
 void check_same_program(const Ranks& ranks);
 // SharedError unless all have the same pairs: all names, and the content of a few files spread over them.
-void check_same_data(const Ranks& ranks, const std::vector<Pair>& pairs);
+void check_same_data(const Ranks& ranks, const PairList& pairs);
 // SharedError unless all have the same weights to the bit.
 void check_same_weights(const Ranks& ranks, asapnet::AsapNet& model);
 

@@ -34,9 +34,9 @@ void check_settings(const Options& options, const SegmenterTraining& t) {
   ASAP_CHECK(t.lr > 0, "--lr: expected more than 0, got ", t.lr);
 }
 
-void check_output(const std::vector<Pair>& pairs, const std::filesystem::path& out) {
+void check_output(const PairList& pairs, const std::filesystem::path& out) {
   OutputGuard guard;
-  for (const Pair& pair : pairs) {
+  for (const Pair pair : pairs) {
     for (const auto& file : {pair.label, pair.image}) guard.protect(file, "one of the pictures");
   }
   guard.check(out);
@@ -54,7 +54,7 @@ std::unique_ptr<asapnet::Segmenter> new_segmenter(const SegmenterTraining& t, co
 
 int64_t train_segmenter(const Options& options, const SegmenterTraining& t, const std::function<bool()>& stop) {
   check_settings(options, t);
-  const std::vector<Pair> pairs = list_pairs(dataset_options(options));
+  const PairList pairs = list_pairs(dataset_options(options));
   check_output(pairs, t.out);
   set_num_threads(static_cast<int>(options.train.threads));
   const auto segmenter = new_segmenter(t, options);

@@ -68,11 +68,11 @@ void check_outside_data(const TrainOptions& o, const fs::path& run) {
   }
 }
 
-std::vector<Pair> training_pairs(const Options& options, const fs::path& run, StartMode mode) {
+PairList training_pairs(const Options& options, const fs::path& run, StartMode mode) {
   if (mode == StartMode::fresh) check_outside_data(options.train, run);
   DatasetOptions dataset = dataset_options(options);
   dataset.skip = {run};
-  std::vector<Pair> pairs = list_pairs(dataset);
+  PairList pairs = list_pairs(dataset);
   const auto most = static_cast<size_t>(options.train.max_dataset_size);
   if (most > 0 && pairs.size() > most) pairs.resize(most);
   // Settings that no picture fits show at the first, before anything is made.

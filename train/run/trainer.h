@@ -96,7 +96,7 @@ class Trainer {
   std::unique_ptr<RunLock> lock_;  // rank 0's, as the log, the board and the progress below
   std::filesystem::path start_;  // the checkpoint to go on from; empty: a fresh run
   Device device_;
-  std::vector<Pair> pairs_;
+  PairList pairs_;
   asapnet::AsapNet model_;
   asapnet::GanStep gan_;
   std::unique_ptr<PrefetchLoader> loader_;

@@ -100,7 +100,7 @@ void Studio::set_colours(const Options& options) {
 
 void Studio::read_examples(const fs::path& path) {
   std::error_code ignored;
-  std::vector<Pair> files{{.name = path.stem().string(), .label = path}};
+  PairList files = std::vector<Pair>{{.name = path.stem().string(), .label = path}};
   if (fs::is_directory(path, ignored))
     files = list_pairs({.layout = DatasetLayout::custom, .label_dir = path, .need_images = false});
   if (files.size() > kMostExamples) {
@@ -108,7 +108,7 @@ void Studio::read_examples(const fs::path& path) {
              " label maps"));
     files.resize(kMostExamples);
   }
-  for (const Pair& file : files) {
+  for (const Pair file : files) {
     std::string note;
     examples_.push_back({terminal_safe(file.name), read_labels(read_file(file.label), file.label.string(), note)});
     if (!note.empty()) warn(file.label.string() + ": " + note);
