@@ -4,9 +4,11 @@
 
 #include "tensor/threads.h"
 #include "train/cli/cli.h"
+#include "train/cli/rank_flags.h"
 #include "train/cli/weight_flags.h"
 #include "train/infer/evaluate.h"
 #include "train/options/nearest.h"
+#include "train/ranks/mpi.h"
 
 namespace asap::train {
 namespace {
@@ -72,7 +74,8 @@ struct EvaluateCommand {
       throw UsageError("--pictures DIR and --references DIR belong together; give both");
     for (const CLI::Option* option : app->get_options()) {
       static const std::set<std::string> kUsed{"--help", "--metrics", "--features", "--lpips-backbone", "--lpips-heads",
-                                               "--out",  "--tile",    "--pictures", "--references",     "--threads"};
+                                               "--out",  "--tile",    "--pictures", "--references",     "--threads",
+                                               "--ranks", "--rank-timeout"};
       refuse_if(option->count() > 0 && !kUsed.contains(option->get_name()), option->get_name(),
                 "with --pictures and --references");
     }
@@ -81,7 +84,7 @@ struct EvaluateCommand {
     const EvaluateOptions chosen = options();
     ASAP_CHECK(weights.threads >= 0, "--threads: expected 0 (one a core) or more, got ", weights.threads);
     if (weights.threads > 0) set_num_threads(static_cast<int>(weights.threads));
-    evaluate_folders(pictures, references, tile, chosen);
+    evaluate_folders(pictures, references, tile, chosen, program_ranks());
     return kOk;
   }
 
@@ -99,7 +102,7 @@ struct EvaluateCommand {
                               .precision = parse_precision(precision)};
     const WeightSource source = weights.find();
     weights.refuse_codes(source.options.model);
-    evaluate(source, form, chosen);
+    evaluate(source, form, chosen, program_ranks());
     return kOk;
   }
 };
@@ -134,6 +137,7 @@ Command add_evaluate_command(CLI::App& program) {
   command->weights.add_seed_to(*app);
   command->weights.add_to(*app, {OptionGroup::data, OptionGroup::input, OptionGroup::generator, OptionGroup::encoder});
   app->get_option("--weights")->required(false);
+  add_rank_flags(*app);
   app->footer(kFooter);
   return {app, [command] { return command->run(); }};
 }

@@ -2,9 +2,11 @@
 #include <CLI/CLI.hpp>
 
 #include "train/cli/cli.h"
+#include "train/cli/rank_flags.h"
 #include "train/cli/weight_flags.h"
 #include "train/infer/generate.h"
 #include "train/options/resolve.h"
+#include "train/ranks/mpi.h"
 
 namespace asap::train {
 namespace {
@@ -77,7 +79,8 @@ struct GenerateCommand {
                       .pictures = {.size = wanted,
                                    .keep_preprocess = weights.options.given("preprocess_mode"),
                                    .raw = raw,
-                                   .precision = parse_precision(precision)}});
+                                   .precision = parse_precision(precision)}},
+             program_ranks());
     return kOk;
   }
 };
@@ -113,6 +116,7 @@ Command add_generate_command(CLI::App& program) {
   command->weights.add_seed_to(*app);
   command->weights.add_to(*app, {OptionGroup::data, OptionGroup::input, OptionGroup::generator, OptionGroup::encoder});
   WeightFlags::default_to_built_in(*app);
+  add_rank_flags(*app);
   for (const char* refused : {"--image-dir", "--image-prefix", "--image-suffix"}) app->get_option(refused)->group("");
   app->footer(kGenerateFooter);
   return {app, [command] { return command->run(); }};

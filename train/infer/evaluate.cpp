@@ -6,6 +6,7 @@
 #include <iostream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "train/data/batch.h"
 #include "train/data/list_pairs.h"
@@ -43,18 +44,24 @@ struct Exhibition {
 };
 
 // Reads every pair once before the work begins.
-Exhibits look_through(const Exhibition& show) {
-  constexpr int kMost = std::numeric_limits<int>::max();
-  Exhibits all{.count = show.pairs.size(), .width = kMost, .height = kMost, .tile = show.tile, .classes = show.classes};
+Exhibits look_through(const Exhibition& show, const Ranks& ranks) {
+  std::vector<double> sizes;
   const auto look = [&](size_t i) {
     const Extent extent = show.look(i);
-    if (extent.side() >= all.side()) return;
+    sizes.insert(sizes.end(), {static_cast<double>(extent.width), static_cast<double>(extent.height)});
+  };
+  const std::string complaint = work_through(ranks, show.pairs, "pairs of pictures", look, [](size_t) {});
+  ASAP_CHECK(complaint.empty(), complaint);
+  sizes = ranks.gather(sizes);
+  constexpr int kMost = std::numeric_limits<int>::max();
+  Exhibits all{.count = show.pairs.size(), .width = kMost, .height = kMost, .tile = show.tile, .classes = show.classes};
+  for (size_t i = 0; i < show.pairs.size(); ++i) {
+    const Extent extent{static_cast<int>(sizes[2 * i]), static_cast<int>(sizes[2 * i + 1])};
+    if (extent.side() >= all.side()) continue;
     all.smallest = show.pairs[i].name;
     all.width = extent.width;
     all.height = extent.height;
-  };
-  const std::string complaint = work_through(show.pairs, "pairs of pictures", look, [](size_t) {});
-  ASAP_CHECK(complaint.empty(), complaint);
+  }
   return all;
 }
 
@@ -102,24 +109,31 @@ void check_output(const Exhibition& show, const std::vector<fs::path>& weights, 
   make_folder(fs::absolute(options.out).parent_path());
 }
 
-void judge_all(const Exhibition& show, const EvaluateOptions& options) {
-  Judge judge(options.judge, look_through(show));
-  {
-    CountBar bar(show.pairs.size());
-    for (size_t i = 0; i < show.pairs.size(); ++i) {
-      bar.update(i, show.pairs[i].name);
+void judge_all(const Exhibition& show, const EvaluateOptions& options, const Ranks& ranks) {
+  const Exhibits exhibits = look_through(show, ranks);
+  std::optional<Judge> judge;
+  ranks.together([&] {
+    judge.emplace(options.judge, exhibits);
+    const auto [first, last] = ranks.share_of(show.pairs.size());
+    CountBar bar(last - first);
+    for (size_t i = first; i < last; ++i) {
+      bar.update(i - first, show.pairs[i].name);
       const Judged one = show.show(i);
-      judge.add(one.picture, one.reference, one.labels);
+      judge->add(one.picture, one.reference, one.labels);
     }
-  }
-  const std::vector<Score> scores = judge.scores();
-  print_table(show, scores);
-  if (!options.out.empty()) write_json(options.out, show, scores, judge.columns());
+  });
+  judge->collect(ranks);
+  ranks.together([&] {
+    if (!ranks.is_first()) return;
+    const std::vector<Score> scores = judge->scores();
+    print_table(show, scores);
+    if (!options.out.empty()) write_json(options.out, show, scores, judge->columns());
+  });
 }
 
 }  // namespace
 
-void evaluate(const WeightSource& source, const PictureOptions& pictures, const EvaluateOptions& options) {
+void evaluate(const WeightSource& source, const PictureOptions& pictures, const EvaluateOptions& options, const Ranks& ranks) {
   const TrainOptions& o = source.options.train;
   ASAP_CHECK(!o.dataroot.empty() || !o.label_dir.empty(),
              "evaluate: expected label maps with their photos; give --dataset and --data");
@@ -145,10 +159,11 @@ void evaluate(const WeightSource& source, const PictureOptions& pictures, const 
     one.picture = picture_of(maker.make(std::move(loaded), i));
     return one;
   };
-  judge_all(show, options);
+  judge_all(show, options, ranks);
 }
 
-void evaluate_folders(const fs::path& pictures, const fs::path& references, int tile, const EvaluateOptions& options) {
+void evaluate_folders(const fs::path& pictures, const fs::path& references, int tile, const EvaluateOptions& options,
+                      const Ranks& ranks) {
   constexpr const char *kPictures = "pictures (--pictures)", *kReferences = "references (--references)";
   check_folder(pictures, kPictures);
   check_folder(references, kReferences);
@@ -171,7 +186,7 @@ void evaluate_folders(const fs::path& pictures, const fs::path& references, int 
     const Judged both = show.show(i);
     return Extent{both.picture.width, both.picture.height};
   };
-  judge_all(show, options);
+  judge_all(show, options, ranks);
 }
 
 }  // namespace asap::train

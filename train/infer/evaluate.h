@@ -19,10 +19,11 @@ struct EvaluateOptions {
 // JSON file. The bits depend on the number of threads only as far as the made pictures' do.
 // asap::Error before anything is computed: settings, files that are missing or cannot be used (all of them), a metric that
 // was asked for by name and cannot be had, an output that is one of the user's files.
-void evaluate(const WeightSource& source, const PictureOptions& pictures, const EvaluateOptions& options);
+// Each rank judges its share (Ranks::share_of); the first one prints and writes what one alone would, to the bit.
+void evaluate(const WeightSource& source, const PictureOptions& pictures, const EvaluateOptions& options, const Ranks& ranks = {});
 
 // The same for two folders of pictures with equal names and sizes; seams need the tile's side, 0 if it is not known.
 void evaluate_folders(const std::filesystem::path& pictures, const std::filesystem::path& references, int tile,
-                      const EvaluateOptions& options);
+                      const EvaluateOptions& options, const Ranks& ranks = {});
 
 }  // namespace asap::train

@@ -6,6 +6,7 @@
 #include <iomanip>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "nn/init.h"
@@ -304,29 +305,45 @@ PictureSize parse_size(const std::string& text) {
           .height = side(cross == std::string::npos ? text : text.substr(cross + 1))};
 }
 
-void generate(const WeightSource& source, const GenerateOptions& options) {
+void generate(const WeightSource& source, const GenerateOptions& options, const Ranks& ranks) {
   const bool raw = options.pictures.raw;
-  const PairList pairs = pairs_to_generate(source, options);
-  const std::vector<Target> goals = targets(pairs, options.out);
-  const OutputGuard guard = guard_of(source, pairs, options.out);
-  for (const Target& target : goals) {
-    guard.check(target.png);
-    if (raw) guard.check(target.npy);
-  }
-  PictureMaker maker(source, options.pictures);
-  for (const Target& target : goals) make_folder(target.png.parent_path());
+  PairList pairs;
+  std::vector<Target> goals;
+  std::optional<PictureMaker> maker;
+  ranks.together([&] {  // nobody writes before all have looked
+    pairs = pairs_to_generate(source, options);
+    goals = targets(pairs, options.out);
+    const OutputGuard guard = guard_of(source, pairs, options.out);
+    for (const Target& target : goals) {
+      guard.check(target.png);
+      if (raw) guard.check(target.npy);
+    }
+    maker.emplace(source, options.pictures);
+    for (const Target& target : goals) make_folder(target.png.parent_path());
+  });
   std::vector<double> times;
+  std::string told;
   Tensor result;
-  const auto make = [&](size_t i) { result = maker.make(maker.load(pairs[i]), i); };
+  const auto make = [&](size_t i) { result = maker->make(maker->load(pairs[i]), i); };
   const auto write = [&](size_t i) {
     write_result(goals[i], result, raw);
-    times.push_back(maker.milliseconds());
+    times.push_back(maker->milliseconds());
     const int rows = raw ? 2 : 1;
-    std::cout << terminal_safe(goals[i].png.string()) << "  " << result.size(rows + 1) << "x" << result.size(rows)
-              << "  " << milliseconds(times.back()) << std::endl;
+    const std::string line = str(terminal_safe(goals[i].png.string()), "  ", result.size(rows + 1), "x", result.size(rows), "  ",
+                                 milliseconds(times.back()), "\n");
+    if (ranks.is_first()) {
+      std::cout << line << std::flush;
+    } else {
+      told += line;
+    }
   };
-  const std::string complaint = work_through(pairs, "label maps", make, write);
-  print_timing(times, options.out);
+  const std::string complaint = work_through(ranks, pairs, "label maps", make, write);
+  const std::vector<std::string> all_told = ranks.gather(told);
+  times = ranks.gather(times);
+  if (ranks.is_first()) {
+    for (const std::string& lines : all_told) std::cout << lines;
+    print_timing(times, options.out);
+  }
   ASAP_CHECK(complaint.empty(), complaint);
 }
 
@@ -363,7 +380,7 @@ void encode(const WeightSource& source, const std::vector<fs::path>& images, con
       std::cout << terminal_safe(target.string()) << "\n";
     }
   };
-  const std::string complaint = work_through(photos, "pictures", make, write);
+  const std::string complaint = work_through({}, photos, "pictures", make, write);
   ASAP_CHECK(complaint.empty(), complaint);
 }
 

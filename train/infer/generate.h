@@ -40,7 +40,8 @@ struct GenerateOptions {
 // preparation of a session (asapnet/session.h).
 // asap::Error before anything is written: settings, files that are missing, an output that is one of the user's files.
 // Label maps that cannot be used are left out; the rest is made, and then an asap::Error lists them with their reasons.
-void generate(const WeightSource& source, const GenerateOptions& options);
+// Each rank makes its share (Ranks::share_of); the first one tells of all.
+void generate(const WeightSource& source, const GenerateOptions& options, const Ranks& ranks = {});
 
 // Writes NAME_mu.npy and NAME_logvar.npy, float32 [z_dim], for every picture (files or folders). Errors as generate's.
 void encode(const WeightSource& source, const std::vector<std::filesystem::path>& images,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <new>
+#include <numeric>
 
 #include "nn/init.h"
 #include "tensor/threads.h"
@@ -99,39 +100,53 @@ asapnet::InferenceSession& PictureMaker::session_of_size(int64_t height, int64_t
   return *session_;
 }
 
-std::string work_through(const PairList& files, const char* what, const std::function<void(size_t)>& make,
-                         const std::function<void(size_t)>& write) {
-  std::vector<std::string> bad;
-  std::string text;
-  size_t tried = 0;
-  while (tried < files.size() && text.empty()) {
-    const size_t i = tried++;
+std::string work_through(const Ranks& ranks, const PairList& files, const char* what,
+                         const std::function<void(size_t)>& make, const std::function<void(size_t)>& write) {
+  ranks.check_alike(what, str(files.size(), " of them"), "all need the same files");
+  std::string bad, end;  // what could not be used; what ended the work
+  double tried = 0, unused = 0;
+  const auto complain = [&](const std::string& reason) {
+    bad += "\n  " + reason;
+    ++unused;
+  };
+  const auto work = [&](size_t i) {
     const std::string file = files[i].label.string();
+    ++tried;
     try {
       make(i);
     } catch (const OutOfMemory& error) {
-      bad.push_back(str(file, ": ", error.what(), "; smaller pictures need less"));
-      continue;
+      return complain(str(file, ": ", error.what(), "; smaller pictures need less"));
     } catch (const Error& error) {
-      bad.emplace_back(error.what());
-      continue;
+      return complain(error.what());
     } catch (const std::bad_alloc&) {
-      bad.push_back(file + ": out of memory; smaller pictures need less");
-      continue;
+      return complain(file + ": out of memory; smaller pictures need less");
     }
     try {
       write(i);
     } catch (const Error& error) {
-      text = error.what();
+      end = error.what();
     }
+  };
+  ranks.together([&] {
+    const auto [first, last] = ranks.share_of(files.size());
+    for (size_t i = first; i < last && end.empty(); ++i) work(i);
+  });
+  const auto total = [&](double mine) {
+    const std::vector<double> all = ranks.gather(std::vector<double>{mine});
+    return static_cast<size_t>(std::accumulate(all.begin(), all.end(), 0.0));
+  };
+  std::string text;
+  for (const std::string& one : ranks.gather(end)) {
+    if (text.empty()) text = one;
   }
-  if (tried < files.size())
-    text += str("; ", files.size() - tried, " of ", files.size(), " ", what, " are left undone");
-  if (bad.empty()) return text;
-  if (files.size() == 1) return bad.front();
-  text += str(text.empty() ? "" : "; ", bad.size(), " of ", files.size(), " ", what, " could not be used:");
-  for (const std::string& reason : bad) text += "\n  " + reason;
-  return text;
+  if (const size_t done = total(tried); done < files.size())
+    text += str("; ", files.size() - done, " of ", files.size(), " ", what, " are left undone");
+  const size_t all_unused = total(unused);
+  if (all_unused == 0) return text;
+  std::string reasons;
+  for (const std::string& some : ranks.gather(bad)) reasons += some;
+  if (files.size() == 1) return reasons.substr(reasons.find_first_not_of("\n "));
+  return text + str(text.empty() ? "" : "; ", all_unused, " of ", files.size(), " ", what, " could not be used:", reasons);
 }
 
 }  // namespace asap::train

@@ -11,6 +11,7 @@
 #include "asapnet/session.h"
 #include "train/data/load_sample.h"
 #include "train/options/options.h"
+#include "train/ranks/ranks.h"
 
 namespace asap::train {
 
@@ -66,9 +67,10 @@ class PictureMaker {
   double milliseconds_ = 0;
 };
 
-// make(i) and write(i) for every file. Files of which nothing can be made are left out; what write() meets, a full disk
-// say, would meet the others too and ends the work. Returns the sentence about both, "" if there is nothing to say.
-std::string work_through(const PairList& files, const char* what, const std::function<void(size_t)>& make,
-                         const std::function<void(size_t)>& write);
+// make(i) and write(i) for every file of this rank's share. Files of which nothing can be made are left out; what write() meets, a full
+// disk say, would meet the others too and ends the rank's work. Returns the sentence about both and all ranks, "" if there is nothing to
+// say. SharedError: the ranks have different numbers of files.
+std::string work_through(const Ranks& ranks, const PairList& files, const char* what,
+                         const std::function<void(size_t)>& make, const std::function<void(size_t)>& write);
 
 }  // namespace asap::train

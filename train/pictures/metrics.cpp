@@ -180,6 +180,10 @@ void Confusion::add(const LabelMap& labels, std::span<const int32_t> predicted) 
   }
 }
 
+void Confusion::add(std::span<const double> counts) {
+  for (size_t i = 0; i < counts_.size(); ++i) counts_[i] += static_cast<int64_t>(counts[i]);
+}
+
 int64_t Confusion::labelled(int c) const {
   int64_t sum = 0;
   for (int p = 0; p < classes_; ++p) sum += count(c, p);

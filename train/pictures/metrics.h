@@ -37,6 +37,9 @@ class Confusion {
 
   // predicted: a class 0..classes-1 for every pixel, row by row.
   void add(const LabelMap& labels, std::span<const int32_t> predicted);
+  // Those of other pictures, [label][predicted].
+  void add(std::span<const double> counts);
+  std::vector<double> counts() const { return {counts_.begin(), counts_.end()}; }  // exact below 2^53 pixels
 
   double pixel_accuracy() const;  // share of the pixels that are right
   double class_accuracy() const;  // the same for each class that occurs in the labels, then the mean over these

@@ -94,12 +94,17 @@ Tensor picture_code(const Options& options, int64_t index) {
       {1, z_dim}, {.seed = static_cast<uint64_t>(options.train.seed), .offset = static_cast<uint64_t>(index * z_dim)});
 }
 
-Examiner::Examiner(const Options& options, const fs::path& run)
+Examiner::Examiner(const Options& options, const fs::path& run, const Ranks& ranks)
     : options_(checked(options)),
       run_(run),
+      ranks_(ranks),
       preprocess_(to_training_size(options)),
       pairs_(held_out_pairs(options, run)) {
-  for (const Pair pair : pairs_) make_batch({load_sample(pair, preprocess_, {})}, options_.model);
+  ranks_.check_alike("held-out pairs", str(pairs_.size(), " of them"), "all need the same files");
+  ranks_.together([&] {
+    const auto [first, last] = ranks_.share_of(pairs_.size());
+    for (size_t i = first; i < last; ++i) make_batch({load_sample(pairs_[i], preprocess_, {})}, options_.model);
+  });
   judge_ = std::make_unique<Judge>(judge_options(options_.train), exhibits_of(options_, pairs_));
   const std::string& best = options_.train.keep_best;
   const std::vector<std::string> names = judge_->names();
@@ -111,19 +116,32 @@ Examiner::Examiner(const Options& options, const fs::path& run)
 std::optional<ScoreEntry> Examiner::examine(const asapnet::Generator& generator, int64_t step,
                                             const std::function<bool()>& stop) {
   judge_->restart();
-  asapnet::InferenceSession session(generator, {.height = options_.model.height(),
-                                                .width = options_.model.crop_size,
-                                                .device = available_device(options_.train.device)});
-  CountBar bar(pairs_.size());
-  for (size_t i = 0; i < pairs_.size(); ++i) {
-    if (stop()) return std::nullopt;
-    bar.update(i, pairs_[i].name);
+  std::optional<asapnet::InferenceSession> session;
+  const auto judge_picture = [&](size_t i) {
     const Sample sample = load_sample(pairs_[i], preprocess_, {});
     const asapnet::Batch batch = make_batch({sample}, options_.model);
     const Tensor z = picture_code(options_, static_cast<int64_t>(i));
-    judge_->add(picture_of(session.run({.labels = batch.labels, .instance = batch.instance, .z = z})), sample.photo,
+    judge_->add(picture_of(session->run({.labels = batch.labels, .instance = batch.instance, .z = z})), sample.photo,
                 sample.label);
+  };
+  ranks_.together([&] {
+    session.emplace(generator, asapnet::SessionOptions{.height = options_.model.height(),
+                                                       .width = options_.model.crop_size,
+                                                       .device = available_device(options_.train.device)});
+  });
+  const auto [first, last] = ranks_.share_of(pairs_.size());
+  const size_t largest = (pairs_.size() + static_cast<size_t>(ranks_.size()) - 1) / static_cast<size_t>(ranks_.size());
+  std::optional<CountBar> bar;
+  if (ranks_.is_first()) bar.emplace(largest);
+  for (size_t done = 0; done < largest; ++done) {  // in step: all stop after the same number of pictures
+    if (ranks_.any(stop())) return std::nullopt;
+    const size_t i = first + done;
+    if (bar) bar->update(done, pairs_[i].name);
+    ranks_.together([&, end = last] {
+      if (i < end) judge_picture(i);
+    });
   }
+  judge_->collect(ranks_);
   ScoreEntry entry{.step = step, .scores = {}};
   text_.clear();
   for (const Score& score : judge_->scores()) {

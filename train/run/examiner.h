@@ -28,9 +28,11 @@ class Examiner {
  public:
   // Options must be resolved, with eval_every. Reads every pair once. asap::Error: pairs that are missing or cannot be used, networks and
   // metrics as Judge, a keep_best that is not among the numbers.
-  Examiner(const Options& options, const std::filesystem::path& run);
+  // Each rank reads and judges its share of the pairs.
+  Examiner(const Options& options, const std::filesystem::path& run, const Ranks& ranks = {});
 
-  // Of the weights after `step` steps. Nothing if `stop` said so in between. asap::Error: a pair that cannot be used any more.
+  // Of the weights after `step` steps, on every rank the same. Nothing if `stop` said so in between on any rank. asap::Error: a pair that
+  // cannot be used any more.
   std::optional<ScoreEntry> examine(const asapnet::Generator& generator, int64_t step,
                                     const std::function<bool()>& stop);
   // "psnr 12.56 | ssim 0.2236", of the last examination.
@@ -44,6 +46,7 @@ class Examiner {
  private:
   const Options options_;
   const std::filesystem::path run_;
+  const Ranks ranks_;
   PreprocessOptions preprocess_;
   PairList pairs_;
   std::unique_ptr<Judge> judge_;

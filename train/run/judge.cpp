@@ -5,6 +5,7 @@
 #include <cmath>
 #include <iomanip>
 #include <limits>
+#include <numeric>
 #include <sstream>
 
 #include "asapnet/feature_distance.h"
@@ -243,6 +244,24 @@ void Judge::restart() {
   made_.clear();
   for (ScoreColumn& column : columns_) column.values.clear();
   if (made_classes_) made_classes_.emplace(static_cast<int>(exhibits_.classes));
+}
+
+void Judge::collect(const Ranks& ranks) {
+  const auto sum = [&](std::optional<Confusion>& confusion) {
+    const std::vector<double> all = ranks.gather(confusion->counts());
+    const size_t size = all.size() / static_cast<size_t>(ranks.size());
+    confusion.emplace(static_cast<int>(exhibits_.classes));
+    for (size_t at = 0; at < all.size(); at += size) confusion->add(std::span(all).subspan(at, size));
+  };
+  for (ScoreColumn& column : columns_) column.values = ranks.gather(column.values);
+  made_ = ranks.gather(made_);
+  if (segmenter_) sum(made_classes_);
+  if (ranks.any(references_ < exhibits_.count)) {  // the first time
+    real_ = ranks.gather(real_);
+    if (segmenter_) sum(real_classes_);
+  }
+  const std::vector<double> counts = ranks.gather(std::vector<double>{static_cast<double>(added_)});
+  references_ = added_ = static_cast<size_t>(std::accumulate(counts.begin(), counts.end(), 0.0));
 }
 
 std::vector<std::string> Judge::names() const {

@@ -1,6 +1,6 @@
 // Judge: numbers that compare pictures with the photos that they should have been and with the label maps they were made of.
-// docs/evaluate.md says what each number is. What evaluate and a training's examinations share. Sits on pictures/metrics.h and on
-// asapnet's feature_net.h, lpips.h and segmenter.h. Next: examiner.h, infer/evaluate.h.
+// docs/evaluate.md says what each number is. What evaluate and a training's examinations share. Sits on pictures/metrics.h, ranks/ranks.h and
+// on asapnet's feature_net.h, lpips.h and segmenter.h. Next: examiner.h, infer/evaluate.h.
 #pragma once
 
 #include <filesystem>
@@ -15,6 +15,7 @@
 #include "asapnet/lpips.h"
 #include "asapnet/segmenter.h"
 #include "train/pictures/metrics.h"
+#include "train/ranks/ranks.h"
 
 namespace asap::train {
 
@@ -69,6 +70,8 @@ class Judge {
   void add(const Image& picture, const Image& reference, const LabelMap& labels);
   // Forgets the pictures. The same photos and label maps must come again, in this order: what depends on them alone is kept.
   void restart();
+  // Where each rank has added its share of the pictures, in their order (Ranks::share_of): all ranks have all of them from here on.
+  void collect(const Ranks& ranks);
 
   // Of the pictures so far. Equal bits for any number of threads that computes equal bits of the networks.
   std::vector<Score> scores() const;

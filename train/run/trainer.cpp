@@ -181,7 +181,11 @@ Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode, co
   if (options.train.ema > 0) gan_.keep_average(options.train.ema);
   if (!start_.empty()) restore();
   plan_length();
-  if (options_.train.eval_every.count > 0) examiner_ = std::make_unique<Examiner>(options_, run_);
+  if (ranks_.alone()) make_examiner();
+}
+
+void Trainer::make_examiner() {
+  if (options_.train.eval_every.count > 0) examiner_ = std::make_unique<Examiner>(options_, run_, ranks_);
 }
 
 void Trainer::join_ranks() {
@@ -193,6 +197,7 @@ void Trainer::join_ranks() {
   share_state(ranks_, model_, gan_);
   step_ = saved_step_ = std::stoll(ranks_.broadcast(std::to_string(step_)));
   if (step_ == 0) saved_step_ = -1;
+  make_examiner();
   gan_.share_steps(ranks_.world(), options_.train.reduce_dtype == "bf16" ? DType::bf16 : DType::f32);
 }
 

@@ -67,6 +67,7 @@ class Trainer {
   int64_t batches_per_epoch() const { return batches_per_epoch_; }
 
  private:
+  void make_examiner();
   void load_start_weights();
   void plan_length();
   void restore();
