@@ -66,10 +66,15 @@ GanStep::GanStep(AsapNet& model, const OptimizerConfig& config, uint64_t noise_s
       parameters_G.emplace_back("encoder." + name, parameter);
   }
   const nn::AdamOptions options{.beta1 = config.beta1, .beta2 = config.beta2, .eps = config.adam_eps};
-  generator_.optimizer = std::make_unique<nn::Adam>(std::move(parameters_G), options);
-  generator_.forward = [this](const Batch& batch) { return model_.generator_losses(batch, noise_).losses; };
-  discriminator_.optimizer = std::make_unique<nn::Adam>(model.discriminator().named_parameters(), options);
-  discriminator_.forward = [this](const Batch& batch) { return model_.discriminator_losses(batch, noise_); };
+  generator_.parameters = std::move(parameters_G);
+  generator_.forward = [this](const Batch& batch, const BatchPart& part) {
+    return model_.generator_losses(batch, noise_, part).losses;
+  };
+  discriminator_.parameters = model.discriminator().named_parameters();
+  discriminator_.forward = [this](const Batch& batch, const BatchPart& part) {
+    return model_.discriminator_losses(batch, noise_, part);
+  };
+  for (Step* step : {&generator_, &discriminator_}) step->optimizer = std::make_unique<nn::Adam>(step->parameters, options);
   for (const nn::Module* network : std::initializer_list<nn::Module*>{&model.generator(), &model.discriminator()}) {
     for (const auto& [name, variable] : network->named_state()) weights_.push_back(variable);
   }
@@ -82,19 +87,38 @@ void GanStep::set_lr(double lr) {
   discriminator_.optimizer->set_lr(config_.no_TTUR ? lr : lr * 2);
 }
 
-// Leaves the mean of the parts' gradients behind, and returns that of their losses.
+void GanStep::share_steps(const World& ranks, DType wire) {
+  ranks_ = ranks;
+  if (ranks.size == 1) return;
+  for (Step* step : {&generator_, &discriminator_})
+    step->sums = std::make_unique<nn::GradientBuckets>(step->parameters, ranks, wire);
+  use_graphs(false);
+}
+
+double GanStep::waited_for_ranks() const {
+  double seconds = 0;
+  for (const Step* step : {&generator_, &discriminator_}) seconds += step->sums ? step->sums->waited() : 0;
+  return seconds;
+}
+
+// Leaves the mean of the parts' gradients behind, those of all ranks, and returns that of their losses.
 Tensor GanStep::accumulate(Step& step, std::span<const Batch> parts) {
-  const double share = 1 / static_cast<double>(parts.size());
+  const BatchPart place{.ranks = ranks_, .parts = std::ssize(parts) * ranks_.size};
+  const double share = 1 / static_cast<double>(place.parts);
   Tensor values;
   for (const Batch& part : parts) {
     const OnePowerIteration power(model_, &part == parts.data());
-    const Losses losses = step.forward(part);
+    const Losses losses = step.forward(part, place);
     const Variable& total = losses.total();
+    if (step.sums && &part == &parts.back()) step.sums->begin();
     total.backward(Tensor::full(total.shape(), share, total.dtype(), total.device()));
     step.names = losses.names();
-    const Tensor own = parts.size() == 1 ? losses.stacked() : affine(losses.stacked(), share, 0);
+    const Tensor own = place.parts == 1 ? losses.stacked() : affine(losses.stacked(), share, 0);
     values = values.defined() ? add(values, own) : own;
   }
+  if (!step.sums) return values;
+  step.sums->finish();
+  all_reduce(ranks_, values.dtype(), values);
   return values;
 }
 
@@ -133,7 +157,9 @@ LossValues GanStep::run(Step& step, std::span<const Batch> parts) {
   const auto queued = std::chrono::steady_clock::now();
   const LossValues values = read_losses(step.names, step.losses);
   waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - queued).count();
-  for (const auto& [name, value] : values) ASAP_CHECK(std::isfinite(value), "training: the loss ", name, " is ", value);
+  for (const auto& [name, value] : values) {
+    if (!std::isfinite(value)) throw LossNotFinite(str("training: the loss ", name, " is ", value));
+  }
   return values;
 }
 

@@ -96,12 +96,14 @@ Tensor encode_input(const Config& config, const Batch& batch, DType dtype) {
   return all_channels(config, model_input(config, batch, dtype), dtype);
 }
 
-Variable AsapNet::generate(const Batch& batch, const ModelInput& input, RandomStream& noise, Variable* phi, Variable* kld) {
+Variable AsapNet::generate(const Batch& batch, const ModelInput& input, RandomStream& noise, const World& ranks, Variable* phi,
+                           Variable* kld) {
   Variable z;
   if (encoder_) {
     const EncoderResult encoded = encoder_->forward(batch.image.to(dtype()));
     const Shape shape = encoded.mu.shape();
-    const uint64_t offset = noise.take(static_cast<uint64_t>(shape.numel()));
+    const auto count = static_cast<uint64_t>(shape.numel()), size = static_cast<uint64_t>(ranks.size);
+    const uint64_t offset = noise.take(count * size) + count * static_cast<uint64_t>(ranks.rank);
     z = reparameterize(encoded, random_normal(shape, {.seed = noise.seed, .offset = offset}, dtype(), batch.image.device()));
     if (kld) *kld = kl_divergence(encoded);
   }
@@ -115,12 +117,12 @@ Variable AsapNet::beside(const ModelInput& input, const Variable& picture) const
   return cat({Variable(all_channels(config_, input, dtype)), convert(picture, dtype)}, 1);
 }
 
-GeneratorLosses AsapNet::generator_losses(const Batch& batch, RandomStream& noise) {
+GeneratorLosses AsapNet::generator_losses(const Batch& batch, RandomStream& noise, const BatchPart& part) {
   const ModelInput input = model_input(config_, batch, dtype());
   const Tensor real = batch.image.to(dtype());
   Variable phi, kld;
   Losses losses;
-  const Variable fake = generate(batch, input, noise, &phi, &kld);
+  const Variable fake = generate(batch, input, noise, part.ranks, &phi, &kld);
 
   // The published code runs one batch cat(fake, real). Every layer works picture by picture, so two passes give the same
   // numbers; the real half then records no graph, and sharing one power iteration needs evaluation mode in the second.
@@ -144,18 +146,20 @@ GeneratorLosses AsapNet::generator_losses(const Batch& batch, RandomStream& nois
   }
   if (config_.lambda_L1 > 0) losses.add("L1", l1_loss(fake, real) * config_.lambda_L1);
   if (config_.lambda_MSE > 0) losses.add("MSE", mse_loss(fake, real) * config_.lambda_MSE);
-  if (config_.lambda_phi > 0) losses.add("PHI", sum(square(convert(phi, sum_dtype(phi.dtype())))) * config_.lambda_phi);
-  if (kld.defined()) losses.add("KLD", kld * config_.lambda_kld);
+  const auto of_batch = [&](double weight) { return weight * static_cast<double>(part.parts); };  // sums, not means
+  if (config_.lambda_phi > 0)
+    losses.add("PHI", sum(square(convert(phi, sum_dtype(phi.dtype())))) * of_batch(config_.lambda_phi));
+  if (kld.defined()) losses.add("KLD", kld * of_batch(config_.lambda_kld));
   return {losses, fake.value()};
 }
 
-Losses AsapNet::discriminator_losses(const Batch& batch, RandomStream& noise) {
+Losses AsapNet::discriminator_losses(const Batch& batch, RandomStream& noise, const BatchPart& part) {
   const ModelInput input = model_input(config_, batch, dtype());
   const Tensor real = batch.image.to(dtype());
   Tensor fake;
   {
     const NoGrad no_grad;
-    fake = generate(batch, input, noise, nullptr, nullptr).value();
+    fake = generate(batch, input, noise, part.ranks, nullptr, nullptr).value();
   }
   const int64_t count = real.size(0);
   const Variable both = cat({beside(input, fake), beside(input, real)}, 0);

@@ -17,6 +17,7 @@
 #include "asapnet/generator.h"
 #include "asapnet/vgg.h"
 #include "nn/ema.h"
+#include "nn/gradient_buckets.h"
 #include "nn/optim.h"
 #include "tensor/precision.h"
 #include "tensor/random.h"
@@ -28,6 +29,14 @@ struct Batch {
   Tensor labels;    // i32 [N,H,W], 0..classes-1 (dontcare already mapped); or, with no_one_hot, f32 [N,3,H,W] in [-1,1]
   Tensor instance;  // f32 [N,1,H,W], edges or distances; undefined without an instance channel
   Tensor image;     // f32 [N,3,H,W] in [-1,1]; undefined for inference
+};
+
+// Of which batch a Batch is a part: one of `parts` equal ones, those of all ranks together, whose losses' mean is to be the whole
+// batch's. Sums over a batch count `parts` times for it; and each rank has its own range of the noise, as its pictures would have
+// in the whole batch.
+struct BatchPart {
+  World ranks;
+  int64_t parts = 1;
 };
 
 // Loss values by the published names, in the order they are logged.
@@ -82,9 +91,9 @@ class AsapNet {
   Vgg19* vgg() { return vgg_.get(); }
 
   // Mode generator. `noise` gives the VAE's normal numbers.
-  GeneratorLosses generator_losses(const Batch& batch, RandomStream& noise);
+  GeneratorLosses generator_losses(const Batch& batch, RandomStream& noise, const BatchPart& part = {});
   // Mode discriminator: D_Fake, D_real. The fake comes from the current generator, without gradient.
-  Losses discriminator_losses(const Batch& batch, RandomStream& noise);
+  Losses discriminator_losses(const Batch& batch, RandomStream& noise, const BatchPart& part = {});
   // Mode encode: mu, logvar [N,z_dim]; throws without use_vae.
   EncoderResult encode(const Tensor& image);
   // Mode inference: [N,output_nc,H,W] in [-1,1], without gradient. z [N,z_dim] may be undefined.
@@ -107,7 +116,7 @@ class AsapNet {
   DType dtype() const { return generator_->parameters().front().dtype(); }
   // The discriminator's input: the generator's input and a picture on channels.
   Variable beside(const ModelInput& input, const Variable& picture) const;
-  Variable generate(const Batch& batch, const ModelInput& input, RandomStream& noise, Variable* phi, Variable* kld);
+  Variable generate(const Batch& batch, const ModelInput& input, RandomStream& noise, const World& ranks, Variable* phi, Variable* kld);
 
   Config config_;
   std::unique_ptr<Generator> generator_;
@@ -123,19 +132,25 @@ struct OptimizerConfig {
   static OptimizerConfig defaults(bool no_ttur);
 };
 
+// What training cannot go on from.
+class LossNotFinite : public Error {
+ public:
+  using Error::Error;
+};
+
 // The optimisers of one training run and the two steps of an iteration.
 // On a device the second step of its kind is recorded as a graph, and those behind it replay that: one launch instead of
 // hundreds, the same results to the bit. A graph holds more than the weights' values: the batch's shapes and types, the
 // precision, kernels that are forced, where the weights lie and which are trained. Where one of these has changed, both
 // steps are done once as usual and then recorded again. With an encoder nothing is recorded, since the host numbers the
-// noise that it draws. ASAP_CUDA_GRAPHS=0 (environment) or use_graphs(false): nothing is.
+// noise that it draws, nor among several ranks. ASAP_CUDA_GRAPHS=0 (environment) or use_graphs(false): nothing is.
 class GanStep {
  public:
   GanStep(AsapNet& model, const OptimizerConfig& config, uint64_t noise_seed);
   GanStep(const GanStep&) = delete;
   GanStep& operator=(const GanStep&) = delete;
 
-  // Each computes losses, gradients and one Adam step. Throws asap::Error naming the loss if one is not finite; no weight
+  // Each computes losses, gradients and one Adam step. Throws LossNotFinite, naming it, on every rank if one is not; no weight
   // has changed then: Adam looks at the losses before it steps.
   // On a device the host queues it all and waits once, for the losses. Nothing else crosses between host and device, but
   // for constants that the first step places.
@@ -143,8 +158,8 @@ class GanStep {
   LossValues discriminator_step(const Batch& batch) { return run(discriminator_, {&batch, 1}); }
   // The same on several batches of one size, one after the other in the memory of one: losses and gradients are the means
   // over them. Up to rounding that is the step on their pictures as one batch, since networks and losses take pictures one by
-  // one and spectral norm's power iteration is done in the first alone; but for PHI and KLD, which are sums over a batch, and
-  // the encoder's noise. All of the step is one graph.
+  // one (BatchPart tells those that do not) and spectral norm's power iteration is done in the first alone. All of the step is
+  // one graph.
   LossValues generator_step(std::span<const Batch> parts) { return run(generator_, parts); }
   LossValues discriminator_step(std::span<const Batch> parts) { return run(discriminator_, parts); }
 
@@ -152,6 +167,11 @@ class GanStep {
   // part of its graph. average()->set_decay() before a step holds for that one.
   void keep_average(double decay) { average_ = std::make_unique<nn::Ema>(model_.generator(), decay); }
   nn::Ema* average() { return average_.get(); }  // null: none is kept
+
+  // From now on each step's batches are this rank's part of the batches of all ranks, whose gradients are summed in buckets
+  // (nn/gradient_buckets.h) while the backward pass goes on. All ranks must call the same steps; each gets the losses of all and
+  // makes the same change to the same weights. wire: f32, or bf16 for gradients alone. The networks stay on their device.
+  void share_steps(const World& ranks, DType wire);
 
   // Base rate; TTUR's factors are applied inside.
   void set_lr(double lr);
@@ -162,6 +182,8 @@ class GanStep {
   int64_t replays() const { return replays_; }
   // Seconds that the host has waited for the device, all steps together.
   double waited() const { return waited_; }
+  // Seconds that this rank has waited for the sums of gradients behind its backward passes.
+  double waited_for_ranks() const;
   nn::Adam& generator_optimizer() { return *generator_.optimizer; }
   nn::Adam& discriminator_optimizer() { return *discriminator_.optimizer; }
   RandomStream& noise() { return noise_; }
@@ -169,7 +191,9 @@ class GanStep {
  private:
   struct Step {
     std::unique_ptr<nn::Adam> optimizer;
-    std::function<Losses(const Batch&)> forward;
+    std::function<Losses(const Batch&, const BatchPart&)> forward;
+    nn::NamedVariables parameters;
+    std::unique_ptr<nn::GradientBuckets> sums;  // null: one rank
     std::vector<std::string> names;  // of the losses
     Tensor losses;                   // [names.size()], what the last step wrote
     bool done = false;               // since the surroundings changed: constants and moments are where they stay
@@ -199,6 +223,7 @@ class GanStep {
   RandomStream noise_;
   Step generator_, discriminator_;
   std::unique_ptr<nn::Ema> average_;
+  World ranks_;
   std::vector<Variable> weights_;  // parameters and buffers of both networks
   bool graphs_;
   Surroundings surroundings_;  // of the last step

@@ -107,6 +107,8 @@ class CudaBackend final : public DeviceBackend {
     staging_.upload(host, device, bytes);
   }
   void synchronize() override { ASAP_CUDA_CHECK(cudaStreamSynchronize(stream())); }
+  void beside(std::function<void()> work) override;
+  void join() override;
   bool page_lock(void* host, size_t bytes) override {
     const cudaError_t error = cudaHostRegister(host, bytes, cudaHostRegisterDefault);
     if (error == cudaErrorHostMemoryAlreadyRegistered) return cudaGetLastError(), false;
@@ -149,6 +151,8 @@ class CudaBackend final : public DeviceBackend {
  private:
   StagingRing staging_;
   std::mutex staging_mutex_;
+  cudaStream_t side_ = nullptr;  // a second queue; none until it is needed
+  cudaEvent_t turn_ = nullptr;   // marks what one queue waits for in the other
 };
 
 Card& card_slot() {
@@ -159,6 +163,31 @@ cudaStream_t& stream_slot() {
   static cudaStream_t stream = nullptr;
   return stream;
 }
+
+#if defined(ASAP_CUDA_EMULATE)
+void CudaBackend::beside(std::function<void()> work) { work(); }  // the emulator does everything at once
+void CudaBackend::join() {}
+#else
+// `later` goes on when what `first` has been given so far is done.
+void let_wait(cudaStream_t later, cudaStream_t first, cudaEvent_t turn) {
+  ASAP_CUDA_CHECK(cudaEventRecord(turn, first));
+  ASAP_CUDA_CHECK(cudaStreamWaitEvent(later, turn, 0));
+}
+
+void CudaBackend::beside(std::function<void()> work) {
+  if (!side_) {
+    ASAP_CUDA_CHECK(cudaStreamCreateWithFlags(&side_, cudaStreamNonBlocking));
+    ASAP_CUDA_CHECK(cudaEventCreateWithFlags(&turn_, cudaEventDisableTiming));
+  }
+  let_wait(side_, stream(), turn_);
+  const Scoped<cudaStream_t> on_side(stream_slot(), side_);
+  work();
+}
+
+void CudaBackend::join() {
+  if (side_) let_wait(stream(), side_, turn_);
+}
+#endif
 
 // Whether this program holds kernels for the card: it is built for some compute capabilities. And whether they are those of
 // 90a, which alone have wgmma.

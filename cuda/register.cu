@@ -15,6 +15,7 @@ void register_kernels() {
   register_label_planes();
   register_conv2d_channels_last();
   register_optim();
+  register_collectives();
   register_naive();
 }
 

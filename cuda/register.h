@@ -15,6 +15,7 @@ void register_tile_mlp();       // tile_mlp*.cu: tile_mlp_forward, tile_mlp_back
 void register_label_planes();   // label_planes.cu
 void register_conv2d_channels_last();  // conv2d_channels_last*.cu, conv2d_pixels_wgmma.cu, conv2d_instance_norm*.cu: those two slots
 void register_optim();          // optim.cu: adam
+void register_collectives();    // nccl.cu: all_reduce, broadcast, all_gather
 void register_naive();          // naive.cu: the definitions, last
 
 }  // namespace asap::cuda

@@ -8,6 +8,7 @@
 
 #include "tensor/caching_allocator.h"
 #include "tensor/kernel_slot.h"
+#include "tensor/side_thread.h"
 
 namespace asap {
 namespace {
@@ -31,6 +32,16 @@ class CpuBackend final : public DeviceBackend {
   void copy_to_host(const void* device, void* host, size_t bytes) override { std::memcpy(host, device, bytes); }
   void copy_from_host(const void* host, void* device, size_t bytes) override { std::memcpy(device, host, bytes); }
   void synchronize() override {}
+  void beside(std::function<void()> work) override {
+    if (!side_) side_ = std::make_unique<SideThread>();
+    side_->add(std::move(work));
+  }
+  void join() override {
+    if (side_) side_->wait();
+  }
+
+ private:
+  std::unique_ptr<SideThread> side_;  // none until it is needed
 };
 
 DeviceBackend*& backend_slot(Device device) {

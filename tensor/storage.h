@@ -49,6 +49,10 @@ class DeviceBackend {
   virtual void copy_from_host(const void* host, void* device, size_t bytes) = 0;
   // Waits for all queued work.
   virtual void synchronize() = 0;
+  // Does work() beside what is done or queued after this call, in the order of such calls, when all that was queued before is done.
+  // What comes after join() comes after all of it; join() throws what work() threw. One thread may use them at a time.
+  virtual void beside(std::function<void()> work) = 0;
+  virtual void join() = 0;
   // Page-locks host memory, so that copies from and to it are the device's own work and need no buffer between. False where
   // that is not to be had (nothing to gain, or memory of others on the same pages that is locked): copies work all the same.
   // What was locked must be unlocked before it is freed.

@@ -454,6 +454,30 @@ TEST_CASE("loader: the same batches in the same order for any number of threads,
   CHECK(drain(in_order) == std::vector<std::string>{"1/0 1/1 ", "1/2 1/3 ", "1/4 "});
 }
 
+TEST_CASE("loader: the ranks' shares, one behind the other, are the batch of one rank") {
+  const LoaderOptions all{.batch_size = 4, .threads = 2, .batches_ahead = 2, .seed = 3};
+  PrefetchLoader alone(23, slow_sample, all);
+  for (int ranks : {2, 4}) {
+    std::vector<std::string> together(3);
+    for (int rank = 0; rank < ranks; ++rank) {
+      LoaderOptions mine = all;
+      mine.ranks = {.rank = rank, .size = ranks};
+      PrefetchLoader loader(23, slow_sample, mine);
+      CHECK(loader.batches_per_epoch() == 5);
+      loader.start_epoch(6, 2);
+      const auto shares = drain(loader);
+      REQUIRE(shares.size() == 3);
+      for (size_t i = 0; i < shares.size(); ++i) together[i] += shares[i];
+    }
+    alone.start_epoch(6, 2);
+    CHECK(drain(alone) == together);
+  }
+  const auto refused = [](const LoaderOptions& options) { return error_of([&] { PrefetchLoader(23, slow_sample, options); }); };
+  CHECK(refused({.batch_size = 3, .ranks = {.rank = 0, .size = 2}}) ==
+        "--batch-size 3, but 2 ranks share each batch evenly; choose a multiple of 2");
+  CHECK(contains(refused({.batch_size = 4, .ranks = {.rank = 0, .size = 2}, .drop_last = false}), "cannot be shared among 2 ranks"));
+}
+
 TEST_CASE("loader: no more than batches_ahead wait, and restarting or leaving early is clean") {
   std::atomic<int> loaded = 0;
   {

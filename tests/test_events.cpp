@@ -193,7 +193,7 @@ TEST_CASE("a run writes what it logs and samples, and its settings; a resumed on
     CHECK(settings.at("batchSize").number_value() == 3);
     CHECK(settings.at("no_vgg_loss").bool_value());
     CHECK(settings.at("gan_mode").string_value() == "hinge");
-    CHECK(contains(shown.text, "| batchSize | 3 | pictures a step; with --accumulate, a batch |"));
+    CHECK(contains(shown.text, "| batchSize | 3 | pictures a step, those of all ranks together; with --accumulate, a batch |"));
     CHECK(contains(shown.text, "| no&#95;vgg&#95;loss | true |"));
   }
   CHECK(train_to(options, run, StartMode::resume, 6, run / "checkpoints" / "step_000002") == Outcome::finished);

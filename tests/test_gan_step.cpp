@@ -239,6 +239,11 @@ TEST_CASE("three batches a step are one three times as large, to rounding: losse
   SUBCASE("as published") {}
   SUBCASE("without spectral norm") { config.norm_D = "instanceaffine"; }
   SUBCASE("L1 and MSE") { config.lambda_L1 = 3, config.lambda_MSE = 2; }
+  SUBCASE("sums over a batch, and the encoder's noise") {
+    config = tiny(true);
+    config.lambda_phi = 1e-3;
+    config.condition_on_z = true;
+  }
   // First moments: with beta1 = 0 the first step would be the gradient's sign, whatever its size.
   Training large(false, config, true), parts(false, config, true);
   large.model.to(DType::f64);

@@ -51,6 +51,7 @@ struct TrainCommand {
   int64_t profile = 0;
 
   int run() const;
+  Options options_of(const Ranks& ranks) const;
   Options fresh_options() const;
   Options resumed_options() const;
 };
@@ -79,11 +80,31 @@ Options TrainCommand::resumed_options() const {
   return options;
 }
 
+// Each rank's own for a new run, which must be those of all; to resume, rank 0's.
+Options TrainCommand::options_of(const Ranks& ranks) const {
+  const bool resuming = !resume.empty();
+  Options options;
+  ranks.together([&] {
+    if (resuming && !ranks.is_first()) return;
+    options = resuming ? resumed_options() : fresh_options();
+    resolve(options);
+    flags.tell_idle(options);
+    check_trainable(options);
+    if (options.train.tensorboard) check_tensorboard_possible();
+  });
+  if (ranks.alone()) return options;
+  ranks.check_alike("ways to begin", resuming ? "--resume " + resume : "--out " + out, "give all ranks the same command");
+  if (resuming) options_from_json(ranks.broadcast(options_to_json(options)), "rank 0's options", options);
+  for (const OptionField& field : option_fields(options))
+    ranks.check_alike(field.flag + " values", to_text(field), "give all ranks the same command and the same files");
+  return options;
+}
+
 // A model that does not even fit the device.
 std::unique_ptr<Trainer> make_trainer(const Options& options, const fs::path& folder, StartMode mode,
-                                      const fs::path& checkpoint) {
+                                      const fs::path& checkpoint, const Ranks& ranks) {
   try {
-    return std::make_unique<Trainer>(options, folder, mode, checkpoint);
+    return std::make_unique<Trainer>(options, folder, mode, checkpoint, ranks);
   } catch (const OutOfMemory& error) {
     fail(error.what(), "; ", smaller_settings(options, error.total()));
   } catch (const std::bad_alloc&) {
@@ -92,9 +113,10 @@ std::unique_ptr<Trainer> make_trainer(const Options& options, const fs::path& fo
 }
 
 // Refuses nothing: an estimate may err, and a machine may lend memory from its disk.
-void tell_memory(const Options& options) {
+void tell_memory(Options options, const Ranks& ranks) {
+  options.train.batchSize /= ranks.size();
   const MemoryNeed need = memory_need(options);
-  std::cout << "needs " << need.text << std::endl;
+  std::cout << (ranks.alone() ? "needs " : str("each of ", ranks.size(), " ranks needs ")) << need.text << std::endl;
   const size_t card = options.train.device == "cuda" ? cuda_memory() : 0;
   if (need.too_large) warn("this does not fit; " + smaller_settings(options, card));
 }
@@ -108,22 +130,23 @@ int TrainCommand::run() const {
   if (out.empty() == resume.empty())
     throw UsageError("train needs either --out DIR for a new run or --resume DIR to continue one");
   InterruptGuard interrupt;
+  const Ranks ranks;
   const bool resuming = !resume.empty();
-  Options options = resuming ? resumed_options() : fresh_options();
-  resolve(options);
-  flags.tell_idle(options);
-  check_trainable(options);
-  if (options.train.tensorboard) check_tensorboard_possible();
+  const Options options = options_of(ranks);
   const auto [folder, checkpoint] = resuming ? parse_resume(resume) : ToResume{out, {}};
-  const auto made = make_trainer(options, folder, resuming ? StartMode::resume : StartMode::fresh, checkpoint);
+  std::unique_ptr<Trainer> made;
+  ranks.together([&, folder = folder, checkpoint = checkpoint] {
+    made = make_trainer(options, folder, resuming ? StartMode::resume : StartMode::fresh, checkpoint, ranks);
+  });
   Trainer& trainer = *made;
-  tell_memory(options);
+  trainer.join_ranks();
+  tell_memory(options, ranks);
   if (dry_run) print_settings(trainer.options());
-  if (profile > 0) trainer.profile(profile);
+  if (profile > 0 && ranks.is_first()) trainer.profile(profile);
   if (!dry_run) interrupt.training_begins();
   std::cout << (dry_run ? "would train in " : "training in ") << terminal_safe(folder.string()) << ": steps " << trainer.step()
             << " to " << trainer.total_steps() << ", " << trainer.batches_per_epoch() << " an epoch, " << options.train.threads
-            << " thread(s)" << std::endl;
+            << " thread(s)" << (ranks.alone() ? "" : str(" on each of ", ranks.size(), " ranks")) << std::endl;
   if (dry_run) return kOk;
   const Outcome outcome = trainer.train([&] { return interrupt.requested(); });
   std::cout << trainer.times_text() << "\n";

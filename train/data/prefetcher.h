@@ -15,12 +15,13 @@
 #include <thread>
 #include <vector>
 
-#include "tensor/error.h"
+#include "tensor/kernels.h"
 
 namespace asap::train {
 
 struct LoaderOptions {
-  int64_t batch_size = 1;
+  int64_t batch_size = 1;  // of all ranks together
+  World ranks = {};        // of each batch, a rank has its share: as many samples as the others, in the order of the ranks
   int threads = 2;
   int64_t batches_ahead = 4;  // at most so many batches wait in memory
   uint64_t seed = 0;
@@ -34,16 +35,22 @@ struct LoaderOptions {
 int64_t count_batches(int64_t samples, const LoaderOptions& options);
 // The order in which an epoch's batches have the samples; what drop_last leaves out is missing.
 std::vector<int64_t> epoch_order(int64_t samples, const LoaderOptions& options, int64_t epoch);
+// Of these, the rank's: its share of the first batch, of the second, ...
+std::vector<int64_t> rank_order(int64_t samples, const LoaderOptions& options, int64_t epoch);
 
 template <class Sample>
 class Prefetcher {
  public:
-  using Batch = std::vector<Sample>;
+  using Batch = std::vector<Sample>;  // this rank's share of it
   using LoadFn = std::function<Sample(int64_t epoch, int64_t index)>;  // called from several threads at once
 
   // Samples 0 .. count-1 from anywhere. asap::Error as count_batches.
   Prefetcher(int64_t count, LoadFn load, const LoaderOptions& options)
-      : count_(count), load_(std::move(load)), options_(options), batches_(count_batches(count, options)) {
+      : count_(count),
+        load_(std::move(load)),
+        options_(options),
+        batches_(count_batches(count, options)),
+        share_(options.batch_size / options.ranks.size) {
     threads_.reserve(size_t(options.threads));
     try {
       for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { work(); });
@@ -62,14 +69,14 @@ class Prefetcher {
   void start_epoch(int64_t epoch, int64_t first_batch = 0) {
     ASAP_CHECK(first_batch >= 0 && first_batch <= batches_, "start_epoch: expected a first batch from 0 to ", batches_, ", got ",
                first_batch);
-    std::vector<int64_t> order = epoch_order(count_, options_, epoch);
+    std::vector<int64_t> order = rank_order(count_, options_, epoch);
     {
       std::lock_guard lock(mutex_);
       ++run_;
       epoch_ = epoch;
       order_ = std::move(order);
       next_batch_ = first_batch;
-      next_load_ = first_batch * options_.batch_size;
+      next_load_ = first_batch * share_;
       ready_.clear();
     }
     work_to_do_.notify_all();
@@ -79,8 +86,8 @@ class Prefetcher {
   // Rethrows what loading one of its samples threw, and again at every further call until start_epoch.
   std::optional<Batch> next() {
     std::unique_lock lock(mutex_);
-    const int64_t begin = next_batch_ * options_.batch_size;
-    const int64_t end = std::min(begin + options_.batch_size, int64_t(order_.size()));
+    const int64_t begin = next_batch_ * share_;
+    const int64_t end = std::min(begin + share_, int64_t(order_.size()));
     if (begin >= end) return std::nullopt;
     for (int64_t i = begin; i < end; ++i) {
       sample_ready_.wait(lock, [&] { return ready_.contains(i); });
@@ -104,7 +111,7 @@ class Prefetcher {
     std::unique_lock lock(mutex_);
     for (;;) {
       work_to_do_.wait(lock, [this] {
-        const int64_t limit = (next_batch_ + options_.batches_ahead) * options_.batch_size;
+        const int64_t limit = (next_batch_ + options_.batches_ahead) * share_;
         return stop_ || next_load_ < std::min(limit, int64_t(order_.size()));
       });
       if (stop_) return;
@@ -136,7 +143,8 @@ class Prefetcher {
   const int64_t count_;
   const LoadFn load_;
   const LoaderOptions options_;
-  int64_t batches_ = 0;
+  const int64_t batches_;
+  const int64_t share_;  // samples of a batch
 
   std::mutex mutex_;  // guards everything below
   std::condition_variable work_to_do_, sample_ready_;

@@ -126,7 +126,7 @@ void add_losses(Table& t, asapnet::Config& c) {
 
 void add_optimisation(Table& t, TrainOptions& o) {
   t.group = OptionGroup::optimisation;
-  t.add("batchSize", &o.batchSize, "pictures a step; with --accumulate, a batch");
+  t.add("batchSize", &o.batchSize, "pictures a step, those of all ranks together; with --accumulate, a batch");
   t.add_resumable("niter", &o.niter, "epochs at the full learning rate");
   t.add_resumable("niter_decay", &o.niter_decay, "further epochs, the rate falling to zero");
   t.add_resumable("steps", &o.steps, "end after so many steps (of --accumulate batches); 0: after the epochs");
@@ -141,6 +141,8 @@ void add_optimisation(Table& t, TrainOptions& o) {
   t.add("accumulate", &o.accumulate,
         "batches a step, their gradients averaged: the step of a batch so many times as large, in the memory of one");
   t.add("warmup_steps", &o.warmup_steps, "steps in which the learning rate rises evenly from 0");
+  t.add("reduce_dtype", &o.reduce_dtype,
+        "f32, or bf16: how gradients travel between ranks; bf16 is half of the bytes, rounded to 8 bits");
   t.add("ema", &o.ema,
         "decay of an exponential moving average of the generator's weights (0.999), which samples, generate and evaluate "
         "then use; 0: none is kept");

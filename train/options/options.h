@@ -51,6 +51,7 @@ struct TrainOptions {
   std::string spectral_init = "pytorch";  // or xavier: the first weights of the spectral-norm convolutions
   int64_t accumulate = 1;                 // batches a step
   int64_t warmup_steps = 0;               // in which the rate rises
+  std::string reduce_dtype = "f32";       // or bf16: gradients on their way between ranks
   double ema = 0;                         // decay of the average of the generator's weights; 0: none is kept
 
   // Files to start from.

@@ -66,6 +66,8 @@ void check_training(const TrainOptions& o) {
   ASAP_CHECK(o.spectral_init == "pytorch" || o.spectral_init == "xavier", "config: spectral_init is '", o.spectral_init,
              "'; it must be pytorch or xavier");
   parse_precision(o.precision);
+  ASAP_CHECK(o.reduce_dtype == "f32" || o.reduce_dtype == "bf16", "config: reduce_dtype is '", o.reduce_dtype,
+             "'; it must be f32 or bf16");
   at_least("eval_count", o.eval_count, 0);
   ASAP_CHECK(o.keep_best.empty() || o.eval_every.count > 0, "config: keep_best is ", o.keep_best,
              ", but nothing is judged; give --eval-every too");

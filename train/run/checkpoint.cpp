@@ -97,6 +97,7 @@ void write_state(const fs::path& folder, const TrainerState& state) {
               {"noise_seed", state.noise_seed},
               {"noise_offset", state.noise_offset},
               {"lr", state.lr},
+              {"ranks", state.ranks},
               {"settings", state.settings},
               {kChecksums, Json::object()}};
   for (const std::string& name : kTensorFiles) {
@@ -125,6 +126,7 @@ StateFile read_state_file(const fs::path& file) {
                       .noise_seed = object.at("noise_seed"),
                       .noise_offset = object.at("noise_offset"),
                       .lr = object.at("lr"),
+                      .ranks = object.value("ranks", 1),
                       .settings = object.value("settings", std::map<std::string, std::string>())},
             .checksums = object.value(kChecksums, std::map<std::string, std::string>())};
   } catch (const Json::exception&) {

@@ -23,6 +23,7 @@ struct TrainerState {
   int64_t batches_per_epoch = 0;  // steps' batches: epoch and position follow: step / batches_per_epoch, and the remainder
   uint64_t noise_seed = 0, noise_offset = 0;
   double lr = 0;                                // of the last step, before TTUR's factors
+  int ranks = 1;                                // that trained it
   std::map<std::string, std::string> settings;  // what a resumed run must not change (options.h), as text by key
 };
 

@@ -22,6 +22,7 @@
 #include "train/run/interrupt.h"
 #include "train/run/memory_advice.h"
 #include "train/run/report.h"
+#include "train/run/shared_state.h"
 
 namespace asap::train {
 namespace {
@@ -79,8 +80,9 @@ std::vector<Pair> training_pairs(const Options& options, const fs::path& run, St
   return pairs;
 }
 
-LoaderOptions loader_options(const TrainOptions& o) {
+LoaderOptions loader_options(const TrainOptions& o, const Ranks& ranks) {
   return {.batch_size = o.batchSize,
+          .ranks = ranks.world(),
           .threads = static_cast<int>(o.nThreads),
           .seed = static_cast<uint64_t>(o.seed),
           .shuffle = !o.serial_batches,
@@ -159,11 +161,12 @@ fs::path checkpoint_to_resume(const Options& options, const fs::path& run, Start
 
 }  // namespace
 
-Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode, const fs::path& checkpoint)
+Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode, const fs::path& checkpoint, const Ranks& ranks)
     : options_(options),
+      ranks_(ranks),
       run_(run),
-      lock_(lock_to_resume(run, mode)),
-      start_(checkpoint_to_resume(options, run, mode, checkpoint)),
+      lock_(ranks.is_first() ? lock_to_resume(run, mode) : nullptr),
+      start_(ranks.is_first() ? checkpoint_to_resume(options, run, mode, checkpoint) : fs::path()),
       device_(available_device(options.train.device)),
       pairs_(training_pairs(options, run, mode)),
       model_(make_model(options)),
@@ -171,7 +174,7 @@ Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode, co
   set_num_threads(static_cast<int>(options_.train.threads));
   load_start_weights();
   model_.to(device_);
-  loader_ = std::make_unique<PrefetchLoader>(pairs_, preprocess_options(options_), loader_options(options_.train));
+  loader_ = std::make_unique<PrefetchLoader>(pairs_, preprocess_options(options_), loader_options(options_.train, ranks_));
   batches_per_epoch_ = loader_->batches_per_epoch() / options.train.accumulate;
   ASAP_CHECK(batches_per_epoch_ > 0, "train: --accumulate ", options.train.accumulate, ", but the data makes only ",
              loader_->batches_per_epoch(), " batches of ", options.train.batchSize);
@@ -181,10 +184,30 @@ Trainer::Trainer(const Options& options, const fs::path& run, StartMode mode, co
   if (options_.train.eval_every.count > 0) examiner_ = std::make_unique<Examiner>(options_, run_);
 }
 
+void Trainer::join_ranks() {
+  if (ranks_.alone()) return;
+  check_same_program(ranks_);
+  check_same_data(ranks_, pairs_);
+  if (const std::string& vgg = options_.train.vgg; !vgg.empty())
+    ranks_.check_alike("VGG-19 weights", "checksum " + file_checksum(vgg), "give all ranks the same file");
+  share_state(ranks_, model_, gan_);
+  step_ = saved_step_ = std::stoll(ranks_.broadcast(std::to_string(step_)));
+  if (step_ == 0) saved_step_ = -1;
+  gan_.share_steps(ranks_.world(), options_.train.reduce_dtype == "bf16" ? DType::bf16 : DType::f32);
+}
+
+// What rank 0 does for all; where it throws, all do.
+void Trainer::first_alone(const std::function<void()>& work) {
+  ranks_.together([&] {
+    if (ranks_.is_first()) work();
+  });
+}
+
+
 void Trainer::load_start_weights() {
   const TrainOptions& o = options_.train;
   if (!options_.model.no_vgg_loss) model_.set_vgg(load_vgg(options_));
-  if (!start_.empty()) return;
+  if (!start_.empty() || !ranks_.is_first()) return;
   if (!o.init_g.empty()) load_weights(o.init_g, model_.generator());
   if (!o.init_d.empty()) load_weights(o.init_d, model_.discriminator());
 }
@@ -196,6 +219,10 @@ void Trainer::restore() {
              "; resume needs the same pictures: bring back those that went and take out those that came, or ",
              new_run_from(start_));
   step_ = saved_step_ = state.step;
+  if (state.ranks != ranks_.size())
+    train::warn(str("trained by ", state.ranks, " rank", state.ranks == 1 ? "" : "s", " so far, and now by ", ranks_.size(),
+             ": batches, order, noise and schedules stay the same, but sums are rounded differently, so that the weights will not be "
+             "the very bits of a run without this change"));
 }
 
 void Trainer::open_folder() {
@@ -226,13 +253,14 @@ Outcome Trainer::train(const std::function<bool()>& stop) {
   const TrainOptions& o = options_.train;
   progress_ =
       std::make_unique<Progress>(step_, total_steps_, (total_steps_ + batches_per_epoch_ - 1) / batches_per_epoch_);
-  open_folder();
-  if (!start_.empty() && o.eval_every.due(step_, batches_per_epoch_))
-    judge(stop);  // unless it was before the interruption
-  while (step_ < total_steps_ && !stop()) {
+  first_alone([&] { open_folder(); });
+  if (step_ > 0 && o.eval_every.due(step_, batches_per_epoch_)) judge(stop);  // unless it was before the interruption
+  while (step_ < total_steps_ && !ranks_.any(stop())) {
     if (profile_) profile_->begin_step();
     const LogEntry entry = train_step();
-    attempt("the log", [&] { log_->append(entry); });
+    attempt("the log", [&] {
+      if (log_) log_->append(entry);
+    });
     tell_board([&](TensorBoard& board) { board.add(entry); });
     const bool print_now = o.print_every.due(step_, batches_per_epoch_);
     progress_->update(entry, times_text(), print_now);
@@ -241,7 +269,10 @@ Outcome Trainer::train(const std::function<bool()>& stop) {
     if (step_ == total_steps_) break;
     const bool save_now = o.save_every.due(step_, batches_per_epoch_);
     times_.measure(RunPart::saving, [&] {
-      if (save_now) save_on_the_way();
+      if (save_now) {
+        check_same_weights(ranks_, model_);
+        first_alone([&] { save_on_the_way(); });
+      }
       if (o.sample_every.due(step_, batches_per_epoch_)) write_samples();
       if (o.eval_every.due(step_, batches_per_epoch_)) judge(stop);
       if (save_now) refresh_report();
@@ -251,7 +282,8 @@ Outcome Trainer::train(const std::function<bool()>& stop) {
   if (const std::string lack = profile_ ? profile_->finish() : ""; !lack.empty()) warn(lack);
   const Outcome outcome = step_ < total_steps_ ? Outcome::interrupted : Outcome::finished;
   times_.measure(RunPart::saving, [&] {
-    save_at_the_end();
+    check_same_weights(ranks_, model_);
+    first_alone([&] { save_at_the_end(); });
     if (outcome == Outcome::finished) {
       write_samples();
       judge([] { return false; });
@@ -277,8 +309,12 @@ LogEntry Trainer::train_step() {
          last_checkpoint_text(run_));
   } catch (const std::bad_alloc&) {
     fail("step ", step_ + 1, ": out of memory; ", smaller_settings(options_, 0), "; ", last_checkpoint_text(run_));
+  } catch (const asapnet::LossNotFinite& error) {  // on every rank
+    const std::string text = str("step ", step_ + 1, ": ", error.what(), "; ", last_checkpoint_text(run_));
+    if (!ranks_.alone()) throw SharedError(text);
+    fail(text);
   } catch (const Error& error) {
-    stop_at_bad_step(error);
+    fail("step ", step_ + 1, ": ", error.what(), "; ", last_checkpoint_text(run_));
   }
   ++step_;
   times_.count_pictures(options_.train.batchSize * options_.train.accumulate);
@@ -307,14 +343,19 @@ asapnet::LossValues Trainer::optimise(const std::vector<asapnet::Batch>& batches
 
 // A picture that cannot be loaded ends the run, but what was learned is saved first.
 std::vector<asapnet::Batch> Trainer::next_batches() {
+  std::vector<asapnet::Batch> batches;
   try {
-    return load_batches();
+    ranks_.together([&] { batches = load_batches(); });
   } catch (const std::exception& error) {
     if (step_ == 0) throw;
-    save_at_the_end(str(error.what(), "; "));
-    fail(error.what(), "; saved after step ", step_, ", so that --resume ", shell_quoted(run_.string()),
-         " can go on once this is mended");
+    const std::string text = str(error.what(), "; saved after step ", step_, ", so that --resume ", shell_quoted(run_.string()),
+                                 " can go on once this is mended");
+    first_alone([&] {
+      save_at_the_end(str(error.what(), "; "));
+      fail(text);
+    });
   }
+  return batches;
 }
 
 // Batches that make no whole step any more are left out at the end of an epoch, as pictures are that make no whole batch.
@@ -328,10 +369,6 @@ std::vector<asapnet::Batch> Trainer::load_batches() {
   return batches;
 }
 
-void Trainer::stop_at_bad_step(const Error& error) {
-  fail("step ", step_ + 1, ": ", error.what(), "; ", last_checkpoint_text(run_));
-}
-
 void Trainer::save() {
   const SavingNow saving;
   attempt("the log", [&] { log_->sync(); });
@@ -340,6 +377,7 @@ void Trainer::save() {
                            .noise_seed = gan_.noise().seed,
                            .noise_offset = gan_.noise().offset,
                            .lr = gan_.lr(),
+                           .ranks = ranks_.size(),
                            .settings = fixed_settings(options_)};
   if (saved_step_ != step_) save_checkpoint(run_, model_, gan_, state);
   saved_step_ = step_;
@@ -377,6 +415,7 @@ void Trainer::check_savable() {
 
 // The same pictures every time, spread over the dataset, cropped at the centre: progress shows.
 void Trainer::write_samples() {
+  if (!ranks_.is_first()) return;
   attempt("these samples", [&] {
     const auto count = std::min(pairs_.size(), static_cast<size_t>(options_.train.samples));
     std::vector<Sample> samples;
@@ -399,28 +438,39 @@ void Trainer::judge(const std::function<bool()>& stop) {
   if (!examiner_) return;
   std::optional<ScoreEntry> scores;
   attempt("these scores", [&] { scores = scores_of_step(stop); });
-  if (!scores || !examiner_->is_best(*scores)) return;
-  save_on_the_way();
-  if (saved_step_ != step_) return;
-  attempt("a best checkpoint", [&] { examiner_->keep_best(*scores); });
-  if (!options_.train.keep_checkpoints) remove_earlier_checkpoints(run_, step_);
+  if (!scores) return;
+  first_alone([&] {
+    if (!examiner_->is_best(*scores)) return;
+    save_on_the_way();
+    if (saved_step_ != step_) return;
+    attempt("a best checkpoint", [&] { examiner_->keep_best(*scores); });
+    if (!options_.train.keep_checkpoints) remove_earlier_checkpoints(run_, step_);
+  });
 }
 
-// From the log, where an interrupted run had come so far; else new ones, or nothing if `stop` says so on the way.
+// From the log, where an interrupted run had come so far; else new ones, or nothing if `stop` says so on the way. What counts is
+// rank 0's.
 std::optional<ScoreEntry> Trainer::scores_of_step(const std::function<bool()>& stop) {
-  for (const ScoreEntry& known : read_scores(run_ / "log.jsonl"))
-    if (known.step == step_) return known;
+  ScoreEntry known;
+  if (ranks_.is_first()) {
+    for (const ScoreEntry& entry : read_scores(run_ / "log.jsonl"))
+      if (entry.step == step_) known = entry;
+  }
+  if (ranks_.any(known.step == step_)) return known;
   std::optional<nn::UseAverage> average;
   if (gan_.average()) average.emplace(*gan_.average());
   const std::optional<ScoreEntry> scores = examiner_->examine(model_.generator(), step_, stop);
   if (!scores) return scores;
   progress_->tell(str("judged after step ", step_, ": ", examiner_->text(), "\n"));
-  attempt("the log", [&] { log_->append(*scores); });
+  attempt("the log", [&] {
+    if (log_) log_->append(*scores);
+  });
   tell_board([&](TensorBoard& board) { board.add(*scores); });
   return scores;
 }
 
 void Trainer::refresh_report() {
+  if (!ranks_.is_first()) return;
   attempt("the report", [&] { write_report({read_run(run_)}, run_ / "report.html"); });
 }
 
@@ -432,8 +482,10 @@ std::string Trainer::times_text() const {
   char speed[32];
   std::snprintf(speed, sizeof speed, "%.3g", times_.pictures_per_second());
   const auto waited = std::lround(100 * gan_.waited() / std::max(times_.total(), 1e-9));
+  const auto for_ranks = std::lround(100 * gan_.waited_for_ranks() / std::max(times_.total(), 1e-9));
   return str(speed, " pictures/s: ", times_.shares(),
-             device_ == Device::cpu ? "" : str("; the host waited for the card ", waited, " % of the time"));
+             device_ == Device::cpu ? "" : str("; the host waited for the card ", waited, " % of the time"),
+             ranks_.alone() ? "" : str("; sums of gradients were waited for ", for_ranks, " % of the time"));
 }
 
 void Trainer::warn(const std::string& text) { progress_->warn(text); }

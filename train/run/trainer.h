@@ -7,6 +7,8 @@
 //   events.out...     the same for TensorBoard, if wanted (tensorboard.h)
 //   profile.json      where the time of a few steps went, if that was asked for (step_profile.h)
 //   train.lock        while a process trains here (run_folder.h)
+// Several ranks (ranks.h) train one model: each takes its share of every batch, rank 0 alone writes and tells. Their run is that
+// of one rank up to the rounding of sums, and the same bits for the same number of ranks.
 // A resumed run equals an uninterrupted one bit for bit (same number of threads): order, crops and noise are
 // functions of seed, epoch and position, and everything else is in the checkpoint. Only what the weights need ends a
 // training: samples, report and log that cannot be written are told, and so is a checkpoint, which the next save then
@@ -21,6 +23,7 @@
 
 #include "train/data/prefetch_loader.h"
 #include "train/options/options.h"
+#include "train/ranks/ranks.h"
 #include "train/run/checkpoint.h"
 #include "train/run/examiner.h"
 #include "train/run/progress.h"
@@ -39,9 +42,13 @@ class Trainer {
  public:
   // Options must be resolved. fresh: for a folder that holds no run; nothing is written yet. resume: takes the lock and
   // restores `checkpoint`, or the run's latest one if that is empty. asap::Error about data, weights or the folder, and
-  // on resume about settings that are not those of the checkpoint.
+  // on resume about settings that are not those of the checkpoint. Of several ranks each makes one, with rank 0's options;
+  // only rank 0's looks into the folder.
   Trainer(const Options& options, const std::filesystem::path& run, StartMode mode,
-          const std::filesystem::path& checkpoint = {});
+          const std::filesystem::path& checkpoint = {}, const Ranks& ranks = {});
+
+  // On every rank before anything else: takes over rank 0's state. SharedError if the ranks' programs, data or networks differ.
+  void join_ranks();
 
   // Makes the run folder, then trains to the end, or until `stop` says so before a step; saves, samples and reports on
   // the way and at the end. asap::Error naming step and loss if a loss is not finite, and if the last save fails; the
@@ -64,12 +71,12 @@ class Trainer {
   void plan_length();
   void restore();
   void open_folder();
+  void first_alone(const std::function<void()>& work);
   std::vector<asapnet::Batch> next_batches();
   std::vector<asapnet::Batch> load_batches();
   double learning_rate() const;  // of the next step
   LogEntry train_step();
   asapnet::LossValues optimise(const std::vector<asapnet::Batch>& batches);
-  [[noreturn]] void stop_at_bad_step(const Error& error);
   void check_savable();
   void save();
   void save_on_the_way();
@@ -84,8 +91,9 @@ class Trainer {
   int64_t epoch() const { return step_ / batches_per_epoch_ + 1; }  // of the next step
 
   Options options_;
+  Ranks ranks_;
   std::filesystem::path run_;
-  std::unique_ptr<RunLock> lock_;
+  std::unique_ptr<RunLock> lock_;  // rank 0's, as the log, the board and the progress below
   std::filesystem::path start_;  // the checkpoint to go on from; empty: a fresh run
   Device device_;
   std::vector<Pair> pairs_;
