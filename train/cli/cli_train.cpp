@@ -10,6 +10,7 @@
 #include "train/files/whole_files.h"
 #include "train/options/config_json.h"
 #include "train/options/resolve.h"
+#include "train/ranks/mpi.h"
 #include "train/run/interrupt.h"
 #include "train/run/memory_advice.h"
 #include "train/run/trainer.h"
@@ -130,7 +131,7 @@ int TrainCommand::run() const {
   if (out.empty() == resume.empty())
     throw UsageError("train needs either --out DIR for a new run or --resume DIR to continue one");
   InterruptGuard interrupt;
-  const Ranks ranks;
+  const Ranks& ranks = program_ranks();
   const bool resuming = !resume.empty();
   const Options options = options_of(ranks);
   const auto [folder, checkpoint] = resuming ? parse_resume(resume) : ToResume{out, {}};

@@ -1,10 +1,14 @@
 // UTF-8 checked by hand, since the locale may be C. Declared in user_text.h.
 #include "train/files/user_text.h"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <new>
@@ -120,6 +124,15 @@ std::string sentence_of(const std::exception& error) {
   if (too_long && path.size() > kShown) path = path.substr(0, kShown) + "...";
   const std::string reason = too_long ? "the name is too long" : file->code().message();
   return path.empty() ? reason : path + ": " + reason;
+}
+
+int terminal_columns(int stream) {
+  constexpr int kUsual = 80;
+  const char* told = std::getenv("ASAP_COLUMNS");
+  if (told && stream == STDOUT_FILENO) return std::atoi(told);
+  if (isatty(stream) == 0) return 0;
+  winsize size{};
+  return ioctl(stream, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : kUsual;
 }
 
 void warn(const std::string& text) { std::cerr << "asapnet: " << terminal_safe_message(text) << std::endl; }

@@ -25,6 +25,10 @@ std::string comma_list(const std::vector<std::string>& words);
 // What an error says to the user: texts of the standard library's own errors are for programmers ("filesystem error: status: ...").
 std::string sentence_of(const std::exception& error);
 
+// Width of the terminal that a standard stream is; 0 if it is none. Between a rank's standard output and the user's is mpirun, which makes
+// a terminal of any: ASAP_COLUMNS (environment), set by ranks/launch.cpp, says what the user has.
+int terminal_columns(int stream);
+
 // A line on standard error: "asapnet: ", then terminal_safe_message(text).
 void warn(const std::string& text);
 

@@ -122,6 +122,7 @@ bool is_known(const std::string& block) {
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   setenv(kMark, "1", 1);
+  setenv("ASAP_COLUMNS", std::to_string(terminal_columns(STDOUT_FILENO)).c_str(), 1);
   setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
   setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
   prctl(PR_SET_PDEATHSIG, SIGTERM);

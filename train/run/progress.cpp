@@ -1,7 +1,6 @@
 // The progress bar. Declared in progress.h.
 #include "train/run/progress.h"
 
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,11 +19,6 @@ std::string formatted(const char* format, double value) {
   char text[48];
   std::snprintf(text, sizeof text, format, value);
   return text;
-}
-
-int terminal_columns(int stream = STDOUT_FILENO) {
-  winsize size{};
-  return ioctl(stream, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 std::string bar(double fraction) {
@@ -49,7 +43,7 @@ std::string duration_text(double seconds) {
 }
 
 Progress::Progress(int64_t first_step, int64_t total_steps, int64_t epochs)
-    : terminal_(isatty(STDOUT_FILENO) != 0), first_step_(first_step), total_steps_(total_steps), epochs_(epochs) {}
+    : terminal_(terminal_columns(STDOUT_FILENO) > 0), first_step_(first_step), total_steps_(total_steps), epochs_(epochs) {}
 
 Progress::~Progress() {
   if (bar_shown_) std::cout << std::endl;
@@ -77,7 +71,7 @@ void Progress::update(const LogEntry& entry, const std::string& times, bool prin
     return;
   }
   std::string text = bar(static_cast<double>(entry.step) / static_cast<double>(total_steps_)) + " " + line(entry, times);
-  text.resize(std::min(text.size(), static_cast<size_t>(terminal_columns() - 1)));
+  text.resize(std::min(text.size(), static_cast<size_t>(terminal_columns(STDOUT_FILENO) - 1)));
   clear_bar();
   std::cout << text << std::flush;
   bar_shown_ = true;
