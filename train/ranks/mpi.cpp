@@ -234,13 +234,15 @@ void broadcast_mpi(const World& world, Tensor& x) {
 
 bool has_others(const World& world) { return world.size > 1; }
 
-// On the CPU, and for tensors of a card by way of host memory.
+// On the CPU, and, where there is no NCCL, for tensors of a card by way of host memory.
 void register_collectives() {
   const Takes any{.strided = false, .bf16 = true};
   kernels::all_reduce.add_first(Device::cpu, "mpi", all_reduce_mpi, [](const World& world, DType, const Tensor&) { return has_others(world); });
   kernels::broadcast.add_first(Device::cpu, "mpi", broadcast_mpi, [](const World& world, const Tensor&) { return has_others(world); }, any);
   kernels::all_gather.add_first(
       Device::cpu, "mpi", all_gather_mpi, [](const World& world, const Tensor&, const Tensor&) { return has_others(world); }, any);
+  const std::vector<std::string> of_card = kernels::all_reduce.variants(Device::cuda);
+  if (std::find(of_card.begin(), of_card.end(), "nccl") != of_card.end()) return;
   const auto there_and_back = [](Tensor& x, const auto& collective) {
     Tensor host = x.to(Device::cpu);
     collective(host);
