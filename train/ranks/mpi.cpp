@@ -86,16 +86,19 @@ class Messages {
     const int others = ranks.rank() + (tag_ == static_cast<int>(Tag::part) ? 0 : ranks.size());
     if (!wait_for(timeout + 0.3 * others)) end_job();
   }
-  // Whether they are through before so many seconds have passed. Spins for a moment, then sleeps: another thread of this rank, or
-  // another rank of this machine, computes meanwhile.
+  // Whether they are through before so many seconds have passed. Spins while pieces arrive, and for a moment after, then sleeps: another
+  // thread of this rank, or another rank of this machine, computes meanwhile.
   bool wait_for(double seconds) {
+    std::vector<int> ended(requests_.size());
     const auto start = Clock::now();
-    for (int done = 0;;) {
-      check(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE));
-      if (done) return true;
-      const double waited = std::chrono::duration<double>(Clock::now() - start).count();
-      if (waited > seconds) return false;
-      if (waited < 1e-3) {
+    for (auto last = start;;) {
+      int count = 0;
+      check(MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, ended.data(), MPI_STATUSES_IGNORE));
+      if (count == MPI_UNDEFINED) return true;  // none was left
+      const auto now = Clock::now();
+      if (count > 0) last = now;
+      if (now - start > std::chrono::duration<double>(seconds)) return false;
+      if (now - last < std::chrono::milliseconds(1)) {
         std::this_thread::yield();
       } else {
         std::this_thread::sleep_for(std::chrono::microseconds(50));
@@ -108,10 +111,10 @@ class Messages {
     partners_.push_back(partner);
     return &requests_.emplace_back(MPI_REQUEST_NULL);
   }
-  // MPI counts in int.
+  // Small ones, so that their arrival tells whether there is anything to wait for.
   template <class Post>
   static void each_piece(size_t bytes, const Post& post) {
-    constexpr size_t kPiece = size_t{1} << 30;
+    constexpr size_t kPiece = size_t{1} << 20;
     for (size_t at = 0; at < bytes; at += kPiece) post(at, static_cast<int>(std::min(kPiece, bytes - at)));
   }
   [[noreturn]] void end_job() {
@@ -231,13 +234,15 @@ void broadcast_mpi(const World& world, Tensor& x) {
 
 bool has_others(const World& world) { return world.size > 1; }
 
-// On the CPU, and for tensors of a card by way of host memory.
+// On the CPU, and, where there is no NCCL, for tensors of a card by way of host memory.
 void register_collectives() {
   const Takes any{.strided = false, .bf16 = true};
   kernels::all_reduce.add_first(Device::cpu, "mpi", all_reduce_mpi, [](const World& world, DType, const Tensor&) { return has_others(world); });
   kernels::broadcast.add_first(Device::cpu, "mpi", broadcast_mpi, [](const World& world, const Tensor&) { return has_others(world); }, any);
   kernels::all_gather.add_first(
       Device::cpu, "mpi", all_gather_mpi, [](const World& world, const Tensor&, const Tensor&) { return has_others(world); }, any);
+  const std::vector<std::string> of_card = kernels::all_reduce.variants(Device::cuda);
+  if (std::find(of_card.begin(), of_card.end(), "nccl") != of_card.end()) return;
   const auto there_and_back = [](Tensor& x, const auto& collective) {
     Tensor host = x.to(Device::cpu);
     collective(host);
