@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <sstream>
 #include <thread>
 
 #include "tensor/threads.h"
@@ -263,18 +264,33 @@ void register_collectives() {
       [](const World& world, const Tensor&, const Tensor&) { return has_others(world); }, any);
 }
 
-// The cores that the ranks of this machine may use, divided among them; of those, the ones that this rank may use.
-int share_of_cores() {
+// A card for each rank of this machine: of those that the process may see, the one with its number among them. Before any is looked for.
+void choose_card(int rank_on_host) {
+  constexpr const char* kVisible = "CUDA_VISIBLE_DEVICES";
+  const char* visible = std::getenv(kVisible);
+  std::vector<std::string> cards;
+  std::istringstream list(visible ? visible : "");
+  for (std::string card; std::getline(list, card, ',');) cards.push_back(card);
+  if (cards.size() == 1) return;  // the launcher has chosen
+  const auto place = static_cast<size_t>(rank_on_host);
+  setenv(kVisible, place < cards.size() ? cards[place].c_str() : std::to_string(rank_on_host).c_str(), 1);
+}
+
+// This rank's part of what its machine has: a card; and of the cores that all of its ranks may use, an equal share, as far as it may
+// use them.
+void settle_on_host() {
   MPI_Comm host = MPI_COMM_NULL;
   check(MPI_Comm_split_type(world_of_ours, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host));
-  int count = 0;
+  int count = 0, number = 0;
   check(MPI_Comm_size(host, &count));
+  check(MPI_Comm_rank(host, &number));
+  choose_card(number);
   cpu_set_t mine, all;
   CPU_ZERO(&mine);
-  if (sched_getaffinity(0, sizeof mine, &mine) != 0) return 1;
+  const bool known = sched_getaffinity(0, sizeof mine, &mine) == 0;
   check(MPI_Allreduce(&mine, &all, sizeof mine, MPI_BYTE, MPI_BOR, host));
   check(MPI_Comm_free(&host));
-  return std::max(1, std::min(CPU_COUNT(&mine), CPU_COUNT(&all) / count));
+  set_default_threads(known ? std::max(1, std::min(CPU_COUNT(&mine), CPU_COUNT(&all) / count)) : 1);
 }
 
 }  // namespace
@@ -300,7 +316,7 @@ void join_ranks() {
   check(MPI_Allgather(&member, sizeof member, MPI_BYTE, members.data(), sizeof member, MPI_BYTE, world_of_ours));
   // Another thread than the main one reduces gradients, though never at the same time.
   ASAP_CHECK(threading >= MPI_THREAD_SERIALIZED, "this MPI library takes no calls from several threads in turn (MPI_THREAD_SERIALIZED)");
-  set_default_threads(share_of_cores());
+  settle_on_host();
   register_collectives();
 }
 
