@@ -63,7 +63,16 @@ Options TrainCommand::fresh_options() const {
   return options;
 }
 
-// The run's own options; only what does not change the training so far may differ.
+// How many ranks trained what is to be resumed; where that cannot be read, the trainer says why.
+int ranks_so_far(const ToResume& resume) {
+  try {
+    return read_trainer_state(resume.checkpoint.empty() ? latest_checkpoint(resume.run) : resume.checkpoint).ranks;
+  } catch (const Error&) {
+    return program_ranks().size();
+  }
+}
+
+// The run's own options; only what does not change the training so far may differ. Another number of ranks has cores of its own.
 Options TrainCommand::resumed_options() const {
   if (!flags.preset().empty() || !flags.config_file().empty() || !out.empty()) {
     throw UsageError("--resume takes everything from the run: --preset, --config and --out do not go with it");
@@ -76,6 +85,7 @@ Options TrainCommand::resumed_options() const {
     if (flags.given(field.key) && !field.may_change_on_resume)
       throw UsageError(field.flag + " cannot change when a run is resumed");
   }
+  if (ranks_so_far(parse_resume(resume)) != program_ranks().size()) options.train.threads = 0;
   if (!flags.given("steps") && (flags.given("niter") || flags.given("niter_decay"))) options.train.steps = 0;
   flags.apply(options);
   return options;

@@ -271,7 +271,7 @@ void choose_card(int rank_on_host) {
   std::vector<std::string> cards;
   std::istringstream list(visible ? visible : "");
   for (std::string card; std::getline(list, card, ',');) cards.push_back(card);
-  if (cards.size() == 1) return;  // the launcher has chosen
+  if (visible && cards.size() <= 1) return;  // chosen already, or none
   const auto place = static_cast<size_t>(rank_on_host);
   setenv(kVisible, place < cards.size() ? cards[place].c_str() : std::to_string(rank_on_host).c_str(), 1);
 }
