@@ -3,6 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "tensor/error.h"
 
@@ -74,10 +79,39 @@ void filter_row(const uint8_t* in, const Taps& taps, int out_width, uint8_t* out
   }
 }
 
+// The same for RGB, three channels (and a byte that is dropped) in one vector. In AVX2's code, as x86-64's first vector instructions
+// multiply no 32-bit numbers.
+#if defined(__x86_64__)
+[[gnu::target("avx2")]] void filter_rgb_row_avx2(const uint8_t* in, const Taps& taps, int out_width, uint8_t* out) {
+  for (int x = 0; x < out_width; ++x) {
+    const int32_t* w = taps.of(x);
+    const uint8_t* p = in + size_t(taps.first[x]) * 3;
+    __m128i sum = _mm_set1_epi32(kHalf);
+    for (int t = 0; t < taps.count[x]; ++t, p += 3) {
+      int32_t pixel;
+      std::memcpy(&pixel, p, sizeof pixel);
+      sum = _mm_add_epi32(sum, _mm_mullo_epi32(_mm_set1_epi32(w[t]), _mm_cvtepu8_epi32(_mm_cvtsi32_si128(pixel))));
+    }
+    sum = _mm_srai_epi32(sum, kWeightBits);
+    const __m128i clamped = _mm_packus_epi16(_mm_packs_epi32(sum, sum), sum);
+    const int32_t rgb = _mm_cvtsi128_si32(clamped);
+    std::memcpy(out + size_t(x) * 3, &rgb, 3);
+  }
+}
+const bool kAvx2 = __builtin_cpu_supports("avx2");
+#else
+void filter_rgb_row_avx2(const uint8_t*, const Taps&, int, uint8_t*) {}
+constexpr bool kAvx2 = false;
+#endif
+
 Image filter_rows(const Image& image, int width) {
   const Taps taps = make_taps(image.width, width);
   Image out(width, image.height, image.channels);
   for (int y = 0; y < image.height; ++y) {
+    if (kAvx2 && image.channels == 3 && y + 1 < image.height) {  // below the last row there is no byte to drop
+      filter_rgb_row_avx2(image.row(y), taps, width, out.row(y));
+      continue;
+    }
     switch (image.channels) {
       case 1: filter_row<1>(image.row(y), taps, width, out.row(y)); break;
       case 2: filter_row<2>(image.row(y), taps, width, out.row(y)); break;
