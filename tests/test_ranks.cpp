@@ -269,7 +269,7 @@ TEST_CASE("a rank that does not answer is named, once, and ended with the others
   if (!can_run()) return;
   const Ended ended = run_ranks_of_test(4, "stopped");
   CAPTURE(ended.error);
-  CHECK(ended.code == 1);
+  CHECK(ended.code != 0);      // 1, unless one of those that mpirun kills dies of something else first
   CHECK(ended.seconds < 15);  // 2 to wait; starting and ending take about 2
   CHECK(count_of(ended.error, "asapnet: ") == 1);
   const std::string sentence = "asapnet: rank 1 (host " + host_name() + ", process ";

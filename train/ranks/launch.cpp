@@ -172,7 +172,7 @@ int run_ranks(int count, const std::vector<std::string>& arguments) {
     }
     if (!is_known(block)) std::cerr << block << std::flush;
   }
-  return code;
+  return code > 128 && code != kInterrupted ? 1 : code;  // mpirun's codes of signals, which killed ranks after the first sentence
 }
 
 }  // namespace asap::train
