@@ -20,10 +20,12 @@
 #include "tests/support/tiny_run.h"
 #include "train/files/user_text.h"
 #include "train/ranks/mpi.h"
+#include "train/run/shared_state.h"
 
 using namespace asap;
 using namespace asap::tests;
 using namespace asap::train;
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -226,6 +228,29 @@ TEST_CASE("rank: errors of one and of all" * doctest::skip()) {
         "the ranks' options differ: " + last + " has seed 2, rank 0" + host + " seed 1; use one file");
 }
 
+// Unlike data are files of another content, or other names; a network that is another one becomes rank 0's.
+TEST_CASE("rank: what they must have in common" * doctest::skip()) {
+  const Member me;
+  const Ranks& ranks = me.ranks;
+  const ScratchFolder folder;
+  const fs::path file = folder / "label.png";
+  const PairList pairs = std::vector<Pair>{{.name = me.is_last ? "a" : "b", .label = file}, {.name = "c", .label = file}};
+  const PairList alike = std::vector<Pair>{{.name = "a", .label = file}};
+  write_text(file, "the same");
+  CHECK(shared_error(ranks, [&] { check_same_program(ranks); }) == "none");
+  CHECK(shared_error(ranks, [&] { check_same_data(ranks, alike); }) == "none");
+  CHECK(contains(shared_error(ranks, [&] { check_same_data(ranks, pairs); }), "the ranks' data sets differ: "));
+  write_text(file, me.is_last ? "another one" : "the same");
+  CHECK(contains(shared_error(ranks, [&] { check_same_data(ranks, alike); }), "the ranks' pictures differ: "));
+
+  asapnet::AsapNet model(tiny_model(), me.is_last ? 1 : 2);
+  asapnet::GanStep gan(model, {}, 1);
+  gan.keep_average(0.9);
+  CHECK(contains(shared_error(ranks, [&] { check_same_weights(ranks, model); }), "the ranks' weights differ: "));
+  share_state(ranks, model, gan);
+  CHECK(shared_error(ranks, [&] { check_same_weights(ranks, model); }) == "none");
+}
+
 TEST_CASE("rank: stopped" * doctest::skip()) {
   const Member me;
   set_rank_timeout(2);
@@ -263,6 +288,7 @@ TEST_CASE("2 and 4 ranks share texts, numbers and errors") {
     check_passes(size, "what they tell each other");
     check_passes(size, "errors of one and of all");
   }
+  check_passes(3, "what they must have in common");
 }
 
 TEST_CASE("a rank that does not answer is named, once, and ended with the others") {
