@@ -7,6 +7,7 @@
 #include "nn/safetensors.h"
 #include "tensor/ops.h"
 #include "tests/support/process.h"
+#include "train/data/prefetcher.h"
 #include "train/options/config_json.h"
 #include "train/ranks/mpi.h"
 #include "train/run/checkpoint.h"
@@ -152,6 +153,14 @@ TEST_CASE("gradients may travel in bf16") {
   CHECK(difference < 1e-3);
 }
 
+TEST_CASE("what the ranks send has its time in the profile and in the progress") {
+  if (!can_run()) return;
+  const Ended ended = Room().try_to_train("run", 2, {"--profile", "2"});
+  CHECK(ended.code == 0);
+  CHECK(contains(ended.out, "  all_reduce=mpi\n"));
+  CHECK(contains(ended.out, "; sums of gradients were waited for "));
+}
+
 TEST_CASE("held-out pairs are judged by all ranks, and the best checkpoint is kept") {
   if (!can_run()) return;
   Room room;
@@ -166,16 +175,16 @@ TEST_CASE("a picture that cannot be read on one rank ends all with one sentence,
   if (!can_run()) return;
   Room room;
   room.options.train.steps = 20;
-  const std::string names = read_text(room.folder / "data" / "split_train.txt");
-  const fs::path broken = room.folder / "data" / "base" / (names.substr(0, names.find('\n')) + ".jpg");
-  REQUIRE(fs::exists(broken));
+  // The last of the third batch, which is rank 1's.
+  const int64_t index = epoch_order(20, {.batch_size = 4, .seed = static_cast<uint64_t>(room.options.train.seed)}, 1)[11];
+  const fs::path broken = list_pairs(dataset_options(room.options))[static_cast<size_t>(index)].image;
   write_text(broken, "no picture");
   const Ended ended = room.try_to_train("run", 2);
   CHECK(ended.code == 1);
-  CHECK(contains(ended.error, broken.filename().string()));
-  CHECK(contains(ended.error, "; saved after step"));
-  CHECK(!latest_checkpoint(room.folder / "run").empty());
+  CHECK(ended.error.starts_with("asapnet: rank 1 (host " + host_name() + "): " + broken.string()));
+  CHECK(contains(ended.error, "; saved after step 2, so that --resume "));
   CHECK(std::count(ended.error.begin(), ended.error.end(), '\n') == 1);
+  CHECK(latest_checkpoint(room.folder / "run").filename() == "step_000002");
 }
 
 TEST_CASE("a batch that the ranks cannot share evenly is refused") {

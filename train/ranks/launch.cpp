@@ -17,6 +17,7 @@
 
 #include "tensor/error.h"
 #include "train/files/user_text.h"
+#include "train/ranks/ranks.h"
 
 namespace asap::train {
 namespace {
@@ -57,7 +58,8 @@ class PassOn {
   std::array<struct sigaction, 3> before_{};
 };
 
-// What comes out of mpirun's standard error: the ranks' own words pass at once; mpirun's, between lines of dashes, are kept.
+// What comes out of mpirun's standard error: the ranks' own words pass at once; mpirun's, between lines of dashes or behind "[host:process]",
+// are kept.
 class Listener {
  public:
   void hear(std::string_view text) {
@@ -76,13 +78,15 @@ class Listener {
   }
   // The texts between the lines of dashes.
   const std::vector<std::string>& blocks() const { return blocks_; }
+  // What MPI's library said of its own troubles.
+  const std::string& troubles() const { return troubles_; }
 
  private:
   static constexpr std::string_view kDashes = "--------------------", kPrefix = "mpirun: ";  // "mpirun: Forwarding signal 10 to job"
   // As far as it has come.
-  static bool is_of_mpirun(std::string_view line) {
+  bool is_of_mpirun(std::string_view line) const {
     const auto begins = [&](std::string_view mark) { return line.starts_with(mark.substr(0, line.size())); };
-    return begins(kDashes) || begins(kPrefix);
+    return begins(kDashes) || begins(kPrefix) || begins(library_);
   }
   void keep() {
     if (line_.starts_with(kDashes)) {
@@ -90,12 +94,15 @@ class Listener {
       if (in_block_) blocks_.emplace_back();
     } else if (in_block_) {
       blocks_.back() += line_;
+    } else if (line_.starts_with(library_)) {
+      troubles_ += line_;
     }
     line_.clear();
   }
 
+  const std::string library_ = "[" + host_name() + ":";
   std::vector<std::string> blocks_;
-  std::string line_;
+  std::string line_, troubles_;
   bool in_block_ = false, passing_ = false;
 };
 

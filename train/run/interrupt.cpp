@@ -63,7 +63,7 @@ void on_request(int signal_number) {
   if (requests == 0) {
     say(phase == Phase::saving ? "saving, then ending"
                                : "finishing this step, then saving; Ctrl-C again ends without saving");
-  } else if (signal_number != SIGINT || since < kSameRequest) {
+  } else if (signal_number != SIGINT || since < kSameRequest || !program_ranks().is_first()) {  // who knows whether a save has begun
     return;
   } else if (phase == Phase::saving && requests == 1) {
     say("still saving; Ctrl-C once more ends without this save");
