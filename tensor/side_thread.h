@@ -28,12 +28,13 @@ class SideThread {
   void add(std::function<void()> work) {
     {
       const std::lock_guard lock(mutex_);
+      if (error_) return;
       waiting_.push_back(std::move(work));
     }
     changed_.notify_all();
   }
 
-  // Waits until all is done; rethrows what the first that failed threw. Those behind it were not begun.
+  // Waits until all is done; rethrows what the first that failed threw. What was added behind it, until now, is not begun.
   void wait() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return waiting_.empty() && !busy_; });

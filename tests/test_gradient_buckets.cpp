@@ -93,6 +93,21 @@ TEST_CASE("buckets sum what several passes left, the last parameters first, and 
   CHECK(contains(error_of([&] { GradientBuckets(parameters, kTwins, DType::f64); }), "expected other to be f64"));
 }
 
+TEST_CASE("work beside is done in order, and none behind what fails") {
+  ran();
+  DeviceBackend& cpu = backend(Device::cpu);
+  std::string done;  // the side's alone until join()
+  for (const char* name : {"a", "b", "c"}) cpu.beside([&done, name] { done += name; });
+  cpu.join();
+  CHECK(done == "abc");
+  cpu.beside([] { fail("lost"); });
+  cpu.beside([&done] { done += "d"; });
+  CHECK(error_of([&] { cpu.join(); }) == "lost");
+  cpu.beside([&done] { done += "e"; });
+  cpu.join();
+  CHECK(done == "abce");
+}
+
 TEST_CASE("what a sum throws reaches the thread that waits for it") {
   ran();
   Variable x = leaf({2}, 1);
