@@ -107,24 +107,25 @@ int main(int argc, char** argv) {
   app.add_option("--cards", f.cards, "how many")->delimiter(',')->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--batches", f.batches, "pictures a card")->delimiter(',')->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--global-batches", f.global_batches, "pictures of all cards")->delimiter(',')->check(CLI::PositiveNumber)->capture_default_str();
-  const std::pair<const char*, double*> numbers[] = {
-      {"--step-ms,one card's measured iteration of one picture", &f.step_ms},
-      {"--fixed-ms,what of it does not grow with the batch", &f.fixed_ms},
-      {"--generator-share,of the iteration", &f.generator_share},
-      {"--generator-backward,share of its step while its own gradients come", &f.generator_backward},
-      {"--discriminator-backward,the same", &f.discriminator_backward},
-      {"--bucket-mb,MiB of gradients in a bucket", &f.bucket_mb},
-      {"--wire-bytes,4 or 2 (bf16)", &f.wire_bytes},
-      {"--jitter,per cent of a step: standard deviation of a card's time", &f.jitter},
-      {"--latency-us,of a step inside a node", &f.latency_us},
-      {"--bandwidth,GB/s of a card each way inside a node", &f.bandwidth},
-      {"--net-latency-us,of a step between nodes", &f.net_latency_us},
-      {"--net-bandwidth,GB/s of a card each way between nodes", &f.net_bandwidth},
-      {"--launch-us,of a collective", &f.launch_us}};
-  for (const auto& [text, target] : numbers) {
-    const std::string all = text;  // "--flag,help"
-    app.add_option(all.substr(0, all.find(',')), *target, all.substr(all.find(',') + 1))->check(CLI::NonNegativeNumber)->capture_default_str();
-  }
+  struct Number {
+    const char *flag, *help;
+    double* target;
+  };
+  const Number numbers[] = {
+      {"--step-ms", "one card's measured iteration of one picture", &f.step_ms},
+      {"--fixed-ms", "what of it does not grow with the batch", &f.fixed_ms},
+      {"--generator-share", "of the iteration", &f.generator_share},
+      {"--generator-backward", "share of its step while its own gradients come", &f.generator_backward},
+      {"--discriminator-backward", "the same", &f.discriminator_backward},
+      {"--bucket-mb", "MiB of gradients in a bucket", &f.bucket_mb},
+      {"--wire-bytes", "4 or 2 (bf16)", &f.wire_bytes},
+      {"--jitter", "per cent of a step: standard deviation of a card's time", &f.jitter},
+      {"--latency-us", "of a step inside a node", &f.latency_us},
+      {"--bandwidth", "GB/s of a card each way inside a node", &f.bandwidth},
+      {"--net-latency-us", "of a step between nodes", &f.net_latency_us},
+      {"--net-bandwidth", "GB/s of a card each way between nodes", &f.net_bandwidth},
+      {"--launch-us", "of a collective", &f.launch_us}};
+  for (const Number& n : numbers) app.add_option(n.flag, *n.target, n.help)->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--node-cards", f.node_cards, "cards of a node")->check(CLI::PositiveNumber)->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   try {

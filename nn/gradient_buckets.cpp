@@ -30,12 +30,6 @@ GradientBuckets::GradientBuckets(const NamedVariables& parameters, const World& 
     hooks_.push_back(place.parameter.add_accumulated_hook([this, &place] { arrived(place); }));
 }
 
-int64_t GradientBuckets::bytes() const {
-  int64_t total = 0;
-  for (const Bucket& bucket : buckets_) total += static_cast<int64_t>(bucket.sum.bytes());
-  return total;
-}
-
 Tensor GradientBuckets::part_of(const Place& place) const {
   return buckets_[place.bucket].sum.slice(0, place.begin, place.begin + place.parameter.numel()).reshape(place.parameter.shape());
 }

@@ -25,8 +25,6 @@ class GradientBuckets {
   void finish();
 
   size_t count() const { return buckets_.size(); }
-  // Bytes that this rank contributes to one step's sums, before `wire`.
-  int64_t bytes() const;
   // Seconds of all finish() calls: what the backward passes did not hide.
   double waited() const { return waited_; }
 

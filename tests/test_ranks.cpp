@@ -10,14 +10,13 @@
 #include <cstring>
 #include <filesystem>
 #include <new>
+#include <regex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "tensor/threads.h"
-#include "tests/support/scratch.h"
-#include "tests/support/skip.h"
-#include "tests/support/tiny_run.h"
+#include "tests/support/ranks.h"
 #include "train/files/user_text.h"
 #include "train/ranks/mpi.h"
 #include "train/run/shared_state.h"
@@ -29,14 +28,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Ended {
+struct ShellEnded {
   int code = 0;
   double seconds = 0;
   std::string out, error;
 };
 
 // A command line of the shell, with an environment in which mpirun runs within this machine, and for root.
-Ended run_shell(const std::string& command) {
+ShellEnded run_shell(const std::string& command) {
   const ScratchFolder folder;
   const std::string out = (folder / "out").string(), error = (folder / "error").string();
   const auto start = std::chrono::steady_clock::now();
@@ -51,27 +50,20 @@ Ended run_shell(const std::string& command) {
 std::string mpirun(int size) { return "mpirun -q --bind-to none --oversubscribe -n " + std::to_string(size) + " "; }
 
 // The case "rank: WORK" of this program, on so many ranks.
-Ended run_ranks_of_test(int size, const std::string& work) {
-  return run_shell(mpirun(size) + shell_quoted(std::filesystem::read_symlink("/proc/self/exe").string()) + " --no-skip --test-case=" +
+ShellEnded run_ranks_of_test(int size, const std::string& work) {
+  return run_shell(mpirun(size) + shell_quoted(std::filesystem::read_symlink("/proc/self/exe").string()) + " --no-colors --no-skip --test-case=" +
                    shell_quoted("rank: " + work));
 }
 
-bool can_run() {
-  if (!mpi_is_built_in()) {
-    skip("this build has no MPI");
-    return false;
-  }
-  ran();
-  return true;
-}
-
 void check_passes(int size, const std::string& work) {
-  const Ended ended = run_ranks_of_test(size, work);
+  const ShellEnded ended = run_ranks_of_test(size, work);
   CAPTURE(size);
   CAPTURE(ended.out);
   CAPTURE(ended.error);
   CHECK(ended.code == 0);
   CHECK(ended.error == "");
+  const std::regex one_case("test cases: +1 \\| +1 passed");  // a name that no case has would pass, too
+  CHECK(std::distance(std::sregex_iterator(ended.out.begin(), ended.out.end(), one_case), std::sregex_iterator()) == size);
 }
 
 size_t count_of(const std::string& text, const std::string& part) {
@@ -278,12 +270,12 @@ TEST_CASE("one rank alone: what it says is everybody's, and its own exceptions p
 }
 
 TEST_CASE("collectives of 2 and 4 ranks equal their definition, bit for bit") {
-  if (!can_run()) return;
+  if (!can_run_ranks()) return;
   for (const int size : {2, 4}) check_passes(size, "collectives");
 }
 
 TEST_CASE("2 and 4 ranks share texts, numbers and errors") {
-  if (!can_run()) return;
+  if (!can_run_ranks()) return;
   for (const int size : {2, 4}) {
     check_passes(size, "what they tell each other");
     check_passes(size, "errors of one and of all");
@@ -292,8 +284,8 @@ TEST_CASE("2 and 4 ranks share texts, numbers and errors") {
 }
 
 TEST_CASE("a rank that does not answer is named, once, and ended with the others") {
-  if (!can_run()) return;
-  const Ended ended = run_ranks_of_test(4, "stopped");
+  if (!can_run_ranks()) return;
+  const ShellEnded ended = run_ranks_of_test(4, "stopped");
   CAPTURE(ended.error);
   CHECK(ended.code != 0);      // 1, unless one of those that mpirun kills dies of something else first
   CHECK(ended.seconds < 15);  // 2 to wait; starting and ending take about 2
@@ -307,37 +299,37 @@ TEST_CASE("a rank that does not answer is named, once, and ended with the others
 }
 
 TEST_CASE("an error that one rank alone knows of ends all of them") {
-  if (!can_run()) return;
-  const Ended ended = run_ranks_of_test(2, "fails alone");
+  if (!can_run_ranks()) return;
+  const ShellEnded ended = run_ranks_of_test(2, "fails alone");
   CHECK(ended.code == 3);
   CHECK(ended.error == "asapnet: rank 1 (host " + host_name() + "): the card\\x1b is gone\n");
 }
 
 TEST_CASE("of several ranks the program speaks with one voice") {
-  if (!can_run()) return;
+  if (!can_run_ranks()) return;
   const std::string program = shell_quoted(ASAPNET_PROGRAM);
-  const Ended version = run_shell(mpirun(2) + program + " --version");
+  const ShellEnded version = run_shell(mpirun(2) + program + " --version");
   CHECK(version.code == 0);
   CHECK(count_of(version.out, "asapnet ") == 1);
   CHECK(version.error == "");
-  const Ended serve = run_shell(mpirun(2) + program + " serve");
+  const ShellEnded serve = run_shell(mpirun(2) + program + " serve");
   CHECK(serve.code == 2);
   CHECK(serve.error == "asapnet: asapnet serve is the work of one process, and 2 were launched\n");
-  const Ended alone = run_shell(mpirun(1) + program + " --version : -n 1 " + program + " serve");
+  const ShellEnded alone = run_shell(mpirun(1) + program + " --version : -n 1 " + program + " serve");
   CHECK(alone.code == 2);
   CHECK(alone.error == "asapnet: rank 1 (host " + host_name() + "): asapnet serve is the work of one process, and 2 were launched\n");
 }
 
 TEST_CASE("--ranks starts them; what it cannot do is one sentence") {
-  if (!can_run()) return;
+  if (!can_run_ranks()) return;
   const std::string program = shell_quoted(ASAPNET_PROGRAM);
-  const Ended nowhere = run_shell(program + " train --ranks 2");
+  const ShellEnded nowhere = run_shell(program + " train --ranks 2");
   CHECK(nowhere.code == 2);
   CHECK(nowhere.error == "asapnet: train needs either --out DIR for a new run or --resume DIR to continue one\n");
-  const Ended other = run_shell(mpirun(2) + program + " train --ranks 3 --out nowhere");
+  const ShellEnded other = run_shell(mpirun(2) + program + " train --ranks 3 --out nowhere");
   CHECK(other.code == 2);
   CHECK(other.error == "asapnet: --ranks 3 does not go with the 2 that were launched\n");
-  const Ended lost = run_shell("env PATH=/nowhere " + program + " train --ranks 2");
+  const ShellEnded lost = run_shell("env PATH=/nowhere " + program + " train --ranks 2");
   CHECK(lost.code == 1);
   CHECK(contains(lost.error, "asapnet: --ranks 2 needs the program mpirun of Open MPI"));
 }

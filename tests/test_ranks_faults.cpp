@@ -5,11 +5,9 @@
 #include <chrono>
 #include <cstdlib>
 
-#include "tests/support/process.h"
-#include "tests/support/skip.h"
+#include "tests/support/ranks.h"
 #include "train/files/user_text.h"
 #include "train/options/config_json.h"
-#include "train/ranks/mpi.h"
 #include "train/run/checkpoint.h"
 #include "train/run/run_log.h"
 
@@ -24,12 +22,7 @@ constexpr const char* kEndless = "1000000";
 bool can_run() {
   // mpirun, of tests: as root, too, and within this machine.
   for (const char* pair : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"}) setenv(pair, "1", 1);
-  if (!train::mpi_is_built_in()) {
-    skip("this build has no MPI");
-    return false;
-  }
-  ran();
-  return true;
+  return can_run_ranks();
 }
 
 // Data and a config file of batches of 4; runs go to `run`.

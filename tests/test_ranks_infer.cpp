@@ -4,10 +4,7 @@
 #include <map>
 #include <regex>
 
-#include "tests/support/process.h"
-#include "tests/support/scratch.h"
-#include "tests/support/skip.h"
-#include "train/ranks/mpi.h"
+#include "tests/support/ranks.h"
 #include "train/run/judge.h"
 #include "train/synth/synth.h"
 
@@ -18,20 +15,6 @@ using namespace asap::train;
 namespace {
 
 namespace fs = std::filesystem;
-
-bool can_run() {
-  if (!mpi_is_built_in()) {
-    skip("this build has no MPI");
-    return false;
-  }
-  ran();
-  return true;
-}
-
-struct Ended {
-  int code = 0;
-  std::string out, error;
-};
 
 // Seven pairs, which neither two nor three ranks share evenly.
 struct Workplace {
@@ -49,9 +32,7 @@ struct Workplace {
   Ended run(int ranks, std::vector<std::string> arguments) const {
     arguments.insert(arguments.end(), {"--threads", "1"});
     if (arguments[0] != "train") arguments.insert(arguments.end(), {"--ranks", std::to_string(ranks)});
-    Program program(folder.path(), arguments);
-    const int code = program.wait();
-    return {code, program.out(), program.error()};
+    return run_to_end(folder.path(), arguments);
   }
   // Pictures of 128 x 128 in a folder of their own, whose name all that is told is free of.
   Ended generate(int ranks, const std::string& name = "made") const {
@@ -83,7 +64,7 @@ Image noise(int seed) {
 }  // namespace
 
 TEST_CASE("several ranks generate the files of one, and tell of them in the same order") {
-  if (!can_run()) return;
+  if (!can_run_ranks()) return;
   const Workplace place;
   const Ended one = place.generate(1);
   CAPTURE(one.error);
@@ -97,7 +78,7 @@ TEST_CASE("several ranks generate the files of one, and tell of them in the same
 }
 
 TEST_CASE("what cannot be used is listed, whichever rank met it; the rest is made") {
-  if (!can_run()) return;
+  if (!can_run_ranks()) return;
   const Workplace place;
   for (const char* bad : {"cmp_b0002.png", "cmp_b0007.png"}) write_text(place.maps / bad, "no picture");
   const Ended one = place.generate(1), two = place.generate(2);
@@ -112,7 +93,7 @@ TEST_CASE("what cannot be used is listed, whichever rank met it; the rest is mad
 }
 
 TEST_CASE("several ranks evaluate to the numbers of one, to the bit") {
-  if (!can_run()) return;
+  if (!can_run_ranks()) return;
   const Workplace place;
   const auto evaluate = [&](int ranks, const std::vector<std::string>& of) {
     std::vector<std::string> arguments{"evaluate"};

@@ -6,10 +6,9 @@
 
 #include "nn/safetensors.h"
 #include "tensor/ops.h"
-#include "tests/support/process.h"
+#include "tests/support/ranks.h"
 #include "train/data/prefetcher.h"
 #include "train/options/config_json.h"
-#include "train/ranks/mpi.h"
 #include "train/run/checkpoint.h"
 #include "train/run/run_log.h"
 
@@ -19,17 +18,6 @@ using namespace asap::train;
 namespace fs = std::filesystem;
 
 namespace {
-
-bool can_run() {
-  if (mpi_is_built_in()) return ran(), true;
-  skip("this build has no MPI");
-  return false;
-}
-
-struct Ended {
-  int code = 0;
-  std::string out, error;
-};
 
 // A data set of 20 pairs to train and 4 to test, and the options of the tiny run in a file.
 struct Room {
@@ -42,11 +30,7 @@ struct Room {
     options.train.batchSize = 4;
     options.train.steps = 6;
   }
-  Ended run(const std::vector<std::string>& arguments) const {
-    Program program(folder.path(), arguments);
-    const int code = program.wait();
-    return {code, program.out(), program.error()};
-  }
+  Ended run(const std::vector<std::string>& arguments) const { return run_to_end(folder.path(), arguments); }
   Ended try_to_train(const std::string& name, int ranks, std::vector<std::string> more = {}) const {
     write_text(folder / "config.json", options_to_json(options));
     std::vector<std::string> arguments{"train",    "--config", folder / "config.json", "--out", folder / name,
@@ -102,7 +86,7 @@ double weight_difference(const fs::path& a, const fs::path& b, const char* file)
 }  // namespace
 
 TEST_CASE("two and four ranks train as one does, to rounding; the same number of ranks gives the same bits") {
-  if (!can_run()) return;
+  if (!can_run_ranks()) return;
   Room room;
   room.options.train.beta1 = 0.5;  // without first moments a step is a gradient's sign, which rounding may turn
   SUBCASE("as published") {}
@@ -127,7 +111,7 @@ TEST_CASE("two and four ranks train as one does, to rounding; the same number of
 }
 
 TEST_CASE("a run goes on with as many ranks as before to the bit, and with another number to rounding, which it says") {
-  if (!can_run()) return;
+  if (!can_run_ranks()) return;
   Room room;
   const fs::path whole = room.train("whole", 2);
   room.options.train.steps = 3;
@@ -144,7 +128,7 @@ TEST_CASE("a run goes on with as many ranks as before to the bit, and with anoth
 }
 
 TEST_CASE("gradients may travel in bf16") {
-  if (!can_run()) return;
+  if (!can_run_ranks()) return;
   Room room;
   room.options.train.beta1 = 0.5;
   const fs::path exact = room.train("exact", 2), narrow = room.train("narrow", 2, {"--reduce-dtype", "bf16"});
@@ -154,7 +138,7 @@ TEST_CASE("gradients may travel in bf16") {
 }
 
 TEST_CASE("what the ranks send has its time in the profile and in the progress") {
-  if (!can_run()) return;
+  if (!can_run_ranks()) return;
   const Ended ended = Room().try_to_train("run", 2, {"--profile", "2"});
   CHECK(ended.code == 0);
   CHECK(contains(ended.out, "  all_reduce=mpi\n"));
@@ -162,7 +146,7 @@ TEST_CASE("what the ranks send has its time in the profile and in the progress")
 }
 
 TEST_CASE("held-out pairs are judged by all ranks, and the best checkpoint is kept") {
-  if (!can_run()) return;
+  if (!can_run_ranks()) return;
   Room room;
   const fs::path run = room.train("run", 2, {"--eval-every", "3", "--eval-metrics", "psnr,ssim", "--keep-best", "psnr"});
   const std::vector<ScoreEntry> scores = read_scores(run / "log.jsonl");
@@ -172,7 +156,7 @@ TEST_CASE("held-out pairs are judged by all ranks, and the best checkpoint is ke
 }
 
 TEST_CASE("a picture that cannot be read on one rank ends all with one sentence, and what was learned is saved") {
-  if (!can_run()) return;
+  if (!can_run_ranks()) return;
   Room room;
   room.options.train.steps = 20;
   // The last of the third batch, which is rank 1's.
@@ -188,7 +172,7 @@ TEST_CASE("a picture that cannot be read on one rank ends all with one sentence,
 }
 
 TEST_CASE("a batch that the ranks cannot share evenly is refused") {
-  if (!can_run()) return;
+  if (!can_run_ranks()) return;
   const Ended ended = Room().try_to_train("run", 2, {"--batch-size", "3"});
   CHECK(ended.code == 1);
   CHECK(contains(ended.error, "--batch-size 3, but 2 ranks share each batch evenly; choose a multiple of 2"));

@@ -42,7 +42,6 @@ class ByteReader {
     return value;
   }
   std::string_view text() { return take(number<uint64_t>()); }
-  bool at_end() const { return rest_.empty(); }
 
  private:
   std::string_view take(uint64_t size) {
