@@ -266,11 +266,4 @@ TEST_CASE("events that find no room are told once and end nothing; a new run rem
   CHECK(contains(error_of([&] { train_to(options, run, StartMode::fresh, 2); }), "is there already"));  // somebody's events
 }
 
-#else
-
-TEST_CASE("without Protocol Buffers, one sentence says so") {
-  skip("built without Protocol Buffers");
-  CHECK(contains(error_of(check_tensorboard_possible), "Protocol Buffers"));
-}
-
 #endif

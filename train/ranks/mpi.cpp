@@ -349,6 +349,7 @@ bool mpi_is_built_in() { return false; }
 
 void join_ranks() {
   if (!launched()) return;
+  // The launcher's own number, where it gives one; that of Slurm's job else.
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"}) {
     const char* size = std::getenv(name);
     if (!size) continue;
