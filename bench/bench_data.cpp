@@ -1,17 +1,13 @@
 // Reading data sets on this machine: how fast a data set is listed and in how much memory, and how many pictures a second the
 // prefetching threads deliver. bench/peers/bench_data.py is the same with torchvision.
-//   bench_data list LABELS IMAGES
-//   bench_data load LABELS IMAGES [--load-size=286] [--crop-size=256] [--aspect=1] [--threads=1,2] [--samples=N] [--classes=256]
-// One JSON object a line. Pictures are pairs of a label map and a photo, as of --dataset custom.
+// One JSON object a line (bench_data --help). Pictures are pairs of a label map and a photo, as of --dataset custom.
 #include <sys/resource.h>
 
-#include <algorithm>
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <fstream>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -77,52 +73,24 @@ void time_load(const Settings& s) {
   }
 }
 
-bool takes(const std::string& argument, const char* flag, std::string& value) {
-  if (!argument.starts_with(std::string(flag) + "=")) return false;
-  value = argument.substr(std::strlen(flag) + 1);
-  return true;
-}
-
-int run(int count, char** arguments) {
-  const std::string what = count > 1 ? arguments[1] : "";
-  if (count < 4 || (what != "list" && what != "load")) {
-    std::fprintf(
-        stderr,
-        "usage: bench_data list|load LABELS IMAGES [--load-size=N] [--crop-size=N] [--aspect=X] [--threads=N,..] "
-        "[--samples=N] [--classes=N]\n");
-    return 2;
-  }
-  Settings s;
-  s.data.label_dir = arguments[2];
-  s.data.image_dir = arguments[3];
-  for (int i = 4; i < count; ++i) {
-    std::string value;
-    if (takes(arguments[i], "--load-size", value))
-      s.preprocess.load_size = std::stoi(value);
-    else if (takes(arguments[i], "--crop-size", value))
-      s.preprocess.crop_size = std::stoi(value);
-    else if (takes(arguments[i], "--aspect", value))
-      s.preprocess.aspect_ratio = std::stod(value);
-    else if (takes(arguments[i], "--classes", value))
-      s.preprocess.label_nc = std::stoi(value);
-    else if (takes(arguments[i], "--samples", value))
-      s.samples = std::stoll(value);
-    else if (takes(arguments[i], "--threads", value)) {
-      s.threads.clear();
-      std::istringstream list(value);
-      for (std::string one; std::getline(list, one, ',');) s.threads.push_back(std::stoi(one));
-    } else
-      fail("bench_data: there is no option ", arguments[i]);
-  }
-  what == "list" ? time_list(s) : time_load(s);
-  return 0;
-}
-
 }  // namespace
 
-int main(int count, char** arguments) {
+int main(int argc, char** argv) {
+  Settings s;
+  std::string what;
+  CLI::App app("Times listing or loading of a data set", "bench_data");
+  app.add_option("what", what, "list or load")->required()->check(CLI::IsMember({"list", "load"}));
+  app.add_option("labels", s.data.label_dir, "folder of label maps")->required();
+  app.add_option("images", s.data.image_dir, "folder of photos")->required();
+  app.add_option("--load-size", s.preprocess.load_size, "width that pictures are resized to")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--crop-size", s.preprocess.crop_size, "width of the piece that is taken")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--aspect", s.preprocess.aspect_ratio, "width over height")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--classes", s.preprocess.label_nc, "of the label maps")->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--threads", s.threads, "that load")->delimiter(',')->check(CLI::PositiveNumber)->capture_default_str();
+  app.add_option("--samples", s.samples, "pictures to load")->check(CLI::PositiveNumber)->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
   try {
-    return run(count, arguments);
+    what == "list" ? time_list(s) : time_load(s);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

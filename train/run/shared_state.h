@@ -2,7 +2,6 @@
 // ranks.h; used by trainer.cpp.
 #pragma once
 
-
 #include "asapnet/model.h"
 #include "nn/state_dict.h"
 #include "train/data/list_pairs.h"
