@@ -12,6 +12,7 @@
 #include "train/data/byte_text.h"
 #include "train/data/random.h"
 #include "train/files/whole_files.h"
+#include "train/pictures/image_files.h"
 
 namespace asap::train {
 namespace {
@@ -61,6 +62,7 @@ std::string key_of(const DatasetOptions& o) {
   key.number(o.input_half);
   key.number(o.need_images);
   key.number(o.use_instances);
+  for (const char* optional : {"a.webp", "a.tiff"}) key.number(picture_kind(optional));  // what this build reads
   // A folder to skip matters inside the data alone: runs elsewhere share the index.
   for (const fs::path& skip : o.skip) {
     const fs::path place = fs::weakly_canonical(skip, ignored);
